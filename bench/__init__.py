@@ -1,0 +1,1 @@
+"""Benchmarks: every figure against a named reference in the same run."""

@@ -1,0 +1,1 @@
+"""Terway: pods of a Kubernetes cluster get addresses of the VPC itself."""

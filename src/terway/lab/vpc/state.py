@@ -1,0 +1,107 @@
+"""What the emulated cloud wants of the fabric: one value, replaced whole.
+
+The cloud makes a `VpcState` after every change; the fabric diffs it against what it has in the
+kernel and applies the difference. Neither knows more of the other than this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+
+from terway.model.address import IPNetwork
+from terway.model.eni import VSwitch
+from terway.model.ids import (
+    ENIId,
+    InstanceId,
+    MacAddress,
+    SecurityGroupId,
+    VpcId,
+    VSwitchId,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """An attached ENI: a veth between the fabric and the namespace of its instance.
+
+    The link in the instance is named `ifname` (``eth0`` for the primary ENI) and has the ENI's
+    MAC; the fabric gives it no address, as a hypervisor would not.
+    """
+
+    eni_id: ENIId
+    mac: MacAddress
+    vpc_id: VpcId
+    vswitch_id: VSwitchId
+    instance_id: InstanceId
+    ifname: str
+    ipv4: tuple[IPv4Address, ...]  # the primary address first
+    ipv6: tuple[IPv6Address, ...] = ()
+    security_group_ids: tuple[SecurityGroupId, ...] = ()
+    mtu_bytes: int = 1500
+    source_check: bool = True  # a packet's source must be an address of this ENI
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteEntry:
+    """A custom route of a VPC: packets for `destination` go to the port of `next_hop`."""
+
+    vpc_id: VpcId
+    destination: IPNetwork
+    next_hop: ENIId
+
+
+class Direction(Enum):
+    """Seen from the ENI: ingress is traffic to it."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroupRule:
+    """One rule. Lower `priority` wins; at equal priority, drop wins over accept.
+
+    `protocol` is an IP protocol number, or None for all. `ports` is an inclusive range of
+    destination ports, None for all (and for protocols without ports). `peer` is a range of
+    addresses, or a group: the addresses of all ENIs in it.
+    """
+
+    direction: Direction
+    accept: bool
+    priority: int  # 1 to 100
+    peer: IPNetwork | SecurityGroupId
+    protocol: int | None = None
+    ports: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroup:
+    """A security group. Without a matching rule, ingress is dropped and egress accepted.
+
+    In a group of type ``normal`` with `inner_access`, members reach each other whatever the
+    rules say (InnerAccessPolicy Accept); an enterprise group drops egress by default too.
+    """
+
+    id: SecurityGroupId
+    vpc_id: VpcId
+    rules: tuple[SecurityGroupRule, ...] = ()
+    inner_access: bool = True
+    is_enterprise: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VpcState:
+    """Everything the fabric carries. An empty state is an empty fabric.
+
+    `services` are addresses that the provider itself answers (metadata, OpenAPI, the Kubernetes
+    API's load balancer): the fabric delivers packets for them, from any port and past all
+    security groups, to the namespace of services, and their answers back.
+    """
+
+    vswitches: tuple[VSwitch, ...] = ()
+    ports: tuple[Port, ...] = ()
+    routes: tuple[RouteEntry, ...] = ()
+    security_groups: tuple[SecurityGroup, ...] = ()
+    services: tuple[IPv4Address, ...] = ()

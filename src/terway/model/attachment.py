@@ -1,0 +1,57 @@
+"""The attachment: one interface of one container, and everything we gave it.
+
+It is the one record that decides: written to the journal before the kernel is touched, and
+removed after the kernel is clean. Its key is the container id and interface name, as CNI has it;
+the pod's name is only a fact about it (two sandboxes of one pod are two attachments).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from terway.model.address import IPPair
+from terway.model.ids import ContainerId, ENIId, MacAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class AttachmentKey:
+    """The name of an attachment: CNI_CONTAINERID and CNI_IFNAME."""
+
+    container_id: ContainerId
+    ifname: str
+
+    def __str__(self) -> str:
+        return f"{self.container_id}/{self.ifname}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRef:
+    """A pod as CNI_ARGS names it. `uid` is empty where the runtime does not tell it."""
+
+    namespace: str
+    name: str
+    uid: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What the pool gave an attachment: addresses of one ENI, the same for every retry."""
+
+    eni_id: ENIId
+    eni_mac: MacAddress
+    addresses: IPPair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One attachment, as the journal holds it."""
+
+    key: AttachmentKey
+    network: str  # `name` of the CNI configuration that made it; GC never crosses networks
+    netns: str  # path as CNI_NETNS gave it; may be gone by now
+    pod: PodRef | None  # None for a container that Kubernetes does not know (`ctr run --cni`)
+    lease: Lease
+    created_at: float  # seconds since the epoch, for GC's "never younger than the list"
