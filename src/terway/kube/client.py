@@ -1,0 +1,333 @@
+"""How is one request made to the Kubernetes API?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import aiohttp
+import msgspec
+
+from terway.kube.connection import Connection
+from terway.kube.errors import read_status, translate
+from terway.kube.resource import Resource, metadata_of
+from terway.kube.watch import Bookmark, WatchEvent, read_events
+from terway.model.errors import ConflictError, TransientError, UsageError
+
+T = TypeVar("T")
+
+PAGE_SIZE = 500  # of a LIST: 4 MB of ordinary pods, decoded before the next is asked for
+FIELD_MANAGER = "terway"
+_READ_LIMIT_BYTES = 1 << 20
+
+
+class PatchType(Enum):
+    """The four ways to describe a change, by their media type."""
+
+    MERGE = "application/merge-patch+json"  # RFC 7396
+    JSON = "application/json-patch+json"  # RFC 6902
+    STRATEGIC = "application/strategic-merge-patch+json"
+    APPLY = "application/apply-patch+yaml"  # server-side apply; JSON is YAML
+
+
+class Propagation(Enum):
+    """What becomes of the objects that the deleted one owns."""
+
+    BACKGROUND = "Background"
+    FOREGROUND = "Foreground"
+    ORPHAN = "Orphan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Which objects of a collection: label and field selectors in kubectl's notation."""
+
+    labels: str = ""
+    fields: str = ""
+
+    def params(self) -> dict[str, str]:
+        """Return the query parameters."""
+        pairs = {"labelSelector": self.labels, "fieldSelector": self.fields}
+        return {name: value for name, value in pairs.items() if value}
+
+
+EVERYTHING = Selector()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[T]):
+    """A collection at one moment: WATCH from `resource_version` continues from exactly here."""
+
+    items: tuple[T, ...]
+    resource_version: str
+
+
+class KubeClient:
+    """A connection to one API server; an async context manager that closes its sockets.
+
+    Nothing is retried here: the caller knows whether it still wants what it asked for. All
+    methods raise ConflictError (404, 409, 410), ThrottledError (429), TransientError (5xx, no
+    answer) and UsageError (everything else the server refuses, with its message).
+    """
+
+    def __init__(
+        self, connection: Connection, *, timeout_s: float = 30.0, user_agent: str = "terway"
+    ) -> None:
+        self.connection = connection
+        self._timeout_s = timeout_s
+        self._ssl = connection.ssl_context()
+        self._base = "http://localhost" if connection.unix_path else connection.server
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        path = self.connection.unix_path
+        connector: aiohttp.BaseConnector
+        if path is None:
+            connector = aiohttp.TCPConnector(limit=0)
+        else:
+            connector = aiohttp.UnixConnector(path=path, limit=0)
+        self._session = aiohttp.ClientSession(
+            connector=connector, auto_decompress=True, read_bufsize=_READ_LIMIT_BYTES
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(
+        self, resource: Resource[T], name: str, *, namespace: str | None = None
+    ) -> T | None:
+        """Return one object, None where there is none."""
+        path = resource.path(namespace=namespace, name=name)
+        try:
+            return resource.decoder.decode(await self.request("GET", path))
+        except ConflictError as error:
+            if error.code == "NotFound":
+                return None
+            raise
+
+    async def list(
+        self,
+        resource: Resource[T],
+        *,
+        namespace: str | None = None,
+        selector: Selector = EVERYTHING,
+        page_size: int = PAGE_SIZE,
+    ) -> Listing[T]:
+        """Return all objects of one namespace or of all, read page by page.
+
+        Pages are of one moment. ConflictError with `errors.is_expired` when it took so long that
+        the server forgot that moment: start over.
+        """
+        path = resource.path(namespace=namespace)
+        params = {**selector.params(), "limit": str(page_size)}
+        items: list[T] = []
+        while True:
+            page = resource.page_decoder.decode(await self.request("GET", path, params=params))
+            items += page.items or ()
+            if not page.metadata.continue_:
+                return Listing(items=tuple(items), resource_version=page.metadata.resource_version)
+            params["continue"] = page.metadata.continue_
+
+    async def watch(
+        self,
+        resource: Resource[T],
+        *,
+        since: str,
+        namespace: str | None = None,
+        selector: Selector = EVERYTHING,
+        timeout_s: int = 300,
+    ) -> AsyncIterator[WatchEvent[T] | Bookmark]:
+        """Yield what happens after the resourceVersion `since`, bookmarks included.
+
+        Ends when the server closes the watch, at the latest after `timeout_s`: call again from
+        the last resourceVersion seen. ConflictError with `errors.is_expired`: list again.
+        """
+        path = resource.path(namespace=namespace)
+        params = {
+            **selector.params(),
+            "watch": "true",
+            "resourceVersion": since,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(timeout_s),
+        }
+        tried = f"watch {path}"
+        async with self._open("GET", path, params=params, timeout_s=timeout_s + 30.0) as answer:
+            events = read_events(answer.content.iter_any(), resource, tried=tried)
+            async with aclosing(events):  # type: ignore[type-var]  # it is an async generator
+                async for event in events:
+                    yield event
+
+    async def create(
+        self, resource: Resource[T], body: T | Mapping[str, Any], *, namespace: str | None = None
+    ) -> T:
+        """Create an object and return it. ConflictError with code AlreadyExists if it is there."""
+        namespace = namespace or metadata_of(body).namespace or None
+        path = resource.path(namespace=namespace)
+        params = {"fieldManager": FIELD_MANAGER}
+        content = encode_object(resource, body)
+        return resource.decoder.decode(
+            await self.request("POST", path, params=params, content=content)
+        )
+
+    async def update(
+        self, resource: Resource[T], body: T | Mapping[str, Any], *, subresource: str = ""
+    ) -> T:
+        """Replace an object by `body`: fields that `body` does not have are lost.
+
+        So pass a dict read whole, or a kind whose fields we all declare (Lease, ConfigMap data of
+        ours); patch everything else. With a resourceVersion in it, ConflictError (code Conflict)
+        when somebody else was faster.
+        """
+        metadata = metadata_of(body)
+        path = resource.path(
+            namespace=metadata.namespace, name=metadata.name, subresource=subresource
+        )
+        params = {"fieldManager": FIELD_MANAGER}
+        content = encode_object(resource, body)
+        return resource.decoder.decode(
+            await self.request("PUT", path, params=params, content=content)
+        )
+
+    async def patch(
+        self,
+        resource: Resource[T],
+        name: str,
+        patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        namespace: str | None = None,
+        kind: PatchType = PatchType.MERGE,
+        subresource: str = "",
+        force: bool = False,
+    ) -> T:
+        """Change an object and return the result. ConflictError (NotFound) where there is none.
+
+        For PatchType.APPLY, `patch` is all that we want to own of the object; `force` takes
+        fields from other managers. ConflictError (Conflict) without it when they disagree.
+        """
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        params = {"fieldManager": FIELD_MANAGER}
+        if kind is PatchType.APPLY:
+            params["force"] = "true" if force else "false"
+            if isinstance(patch, Mapping):
+                patch = {"apiVersion": resource.api_version, "kind": resource.kind, **patch}
+        answer = await self.request(
+            "PATCH", path, params=params, content=msgspec.json.encode(patch), media_type=kind.value
+        )
+        return resource.decoder.decode(answer)
+
+    async def delete(
+        self,
+        resource: Resource[T],
+        name: str,
+        *,
+        namespace: str | None = None,
+        grace_s: int | None = None,
+        uid: str = "",
+        propagation: Propagation | None = None,
+    ) -> bool:
+        """Delete an object; False where there was none. Safe to repeat.
+
+        `grace_s` overrides a pod's own grace period; 0 is how a kubelet confirms that it is gone.
+        With `uid`, ConflictError when the name belongs to another object by now.
+        """
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if propagation is not None:
+            options["propagationPolicy"] = propagation.value
+        path = resource.path(namespace=namespace, name=name)
+        try:
+            await self.request("DELETE", path, content=msgspec.json.encode(options))
+        except ConflictError as error:
+            if error.code == "NotFound":
+                return False
+            raise
+        return True
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        media_type: str = "application/json",
+    ) -> bytes:
+        """Make any request and return its body: for what has no method of its own."""
+        async with self._open(
+            method,
+            path,
+            params=params,
+            content=content,
+            media_type=media_type,
+            timeout_s=self._timeout_s,
+        ) as answer:
+            return await answer.read()
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        media_type: str = "application/json",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        assert self._session is not None, "use: async with KubeClient(...)"
+        tried = f"{method} {path}"
+        headers = dict(self._headers)
+        if content is not None:
+            headers["Content-Type"] = media_type
+        if token := self.connection.bearer_token():
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            async with self._session.request(
+                method,
+                self._base + path,
+                params=params,
+                data=content,
+                headers=headers,
+                ssl=self._ssl or True,
+                server_hostname=self.connection.server_hostname,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+            ) as answer:
+                await _raise_for_status(answer, tried)
+                yield answer
+        except aiohttp.InvalidURL as error:
+            raise UsageError(f"{tried}: {self._base!r} is not a URL", field="server") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TransientError(f"{tried} at {self.connection.server}: {error!r}") from error
+
+
+async def _raise_for_status(answer: aiohttp.ClientResponse, tried: str) -> None:
+    if answer.status < 400:
+        return
+    status = read_status(answer.status, await answer.read())
+    if answer.status == 404 and not status.reason:
+        status.reason = "NotFound"
+    wait = answer.headers.get("Retry-After", "")
+    raise translate(status, tried=tried, retry_after_s=float(wait) if wait.isdigit() else None)
+
+
+def encode_object(resource: Resource[Any], body: object) -> bytes:
+    """Return `body` as JSON, with `apiVersion` and `kind` in it, as the API wants to be told."""
+    fields: dict[str, Any] = msgspec.to_builtins(body)
+    return msgspec.json.encode(
+        {"apiVersion": resource.api_version, "kind": resource.kind, **fields}
+    )
