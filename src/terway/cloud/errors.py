@@ -1,0 +1,87 @@
+"""What does an error code of the cloud mean to us? The one translation to the project's classes.
+
+The class decides whether to retry, so it is chosen by what the caller can do: wait (Throttled,
+Transient, Capacity), read again (Conflict), or have a person change something (Usage).
+Source: API error center, ECS 2014-05-26 and VPC 2016-04-28.
+"""
+
+from __future__ import annotations
+
+from terway.model.errors import (
+    CapacityError,
+    ConflictError,
+    ThrottledError,
+    TransientError,
+    UsageError,
+    VpcError,
+)
+
+# How long a full vSwitch or an exhausted quota stays so, before asking again is worth a call.
+CAPACITY_RETRY_AFTER_S = 60.0
+
+_THROTTLED = ("Throttling", "QpsLimitExceeded", "FlowLimit")
+_TRANSIENT = (
+    "InternalError",
+    "ServiceUnavailable",
+    "UnknownError",
+    "LastTokenProcessing",
+    "IdempotentProcessing",
+    "Operation.Conflict",  # another operation on the same ENI is running
+    "OperationConflict",
+    "TaskConflict",
+    "SignatureNonceUsed",
+    "InvalidSecurityToken",  # the provider fetches new keys for the next call
+)
+_CAPACITY = (
+    "InvalidVSwitchId.IpNotEnough",
+    "InvalidOperation.Ipv4CountExceeded",
+    "InvalidOperation.Ipv6CountExceeded",
+    "EniPerInstanceLimitExceeded",
+    "SecurityGroupInstanceLimitExceed",
+    "QuotaExceeded",
+    "QuotaExceed",
+    "MaxEniIpv6IPQuotaExceeded",
+)
+_CONFLICT = (
+    "InvalidEniId.NotFound",
+    "InvalidEcsId.NotFound",
+    "InvalidInstanceId.NotFound",
+    "InvalidIp.",
+    "InvalidOperation.InvalidEniState",
+    "InvalidOperation.InvalidEcsState",
+    "IncorrectInstanceStatus",
+    "IncorrectVSwitchStatus",
+    "IdempotentFailed",
+    "IdempotentParameterMismatch",
+)
+# What a person has to do, for the refusals that people meet.
+_REMEDIES = (
+    ("Forbidden.RAM", "grant this action to the RAM role or user whose keys are used"),
+    ("NoPermission", "grant this action to the RAM role or user whose keys are used"),
+    ("Forbidden", "grant this action to the RAM role or user whose keys are used"),
+    ("InvalidAccessKeyId", "check access_key in eni_conf, or the RAM role of the instance"),
+    ("SignatureDoesNotMatch", "check access_secret in eni_conf"),
+    ("IncompleteSignature", "check access_key and access_secret in eni_conf"),
+    ("InvalidTimeStamp", "set this machine's clock"),
+    ("InvalidVSwitchId.NotFound", "check vswitches in eni_conf"),
+    ("InvalidSecurityGroupId.NotFound", "check security_groups in eni_conf"),
+)
+
+
+def translate(*, action: str, status: int, code: str, message: str, request_id: str) -> VpcError:
+    """Return the error that the cloud's refusal of `action` means; the caller raises it."""
+    said = f"{action}: the cloud answered {status} {code}: {message} (RequestId {request_id})"
+    if code.startswith(_THROTTLED) or status == 429:
+        return ThrottledError(said, code=code)
+    if code.startswith(_CAPACITY):
+        return CapacityError(said, retry_after_s=CAPACITY_RETRY_AFTER_S, code=code)
+    if code.startswith(_CONFLICT):
+        return ConflictError(said, code=code)
+    if code.startswith(_TRANSIENT) or status >= 500:
+        return TransientError(said, code=code)
+    return UsageError(said + _remedy(code), code=code)
+
+
+def _remedy(code: str) -> str:
+    found = next((remedy for prefix, remedy in _REMEDIES if code.startswith(prefix)), "")
+    return f"; {found}" if found else ""

@@ -1,0 +1,299 @@
+"""What do the cloud's requests and answers look like, and which model values are they?
+
+The structs have only the fields we use, under the API's names in snake case; everything else in
+an answer is skipped. Lists come wrapped twice: ``{"PrivateIpSets": {"PrivateIpSet": [...]}}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeVar
+
+import msgspec
+
+from terway.model.eni import ENI, ENIStatus, ENIType, InstanceLimits, VSwitch
+from terway.model.errors import TransientError
+from terway.model.ids import (
+    ENIId,
+    InstanceId,
+    MacAddress,
+    SecurityGroupId,
+    VpcId,
+    VSwitchId,
+    ZoneId,
+)
+
+Choice = TypeVar("Choice", ENIType, ENIStatus)
+Value = str | int | bool | Sequence["Value"] | Mapping[str, "Value"] | None
+
+
+def flatten(parameters: Mapping[str, Value]) -> dict[str, str]:
+    """Return `parameters` as the query wants them: ``Tag.1.Key``, ``true``; None is left out."""
+    return {name: text for key, value in parameters.items() for name, text in _flat(key, value)}
+
+
+def _flat(name: str, value: Value) -> Iterator[tuple[str, str]]:
+    match value:
+        case None:
+            return
+        case bool():
+            yield name, "true" if value else "false"
+        case str() | int():
+            yield name, str(value)
+        case Mapping():
+            for key, inner in value.items():
+                yield from _flat(f"{name}.{key}", inner)
+        case _:
+            for index, inner in enumerate(value, 1):
+                yield from _flat(f"{name}.{index}", inner)
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The body of a refusal."""
+
+    code: str = ""
+    message: str = ""
+    request_id: str = ""
+
+
+class Done(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """An answer of which only success matters."""
+
+    request_id: str = ""
+
+
+class TagEntry(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """A tag in an answer."""
+
+    tag_key: str
+    tag_value: str = ""
+
+
+class Tags(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of tags."""
+
+    tag: tuple[TagEntry, ...] = ()
+
+
+class PrivateIp(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """One IPv4 address of an ENI."""
+
+    private_ip_address: str
+    primary: bool = False
+
+
+class PrivateIpSets(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of IPv4 addresses."""
+
+    private_ip_set: tuple[PrivateIp, ...] = ()
+
+
+class Ipv6(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """One IPv6 address of an ENI."""
+
+    ipv6_address: str
+
+
+class Ipv6Sets(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of IPv6 addresses."""
+
+    ipv6_set: tuple[Ipv6, ...] = ()
+
+
+class SecurityGroupIds(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of security group ids."""
+
+    security_group_id: tuple[str, ...] = ()
+
+
+class Attachment(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """Where an ENI is attached. All empty where it is not."""
+
+    instance_id: str = ""
+    trunk_network_interface_id: str = ""
+    device_index: int | None = None
+
+
+class NetworkInterface(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """An ENI, in the answers of Create- and DescribeNetworkInterface(s)."""
+
+    network_interface_id: str
+    mac_address: str
+    private_ip_address: str
+    type: str = "Secondary"
+    status: str = "Available"
+    vpc_id: str = ""
+    v_switch_id: str = ""
+    zone_id: str = ""
+    private_ip_sets: PrivateIpSets = PrivateIpSets()
+    ipv6_sets: Ipv6Sets = Ipv6Sets()
+    security_group_ids: SecurityGroupIds = SecurityGroupIds()
+    instance_id: str = ""
+    attachment: Attachment = Attachment()
+    network_interface_traffic_mode: str = "Standard"
+    resource_group_id: str = ""
+    description: str = ""
+    creation_time: str = ""
+    tags: Tags = Tags()
+
+
+class NetworkInterfaceSets(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of ENIs."""
+
+    network_interface_set: tuple[NetworkInterface, ...] = ()
+
+
+class NetworkInterfacesPage(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """One page of DescribeNetworkInterfaces; an empty NextToken ends the list."""
+
+    network_interface_sets: NetworkInterfaceSets = NetworkInterfaceSets()
+    next_token: str = ""
+
+
+def parse_eni(said: NetworkInterface) -> ENI:
+    """Return the ENI that the cloud described.
+
+    Raises TransientError for a type or status that the API did not have when this was written:
+    to guess what may be done with such an ENI is worse than to wait.
+    """
+    attachment = said.attachment
+    instance = attachment.instance_id or said.instance_id
+    return ENI(
+        id=ENIId(said.network_interface_id),
+        mac=MacAddress(said.mac_address.lower()),
+        type=_known(ENIType, said.type, said),
+        status=_known(ENIStatus, said.status, said),
+        vpc_id=VpcId(said.vpc_id),
+        vswitch_id=VSwitchId(said.v_switch_id),
+        zone_id=ZoneId(said.zone_id),
+        primary_ipv4=IPv4Address(said.private_ip_address),
+        ipv4=_ipv4_of(said),
+        ipv6=tuple(IPv6Address(ip.ipv6_address) for ip in said.ipv6_sets.ipv6_set),
+        security_group_ids=tuple(map(SecurityGroupId, said.security_group_ids.security_group_id)),
+        instance_id=InstanceId(instance) if instance else None,
+        trunk_eni_id=ENIId(attachment.trunk_network_interface_id) or None,
+        device_index=attachment.device_index,
+        traffic_mode=said.network_interface_traffic_mode or "Standard",
+        resource_group_id=said.resource_group_id,
+        description=said.description,
+        creation_time=said.creation_time,
+        tags=tuple((tag.tag_key, tag.tag_value) for tag in said.tags.tag),
+    )
+
+
+def _known(choices: type[Choice], value: str, said: NetworkInterface) -> Choice:
+    try:
+        return choices(value)
+    except ValueError as error:
+        name = choices.__name__
+        text = f"{said.network_interface_id}: the cloud says {name} {value!r}, which is unknown"
+        raise TransientError(text) from error
+
+
+def _ipv4_of(said: NetworkInterface) -> tuple[IPv4Address, ...]:
+    listed = tuple(IPv4Address(ip.private_ip_address) for ip in said.private_ip_sets.private_ip_set)
+    return listed or (IPv4Address(said.private_ip_address),)
+
+
+class PrivateIpAddresses(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of newly assigned IPv4 addresses."""
+
+    private_ip_address: tuple[str, ...] = ()
+
+
+class AssignedPrivateIpAddressesSet(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The inner answer of AssignPrivateIpAddresses."""
+
+    private_ip_set: PrivateIpAddresses = PrivateIpAddresses()
+
+
+class AssignedIPv4(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The answer of AssignPrivateIpAddresses."""
+
+    assigned_private_ip_addresses_set: AssignedPrivateIpAddressesSet
+
+
+class Ipv6Addresses(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of newly assigned IPv6 addresses."""
+
+    ipv6_address: tuple[str, ...] = ()
+
+
+class AssignedIPv6(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The answer of AssignIpv6Addresses."""
+
+    ipv6_sets: Ipv6Addresses
+
+
+class VSwitchEntry(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """A vSwitch in an answer."""
+
+    v_switch_id: str
+    vpc_id: str
+    zone_id: str
+    cidr_block: str
+    ipv6_cidr_block: str = ""
+    available_ip_address_count: int = 0
+
+
+class VSwitchesSet(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of vSwitches."""
+
+    v_switch: tuple[VSwitchEntry, ...] = ()
+
+
+class VSwitchesPage(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The answer of DescribeVSwitches."""
+
+    v_switches: VSwitchesSet = VSwitchesSet()
+
+
+def parse_vswitch(said: VSwitchEntry) -> VSwitch:
+    """Return the vSwitch that the cloud described."""
+    return VSwitch(
+        id=VSwitchId(said.v_switch_id),
+        vpc_id=VpcId(said.vpc_id),
+        zone_id=ZoneId(said.zone_id),
+        cidr=IPv4Network(said.cidr_block),
+        ipv6_cidr=IPv6Network(said.ipv6_cidr_block) if said.ipv6_cidr_block else None,
+        available_ip_count=said.available_ip_address_count,
+    )
+
+
+class InstanceTypeEntry(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """An instance type in an answer. A limit that the cloud does not state counts as 0."""
+
+    instance_type_id: str
+    eni_quantity: int = 0
+    eni_private_ip_address_quantity: int = 0
+    eni_ipv6_address_quantity: int = 0
+    eni_trunk_supported: bool = False
+    eni_total_quantity: int = 0
+    eri_quantity: int = 0
+
+
+class InstanceTypesSet(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of instance types."""
+
+    instance_type: tuple[InstanceTypeEntry, ...] = ()
+
+
+class InstanceTypesPage(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """One page of DescribeInstanceTypes; an empty NextToken ends the list."""
+
+    instance_types: InstanceTypesSet = InstanceTypesSet()
+    next_token: str = ""
+
+
+def parse_instance_limits(said: InstanceTypeEntry) -> InstanceLimits:
+    """Return the limits that the cloud described."""
+    return InstanceLimits(
+        instance_type=said.instance_type_id,
+        eni_quantity=said.eni_quantity,
+        eni_private_ip_address_quantity=said.eni_private_ip_address_quantity,
+        eni_ipv6_address_quantity=said.eni_ipv6_address_quantity,
+        eni_trunk_supported=said.eni_trunk_supported,
+        eni_total_quantity=said.eni_total_quantity,
+        eri_quantity=said.eri_quantity,
+    )
