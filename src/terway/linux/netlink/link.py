@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from dataclasses import replace
 
 from terway.linux.netlink.codec import (
     NLM_F_CREATE,
@@ -123,8 +124,12 @@ def rename(ifindex: int, name: str) -> Request:
 
 
 def set_group(name: str, group: int) -> Request:
-    """Put a link into a group (a number that means something only to us)."""
-    return _by_name(name, attr_u32(_IFLA_GROUP, group), what=f"link set {name} group {group}")
+    """Put a link into a group (a number that means something only to us).
+
+    That the link is not there is success: groups are for deleting.
+    """
+    made = _by_name(name, attr_u32(_IFLA_GROUP, group), what=f"link set {name} group {group}")
+    return replace(made, tolerated=_GONE)
 
 
 def move(name: str, netns_fd: int) -> Request:

@@ -136,11 +136,33 @@ def all_routes(
     )
 
 
-def _decode(body: bytes, name_of: NameOf, table: int, ifindex: int) -> Route | None:
+def lookup(destination: IPAddress, name_of: NameOf) -> Query[Route]:
+    """Ask the kernel which route a packet of the node to `destination` would take.
+
+    The answer's `source` is the address it would come from. No route is no answer.
+    """
+    family = AF_OF[family_of(destination)]
+    header = _RTMSG.pack(family, destination.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+
+    def decode(body: bytes) -> Route | None:
+        return _decode(body, name_of, 0, 0, is_lookup=True)
+
+    return Query(
+        type=RTM_GETROUTE,
+        body=header + attr(_RTA_DST, destination.packed),
+        decode=decode,
+        what=f"route get {destination}",
+        is_dump=False,
+    )
+
+
+def _decode(
+    body: bytes, name_of: NameOf, table: int, ifindex: int, *, is_lookup: bool = False
+) -> Route | None:
     family, prefixlen, _src, _tos, _table, protocol, scope, kind, flags = _RTMSG.unpack_from(body)
     found = attributes(body, 12)
     own = protocol == _RTPROT_KERNEL or bool(flags & _RTM_F_CLONED)
-    if own or kind != _RTN_UNICAST or _RTA_OIF not in found:
+    if (own and not is_lookup) or kind != _RTN_UNICAST or _RTA_OIF not in found:
         return None  # multipath routes have no single link; we make none
     route_table = u32(found[_RTA_TABLE]) if _RTA_TABLE in found else _table
     link = u32(found[_RTA_OIF])

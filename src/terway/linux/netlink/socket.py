@@ -44,6 +44,7 @@ _RECEIVE_BYTES = 64 * 1024
 # So that the acknowledgements of the largest batch fit into the socket's buffer.
 _BATCH = 64
 _DUMP_ATTEMPTS = 10
+_ABSENT = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.ENETUNREACH})
 
 
 class _InterruptedDumpError(Exception):
@@ -162,7 +163,7 @@ class NetlinkSocket:
     def _check_end(self, query: Query[T], flags: int, body: bytes) -> None:
         # A table, link or route that does not exist has nothing in it.
         code = error_code(body)
-        if code and code not in (errno.ENODEV, errno.ENOENT, errno.ESRCH):
+        if code and code not in _ABSENT:
             raise translate(code, query.what, error_detail(flags, body))
 
     def _transmit(self, data: bytes, what: str) -> None:

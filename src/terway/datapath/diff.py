@@ -1,0 +1,101 @@
+"""How one namespace gets from what it has to what it should have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import assert_never
+
+from terway.model.network import (
+    LinkAddress,
+    LinkSettings,
+    Neighbour,
+    Netns,
+    NetObject,
+    Put,
+    Remove,
+    Route,
+    RoutingRule,
+    Sysctl,
+)
+
+# Each kind may need those before it: a route its gateway's link up, a rule the table's routes.
+_ORDER: dict[type[NetObject], int] = {
+    Sysctl: 0,
+    LinkSettings: 1,
+    LinkAddress: 2,
+    Route: 3,
+    Neighbour: 4,
+    RoutingRule: 5,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What to do in a namespace. All puts of a plan come before all its removals."""
+
+    puts: tuple[Put, ...] = ()
+    removals: tuple[Remove, ...] = ()
+
+    @property
+    def operations(self) -> tuple[Put | Remove, ...]:
+        """Return puts and removals in a safe order."""
+        return (*self.puts, *self.removals)
+
+
+def place_of(one: NetObject) -> Hashable:
+    """Return the place that an object takes: the kernel has one object for each.
+
+    An address or a rule is its own place (a different one is another one). A route has its
+    table, destination and metric; IPv6 lets direct routes of several links stand side by side.
+    """
+    match one:
+        case LinkSettings(name=name):
+            return ("link", name)
+        case Sysctl(path=path):
+            return ("sysctl", path)
+        case Neighbour(link=link, address=address):
+            return ("neighbour", link, address)
+        case Route():
+            beside = one.destination.version == 6 and one.gateway is None
+            return ("route", one.table, one.destination, one.metric, one.link if beside else "")
+        case LinkAddress() | RoutingRule():
+            return one
+        case _:
+            assert_never(one)
+
+
+def is_satisfied(wanted: NetObject, found: NetObject | None) -> bool:
+    """Return whether `found`, in the place of `wanted`, is what was wished for."""
+    if isinstance(wanted, LinkSettings) and isinstance(found, LinkSettings):
+        return (
+            wanted.is_up == found.is_up
+            and wanted.mac in (None, found.mac)
+            and wanted.mtu_bytes in (None, found.mtu_bytes)
+            and wanted.alias in ("", found.alias)
+        )
+    return wanted == found
+
+
+def diff(
+    desired: Iterable[NetObject],
+    actual: Iterable[NetObject],
+    *,
+    netns: Netns,
+    is_owned: Callable[[NetObject], bool],
+) -> Changes:
+    """Return the changes that turn `actual` into `desired`.
+
+    What is there in the right place is changed in one step, without a moment in which it is
+    missing. Only what `is_owned` is removed: the rest belongs to somebody else.
+    """
+    wanted = {place_of(one): one for one in desired}
+    found = {place_of(one): one for one in actual}
+    puts = [one for place, one in wanted.items() if not is_satisfied(one, found.get(place))]
+    surplus = [one for place, one in found.items() if place not in wanted and is_owned(one)]
+    puts.sort(key=lambda one: _ORDER[type(one)])
+    surplus.sort(key=lambda one: (-_ORDER[type(one)], str(one)))
+    return Changes(
+        puts=tuple(Put(netns=netns, object=one) for one in puts),
+        removals=tuple(Remove(netns=netns, object=one) for one in surplus),
+    )

@@ -1,0 +1,30 @@
+"""What a plan has to know of the node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from terway.model.address import Family, IPPair
+from terway.model.ids import MacAddress
+
+DEFAULT_MTU_BYTES = 1500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ENILink:
+    """A secondary ENI as the node has it. `gateways` are those of its vSwitch."""
+
+    name: str
+    ifindex: int
+    mac: MacAddress
+    gateways: IPPair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """The node itself: its addresses (those its default routes choose) and its way out."""
+
+    addresses: IPPair
+    uplink: str
+    families: tuple[Family, ...]
+    mtu_bytes: int = DEFAULT_MTU_BYTES

@@ -1,0 +1,237 @@
+"""Which operations make an attachment, take it away, or put a whole node in order.
+
+desired_* (facts) ──┐
+                    ├──► plan_* ──► operations ──► linux.apply ──► read again ──► verify
+linux.read_* ───────┘
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable
+from dataclasses import replace
+from typing import assert_never
+
+from terway.datapath.diff import Changes, diff
+from terway.datapath.names import (
+    FROM_POD_PRIORITY,
+    HOST_LINK_PREFIX,
+    OWNER_PREFIX,
+    TO_POD_PRIORITY,
+    is_eni_table,
+)
+from terway.model.address import IPNetwork
+from terway.model.errors import ConflictError, UsageError
+from terway.model.network import (
+    MAIN_TABLE,
+    NODE,
+    AttachmentState,
+    CreateVeth,
+    DeleteLink,
+    Link,
+    LinkAddress,
+    LinkSettings,
+    Neighbour,
+    NetObject,
+    NodeState,
+    Operation,
+    Route,
+    RoutingRule,
+    Sysctl,
+)
+
+# Settings of one link; those of "all" and "default" are the namespace's.
+_LINK_SYSCTL = re.compile(r"net/ipv[46]/(conf|neigh)/(?!all/|default/)(?P<link>[^/]+)/")
+
+
+def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Operation, ...]:
+    """Return what makes, or mends, an attachment. Nothing, when all is as it should be.
+
+    A host link of the name that is not this attachment's is an earlier sandbox's and goes first.
+    In the pod nothing is removed: later plugins of the chain may have added to it.
+
+    Raises UsageError when the pod has an interface of the name that is not ours (CNI: the
+    interface must not exist), ConflictError (code ENOENT) when its namespace is gone.
+    """
+    if actual.pod is None or desired.pod is None:
+        raise ConflictError(f"network namespace {desired.netns!r} is gone", code="ENOENT")
+    is_ours = actual.is_paired and actual.alias in (desired.alias, "")
+    birth: tuple[Operation, ...] = ()
+    if not is_ours:
+        birth, actual = _plan_birth(desired, actual)
+    pod = diff(desired.pod, actual.pod or (), netns=desired.netns, is_owned=_is_nothing)
+    node = diff(desired.node, actual.node, netns=NODE, is_owned=_is_attachments)
+    return (*birth, *pod.puts, *node.puts, *node.removals)
+
+
+def _plan_birth(
+    desired: AttachmentState, actual: AttachmentState
+) -> tuple[tuple[Operation, ...], AttachmentState]:
+    """Return the operations that make the veth, and the state after them."""
+    if _link(actual.pod, desired.ifname) is not None:
+        raise UsageError(
+            f"interface {desired.ifname!r} exists already in {desired.netns}",
+            field="CNI_IFNAME",
+            code="EEXIST",
+        )
+    host, peer = _link(desired.node, desired.host_link), _link(desired.pod, desired.ifname)
+    if host is None or peer is None:
+        raise ConflictError(f"{desired.host_link}: neither end of the veth is desired")
+    create = CreateVeth(host=host, peer=peer, netns=desired.netns)
+    if _link(actual.node, desired.host_link) is None:
+        return (create,), actual
+    # With the link goes all that is on it.
+    kept = tuple(one for one in actual.node if link_of(one) != desired.host_link)
+    leftover = DeleteLink(name=desired.host_link, now=True)
+    return (leftover, create), replace(actual, node=kept)
+
+
+def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Operation, ...]:
+    """Return what takes an attachment away. Nothing, when nothing of it is there.
+
+    Only the node's side is touched: the pod's end goes with the host's, and a namespace path may
+    lead to somebody else by now. A host link that a later sandbox of the pod has made stays.
+    """
+    gone = diff((), actual.node, netns=NODE, is_owned=_is_attachments)
+    has_link = _link(actual.node, desired.host_link) is not None
+    is_ours = has_link and actual.alias in (desired.alias, "")
+    removals = tuple(
+        one for one in gone.removals if is_ours or not isinstance(one.object, Neighbour)
+    )
+    link = (DeleteLink(name=desired.host_link),) if is_ours else ()
+    return (*removals, *link)
+
+
+def plan_node(
+    host: Iterable[NetObject], attachments: Iterable[AttachmentState], actual: NodeState
+) -> tuple[Operation, ...]:
+    """Return what puts the node's namespace in order: mends what is ours, removes what was.
+
+    `host` is what `desired_host` and `desired_eni` say, together; `attachments` are all that the
+    journal has. Parts of a pod whose host link is gone are left to `plan_attach`, which alone can
+    make the link again.
+    """
+    pods = tuple(attachments)
+    there = {link.name: link for link in actual.links}
+    own = tuple(host)
+    whole = tuple(one for pod in pods if _has_its_link(pod, there) for one in pod.node)
+    parts = (one for pod in pods if not _has_its_link(pod, there) for one in pod.node)
+    # Rules need no link, and without them a living pod's packets would leave by the wrong ENI.
+    rules = tuple(one for one in parts if isinstance(one, RoutingRule))
+    owner = _NodeOwner(own, whole)
+    changes = diff((*own, *whole, *rules), actual.objects, netns=NODE, is_owned=owner.owns)
+    strays = tuple(DeleteLink(name=link.name) for link in _strays(pods, actual.links))
+    return (*_on_links(changes, there), *strays)
+
+
+def _on_links(changes: Changes, there: Container[str]) -> tuple[Operation, ...]:
+    # An ENI that is being unplugged must not keep the rest from being mended.
+    def is_possible(one: NetObject) -> bool:
+        link = link_of(one)
+        return link is None or link in there
+
+    puts = tuple(put for put in changes.puts if is_possible(put.object))
+    return (*puts, *changes.removals)
+
+
+def link_of(one: NetObject) -> str | None:
+    """Return the link that an object cannot be without, None when there is no such link."""
+    match one:
+        case LinkSettings(name=name):
+            return name
+        case LinkAddress(link=name) | Route(link=name) | Neighbour(link=name):
+            return name
+        case Sysctl(path=path):
+            found = _LINK_SYSCTL.match(path)
+            return found["link"] if found else None
+        case RoutingRule():
+            return None
+        case _:
+            assert_never(one)
+
+
+def _has_its_link(pod: AttachmentState, there: dict[str, Link]) -> bool:
+    link = there.get(pod.host_link)
+    return link is not None and link.alias in (pod.alias, "")
+
+
+def _strays(pods: Iterable[AttachmentState], links: Iterable[Link]) -> Iterable[Link]:
+    wanted = {pod.host_link for pod in pods}
+    for link in links:
+        is_ours = link.kind == "veth" and link.alias.startswith(OWNER_PREFIX)
+        if is_ours and link.name not in wanted:
+            yield link
+
+
+class _NodeOwner:
+    """Knows what in the node's namespace is ours to remove."""
+
+    def __init__(self, host: Iterable[NetObject], pods: Iterable[NetObject]) -> None:
+        routes = [one for one in host if isinstance(one, Route)]
+        self._tables = {one.table for one in routes if is_eni_table(one.table)}
+        self._eni_links = {one.link for one in routes if is_eni_table(one.table)}
+        self._pod_links = {one.name for one in pods if isinstance(one, LinkSettings)}
+
+    def owns(self, one: NetObject) -> bool:
+        match one:
+            case RoutingRule():
+                return is_pod_rule(one)
+            case Route():
+                is_pods = one.table == MAIN_TABLE and one.link in self._pod_links
+                return one.table in self._tables or is_pods
+            case LinkAddress():
+                return one.link in self._eni_links
+            case Neighbour():
+                return one.link in self._pod_links
+            case LinkSettings() | Sysctl():
+                return False
+
+
+def is_pod_rule(rule: RoutingRule) -> bool:
+    """Return whether a rule is one of the two that each pod's address has, whosoever the pod."""
+    plain = not (rule.iif or rule.oif or rule.fwmark)
+    to_pod = (
+        rule.priority == TO_POD_PRIORITY
+        and rule.source is None
+        and _is_host(rule.destination)
+        and rule.table == MAIN_TABLE
+    )
+    from_pod = (
+        rule.priority == FROM_POD_PRIORITY
+        and rule.destination is None
+        and _is_host(rule.source)
+        and is_eni_table(rule.table)
+    )
+    return plain and (to_pod or from_pod)
+
+
+def _is_host(network: IPNetwork | None) -> bool:
+    return network is not None and network.prefixlen == network.max_prefixlen
+
+
+def _is_attachments(one: NetObject) -> bool:
+    """Return whether an object that competes with an attachment's is ours to remove."""
+    match one:
+        case RoutingRule():
+            return is_pod_rule(one)
+        case Route(table=table, destination=destination, link=link):
+            return table == MAIN_TABLE and _is_host(destination) and _is_host_link(link)
+        case Neighbour():
+            return True  # only those of the host link are read
+        case LinkAddress() | LinkSettings() | Sysctl():
+            return False
+
+
+def _is_host_link(name: str) -> bool:
+    # A link that was not read has a number for a name: its route to a pod's address is an
+    # earlier sandbox's.
+    return name.startswith((HOST_LINK_PREFIX, "#"))
+
+
+def _is_nothing(_one: NetObject) -> bool:
+    return False
+
+
+def _link(objects: Iterable[NetObject] | None, name: str) -> LinkSettings | None:
+    links = (one for one in objects or () if isinstance(one, LinkSettings))
+    return next((one for one in links if one.name == name), None)

@@ -1,0 +1,122 @@
+"""Whether what is there is what was planned, and if not, what exactly differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import assert_never
+
+from terway.datapath.diff import is_satisfied, place_of
+from terway.datapath.plan import is_pod_rule
+from terway.model.network import (
+    NODE,
+    AttachmentState,
+    LinkAddress,
+    LinkSettings,
+    Neighbour,
+    Netns,
+    NetObject,
+    Route,
+    RoutingRule,
+    Sysctl,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One object that is not as planned, in the words of iproute2."""
+
+    where: str  # "node", or the path of the pod's namespace
+    object: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.object}: wanted {self.wanted}, found {self.found}"
+
+
+def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Difference, ...]:
+    """Return how `actual` differs from `desired`; empty when every object is there and right.
+
+    More than was planned counts where it changes the pod's packets' way: another rule for one of
+    its addresses.
+    """
+    if actual.pod is None or desired.pod is None:
+        return (_different(desired.netns, "network namespace", "present", "nothing"),)
+    pair = f"veth {desired.host_link} and {desired.ifname}"
+    unpaired = () if actual.is_paired else (_different(NODE, pair, "one veth", "no such pair"),)
+    return (
+        *unpaired,
+        *verify_objects(desired.node, actual.node),
+        *verify_objects(desired.pod, actual.pod, netns=desired.netns),
+        *_competitors(desired.node, actual.node),
+    )
+
+
+def verify_objects(
+    desired: Iterable[NetObject], actual: Iterable[NetObject], *, netns: Netns = NODE
+) -> tuple[Difference, ...]:
+    """Return the objects of `desired` that are missing from, or different in, `actual`."""
+    found = {place_of(one): one for one in actual}
+    return tuple(
+        _different(netns, _name(one), _value(one), _value(found.get(place_of(one))))
+        for one in desired
+        if not is_satisfied(one, found.get(place_of(one)))
+    )
+
+
+def _competitors(desired: Iterable[NetObject], actual: Iterable[NetObject]) -> list[Difference]:
+    planned = set(desired)
+    rules = (one for one in actual if isinstance(one, RoutingRule) and one not in planned)
+    return [
+        _different(NODE, _name(one), "nothing", _value(one)) for one in rules if is_pod_rule(one)
+    ]
+
+
+def _different(netns: Netns, name: str, wanted: str, found: str) -> Difference:
+    return Difference(where=netns or "node", object=name, wanted=wanted, found=found)
+
+
+def _name(one: NetObject) -> str:
+    match one:
+        case LinkSettings(name=name):
+            return f"link {name}"
+        case Sysctl(path=path):
+            return f"sysctl {path}"
+        case LinkAddress(link=link, address=address):
+            return f"address {address} dev {link}"
+        case Neighbour(link=link, address=address):
+            return f"neighbour {address} dev {link}"
+        case Route(destination=destination, table=table):
+            return f"route {destination} table {table}"
+        case RoutingRule(priority=priority):
+            ends = (("from", one.source), ("to", one.destination))
+            selector = " ".join(f"{word} {end}" for word, end in ends if end is not None)
+            return f"rule {priority} {selector or 'from all'}"
+        case _:
+            assert_never(one)
+
+
+def _value(one: NetObject | None) -> str:
+    match one:
+        case None:
+            return "nothing"
+        case LinkSettings():
+            state = "up" if one.is_up else "down"
+            return f"{state} mtu {one.mtu_bytes} mac {one.mac} alias {one.alias!r}"
+        case Sysctl(value=text) | Neighbour(mac=text):
+            return text
+        case LinkAddress():
+            return "present"
+        case Route():
+            return _route_value(one)
+        case RoutingRule(table=table):
+            return f"lookup {table}"
+        case _:
+            assert_never(one)
+
+
+def _route_value(route: Route) -> str:
+    via = "" if route.gateway is None else f"via {route.gateway} "
+    onlink = " onlink" if route.is_onlink else ""
+    return f"{via}dev {route.link} scope {route.scope.name.lower()}{onlink}"

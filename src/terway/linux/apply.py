@@ -1,0 +1,161 @@
+"""How operations become netlink messages and sysctl writes. Blocking; for workers.
+
+One pod's plan is three or four sends: operations on one namespace are gathered into batches, cut
+where one needs what another made (a link's ifindex, its sysctl files).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from typing import assert_never
+
+from terway.linux import sysctl
+from terway.linux.netlink import address, link, neighbour, route, rule
+from terway.linux.netlink.codec import Request
+from terway.linux.netlink.socket import RouteSocket, open_route_socket, send_all
+from terway.linux.netns import entered, open_netns
+from terway.model.errors import ConflictError
+from terway.model.network import (
+    NODE,
+    CreateVeth,
+    DeleteLink,
+    LinkAddress,
+    LinkSettings,
+    Neighbour,
+    Netns,
+    NetObject,
+    Operation,
+    Put,
+    Remove,
+    Route,
+    RoutingRule,
+    Sysctl,
+)
+
+REAPED_GROUP = 0x7E2A
+"""The link group of the doomed: whatever is in it is deleted with the next flush."""
+
+
+def apply(operations: Sequence[Operation]) -> None:
+    """Carry out `operations` in order; raises the first error, and what follows is left undone.
+
+    Every operation is idempotent, so a plan that failed half-way can be applied again, or planned
+    anew from what is there now.
+    """
+    for netns, run in groupby(operations, key=_where):
+        with _inside(netns) as sock:
+            _Namespace(sock).apply(run)
+
+
+def _where(operation: Operation) -> Netns:
+    return operation.netns if isinstance(operation, Put | Remove) else NODE
+
+
+@contextmanager
+def _inside(netns: Netns) -> Iterator[RouteSocket]:
+    """Be in `netns`, with a socket: sysctl files are found through the thread's namespace."""
+    with ExitStack() as stack:
+        if netns != NODE:
+            stack.enter_context(entered(stack.enter_context(open_netns(netns)).fd))
+        yield stack.enter_context(open_route_socket())
+
+
+class _Namespace:
+    """One namespace, its socket, and the requests gathered for it so far."""
+
+    def __init__(self, sock: RouteSocket) -> None:
+        self._socket = sock
+        self._indexes: dict[str, int] = {}
+        self._batch: list[Request] = []
+
+    def apply(self, operations: Iterable[Operation]) -> None:
+        for operation in operations:
+            match operation:
+                case CreateVeth():
+                    self._create_veth(operation)
+                case DeleteLink():
+                    self._delete_link(operation)
+                case Put(object=wanted):
+                    self._put(wanted)
+                case Remove(object=unwanted):
+                    self._remove(unwanted)
+                case _:
+                    assert_never(operation)
+        self._flush()
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        send_all(self._socket, batch)
+
+    def _create_veth(self, wanted: CreateVeth) -> None:
+        self._flush()
+        with open_netns(wanted.netns) as pod:
+            made = link.create_veth(wanted.host, wanted.peer, peer_netns_fd=pod.fd)
+            self._socket.request(made)
+        self._indexes.pop(wanted.host.name, None)
+
+    def _delete_link(self, unwanted: DeleteLink) -> None:
+        self._flush()
+        if unwanted.now:
+            self._socket.request(link.delete(unwanted.name))
+        else:
+            self._socket.request(link.set_group(unwanted.name, REAPED_GROUP))
+        self._indexes.pop(unwanted.name, None)
+
+    def _put(self, wanted: NetObject) -> None:
+        match wanted:
+            case Sysctl():
+                self._flush()  # its file may belong to a link that is in the batch
+                sysctl.ensure(wanted)
+            case LinkSettings():
+                self._batch.append(link.change(wanted))
+            case LinkAddress():
+                self._batch.append(address.put(wanted, self._index_of(wanted.link)))
+            case Route():
+                self._batch.append(route.put(wanted, self._index_of(wanted.link)))
+            case Neighbour():
+                self._batch.append(neighbour.put(wanted, self._index_of(wanted.link)))
+            case RoutingRule():
+                self._batch.append(rule.put(wanted))
+            case _:
+                assert_never(wanted)
+
+    def _remove(self, unwanted: NetObject) -> None:
+        match unwanted:
+            case LinkSettings() | Sysctl():
+                return  # settings have no absence
+            case RoutingRule():
+                self._batch.append(rule.remove(unwanted))
+                return
+            case LinkAddress() | Route() | Neighbour():
+                index = self._find(unwanted.link)
+            case _:
+                assert_never(unwanted)
+        if index is None:
+            return  # went with its link
+        match unwanted:
+            case LinkAddress():
+                self._batch.append(address.remove(unwanted, index))
+            case Route():
+                self._batch.append(route.remove(unwanted, index))
+            case Neighbour():
+                self._batch.append(neighbour.remove(unwanted, index))
+            case _:
+                assert_never(unwanted)
+
+    def _index_of(self, name: str) -> int:
+        index = self._find(name)
+        if index is None:
+            raise ConflictError(f"there is no link {name!r}", code="ENODEV")
+        return index
+
+    def _find(self, name: str) -> int | None:
+        if name not in self._indexes:
+            # Asking reads nothing that the batch would change: links are made outside of it.
+            found = self._socket.first(link.by_name(name))
+            if found is None:
+                return None
+            self._indexes[name] = found.ifindex
+        return self._indexes[name]

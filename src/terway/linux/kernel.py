@@ -1,0 +1,109 @@
+"""The kernel as the agent sees it: apply operations, read state back, wait for a link.
+
+Every method runs in a worker thread and costs the event loop nothing but the hop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+from terway.linux import apply, conntrack, read
+from terway.linux.monitor import Watched, open_monitor
+from terway.linux.reaper import Reaper
+from terway.linux.uplink import Uplink, read_uplink
+from terway.linux.workers import Workers
+from terway.model.address import Family, IPAddress
+from terway.model.errors import TransientError
+from terway.model.ids import MacAddress
+from terway.model.network import (
+    AttachmentState,
+    DeleteLink,
+    Link,
+    NodeState,
+    Operation,
+    Sysctl,
+)
+
+
+class Kernel:
+    """The kernel of the node, seen from the network namespace the process lives in."""
+
+    def __init__(self, workers: Workers, reaper: Reaper) -> None:
+        self._workers = workers
+        self._reaper = reaper
+
+    async def apply(self, operations: Sequence[Operation]) -> None:
+        """Carry out `operations` in order; stop at the first that fails and raise its error.
+
+        Idempotent. Links deleted without `now` are gone some tens of ms after this returns.
+        """
+        if not operations:
+            return
+        await self._workers.run(partial(apply.apply, operations))
+        if any(isinstance(one, DeleteLink) and not one.now for one in operations):
+            self._reaper.wake()
+
+    async def read_attachment(self, desired: AttachmentState) -> AttachmentState:
+        """Return the actual state of an attachment; `desired` says where to look."""
+        return await self._workers.run(partial(read.read_attachment, desired))
+
+    async def read_node(self, sysctls: Iterable[Sysctl] = ()) -> NodeState:
+        """Return the actual state of the node's namespace, with those of its settings."""
+        return await self._workers.run(partial(read.read_node, tuple(sysctls)))
+
+    async def links(self) -> tuple[Link, ...]:
+        """Return the links of the node's namespace."""
+        return await self._workers.run(read.read_links)
+
+    async def link_by_mac(self, mac: MacAddress, *, timeout_s: float = 10.0) -> Link:
+        """Return the link that has an ENI's MAC, waiting for it to be plugged in.
+
+        A veth of ours never has an ENI's MAC, but a bridge or VLAN above the ENI may: only links
+        without a kind, or plain veths as the lab has them, count. Raises TransientError (code
+        ENODEV) after `timeout_s` seconds.
+        """
+        with open_monitor(Watched.LINKS) as monitor:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    found = _with_mac(await self.links(), mac)
+                    events = monitor.events()
+                    while found is None:
+                        await anext(events)
+                        found = _with_mac(await self.links(), mac)
+                    return found
+            except TimeoutError as error:
+                raise TransientError(
+                    f"no link has MAC {mac} after {timeout_s:g} s; is the ENI attached?",
+                    code="ENODEV",
+                ) from error
+
+    async def uplink(self, family: Family) -> Uplink | None:
+        """Return the link and address with which the node reaches the world; None without one."""
+        return await self._workers.run(partial(read_uplink, family))
+
+    async def count_connections(self, addresses: Collection[IPAddress]) -> int | None:
+        """Return how many tracked connections involve `addresses`; None without conntrack."""
+        return await self._workers.run(partial(conntrack.count, addresses))
+
+    async def forget_connections(self, addresses: Collection[IPAddress]) -> int | None:
+        """Delete the tracked connections that involve `addresses`; None without conntrack."""
+        return await self._workers.run(partial(conntrack.forget, addresses))
+
+
+def _with_mac(links: Iterable[Link], mac: MacAddress) -> Link | None:
+    plain = (one for one in links if one.kind in ("", "veth"))
+    return next((one for one in plain if one.mac == mac), None)
+
+
+@asynccontextmanager
+async def open_kernel() -> AsyncIterator[Kernel]:
+    """Open the kernel for the block. Doomed links that a crash left are deleted at once."""
+    workers = Workers()
+    try:
+        async with Reaper(workers) as reaper:
+            yield Kernel(workers, reaper)
+    finally:
+        workers.close()
