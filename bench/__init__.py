@@ -1,1 +1,1 @@
-"""Benchmarks: every figure against a named reference in the same run."""
+"""The benchmark: every figure against a reference measured in the same run (`make bench`)."""

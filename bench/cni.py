@@ -1,0 +1,104 @@
+"""How fast is ADD, and DEL, against Debian's `ptp` with `host-local`?
+
+The reference runs alone in a network namespace of its own and gives IPv4 addresses only: with
+IPv6 it waits 1.8 s for duplicate address detection, which no one should be compared with.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from tests.support.place import Place
+
+from bench.alternate import alternate
+from bench.group import Order, say
+from bench.record import Bound, Record, Target
+from bench.stats import median, percentile
+from bench.wave import Side, Wave, run_wave
+
+# width: (rounds, pods a round). Enough for a p99 to be a measured value, not an extreme.
+WAVES = {1: (10, 30), 8: (8, 48), 32: (8, 64)}
+
+ADD_TARGET = Target(bound=Bound.AT_MOST, limit=0.3)
+RATE_TARGET = Target(bound=Bound.AT_LEAST, limit=4.0)
+
+
+def _names(width: int) -> tuple[str, ...]:
+    return tuple(
+        f"cni.{what}@{width}" for what in ("add.p50", "add.p99", "del.p50", "del.p99", "pods_per_s")
+    )
+
+
+def ptp_side(folder: Path, place: Place) -> Side:
+    """Return the reference: Debian's ptp and host-local, which keeps its files in `folder`."""
+    ipam = {
+        "type": "host-local",
+        "ranges": [[{"subnet": "10.9.0.0/16"}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+        "dataDir": str(folder / "host-local"),
+    }
+    return Side(
+        label="ptp with host-local",
+        place=place,
+        plugin="/usr/lib/cni/ptp",
+        conf={"cniVersion": "1.0.0", "name": "reference", "type": "ptp", "ipam": ipam},
+        cni_path="/usr/lib/cni",
+    )
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a folder that every place of the benchmark sees, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+async def compare(
+    order: Order, width: int, subject: Side, reference: Side, folder: Path
+) -> list[Record]:
+    """Run waves of both sides in turn and return the five figures of `width`."""
+    rounds, pods = WAVES[width]
+    rounds = order.rounds(rounds)
+    wave = partial(run_wave, folder=folder, pods=pods, width=width)
+    waves = await alternate(
+        rounds,
+        {"subject": partial(wave, subject), "reference": partial(wave, reference)},
+        show=lambda turn: say(f"  {width} in parallel, {pods} pods: {turn}"),
+    )
+    return [
+        Record(
+            figure=name,
+            subject=subject.label,
+            value=_figure(name, waves["subject"]),
+            reference=reference.label,
+            reference_value=_figure(name, waves["reference"]),
+            unit="pods/s" if "pods_per_s" in name else "ms",
+            runs=rounds if "pods_per_s" in name else rounds * pods,
+            target=_target(name),
+        )
+        for name in _names(width)
+    ]
+
+
+def _figure(name: str, waves: list[Wave]) -> float:
+    what = name.partition("@")[0].removeprefix("cni.")
+    if what == "pods_per_s":
+        return median([wave.pods_per_s for wave in waves])
+    verb, percent = what.split(".p")
+    timings = [wave.add if verb == "add" else wave.delete for wave in waves]
+    return percentile(list(chain.from_iterable(t.each_ms for t in timings)), float(percent))
+
+
+def _target(name: str) -> Target | None:
+    if ".p99" in name:
+        return None
+    return RATE_TARGET if "pods_per_s" in name else ADD_TARGET

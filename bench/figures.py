@@ -1,0 +1,7 @@
+"""Which figures are there?"""
+
+from __future__ import annotations
+
+from bench.group import Group
+
+GROUPS: tuple[Group, ...] = ()

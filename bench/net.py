@@ -1,0 +1,125 @@
+"""What does a pod's path cost, against the node's own path over the same VPC?
+
+    subject     pod on node A ─veth─ node A ─ENI─ fabric ─ENI─ node B ─veth─ pod on node B
+    reference                        node A ─ENI─ fabric ─ENI─ node B
+
+Both ends are pinned to one core: on two idle cores a round trip is mostly the time to wake the
+other core, which says nothing of the path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tests.support.place import Place
+
+from bench.alternate import alternate
+from bench.group import Order, say
+from bench.native import program
+from bench.record import Bound, Record, Target
+from bench.stats import median
+
+THROUGHPUT = "net.throughput.veth"
+RTT = "net.rtt.veth"
+
+CORE = 1
+PORT = "5201"
+STREAM_S = 2
+ROUND_TRIPS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """Two ends: where the client runs, where the server runs, and the server's address."""
+
+    client: Place
+    server: Place
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """What is compared, and what the two are called in the record."""
+
+    subject: Path
+    reference: Path
+    subject_label: str = "pod to pod across nodes"
+    reference_label: str = "node to node, same VPC"
+
+
+async def stream_gbps(path: Path) -> float:
+    """Return what one TCP stream carried, as the receiver counted it."""
+    argv = ("iperf3", "--server", "--one-off", "--bind", path.address, "--forceflush")
+    async with path.server.on_core(CORE).server(*argv, ready="listening"):
+        client = path.client.on_core(CORE)
+        text = await client.run("iperf3", "-c", path.address, "-t", str(STREAM_S), "-O", "1", "-J")
+    return float(json.loads(text)["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+
+async def round_trip_us(path: Path) -> float:
+    """Return the median round trip of one byte over an open TCP connection."""
+    pingpong = program("pingpong")
+    server = path.server.on_core(CORE)
+    async with server.server(pingpong, "serve", path.address, PORT, ready="ready"):
+        client = path.client.on_core(CORE)
+        text = await client.run(pingpong, "ask", path.address, PORT, str(ROUND_TRIPS))
+    return median([int(line) / 1e3 for line in text.split()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """How one figure is measured."""
+
+    measure: Callable[[Path], Awaitable[float]]
+    rounds: int
+    unit: str
+    target: Target
+
+
+GAUGES = {
+    THROUGHPUT: Gauge(
+        measure=stream_gbps,
+        rounds=7,
+        unit="Gbit/s",
+        target=Target(bound=Bound.AT_LEAST, limit=0.9),
+    ),
+    RTT: Gauge(
+        measure=round_trip_us,
+        rounds=15,
+        unit="us",
+        target=Target(bound=Bound.AT_MOST, limit=1.15),
+    ),
+}
+
+
+async def compare(order: Order, paths: Paths) -> list[Record]:
+    """Measure what was asked for, alternating the two paths."""
+    return [
+        await _figure(name, gauge, paths, order.rounds(gauge.rounds))
+        for name, gauge in GAUGES.items()
+        if order.wants(name)
+    ]
+
+
+async def _figure(name: str, gauge: Gauge, paths: Paths, rounds: int) -> Record:
+    measured = await alternate(
+        rounds,
+        {
+            "subject": partial(gauge.measure, paths.subject),
+            "reference": partial(gauge.measure, paths.reference),
+        },
+        show=lambda turn: say(f"  {name}: {turn}"),
+    )
+    return Record(
+        figure=name,
+        subject=paths.subject_label,
+        value=median(measured["subject"]),
+        reference=paths.reference_label,
+        reference_value=median(measured["reference"]),
+        unit=gauge.unit,
+        runs=rounds,
+        target=gauge.target,
+    )
