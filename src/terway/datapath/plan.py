@@ -26,7 +26,6 @@ from terway.model.network import (
     MAIN_TABLE,
     NODE,
     AttachmentState,
-    CreateVeth,
     DeleteLink,
     Link,
     LinkAddress,
@@ -54,12 +53,12 @@ def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     interface must not exist), ConflictError (code ENOENT) when its namespace is gone.
     """
     if actual.pod is None or desired.pod is None:
-        raise ConflictError(f"network namespace {desired.netns!r} is gone", code="ENOENT")
+        raise ConflictError(f"network namespace {desired.veth.netns!r} is gone", code="ENOENT")
     is_ours = actual.is_paired and actual.alias in (desired.alias, "")
     birth: tuple[Operation, ...] = ()
     if not is_ours:
         birth, actual = _plan_birth(desired, actual)
-    pod = diff(desired.pod, actual.pod or (), netns=desired.netns, is_owned=_is_nothing)
+    pod = diff(desired.pod, actual.pod or (), netns=desired.veth.netns, is_owned=_is_nothing)
     node = diff(desired.node, actual.node, netns=NODE, is_owned=_is_attachments)
     return (*birth, *pod.puts, *node.puts, *node.removals)
 
@@ -68,22 +67,18 @@ def _plan_birth(
     desired: AttachmentState, actual: AttachmentState
 ) -> tuple[tuple[Operation, ...], AttachmentState]:
     """Return the operations that make the veth, and the state after them."""
-    if _link(actual.pod, desired.ifname) is not None:
+    host, peer = desired.veth.host.name, desired.veth.peer.name
+    if _has_link(actual.pod, peer):
         raise UsageError(
-            f"interface {desired.ifname!r} exists already in {desired.netns}",
+            f"interface {peer!r} exists already in {desired.veth.netns}",
             field="CNI_IFNAME",
             code="EEXIST",
         )
-    host, peer = _link(desired.node, desired.host_link), _link(desired.pod, desired.ifname)
-    if host is None or peer is None:
-        raise ConflictError(f"{desired.host_link}: neither end of the veth is desired")
-    create = CreateVeth(host=host, peer=peer, netns=desired.netns)
-    if _link(actual.node, desired.host_link) is None:
-        return (create,), actual
+    if not _has_link(actual.node, host):
+        return (desired.veth,), actual
     # With the link goes all that is on it.
-    kept = tuple(one for one in actual.node if link_of(one) != desired.host_link)
-    leftover = DeleteLink(name=desired.host_link, now=True)
-    return (leftover, create), replace(actual, node=kept)
+    kept = tuple(one for one in actual.node if link_of(one) != host)
+    return (DeleteLink(name=host, now=True), desired.veth), replace(actual, node=kept)
 
 
 def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Operation, ...]:
@@ -93,13 +88,9 @@ def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     lead to somebody else by now. A host link that a later sandbox of the pod has made stays.
     """
     gone = diff((), actual.node, netns=NODE, is_owned=_is_attachments)
-    has_link = _link(actual.node, desired.host_link) is not None
-    is_ours = has_link and actual.alias in (desired.alias, "")
-    removals = tuple(
-        one for one in gone.removals if is_ours or not isinstance(one.object, Neighbour)
-    )
-    link = (DeleteLink(name=desired.host_link),) if is_ours else ()
-    return (*removals, *link)
+    host = desired.veth.host.name
+    is_ours = _has_link(actual.node, host) and actual.alias in (desired.alias, "")
+    return (*gone.removals, *((DeleteLink(name=host),) if is_ours else ()))
 
 
 def plan_node(
@@ -151,12 +142,12 @@ def link_of(one: NetObject) -> str | None:
 
 
 def _has_its_link(pod: AttachmentState, there: dict[str, Link]) -> bool:
-    link = there.get(pod.host_link)
+    link = there.get(pod.veth.host.name)
     return link is not None and link.alias in (pod.alias, "")
 
 
 def _strays(pods: Iterable[AttachmentState], links: Iterable[Link]) -> Iterable[Link]:
-    wanted = {pod.host_link for pod in pods}
+    wanted = {pod.veth.host.name for pod in pods}
     for link in links:
         is_ours = link.kind == "veth" and link.alias.startswith(OWNER_PREFIX)
         if is_ours and link.name not in wanted:
@@ -181,9 +172,7 @@ class _NodeOwner:
                 return one.table in self._tables or is_pods
             case LinkAddress():
                 return one.link in self._eni_links
-            case Neighbour():
-                return one.link in self._pod_links
-            case LinkSettings() | Sysctl():
+            case LinkSettings() | Neighbour() | Sysctl():
                 return False
 
 
@@ -216,9 +205,7 @@ def _is_attachments(one: NetObject) -> bool:
             return is_pod_rule(one)
         case Route(table=table, destination=destination, link=link):
             return table == MAIN_TABLE and _is_host(destination) and _is_host_link(link)
-        case Neighbour():
-            return True  # only those of the host link are read
-        case LinkAddress() | LinkSettings() | Sysctl():
+        case LinkAddress() | LinkSettings() | Neighbour() | Sysctl():
             return False
 
 
@@ -232,6 +219,5 @@ def _is_nothing(_one: NetObject) -> bool:
     return False
 
 
-def _link(objects: Iterable[NetObject] | None, name: str) -> LinkSettings | None:
-    links = (one for one in objects or () if isinstance(one, LinkSettings))
-    return next((one for one in links if one.name == name), None)
+def _has_link(objects: Iterable[NetObject] | None, name: str) -> bool:
+    return any(isinstance(one, LinkSettings) and one.name == name for one in objects or ())

@@ -42,13 +42,13 @@ def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Differenc
     its addresses.
     """
     if actual.pod is None or desired.pod is None:
-        return (_different(desired.netns, "network namespace", "present", "nothing"),)
-    pair = f"veth {desired.host_link} and {desired.ifname}"
+        return (_different(desired.veth.netns, "network namespace", "present", "nothing"),)
+    pair = f"veth {desired.veth.host.name} and {desired.veth.peer.name}"
     unpaired = () if actual.is_paired else (_different(NODE, pair, "one veth", "no such pair"),)
     return (
         *unpaired,
         *verify_objects(desired.node, actual.node),
-        *verify_objects(desired.pod, actual.pod, netns=desired.netns),
+        *verify_objects(desired.pod, actual.pod, netns=desired.veth.netns),
         *_competitors(desired.node, actual.node),
     )
 

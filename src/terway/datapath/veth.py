@@ -1,15 +1,18 @@
 """Mode ``veth`` (policy routing): the desired state of one attachment, both sides.
 
     pod namespace                         node namespace
-    eth0  address /32, /128     veth      cali…  route to the pod, its neighbour entry
+    eth0  address /32, /128     veth      cali…  route to the pod, address fe80::1/128
     default via 169.254.1.1,  ◄──────►    rule  512  to the pod    lookup main
                 fe80::1                   rule 2048  from the pod  lookup the ENI's table
     neighbour 169.254.1.1 =               table 1000+ifindex: default via the vSwitch's gateway
       MAC of cali…
 
-Source: upstream Terway, PolicyRoute. Ours alone is the node's permanent neighbour entry for the
-pod: the node's first IPv6 packet to a new pod would otherwise wait until duplicate address
-detection has let the host end have a link-local address to ask from (a second or two).
+Source: upstream Terway, PolicyRoute. Ours alone is fe80::1 on every host end (upstream has it only
+where there are extra routes): the node asks for its neighbours from a link-local address, and the
+kernel's own one is not usable until duplicate address detection has ended, a second or two.
+
+MAC and MTU of the pod's end are given at birth and not looked at again: a chained plugin such as
+`tuning` may have changed them (CNI: CHECK tolerates what later plugins did).
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from terway.model.attachment import Attachment
 from terway.model.network import (
     MAIN_TABLE,
     AttachmentState,
+    CreateVeth,
     LinkAddress,
     LinkSettings,
     Neighbour,
@@ -41,6 +45,7 @@ from terway.model.network import (
     NetObject,
     Route,
     RoutingRule,
+    Scope,
     Sysctl,
 )
 
@@ -50,28 +55,39 @@ def desired_attachment(attachment: Attachment, *, eni: ENILink, node: NodeFacts)
     addresses = attachment.lease.addresses
     families = tuple(family_of(address) for address in addresses)
     return AttachmentState(
-        host_link=host_link_name(attachment.key, attachment.pod),
-        netns=Netns(attachment.netns),
-        ifname=attachment.key.ifname,
+        veth=_birth(attachment, node),
         addresses=addresses,
         alias=alias_of(attachment.key),
         is_paired=True,
-        node=tuple(_node_side(attachment, families, eni, node)),
-        pod=tuple(_pod_side(attachment, families, node)),
+        node=tuple(_node_side(attachment, families, eni)),
+        pod=tuple(_pod_side(attachment, families)),
+    )
+
+
+def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
+    key, mtu_bytes = attachment.key, node.mtu_bytes
+    return CreateVeth(
+        host=LinkSettings(
+            name=host_link_name(key, attachment.pod), mac=host_mac(key), mtu_bytes=mtu_bytes
+        ),
+        peer=LinkSettings(name=key.ifname, mac=pod_mac(key), mtu_bytes=mtu_bytes),
+        netns=Netns(attachment.netns),
     )
 
 
 def _node_side(
-    attachment: Attachment, families: tuple[Family, ...], eni: ENILink, node: NodeFacts
+    attachment: Attachment, families: tuple[Family, ...], eni: ENILink
 ) -> Iterator[NetObject]:
     key = attachment.key
     name = host_link_name(key, attachment.pod)
-    yield LinkSettings(name=name, mac=host_mac(key), mtu_bytes=node.mtu_bytes, alias=alias_of(key))
+    yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield from link_sysctls(name, families)
+    if Family.V6 in families:
+        gateway = ip_interface(link_local_gateway(Family.V6))
+        yield LinkAddress(link=name, address=gateway, scope=Scope.LINK)
     for address in attachment.lease.addresses:
         family, exactly = family_of(address), ip_network(address)
         yield Route(destination=exactly, link=name, scope=host_route_scope(family))
-        yield Neighbour(link=name, address=address, mac=pod_mac(key))
         yield from _rules(address, table_of(eni.ifindex))
 
 
@@ -83,9 +99,7 @@ def _rules(address: IPAddress, table: int) -> Iterator[RoutingRule]:
     yield RoutingRule(family=family, priority=FROM_POD_PRIORITY, source=exactly, table=table)
 
 
-def _pod_side(
-    attachment: Attachment, families: tuple[Family, ...], node: NodeFacts
-) -> Iterator[NetObject]:
+def _pod_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[NetObject]:
     key = attachment.key
     if Family.V6 in families:
         # Some runtimes switch IPv6 off in every new namespace.
@@ -93,7 +107,7 @@ def _pod_side(
             yield Sysctl(path=f"net/ipv6/conf/{where}/disable_ipv6", value="0")
         yield Sysctl(path=f"net/ipv6/conf/{key.ifname}/accept_ra", value="0")
     yield LinkSettings(name="lo")
-    yield LinkSettings(name=key.ifname, mac=pod_mac(key), mtu_bytes=node.mtu_bytes)
+    yield LinkSettings(name=key.ifname)
     for address in attachment.lease.addresses:
         gateway = link_local_gateway(family_of(address))
         yield LinkAddress(link=key.ifname, address=ip_interface(address))

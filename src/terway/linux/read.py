@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from terway.linux import sysctl
+from terway.linux.apply import REAPED_GROUP
 from terway.linux.netlink import address, link, neighbour, route, rule
 from terway.linux.netlink.address import NameOf
 from terway.linux.netlink.socket import RouteSocket, open_route_socket
@@ -36,12 +37,12 @@ def read_links() -> tuple[Link, ...]:
 def read_attachment(desired: AttachmentState) -> AttachmentState:
     """Return what the kernel has where `desired` looks: its objects and all that compete with them.
 
-    In the node's namespace: the host link, its permanent neighbours, and every route of the main
-    table and every rule for the pod's addresses. In the pod's: the links, and all addresses,
+    In the node's namespace: the host link and its addresses, and every route of the main table and
+    every rule for the pod's addresses. In the pod's: the links, and all addresses,
     routes and permanent neighbours of the interface. Settings (sysctl): those that are desired.
     """
     with open_route_socket() as sock:
-        host = sock.first(link.by_name(desired.host_link))
+        host = _read_host_link(sock, desired.veth.host.name)
         node = tuple(_read_node_side(sock, host, desired))
     pod, pod_link = _read_pod(desired)
     return replace(
@@ -51,6 +52,19 @@ def read_attachment(desired: AttachmentState) -> AttachmentState:
         node=node,
         pod=pod,
     )
+
+
+def _read_host_link(sock: RouteSocket, name: str) -> Link | None:
+    """Return the host link; one that is doomed is gone when this returns.
+
+    Its deletion was promised already, and until then it has the name, in the pod too: a container
+    that is detached and attached again within some milliseconds needs both.
+    """
+    found = sock.first(link.by_name(name))
+    if found is not None and found.group == REAPED_GROUP:
+        sock.request(link.delete_group(REAPED_GROUP))
+        return None
+    return found
 
 
 def _are_paired(host: Link, pod: Link) -> bool:
@@ -63,8 +77,7 @@ def _read_node_side(
     name_of = _namer({} if host is None else {host.ifindex: host.name})
     if host is not None:
         yield host.settings
-        for family in Family:
-            yield from sock.query(neighbour.all_neighbours(family, name_of, ifindex=host.ifindex))
+        yield from _read_addresses(sock, name_of, host.ifindex)
     for owner in desired.addresses:
         yield from _read_about(sock, owner, name_of)
     yield from _read_sysctls(desired.node)
@@ -82,17 +95,15 @@ def _read_about(sock: RouteSocket, owner: IPAddress, name_of: NameOf) -> Iterabl
 
 def _read_pod(desired: AttachmentState) -> tuple[tuple[NetObject, ...] | None, Link | None]:
     """Return the pod's objects, None when its namespace is gone, and its interface."""
-    if not desired.netns:
-        return None, None
     with ExitStack() as stack:
         try:
-            pod = stack.enter_context(open_netns(desired.netns))
+            pod = stack.enter_context(open_netns(desired.veth.netns))
         except ConflictError:
             return None, None
         stack.enter_context(entered(pod.fd))
         sock = stack.enter_context(open_route_socket())
         links = sock.query(link.all_links())
-        found = next((one for one in links if one.name == desired.ifname), None)
+        found = next((one for one in links if one.name == desired.veth.peer.name), None)
         return tuple(_read_pod_side(sock, links, desired)), found
 
 
@@ -100,10 +111,10 @@ def _read_pod_side(
     sock: RouteSocket, links: list[Link], desired: AttachmentState
 ) -> Iterable[NetObject]:
     names = {one.ifindex: one.name for one in links}
-    wanted = {desired.ifname, "lo"}
-    yield from (one.settings for one in links if one.name in wanted)
+    ifname = desired.veth.peer.name
+    yield from (one.settings for one in links if one.name in (ifname, "lo"))
     for one in links:
-        if one.name == desired.ifname:
+        if one.name == ifname:
             yield from _read_link_objects(sock, names, ifindex=one.ifindex, table=MAIN_TABLE)
     yield from _read_sysctls(desired.pod or ())
 
@@ -115,7 +126,8 @@ def read_node(sysctls: Iterable[Sysctl]) -> NodeState:
     connected routes, link-local addresses) is left out.
     """
     with open_route_socket() as sock:
-        links = tuple(sock.query(link.all_links()))
+        found = sock.query(link.all_links())
+        links = tuple(one for one in found if one.group != REAPED_GROUP)
         names = {one.ifindex: one.name for one in links}
         objects: list[NetObject] = [one.settings for one in links]
         objects += _read_link_objects(sock, names)
@@ -129,16 +141,23 @@ def _read_link_objects(
     sock: RouteSocket, names: Mapping[int, str], *, ifindex: int = 0, table: int = 0
 ) -> Iterable[NetObject]:
     name_of = _namer(names)
+    yield from _read_addresses(sock, name_of, ifindex)
     for family in Family:
-        addresses = sock.query(address.all_addresses(family, name_of, ifindex=ifindex))
-        yield from (found for found in addresses if _is_configured(found))
         routes = sock.query(route.all_routes(family, name_of, table=table, ifindex=ifindex))
         yield from (found for found in routes if found.table != LOCAL_TABLE)
         yield from sock.query(neighbour.all_neighbours(family, name_of, ifindex=ifindex))
 
 
+def _read_addresses(sock: RouteSocket, name_of: NameOf, ifindex: int) -> Iterable[LinkAddress]:
+    for family in Family:
+        found = sock.query(address.all_addresses(family, name_of, ifindex=ifindex))
+        yield from (one for one in found if _is_configured(one))
+
+
 def _is_configured(found: LinkAddress) -> bool:
-    return found.scope is Scope.GLOBAL
+    """Return whether somebody gave the address; those the kernel makes are link-local /64s."""
+    network = found.address.network
+    return found.scope is Scope.GLOBAL or network.prefixlen == network.max_prefixlen
 
 
 def _read_sysctls(wanted: Iterable[NetObject]) -> Iterable[Sysctl]:

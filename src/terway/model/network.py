@@ -182,14 +182,12 @@ Operation = CreateVeth | DeleteLink | Put | Remove
 class AttachmentState:
     """The kernel's state of one attachment, desired or actual.
 
-    The first five fields say where to look; the others what should be, or is, there. `pod` is
-    None when the pod's namespace is gone. `is_paired` says that `host_link` and the pod's
-    `ifname` are the two ends of one veth.
+    `veth` and `addresses` say where to look, and how the veth is made; the others what should
+    be, or is, there. `alias` is the host end's. `pod` is None when the pod's namespace is gone.
+    `is_paired` says that the two names of `veth` are the ends of one veth.
     """
 
-    host_link: str
-    netns: Netns
-    ifname: str
+    veth: CreateVeth
     addresses: IPPair
     alias: str
     is_paired: bool
