@@ -52,7 +52,7 @@ class _Conf(msgspec.Struct, frozen=True):
     type: str = ""
     version: str = msgspec.field(name="cniVersion", default=_BEFORE_VERSIONS)
     mtu: int | None = None
-    prev_result: msgspec.Raw | None = msgspec.field(name="prevResult", default=None)
+    prev_result: msgspec.Raw = msgspec.field(name="prevResult", default=msgspec.Raw(b"null"))
     args: _Args | None = None
     ipam: _Ipam | None = None
     valid: tuple[_Attachment, ...] | msgspec.UnsetType | None = msgspec.field(
@@ -116,7 +116,7 @@ def _check(wire: _Conf) -> None:
 
 def _prev_result(wire: _Conf) -> Result | None:
     # `"prevResult": null` is how some runtimes say that there is none.
-    if wire.prev_result is None or bytes(wire.prev_result) == b"null":
+    if bytes(wire.prev_result) == b"null":
         return None
     return parse_result(wire.prev_result)
 

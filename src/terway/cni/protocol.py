@@ -35,7 +35,7 @@ class Reply:
     body: bytes
 
 
-def body_length(header: bytes) -> int:
+def body_length(header: bytes | bytearray) -> int:
     """Return the length of the body that follows `header`. Raises UsageError if it is too long."""
     length: int = HEADER.unpack(header)[0]
     if length > MAX_FRAME_BYTES:
@@ -56,6 +56,15 @@ def parse_request(body: bytes) -> Request:
     pairs = (line.partition(b"=") for line in environment.split(b"\0"))
     env = {_text(name): _text(value) for name, _, value in pairs}
     return Request(env=env, stdin=stdin)
+
+
+def encode_request(request: Request) -> bytes:
+    """Return the body of `request`: what `parse_request` reads."""
+    pairs = (
+        f"{name}={value}\0".encode("utf-8", "surrogateescape")
+        for name, value in request.env.items()
+    )
+    return b"".join(pairs) + b"\0" + request.stdin
 
 
 def encode_reply(reply: Reply) -> bytes:

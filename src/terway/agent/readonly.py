@@ -1,0 +1,101 @@
+"""The read-only listener: health, metrics and state, for tools and probes.
+
+HTTP/1.0 of the smallest kind: GET, one answer, the end. A web framework would cost terwayd
+3 MB for four pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from terway.model.errors import UsageError
+
+_READ_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One answer."""
+
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    status: HTTPStatus = HTTPStatus.OK
+
+
+Pages = Mapping[str, Callable[[], Page]]
+
+_NOT_FOUND = Page(body=b"not found\n", status=HTTPStatus.NOT_FOUND)
+_BAD_REQUEST = Page(body=b"only GET is answered\n", status=HTTPStatus.BAD_REQUEST)
+
+
+@asynccontextmanager
+async def open_readonly(listen: str, pages: Pages) -> AsyncIterator[None]:
+    """Serve `pages` at ``unix:///path`` or ``tcp://host:port`` for the block.
+
+    Raises UsageError when `listen` is neither.
+    """
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(encode_page(choose_page(head, pages)))
+            await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # a client that went away, or never was one
+        finally:
+            writer.close()
+
+    listener = _bind(listen)
+    server = await asyncio.start_server(answer, sock=listener)
+    try:
+        yield
+    finally:
+        server.close()
+        _unbind(listener)
+
+
+def choose_page(head: bytes, pages: Pages) -> Page:
+    """Return the page that the request `head` asks for."""
+    words = head.split(b"\r\n", 1)[0].split()
+    if len(words) != 3 or words[0] != b"GET":
+        return _BAD_REQUEST
+    page = pages.get(words[1].partition(b"?")[0].decode("ascii", "replace"))
+    return page() if page else _NOT_FOUND
+
+
+def encode_page(page: Page) -> bytes:
+    """Return `page` as an HTTP answer."""
+    head = (
+        f"HTTP/1.0 {page.status.value} {page.status.phrase}\r\n"
+        f"Content-Type: {page.content_type}\r\nContent-Length: {len(page.body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + page.body
+
+
+def _bind(listen: str) -> socket.socket:
+    scheme, _, rest = listen.partition("://")
+    if scheme == "unix" and rest:
+        Path(rest).unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(rest)
+        Path(rest).chmod(0o600)
+        return listener
+    host, _, port = rest.rpartition(":")
+    if scheme == "tcp" and host and port.isdigit():
+        return socket.create_server((host.strip("[]"), int(port)))
+    text = f"--readonly-listen {listen!r}: write unix:///path or tcp://host:port"
+    raise UsageError(text, field="--readonly-listen")
+
+
+def _unbind(listener: socket.socket) -> None:
+    if listener.family is socket.AF_UNIX:
+        Path(listener.getsockname()).unlink(missing_ok=True)
+    listener.close()

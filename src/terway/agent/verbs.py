@@ -1,0 +1,231 @@
+"""What terwayd does for each verb: ADD, DEL, CHECK, GC, STATUS.
+
+The journal decides, by way of the pool: an attachment is in it before the kernel is touched, and
+until the kernel is clean. So each verb can be repeated, and can be interrupted anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+from terway.agent.links import AttachedLinks, result_of
+from terway.agent.netns import is_own_netns
+from terway.agent.pods import PodSource, require_eligible
+from terway.agent.pool_ports import PoolStatus
+from terway.agent.stopwatch import Stopwatch
+from terway.agent.turns import Turns
+from terway.cni.call import Add, Check, Gc
+from terway.cni.errors import CniError, Code
+from terway.cni.result import Result, join
+from terway.model.attachment import Attachment, AttachmentKey, PodRef
+from terway.model.errors import TransientError, VpcError
+
+# Less than the plugin's own patience and than any runtime's, so that ours is the answer they see.
+_ADD_BUDGET_S = 100.0
+# SPEC.md wants CHECK to allow for convergence: what another plugin or a reconcile does just now.
+_CHECK_TRIES = 5
+_CHECK_WAIT_S = 0.2
+
+
+class Pool(Protocol):
+    """The pool, as far as the verbs need it; `PoolService` is the real one."""
+
+    async def acquire(
+        self, key: AttachmentKey, *, network: str, netns: str, pod: PodRef | None
+    ) -> Attachment:
+        """Return the attachment of `key`, journalled; the one it has, if it has one."""
+
+    async def release(self, key: AttachmentKey) -> None:
+        """Forget `key` and cool its addresses; nothing if it is not known."""
+
+    def attachment(self, key: AttachmentKey) -> Attachment | None:
+        """Return the attachment of `key`, or None."""
+
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Return all attachments."""
+
+    def status(self) -> PoolStatus:
+        """Return what the pool could do now."""
+
+
+class Network(Protocol):
+    """The kernel's half of an attachment; `agent.network` is the real one."""
+
+    async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
+        """Make the kernel as the attachment wants it, whatever it was, and prove it."""
+
+    async def detach(self, attachment: Attachment) -> None:
+        """Remove what the attachment has in the kernel; nothing there is success."""
+
+    async def differences(self, attachment: Attachment) -> tuple[str, ...]:
+        """Return what is missing of the attachment, in words; empty when all is there."""
+
+
+class Verbs:
+    """The verbs over one pool and one kernel."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        network: Network,
+        pods: PodSource | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._network = network
+        self._pods = pods
+        self._clock = clock  # seconds since the epoch
+        self.turns = Turns()
+
+    async def add(self, call: Add, watch: Stopwatch) -> tuple[Attachment, Result]:
+        """Give the attachment its address and links, and return the result object.
+
+        A repeated ADD gets what the first one got. On failure all is undone, in reverse.
+        """
+        if is_own_netns(call.netns):
+            text = f"CNI_NETNS {call.netns!r} is the node's own network namespace"
+            raise CniError(Code.INVALID_NETNS, text, field="CNI_NETNS")
+        async with self.turns.turn(call.key):
+            try:
+                async with asyncio.timeout(_ADD_BUDGET_S):
+                    attachment, links = await self._attach(call, watch)
+            except (VpcError, TimeoutError) as error:
+                with watch.stage("rollback"):
+                    await self._forget(call.key)
+                if isinstance(error, TimeoutError):
+                    raise _too_slow(watch) from error
+                raise
+        return attachment, join(call.conf.prev_result, result_of(attachment, links))
+
+    async def delete(
+        self, key: AttachmentKey, watch: Stopwatch, *, asked_at: float = math.inf
+    ) -> Attachment | None:
+        """Undo the attachment, whatever is left of it; return what it was, None if unknown.
+
+        One that was made after `asked_at` (seconds since the epoch) is another one, and stays.
+        """
+        async with self.turns.turn(key):
+            attachment = self._pool.attachment(key)
+            if attachment is None or attachment.created_at >= asked_at:
+                return None
+            with watch.stage("undo"):
+                await self._forget(key)
+        return attachment
+
+    async def check(self, call: Check, watch: Stopwatch) -> None:
+        """Raise CniError unless the attachment is as its ADD left it."""
+        async with self.turns.turn(call.key):
+            attachment = self._pool.attachment(call.key)
+            if attachment is None:
+                raise CniError(Code.CHECK_FAILED, f"attachment {call.key} is not known here")
+            assert call.conf.prev_result is not None  # parse_call saw to it
+            _check_result(attachment, call.conf.prev_result)
+            with watch.stage("kernel"):
+                found = await self._lasting_differences(attachment)
+        if found:
+            text = f"attachment {call.key} is not as it was made: {'; '.join(found)}"
+            raise CniError(Code.CHECK_FAILED, text)
+
+    async def collect(self, call: Gc, *, asked_at: float, watch: Stopwatch) -> int:
+        """Undo the attachments of the network that are not in the list; return their number.
+
+        `asked_at` is when the list was made, in seconds since the epoch: what is younger, or
+        just being made, is not its business. One failure does not stop the rest; raises CniError
+        with all of them.
+        """
+        stale = self._stale(call, asked_at)
+        failures: list[VpcError] = []
+        for key in stale:
+            try:
+                await self.delete(key, watch, asked_at=asked_at)
+            except VpcError as error:
+                failures.append(error)
+        if failures:
+            text = f"{len(failures)} of {len(stale)} stale attachments could not be undone"
+            raise CniError(
+                Code.TRY_AGAIN_LATER, text, details="; ".join(str(error) for error in failures)
+            )
+        return len(stale)
+
+    def knows(self, key: AttachmentKey) -> bool:
+        """Return whether the journal has an attachment `key`."""
+        return self._pool.attachment(key) is not None
+
+    def status(self) -> None:
+        """Raise CniError unless an ADD could be served."""
+        status = self._pool.status()
+        if not status.can_add:
+            raise CniError(Code.NOT_AVAILABLE, f"no address for a pod: {status.reason}")
+
+    async def _attach(self, call: Add, watch: Stopwatch) -> tuple[Attachment, AttachedLinks]:
+        with watch.stage("pod"):
+            pod = await self._read_pod(call.pod)
+        held = self._pool.attachment(call.key)
+        if held is not None and held.netns != call.netns:
+            # The container was started again under its id, and the DEL of the first run is lost.
+            with watch.stage("stale"):
+                await self._forget(call.key)
+        with watch.stage("ipam"):
+            attachment = await self._pool.acquire(
+                call.key, network=call.conf.name, netns=call.netns, pod=pod
+            )
+        with watch.stage("kernel"):
+            links = await self._network.attach(attachment, mtu_bytes=call.conf.mtu_bytes)
+        return attachment, links
+
+    async def _read_pod(self, ref: PodRef | None) -> PodRef | None:
+        if ref is None or self._pods is None:
+            return ref
+        pod = require_eligible(await self._pods.find(ref), ref)
+        return PodRef(namespace=ref.namespace, name=ref.name, uid=ref.uid or pod.metadata.uid)
+
+    async def _forget(self, key: AttachmentKey) -> None:
+        """Undo what the journal holds of `key`: the kernel first, for the address is used there."""
+        attachment = self._pool.attachment(key)
+        if attachment is not None:
+            await self._network.detach(attachment)
+            await self._pool.release(key)
+
+    async def _lasting_differences(self, attachment: Attachment) -> tuple[str, ...]:
+        for _ in range(_CHECK_TRIES):
+            found = await self._network.differences(attachment)
+            if not found:
+                return ()
+            await asyncio.sleep(_CHECK_WAIT_S)
+        return await self._network.differences(attachment)
+
+    def _stale(self, call: Gc, asked_at: float) -> tuple[AttachmentKey, ...]:
+        busy = self.turns.busy
+        return tuple(
+            attachment.key
+            for attachment in self._pool.attachments()
+            if attachment.network == call.conf.name
+            and attachment.key not in call.valid
+            and attachment.key not in busy
+            and attachment.created_at < asked_at
+        )
+
+
+def _too_slow(watch: Stopwatch) -> TransientError:
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in watch.stages.items())
+    return TransientError(f"ADD took longer than {_ADD_BUDGET_S:.0f} s: {spent}", code="Timeout")
+
+
+def _check_result(attachment: Attachment, result: Result) -> None:
+    """Raise CniError unless `result` has the attachment's interface and addresses.
+
+    Others of the chain may have added to it: more is fine.
+    """
+    names = {one.name for one in result.interfaces if one.sandbox}
+    if attachment.key.ifname not in names:
+        text = f"prevResult has no interface {attachment.key.ifname} in the container"
+        raise CniError(Code.CHECK_FAILED, text, field="prevResult.interfaces")
+    listed = {ip.address.partition("/")[0] for ip in result.ips}
+    for address in attachment.lease.addresses:
+        if str(address) not in listed:
+            text = f"prevResult lacks {address}, the address of {attachment.key}"
+            raise CniError(Code.CHECK_FAILED, text, field="prevResult.ips")
