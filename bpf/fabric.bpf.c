@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * fabric.bpf.c - carries each packet of the lab's VPC from one ENI to another, or says why not
+ *
+ * Hook:   tc ingress (clsact, direct action) of the fabric's end of each ENI's veth
+ *         [fabric_port], and of the veth to the provider's services [fabric_services].
+ * Reads:  ports, addresses, routes, rule_lists.  Writes: flows, fragments, counters.
+ * Oracle: src/terway/lab/vpc/oracle.py answers the same questions in Python; tests/bpf feeds both.
+ *
+ *   instance A │ eth0 ═══ e… fabric_port ──► groups of A ─► MTU ─► groups of B ──► eth1 │ instance
+ * B
+ *
+ * A packet leaves straight into the receiver's namespace (bpf_redirect_peer): one backlog queue
+ * fewer than through the veth. Checksum and segmentation state of the skb stay as they are. TTL and
+ * hop limit stay too: a VPC hides its hops.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "answers.h"
+#include "fabric.h"
+#include "flows.h"
+#include "maps.h"
+#include "packet.h"
+#include "router.h"
+#include "toobig.h"
+
+/* A packet on its way: where from, and, once it is known, where to. */
+struct passage {
+	struct arrival in;
+	const struct port *out;
+	__u32 out_ifindex;
+	__u32 sender; /* the port of the ENI that has the source address, or 0 */
+};
+
+/* Into the receiver's namespace. Nothing else of the packet changes. */
+static __always_inline int deliver(struct __sk_buff *skb, const struct passage *way)
+{
+	__u8 macs[2 * ETH_ALEN];
+
+	__builtin_memcpy(macs, way->out->mac, ETH_ALEN);
+	__builtin_memcpy(macs + ETH_ALEN, ROUTER_MAC, ETH_ALEN);
+	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
+		return drop(way->in.ifindex, DROP_KERNEL);
+	count_egress(way->in.ifindex, skb->len);
+	count_ingress(way->out_ifindex, skb->len);
+	return bpf_redirect_peer(way->out_ifindex, 0);
+}
+
+/* The first fragment leaves its ports for those that follow; pieces out of order are dropped. */
+static __always_inline enum drop_reason join_fragments(__u32 ifindex, struct packet *p)
+{
+	struct fragment_key key = {
+		.port = ifindex,
+		.family = p->family,
+		.source = p->source,
+		.destination = p->destination,
+		.id = p->fragment_id,
+		.protocol = p->protocol,
+	};
+	struct fragment ports_of = {p->source_port, p->destination_port};
+	struct fragment *known;
+
+	if (!p->is_later) {
+		bpf_map_update_elem(&fragments, &key, &ports_of, BPF_ANY);
+		return DROP_NONE;
+	}
+	known = bpf_map_lookup_elem(&fragments, &key);
+	if (!known)
+		return DROP_FRAGMENT;
+	p->source_port = known->source_port;
+	p->destination_port = known->destination_port;
+	return DROP_NONE;
+}
+
+static __always_inline enum drop_reason check_source(struct passage *way, const struct packet *p)
+{
+	const struct owner *owner = find_owner(way->in.port->vpc, p->family, &p->source);
+	bool is_own = owner && owner->kind == OWNER_PORT && owner->port == way->in.ifindex;
+
+	if (!is_own && (way->in.port->flags & PORT_SOURCE_CHECK))
+		return DROP_SOURCE_ADDRESS;
+	way->sender = owner && owner->kind == OWNER_PORT ? owner->port : 0;
+	return DROP_NONE;
+}
+
+/* No ENI has the destination: a custom route may lead there; a vSwitch's range does not. */
+static __always_inline enum drop_reason find_next_hop(struct passage *way, const struct packet *p)
+{
+	struct route_key key = {
+		.prefixlen = 8 * (sizeof(key) - sizeof(key.prefixlen)),
+		.vpc = way->in.port->vpc,
+		.family = p->family,
+		.destination = p->destination,
+	};
+	const struct route *route = bpf_map_lookup_elem(&routes, &key);
+
+	if (!route)
+		return DROP_NO_ROUTE;
+	way->out_ifindex = route->port;
+	return route->port ? DROP_NONE : DROP_NO_ADDRESS;
+}
+
+static __always_inline __u32 path_mtu(const struct passage *way)
+{
+	__u32 in = way->in.port->mtu;
+
+	return in < way->out->mtu ? in : way->out->mtu;
+}
+
+/* Cross the fabric: the sender's groups, the size, the receiver's groups. */
+static __always_inline int cross(struct __sk_buff *skb, const struct passage *way,
+				 const struct packet *p, __u32 receiver)
+{
+	struct view egress = {way->in.ifindex, EGRESS, receiver};
+	struct view ingress = {way->out_ifindex, INGRESS, way->sender};
+	enum drop_reason reason = pass_groups(skb, p, &egress);
+
+	if (reason)
+		return drop(way->in.ifindex, reason);
+	if (wire_bytes(skb, p) > path_mtu(way))
+		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+	reason = pass_groups(skb, p, &ingress);
+	if (reason)
+		return drop(way->out_ifindex, reason);
+	return deliver(skb, way);
+}
+
+/* To the provider's services: past the groups, but remembered for the way back. */
+static __always_inline int cross_to_services(struct __sk_buff *skb, const struct passage *way,
+					     const struct packet *p)
+{
+	struct view service = {way->out_ifindex, INGRESS, way->in.ifindex};
+
+	if (wire_bytes(skb, p) > path_mtu(way))
+		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+	if (keep_flow(p, &service))
+		return drop(way->in.ifindex, DROP_FLOW_TABLE);
+	return deliver(skb, way);
+}
+
+static __always_inline int route_packet(struct __sk_buff *skb, struct passage *way,
+					const struct packet *p)
+{
+	const struct owner *owner = find_owner(way->in.port->vpc, p->family, &p->destination);
+	enum drop_reason reason;
+
+	if (owner && owner->kind == OWNER_GATEWAY)
+		return answer_gateway(skb, &way->in, p);
+	way->out_ifindex = owner ? owner->port : 0;
+	reason = owner ? DROP_NONE : find_next_hop(way, p);
+	if (reason)
+		return drop(way->in.ifindex, reason);
+	if (way->out_ifindex == way->in.ifindex)
+		return drop(way->in.ifindex, DROP_HAIRPIN);
+	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);
+	if (!way->out)
+		return drop(way->in.ifindex, DROP_NO_ADDRESS);
+	if (owner && owner->kind == OWNER_SERVICES)
+		return cross_to_services(skb, way, p);
+	return cross(skb, way, p, owner ? way->out_ifindex : 0);
+}
+
+/* Check all that does not depend on where the packet goes. */
+static __always_inline enum drop_reason admit(struct passage *way, const struct ethhdr *eth,
+					      struct packet *p)
+{
+	enum drop_reason reason;
+
+	if (eth->h_dest[0] & 1 || is_multicast(p))
+		return DROP_MULTICAST;
+	if (!is_same_mac(eth->h_dest, ROUTER_MAC))
+		return DROP_DESTINATION_MAC;
+	reason = check_source(way, p);
+	if (reason || !p->is_fragment)
+		return reason;
+	return join_fragments(way->in.ifindex, p);
+}
+
+static __always_inline int receive_ip(struct __sk_buff *skb, struct passage *way,
+				      const struct ethhdr *eth, enum family family)
+{
+	struct packet p = {};
+	enum drop_reason reason = parse_packet(skb, sizeof(*eth), family, &p);
+
+	if (reason)
+		return drop(way->in.ifindex, reason);
+	if (is_neighbour_discovery(&p))
+		return answer_nd(skb, &p, way->in.ifindex);
+	reason = admit(way, eth, &p);
+	if (reason)
+		return drop(way->in.ifindex, reason);
+	return route_packet(skb, way, &p);
+}
+
+/* Read the frame and its port; on DROP_NONE both are valid. */
+static __always_inline enum drop_reason receive_frame(struct __sk_buff *skb, struct arrival *in,
+						      struct ethhdr *eth)
+{
+	if (!find_arrival(in, skb->ifindex))
+		return DROP_UNKNOWN_PORT;
+	if (bpf_skb_load_bytes(skb, 0, eth, sizeof(*eth)))
+		return DROP_MALFORMED;
+	if (skb->vlan_present || eth->h_proto == bpf_htons(ETH_P_8021Q) ||
+	    eth->h_proto == bpf_htons(ETH_P_8021AD))
+		return DROP_VLAN;
+	return is_same_mac(eth->h_source, in->port->mac) ? DROP_NONE : DROP_SOURCE_MAC;
+}
+
+SEC("tc")
+int fabric_port(struct __sk_buff *skb)
+{
+	struct passage way = {};
+	struct ethhdr eth;
+	enum drop_reason reason = receive_frame(skb, &way.in, &eth);
+
+	if (reason)
+		return drop(way.in.ifindex, reason);
+	switch (bpf_ntohs(eth.h_proto)) {
+	case ETH_P_ARP:
+		return answer_arp(skb, &way.in);
+	case ETH_P_IP:
+		return receive_ip(skb, &way, &eth, FAMILY_V4);
+	case ETH_P_IPV6:
+		return receive_ip(skb, &way, &eth, FAMILY_V6);
+	default:
+		return drop(way.in.ifindex, DROP_ETHERTYPE);
+	}
+}
+
+/* The client of a service, as remembered when it asked; ICMP errors quote that packet. */
+static __always_inline struct flow *find_client(struct __sk_buff *skb, __u32 ifindex,
+						const struct packet *p)
+{
+	struct packet quoted = {.is_quoted = true};
+	struct flow_key key = {};
+
+	if (!is_icmp_error(p)) {
+		make_flow_key(&key, ifindex, EGRESS, p);
+		return find_flow(&key);
+	}
+	if (parse_packet(skb, p->l4 + sizeof(struct icmp_start), p->family, &quoted))
+		return NULL;
+	make_flow_key(&key, ifindex, INGRESS, &quoted);
+	return find_flow(&key);
+}
+
+static __always_inline int answer_client(struct __sk_buff *skb, struct passage *way,
+					 struct packet *p)
+{
+	enum drop_reason reason = p->is_fragment ? join_fragments(way->in.ifindex, p) : DROP_NONE;
+	struct flow *flow;
+
+	if (reason)
+		return drop(way->in.ifindex, reason);
+	flow = find_client(skb, way->in.ifindex, p);
+	if (!flow)
+		return drop(way->in.ifindex, DROP_NO_ROUTE);
+	touch_flow(flow, EGRESS, p);
+	way->out_ifindex = flow->peer;
+	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);
+	if (!way->out)
+		return drop(way->in.ifindex, DROP_NO_ADDRESS);
+	if (wire_bytes(skb, p) > path_mtu(way))
+		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+	return deliver(skb, way);
+}
+
+SEC("tc")
+int fabric_services(struct __sk_buff *skb)
+{
+	struct passage way = {};
+	struct packet p = {};
+	struct ethhdr eth;
+	enum drop_reason reason = receive_frame(skb, &way.in, &eth);
+
+	if (!reason && eth.h_proto != bpf_htons(ETH_P_IP))
+		reason = DROP_ETHERTYPE;
+	if (!reason)
+		reason = parse_packet(skb, sizeof(eth), FAMILY_V4, &p);
+	if (reason)
+		return drop(way.in.ifindex, reason);
+	return answer_client(skb, &way, &p);
+}
+
+/* The kernel's spelling for the two licences of the headers above. */
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * router.h - where a packet came in, whose addresses it names, and how it leaves
+ */
+#ifndef TERWAY_ROUTER_H
+#define TERWAY_ROUTER_H
+
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <stddef.h>
+
+#include "maps.h"
+#include "packet.h"
+
+/* The MAC of the VPC's router on every vSwitch; the one the cloud's own routers show. */
+static const __u8 ROUTER_MAC[ETH_ALEN] = {0xee, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+/* The port by which a packet came in. */
+struct arrival {
+	const struct port *port;
+	__u32 ifindex;
+};
+
+/* Fill in the port of `ifindex`; false when the link is no port. */
+static __always_inline bool find_arrival(struct arrival *in, __u32 ifindex)
+{
+	in->ifindex = ifindex;
+	in->port = bpf_map_lookup_elem(&ports, &ifindex);
+	return in->port;
+}
+
+static __always_inline int drop(__u32 ifindex, enum drop_reason reason)
+{
+	count_drop(ifindex, reason);
+	return TC_ACT_SHOT;
+}
+
+static __always_inline bool is_same_mac(const __u8 *one, const __u8 *other)
+{
+	__u8 differs = 0;
+
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++)
+		differs |= one[i] ^ other[i];
+	return !differs;
+}
+
+/* From the router to the ENI. */
+static __always_inline void set_macs(struct ethhdr *eth, const __u8 *destination)
+{
+	__builtin_memcpy(eth->h_dest, destination, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, ROUTER_MAC, ETH_ALEN);
+}
+
+static __always_inline const struct owner *find_owner(__u32 vpc, enum family family,
+						      const struct address *address)
+{
+	struct address_key key = {.vpc = vpc, .family = family, .address = *address};
+
+	return bpf_map_lookup_elem(&addresses, &key);
+}
+
+/* Whether the ENI may send from this address. */
+static __always_inline bool owns_address(const struct arrival *in, enum family family,
+					 const struct address *address)
+{
+	const struct owner *owner;
+
+	if (!(in->port->flags & PORT_SOURCE_CHECK))
+		return true;
+	owner = find_owner(in->port->vpc, family, address);
+	return owner && owner->kind == OWNER_PORT && owner->port == in->ifindex;
+}
+
+#endif

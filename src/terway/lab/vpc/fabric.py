@@ -1,0 +1,220 @@
+"""The fabric: the VPC of the lab as a service of the lab's process.
+
+    async with Fabric(run_dir=path) as fabric:
+        await fabric.bind(instance_id, "/run/…/netns")
+        await fabric.apply(state)
+
+`apply` is level-triggered: it reads the kernel, plans, acts, and reads again. The same state
+twice does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from terway.lab.vpc.check import check_state
+from terway.lab.vpc.counters import PortCounters, add_counters
+from terway.lab.vpc.kernel import (
+    SERVICES_MAC,
+    SERVICES_MTU_BYTES,
+    FabricKernel,
+    KernelPaths,
+    open_kernel,
+)
+from terway.lab.vpc.numbers import Numbers
+from terway.lab.vpc.plan import LinkPlan, ifindexes, plan_counters, plan_links, plan_tables
+from terway.lab.vpc.state import VpcState
+from terway.lab.vpc.tables import Tables, Wiring, compile_tables
+from terway.linux.workers import Workers
+from terway.model.errors import BugError, TransientError, VpcError
+from terway.model.ids import ENIId, InstanceId
+
+_ATTEMPTS = 3  # an instance's namespace may go while its port is plugged in
+
+
+class Fabric:
+    """One fabric. Its methods may be called at the same time; they take turns."""
+
+    def __init__(self, *, run_dir: Path, map_sizes: Mapping[str, int] | None = None) -> None:
+        self._paths = KernelPaths(
+            vpc=str(run_dir / "netns" / "vpc"), services=str(run_dir / "netns" / "services")
+        )
+        self._map_sizes = map_sizes
+        self._workers = Workers(1)
+        self._turn = asyncio.Lock()
+        self._kernel: FabricKernel | None = None
+        self._instances: dict[InstanceId, str] = {}
+        self._state = VpcState()
+        self._numbers = Numbers()
+        self._ports: Mapping[ENIId, int] = MappingProxyType({})
+
+    @property
+    def vpc_netns_path(self) -> str:
+        """Return the path of the namespace that all fabric ends are in."""
+        return self._paths.vpc
+
+    @property
+    def services_netns_path(self) -> str:
+        """Return the path of the namespace in which the services' sockets listen."""
+        return self._paths.services
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Create the namespaces and load the programs: about 0.2 s."""
+        async with self._turn:
+            opening = partial(open_kernel, self._paths, map_sizes=self._map_sizes)
+            self._kernel = await self._workers.run(opening)
+
+    async def close(self) -> None:
+        """Delete the namespaces, and with them every ENI's link, in the instances too."""
+        async with self._turn:
+            kernel, self._kernel = self._kernel, None
+            if kernel is not None:
+                await self._workers.run(kernel.close)
+            self._workers.close()
+
+    async def bind(self, instance_id: InstanceId, netns_path: str) -> None:
+        """Make the namespace at `netns_path` the instance: its ENIs are plugged in there."""
+        async with self._turn:
+            self._instances[instance_id] = netns_path
+            await self._converge()
+
+    async def unbind(self, instance_id: InstanceId) -> None:
+        """Unplug what the instance has; its ports wait until it is bound again."""
+        async with self._turn:
+            self._instances.pop(instance_id, None)
+            await self._converge()
+
+    async def apply(self, state: VpcState) -> None:
+        """Make the kernel carry `state`; when this returns, it does.
+
+        Ports of instances that are not bound wait for `bind`. Raises UsageError, and changes
+        nothing, when the state is impossible; TransientError when a port could not be plugged
+        in (all others are).
+        """
+        check_state(state)
+        numbers = self._numbers.after(state)
+        async with self._turn:
+            self._state, self._numbers = state, numbers
+            await self._converge()
+
+    async def counters(self) -> Mapping[ENIId, PortCounters]:
+        """Return what each port has carried and dropped since it was plugged in."""
+        async with self._turn:
+            kernel = self._opened()
+            ports = self._ports
+            return await self._workers.run(lambda: _read_counters(kernel, ports))
+
+    async def unattributed(self) -> PortCounters:
+        """Return what was dropped on links that are no ports, and at the services' link."""
+        async with self._turn:
+            kernel = self._opened()
+            return await self._workers.run(
+                lambda: add_counters((*kernel.counters(0), *_services_counters(kernel)))
+            )
+
+    def _opened(self) -> FabricKernel:
+        if self._kernel is None:
+            raise BugError("the fabric is not open")
+        return self._kernel
+
+    async def _converge(self) -> None:
+        self._ports = await self._workers.run(
+            partial(_converge, self._opened(), self._state, self._numbers, dict(self._instances))
+        )
+
+
+def _read_counters(
+    kernel: FabricKernel, ports: Mapping[ENIId, int]
+) -> Mapping[ENIId, PortCounters]:
+    return {eni_id: add_counters(kernel.counters(ifindex)) for eni_id, ifindex in ports.items()}
+
+
+def _services_counters(kernel: FabricKernel) -> list[bytes]:
+    return kernel.counters(kernel.services_ifindex())
+
+
+def _converge(
+    kernel: FabricKernel,
+    state: VpcState,
+    numbers: Numbers,
+    instances: Mapping[InstanceId, str],
+) -> Mapping[ENIId, int]:
+    """Make the kernel carry `state`, and return the ifindex of each port that is plugged in."""
+    failures: list[VpcError] = []
+    for _attempt in range(_ATTEMPTS):
+        failures = _change(kernel, state, numbers, instances)
+        if not failures and _is_converged(kernel, state, numbers, instances):
+            return ifindexes(state.ports, kernel.links())
+    reasons = "; ".join(str(one) for one in failures) or "links or maps changed meanwhile"
+    raise TransientError(f"the fabric could not take its state: {reasons}")
+
+
+def _change(
+    kernel: FabricKernel,
+    state: VpcState,
+    numbers: Numbers,
+    instances: Mapping[InstanceId, str],
+) -> list[VpcError]:
+    links = plan_links(state.ports, instances, kernel.links())
+    kernel.unplug(links.replaced)
+    failures = _plug(kernel, links, instances)
+    desired = _desired(kernel, state, numbers)
+    counters = kernel.counter_keys()
+    made, removed = plan_counters(_plugged(kernel, state), counters)
+    kernel.change_counters(made, ())
+    kernel.change_tables(plan_tables(desired, kernel.tables()))
+    kernel.ensure_services(state.services)
+    kernel.unplug(links.gone)
+    kernel.change_counters((), removed)
+    return failures
+
+
+def _plug(
+    kernel: FabricKernel, links: LinkPlan, instances: Mapping[InstanceId, str]
+) -> list[VpcError]:
+    """Plug in what can be plugged in; one instance that is gone must not stop the others."""
+    failures: list[VpcError] = []
+    for plug in links.plugs:
+        try:
+            kernel.plug(plug, instances[plug.instance_id])
+        except VpcError as error:
+            failures.append(error)
+    return failures
+
+
+def _plugged(kernel: FabricKernel, state: VpcState) -> list[int]:
+    ports = ifindexes(state.ports, kernel.links())
+    return [*ports.values(), kernel.services_ifindex()]
+
+
+def _desired(kernel: FabricKernel, state: VpcState, numbers: Numbers) -> Tables:
+    wiring = Wiring(
+        ports=ifindexes(state.ports, kernel.links()),
+        services=kernel.services_ifindex(),
+        services_mac=SERVICES_MAC,
+        services_mtu_bytes=SERVICES_MTU_BYTES,
+    )
+    return compile_tables(state, wiring, numbers)
+
+
+def _is_converged(
+    kernel: FabricKernel,
+    state: VpcState,
+    numbers: Numbers,
+    instances: Mapping[InstanceId, str],
+) -> bool:
+    if plan_links(state.ports, instances, kernel.links()) != LinkPlan():
+        return False
+    return not plan_tables(_desired(kernel, state, numbers), kernel.tables())
