@@ -1,0 +1,85 @@
+"""Which ENIs of the instance are the pool's, and how does one enter it?
+
+All but the primary one belong to the pool, those a person attached included, as long as nobody
+excludes them by a tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from terway.ipam.settings import CREATOR_TAG, INSTANCE_TAG, INTENT_TAG, PoolConfig
+from terway.ipam.values import AddressPhase, ENIPhase, PoolENI, Slot
+from terway.model.address import Family, IPAddress
+from terway.model.eni import ENI, ENIStatus, ENIType
+from terway.model.ids import ClientToken
+
+_POOLED_TYPES = (ENIType.SECONDARY, ENIType.TRUNK)
+
+
+def marker_tags(config: PoolConfig) -> tuple[tuple[str, str], ...]:
+    """Return the tags that only ENIs have which were created for this node."""
+    return (CREATOR_TAG, (INSTANCE_TAG, str(config.instance_id)))
+
+
+def is_ours(config: PoolConfig, eni: ENI) -> bool:
+    """Return whether `eni` was created for this node by us."""
+    return set(marker_tags(config)) <= set(eni.tags)
+
+
+def intent_of(eni: ENI) -> ClientToken | None:
+    """Return the token of the intent that `eni` was created by, where its tags tell it."""
+    return next((ClientToken(value) for key, value in eni.tags if key == INTENT_TAG), None)
+
+
+def takes_slot(eni: ENI) -> bool:
+    """Return whether an attached ENI takes one of the slots beside the primary ENI."""
+    return eni.type in _POOLED_TYPES
+
+
+def is_managed(config: PoolConfig, eni: ENI) -> bool:
+    """Return whether an attached ENI belongs to the pool.
+
+    Members belong to their trunk. High-performance ENIs belong to the RDMA controller. An ENI
+    of ours need not carry the filter's tags.
+    """
+    tags = set(eni.tags)
+    if not takes_slot(eni) or eni.traffic_mode == "HighPerformance":
+        return False
+    if tags & set(config.tag_blocklist):
+        return False
+    return is_ours(config, eni) or tags >= set(config.tag_filter)
+
+
+def enter(config: PoolConfig, eni: ENI, now: float) -> PoolENI:
+    """Return the pool's record of an ENI that is attached, or only just created."""
+    return PoolENI(
+        id=eni.id,
+        mac=eni.mac,
+        vswitch_id=eni.vswitch_id,
+        phase=ENIPhase.ATTACHING,
+        type=eni.type,
+        is_ours=is_ours(config, eni),
+        is_requested=eni.status in (ENIStatus.ATTACHING, ENIStatus.IN_USE),
+        changed_at=now,
+    )
+
+
+def slots_for(
+    config: PoolConfig, eni: ENI, *, phase: AddressPhase, rests_until: float = 0.0
+) -> Sequence[Slot]:
+    """Return the slots of all addresses of `eni` that pods can use."""
+    pooled: tuple[IPAddress, ...] = (
+        *(eni.ipv4 if Family.V4 in config.families else ()),
+        *(eni.ipv6 if Family.V6 in config.families else ()),
+    )
+    return [
+        Slot(
+            address=address,
+            eni_id=eni.id,
+            phase=phase,
+            is_primary=address == eni.primary_ipv4,
+            rests_until=rests_until,
+        )
+        for address in pooled
+    ]

@@ -1,0 +1,69 @@
+"""When is the cloud to be read?
+
+Seldom: at the start, every few minutes, and when an answer showed that we are wrong about it.
+What we changed is not read back after each call; the next reading shows it, whatever it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from terway.ipam.commands import Observe, ObserveVSwitches
+from terway.ipam.events import VSwitchesObserved
+from terway.ipam.pool import NEVER, Pool
+from terway.ipam.values import Attempt, VSwitchState
+from terway.model.ids import VSwitchId
+
+
+def plan_readings(pool: Pool, now: float) -> tuple[Pool, tuple[Observe | ObserveVSwitches, ...]]:
+    """Begin the readings that are due and affordable."""
+    pool, first = _observe(pool, now)
+    pool, second = _observe_vswitches(pool, now)
+    return pool, (*first, *second)
+
+
+def _observe(pool: Pool, now: float) -> tuple[Pool, tuple[Observe, ...]]:
+    watch = pool.watch
+    if watch.is_running or now < watch.due_at or not pool.budget.can_spend(now):
+        return pool, ()
+    detached = watch.detached_due_at <= now
+    config = pool.config
+    watch = replace(
+        watch,
+        is_running=True,
+        due_at=now + config.observe_every_s,
+        detached_due_at=now + config.orphans_every_s if detached else watch.detached_due_at,
+    )
+    pool = replace(pool, watch=watch, budget=pool.budget.spent())
+    return pool, (Observe(detached=detached),)
+
+
+def _observe_vswitches(pool: Pool, now: float) -> tuple[Pool, tuple[ObserveVSwitches, ...]]:
+    watch = pool.vswitch_watch
+    if watch.is_running or now < watch.due_at or not pool.budget.can_spend(now):
+        return pool, ()
+    running = Attempt(failures=watch.failures, due_at=NEVER, is_running=True)
+    pool = replace(pool, vswitch_watch=running, budget=pool.budget.spent())
+    return pool, (ObserveVSwitches(ids=wanted_vswitches(pool, now)),)
+
+
+def wanted_vswitches(pool: Pool, now: float) -> tuple[VSwitchId, ...]:
+    """Return the vSwitches that matter here and were not read for a while; one call each."""
+    matter = dict.fromkeys((*pool.config.vswitch_ids, *(e.vswitch_id for e in pool.enis.values())))
+    return tuple(one for one in matter if one and _is_stale(pool, one, now))
+
+
+def _is_stale(pool: Pool, vswitch_id: VSwitchId, now: float) -> bool:
+    state = pool.vswitches.get(vswitch_id)
+    return state is None or now - state.read_at >= pool.config.vswitch_ttl_s
+
+
+def vswitches_observed(pool: Pool, event: VSwitchesObserved, now: float) -> Pool:
+    """Take over what was read. A vSwitch that said it is full is believed until its hold ends."""
+    for vswitch in event.vswitches:
+        old = pool.vswitches.get(vswitch.id)
+        hold = old.hold if old is not None and old.is_held(now) else None
+        available = vswitch.available_ip_count
+        state = VSwitchState(vswitch=vswitch, available=available, read_at=now, hold=hold)
+        pool = pool.with_vswitch(state)
+    return replace(pool, vswitch_watch=Attempt(due_at=NEVER), vswitches_read=True)

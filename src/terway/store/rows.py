@@ -1,0 +1,158 @@
+"""How is a record written as a row, and read from one?
+
+Columns hold text as people write it, so that `sqlite3 terway.db` answers questions on a node.
+"""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TypeAlias
+
+from terway.model.address import Family, IPPair
+from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
+from terway.model.ids import (
+    ClientToken,
+    ContainerId,
+    ENIId,
+    MacAddress,
+    SecurityGroupId,
+    VSwitchId,
+)
+from terway.store.records import AssignRecord, CreateRecord, ENIRecord, Record, SlotRecord
+
+Column: TypeAlias = str | int | float | None
+Row: TypeAlias = tuple[Column, ...]
+
+SCHEMA = """
+CREATE TABLE attachments (
+    container_id TEXT NOT NULL, ifname TEXT NOT NULL, network TEXT NOT NULL, netns TEXT NOT NULL,
+    pod_namespace TEXT, pod_name TEXT, pod_uid TEXT,
+    eni_id TEXT NOT NULL, eni_mac TEXT NOT NULL, ipv4 TEXT UNIQUE, ipv6 TEXT UNIQUE,
+    created_at REAL NOT NULL, PRIMARY KEY (container_id, ifname));
+CREATE TABLE slots (
+    address TEXT PRIMARY KEY, eni_id TEXT NOT NULL, is_primary INTEGER NOT NULL,
+    is_retiring INTEGER NOT NULL, rests_until REAL NOT NULL);
+CREATE TABLE enis (
+    id TEXT PRIMARY KEY, mac TEXT NOT NULL, vswitch_id TEXT NOT NULL, phase TEXT NOT NULL,
+    is_ours INTEGER NOT NULL);
+CREATE TABLE creates (
+    token TEXT PRIMARY KEY, vswitch_id TEXT NOT NULL, security_group_ids TEXT NOT NULL,
+    tags TEXT NOT NULL, resource_group_id TEXT NOT NULL, ipv4_count INTEGER NOT NULL,
+    ipv6_count INTEGER NOT NULL);
+CREATE TABLE assigns (
+    token TEXT PRIMARY KEY, eni_id TEXT NOT NULL, family INTEGER NOT NULL,
+    count INTEGER NOT NULL);
+"""
+
+TABLE_OF: dict[type[Record], str] = {
+    Attachment: "attachments",
+    SlotRecord: "slots",
+    ENIRecord: "enis",
+    CreateRecord: "creates",
+    AssignRecord: "assigns",
+}
+
+
+def row_of(record: Record) -> Row:
+    """Return the columns of `record`, in the order of its table."""
+    match record:
+        case Attachment():
+            return _attachment_row(record)
+        case SlotRecord(address=address, eni_id=eni_id):
+            flags = int(record.is_primary), int(record.is_retiring)
+            return str(address), eni_id, *flags, record.rests_until
+        case ENIRecord():
+            return record.id, record.mac, record.vswitch_id, record.phase, int(record.is_ours)
+        case CreateRecord():
+            groups, tags = json.dumps(record.security_group_ids), json.dumps(record.tags)
+            what = record.token, record.vswitch_id, groups, tags, record.resource_group_id
+            return *what, record.ipv4_count, record.ipv6_count
+        case AssignRecord():
+            return record.token, record.eni_id, record.family.value, record.count
+
+
+def _attachment_row(record: Attachment) -> Row:
+    pod = record.pod
+    return (
+        record.key.container_id,
+        record.key.ifname,
+        record.network,
+        record.netns,
+        *((pod.namespace, pod.name, pod.uid) if pod else (None, None, None)),
+        record.lease.eni_id,
+        record.lease.eni_mac,
+        _text(record.lease.addresses.v4),
+        _text(record.lease.addresses.v6),
+        record.created_at,
+    )
+
+
+def _text(address: IPv4Address | IPv6Address | None) -> str | None:
+    return None if address is None else str(address)
+
+
+def parse_attachment(row: tuple[str, ...]) -> Attachment:
+    """Return the attachment that a row of `attachments` holds."""
+    container_id, ifname, network, netns, namespace, name, uid, *rest = row
+    eni_id, mac, ipv4, ipv6, created_at = rest
+    return Attachment(
+        key=AttachmentKey(container_id=ContainerId(container_id), ifname=ifname),
+        network=network,
+        netns=netns,
+        pod=PodRef(namespace=namespace, name=name, uid=uid) if name is not None else None,
+        lease=Lease(
+            eni_id=ENIId(eni_id),
+            eni_mac=MacAddress(mac),
+            addresses=IPPair(
+                v4=IPv4Address(ipv4) if ipv4 else None, v6=IPv6Address(ipv6) if ipv6 else None
+            ),
+        ),
+        created_at=float(created_at),
+    )
+
+
+def parse_slot(row: tuple[str, str, int, int, float]) -> SlotRecord:
+    """Return the address that a row of `slots` holds."""
+    address, eni_id, is_primary, is_retiring, rests_until = row
+    return SlotRecord(
+        address=ip_address(address),
+        eni_id=ENIId(eni_id),
+        is_primary=bool(is_primary),
+        is_retiring=bool(is_retiring),
+        rests_until=rests_until,
+    )
+
+
+def parse_eni(row: tuple[str, str, str, str, int]) -> ENIRecord:
+    """Return the ENI that a row of `enis` holds."""
+    eni_id, mac, vswitch_id, phase, is_ours = row
+    return ENIRecord(
+        id=ENIId(eni_id),
+        mac=MacAddress(mac),
+        vswitch_id=VSwitchId(vswitch_id),
+        phase=phase,
+        is_ours=bool(is_ours),
+    )
+
+
+def parse_create(row: tuple[str, str, str, str, str, int, int]) -> CreateRecord:
+    """Return the intent that a row of `creates` holds."""
+    token, vswitch_id, groups, tags, resource_group_id, ipv4_count, ipv6_count = row
+    return CreateRecord(
+        token=ClientToken(token),
+        vswitch_id=VSwitchId(vswitch_id),
+        security_group_ids=tuple(map(SecurityGroupId, json.loads(groups))),
+        tags=tuple((key, value) for key, value in json.loads(tags)),
+        resource_group_id=resource_group_id,
+        ipv4_count=ipv4_count,
+        ipv6_count=ipv6_count,
+    )
+
+
+def parse_assign(row: tuple[str, str, int, int]) -> AssignRecord:
+    """Return the intent that a row of `assigns` holds."""
+    token, eni_id, family, count = row
+    return AssignRecord(
+        token=ClientToken(token), eni_id=ENIId(eni_id), family=Family(family), count=count
+    )
