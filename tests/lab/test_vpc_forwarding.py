@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from terway.lab.vpc.fabric import Fabric
-from terway.lab.vpc.state import VpcState
-from terway.model.address import gateway_of
 from tests.support.instances import (
     NODES,
     PODS,
@@ -59,5 +57,5 @@ async def test_two_instances_reach_each_other_in_both_families(fabric, instances
 
     reached = [one.can_reach(b.ipv4[0]), one.can_reach(b.ipv6[0]), other.can_reach(a.ipv4[0])]
 
-    print((await fabric.counters()))
+    print(await fabric.counters())
     assert reached == [True, True, True]

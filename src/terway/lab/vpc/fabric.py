@@ -18,23 +18,14 @@ from types import MappingProxyType
 from typing import Self
 
 from terway.lab.vpc.check import check_state
+from terway.lab.vpc.converge import Wish, converge
 from terway.lab.vpc.counters import PortCounters, add_counters
-from terway.lab.vpc.kernel import (
-    SERVICES_MAC,
-    SERVICES_MTU_BYTES,
-    FabricKernel,
-    KernelPaths,
-    open_kernel,
-)
+from terway.lab.vpc.kernel import FabricKernel, KernelPaths, open_kernel
 from terway.lab.vpc.numbers import Numbers
-from terway.lab.vpc.plan import LinkPlan, ifindexes, plan_counters, plan_links, plan_tables
 from terway.lab.vpc.state import VpcState
-from terway.lab.vpc.tables import Tables, Wiring, compile_tables
 from terway.linux.workers import Workers
-from terway.model.errors import BugError, TransientError, VpcError
+from terway.model.errors import BugError
 from terway.model.ids import ENIId, InstanceId
-
-_ATTEMPTS = 3  # an instance's namespace may go while its port is plugged in
 
 
 class Fabric:
@@ -112,17 +103,13 @@ class Fabric:
     async def counters(self) -> Mapping[ENIId, PortCounters]:
         """Return what each port has carried and dropped since it was plugged in."""
         async with self._turn:
-            kernel = self._opened()
-            ports = self._ports
-            return await self._workers.run(lambda: _read_counters(kernel, ports))
+            reading = partial(_read_counters, self._opened(), self._ports)
+            return await self._workers.run(reading)
 
     async def unattributed(self) -> PortCounters:
         """Return what was dropped on links that are no ports, and at the services' link."""
         async with self._turn:
-            kernel = self._opened()
-            return await self._workers.run(
-                lambda: add_counters((*kernel.counters(0), *_services_counters(kernel)))
-            )
+            return await self._workers.run(partial(_read_unattributed, self._opened()))
 
     def _opened(self) -> FabricKernel:
         if self._kernel is None:
@@ -130,9 +117,8 @@ class Fabric:
         return self._kernel
 
     async def _converge(self) -> None:
-        self._ports = await self._workers.run(
-            partial(_converge, self._opened(), self._state, self._numbers, dict(self._instances))
-        )
+        wish = Wish(state=self._state, numbers=self._numbers, instances=dict(self._instances))
+        self._ports = await self._workers.run(partial(converge, self._opened(), wish))
 
 
 def _read_counters(
@@ -141,80 +127,5 @@ def _read_counters(
     return {eni_id: add_counters(kernel.counters(ifindex)) for eni_id, ifindex in ports.items()}
 
 
-def _services_counters(kernel: FabricKernel) -> list[bytes]:
-    return kernel.counters(kernel.services_ifindex())
-
-
-def _converge(
-    kernel: FabricKernel,
-    state: VpcState,
-    numbers: Numbers,
-    instances: Mapping[InstanceId, str],
-) -> Mapping[ENIId, int]:
-    """Make the kernel carry `state`, and return the ifindex of each port that is plugged in."""
-    failures: list[VpcError] = []
-    for _attempt in range(_ATTEMPTS):
-        failures = _change(kernel, state, numbers, instances)
-        if not failures and _is_converged(kernel, state, numbers, instances):
-            return ifindexes(state.ports, kernel.links())
-    reasons = "; ".join(str(one) for one in failures) or "links or maps changed meanwhile"
-    raise TransientError(f"the fabric could not take its state: {reasons}")
-
-
-def _change(
-    kernel: FabricKernel,
-    state: VpcState,
-    numbers: Numbers,
-    instances: Mapping[InstanceId, str],
-) -> list[VpcError]:
-    links = plan_links(state.ports, instances, kernel.links())
-    kernel.unplug(links.replaced)
-    failures = _plug(kernel, links, instances)
-    desired = _desired(kernel, state, numbers)
-    counters = kernel.counter_keys()
-    made, removed = plan_counters(_plugged(kernel, state), counters)
-    kernel.change_counters(made, ())
-    kernel.change_tables(plan_tables(desired, kernel.tables()))
-    kernel.ensure_services(state.services)
-    kernel.unplug(links.gone)
-    kernel.change_counters((), removed)
-    return failures
-
-
-def _plug(
-    kernel: FabricKernel, links: LinkPlan, instances: Mapping[InstanceId, str]
-) -> list[VpcError]:
-    """Plug in what can be plugged in; one instance that is gone must not stop the others."""
-    failures: list[VpcError] = []
-    for plug in links.plugs:
-        try:
-            kernel.plug(plug, instances[plug.instance_id])
-        except VpcError as error:
-            failures.append(error)
-    return failures
-
-
-def _plugged(kernel: FabricKernel, state: VpcState) -> list[int]:
-    ports = ifindexes(state.ports, kernel.links())
-    return [*ports.values(), kernel.services_ifindex()]
-
-
-def _desired(kernel: FabricKernel, state: VpcState, numbers: Numbers) -> Tables:
-    wiring = Wiring(
-        ports=ifindexes(state.ports, kernel.links()),
-        services=kernel.services_ifindex(),
-        services_mac=SERVICES_MAC,
-        services_mtu_bytes=SERVICES_MTU_BYTES,
-    )
-    return compile_tables(state, wiring, numbers)
-
-
-def _is_converged(
-    kernel: FabricKernel,
-    state: VpcState,
-    numbers: Numbers,
-    instances: Mapping[InstanceId, str],
-) -> bool:
-    if plan_links(state.ports, instances, kernel.links()) != LinkPlan():
-        return False
-    return not plan_tables(_desired(kernel, state, numbers), kernel.tables())
+def _read_unattributed(kernel: FabricKernel) -> PortCounters:
+    return add_counters((*kernel.counters(0), *kernel.counters(kernel.services_ifindex())))
