@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -148,7 +148,7 @@ class KubeClient:
         namespace: str | None = None,
         selector: Selector = EVERYTHING,
         timeout_s: int = 300,
-    ) -> AsyncIterator[WatchEvent[T] | Bookmark]:
+    ) -> AsyncGenerator[WatchEvent[T] | Bookmark, None]:
         """Yield what happens after the resourceVersion `since`, bookmarks included.
 
         Ends when the server closes the watch, at the latest after `timeout_s`: call again from
@@ -165,7 +165,7 @@ class KubeClient:
         tried = f"watch {path}"
         async with self._open("GET", path, params=params, timeout_s=timeout_s + 30.0) as answer:
             events = read_events(answer.content.iter_any(), resource, tried=tried)
-            async with aclosing(events):  # type: ignore[type-var]  # it is an async generator
+            async with aclosing(events):
                 async for event in events:
                     yield event
 

@@ -142,7 +142,7 @@ class Informer(Generic[T]):
             namespace=self._namespace,
             selector=self._selector,
         )
-        async with aclosing(events):  # type: ignore[type-var]  # it is an async generator
+        async with aclosing(events):
             async for event in events:
                 self._backoff.reset()
                 self._take(event)

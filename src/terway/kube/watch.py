@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
@@ -82,7 +82,7 @@ def decode_event(line: bytes, resource: Resource[T], *, tried: str) -> WatchEven
 
 async def read_events(
     chunks: AsyncIterator[bytes], resource: Resource[T], *, tried: str
-) -> AsyncIterator[WatchEvent[T] | Bookmark]:
+) -> AsyncGenerator[WatchEvent[T] | Bookmark, None]:
     """Yield the events of an answer's body until it ends."""
     buffer = bytearray()
     async for chunk in chunks:

@@ -1,0 +1,77 @@
+"""How do objects get in from YAML? As `kubectl apply` would bring them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import yaml
+
+from terway.lab.kubeapi.errors import ApiError, bad_request
+from terway.lab.kubeapi.objects import Object, metadata
+from terway.lab.kubeapi.resources import NAMESPACE, SERVICE, ResourceDef
+from terway.lab.kubeapi.state import APPLY, ClusterState
+from terway.lab.kubeapi.writes import WriteOptions
+
+_OPTIONS = WriteOptions(field_manager="terway-lab", force=True, field_validation="Strict")
+_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+
+
+def read_manifests(text: str) -> Iterator[Object]:
+    """Yield the objects of a YAML text, those of List objects one by one."""
+    for document in yaml.safe_load_all(text):
+        if not document:
+            continue
+        if str(document.get("kind", "")).endswith("List") and "items" in document:
+            yield from document["items"]
+        else:
+            yield document
+
+
+def _resource_of(state: ClusterState, obj: Object) -> ResourceDef:
+    api_version, kind = str(obj.get("apiVersion", "")), str(obj.get("kind", ""))
+    resource = state.table.of_kind(api_version, kind)
+    if resource is None:
+        raise bad_request(f'no matches for kind "{kind}" in version "{api_version}"')
+    return resource
+
+
+def apply_manifests(state: ClusterState, text: str, *, namespace: str = "default") -> list[Object]:
+    """Create or change the objects of a YAML text, in its order; return them as they are now.
+
+    Objects without a namespace go to `namespace`. ApiError names the first object refused; those
+    before it stay.
+    """
+    applied = []
+    for obj in read_manifests(text):
+        resource = _resource_of(state, obj)
+        where = metadata(obj).get("namespace", namespace) if resource.namespaced else ""
+        name = metadata(obj).get("name", "")
+        if not name:
+            applied.append(state.create(resource, obj, where, _OPTIONS).object)
+            continue
+        stored = state.patch(resource, name, where, obj, kind=APPLY, options=_OPTIONS)
+        applied.append(stored.object)
+    return applied
+
+
+def bootstrap(state: ClusterState) -> None:
+    """Create what every cluster begins with: its namespaces, and the API server's own Service."""
+    for name in _NAMESPACES:
+        _create_once(state, NAMESPACE, {"metadata": {"name": name}})
+    kubernetes = {
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {"ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
+    }
+    _create_once(state, SERVICE, kubernetes)
+
+
+def _create_once(state: ClusterState, resource: ResourceDef, obj: Object) -> None:
+    try:
+        state.create(resource, obj)
+    except ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise

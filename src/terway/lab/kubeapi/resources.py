@@ -1,0 +1,218 @@
+"""Which kinds of object does the server serve, and what is particular about each?
+
+One row a kind. What a row does not say is the same for all: a kind without rules of its own is
+stored, selected, watched and patched like any other. Later rooms add rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+OBJECT_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # a row is itself: fast as a key
+class ResourceDef:
+    """One kind of object.
+
+    `fields` are the paths that a field selector may name besides metadata.name and
+    metadata.namespace. `has_status`: status is written at a subresource of its own.
+    `keeps_status_on_create`: a kubelet registers its node with status and all.
+    `has_generation`: metadata.generation counts the changes of spec.
+    """
+
+    group: str = ""
+    version: str = "v1"
+    kind: str
+    plural: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    has_status: bool = False
+    keeps_status_on_create: bool = False
+    has_generation: bool = False
+    has_scale: bool = False
+    extra_subresources: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # name, kind, verbs
+    schema: str = field(default="")  # type name in schema.json, empty: the kind's own
+
+    @property
+    def api_version(self) -> str:
+        """Return `apiVersion` as objects spell it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def qualified(self) -> str:
+        """Return the name that messages use: ``pods``, ``deployments.apps``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def singular(self) -> str:
+        """Return the singular name, as kubectl accepts it."""
+        return self.kind.lower()
+
+    @property
+    def schema_name(self) -> str:
+        """Return the name of the kind's type in the schema."""
+        return self.schema or self.kind
+
+    @property
+    def list_kind(self) -> str:
+        """Return the kind of a collection."""
+        return f"{self.kind}List"
+
+
+_POD_FIELDS = (
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "spec.hostNetwork",
+    "status.phase",
+    "status.podIP",
+    "status.nominatedNodeName",
+)
+_EVENT_FIELDS = (
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+)
+
+POD = ResourceDef(
+    kind="Pod",
+    plural="pods",
+    short_names=("po",),
+    categories=("all",),
+    fields=_POD_FIELDS,
+    has_status=True,
+    extra_subresources=(
+        ("binding", "Binding", ("create",)),
+        ("eviction", "Eviction", ("create",)),
+        ("log", "Pod", ("get",)),
+    ),
+)
+NODE = ResourceDef(
+    kind="Node",
+    plural="nodes",
+    namespaced=False,
+    short_names=("no",),
+    fields=("spec.unschedulable",),
+    has_status=True,
+    keeps_status_on_create=True,
+)
+NAMESPACE = ResourceDef(
+    kind="Namespace",
+    plural="namespaces",
+    namespaced=False,
+    short_names=("ns",),
+    fields=("status.phase",),
+    has_status=True,
+)
+CONFIG_MAP = ResourceDef(kind="ConfigMap", plural="configmaps", short_names=("cm",))
+SECRET = ResourceDef(kind="Secret", plural="secrets", fields=("type",))
+SERVICE_ACCOUNT = ResourceDef(kind="ServiceAccount", plural="serviceaccounts", short_names=("sa",))
+SERVICE = ResourceDef(
+    kind="Service",
+    plural="services",
+    short_names=("svc",),
+    categories=("all",),
+    fields=("spec.clusterIP", "spec.type"),
+    has_status=True,
+)
+ENDPOINTS = ResourceDef(kind="Endpoints", plural="endpoints", short_names=("ep",))
+EVENT = ResourceDef(kind="Event", plural="events", short_names=("ev",), fields=_EVENT_FIELDS)
+RESOURCE_QUOTA = ResourceDef(
+    kind="ResourceQuota", plural="resourcequotas", short_names=("quota",), has_status=True
+)
+LIMIT_RANGE = ResourceDef(kind="LimitRange", plural="limitranges", short_names=("limits",))
+LEASE = ResourceDef(group="coordination.k8s.io", kind="Lease", plural="leases")
+ENDPOINT_SLICE = ResourceDef(
+    group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices"
+)
+DEPLOYMENT = ResourceDef(
+    group="apps",
+    kind="Deployment",
+    plural="deployments",
+    short_names=("deploy",),
+    categories=("all",),
+    has_status=True,
+    has_generation=True,
+    has_scale=True,
+)
+REPLICA_SET = ResourceDef(
+    group="apps",
+    kind="ReplicaSet",
+    plural="replicasets",
+    short_names=("rs",),
+    categories=("all",),
+    fields=("status.replicas",),
+    has_status=True,
+    has_generation=True,
+    has_scale=True,
+)
+DAEMON_SET = ResourceDef(
+    group="apps",
+    kind="DaemonSet",
+    plural="daemonsets",
+    short_names=("ds",),
+    categories=("all",),
+    has_status=True,
+    has_generation=True,
+)
+CONTROLLER_REVISION = ResourceDef(
+    group="apps", kind="ControllerRevision", plural="controllerrevisions"
+)
+
+BUILT_IN = (
+    NAMESPACE,
+    NODE,
+    POD,
+    CONFIG_MAP,
+    SECRET,
+    SERVICE_ACCOUNT,
+    SERVICE,
+    ENDPOINTS,
+    EVENT,
+    RESOURCE_QUOTA,
+    LIMIT_RANGE,
+    LEASE,
+    ENDPOINT_SLICE,
+    DEPLOYMENT,
+    REPLICA_SET,
+    DAEMON_SET,
+    CONTROLLER_REVISION,
+)
+
+
+class ResourceTable:
+    """The kinds that a server serves, found by path or by kind."""
+
+    def __init__(self, rows: Iterable[ResourceDef] = BUILT_IN) -> None:
+        self.rows = tuple(rows)
+        self._by_path = {(row.group, row.version, row.plural): row for row in self.rows}
+        self._by_kind = {(row.api_version, row.kind): row for row in self.rows}
+
+    def at(self, group: str, version: str, plural: str) -> ResourceDef | None:
+        """Return the kind under an API path, or None."""
+        return self._by_path.get((group, version, plural))
+
+    def of_kind(self, api_version: str, kind: str) -> ResourceDef | None:
+        """Return the kind that an object says it is, or None."""
+        return self._by_kind.get((api_version, kind))
+
+    def group_versions(self) -> tuple[tuple[str, str], ...]:
+        """Return each (group, version) once, in the order of the rows."""
+        return tuple(dict.fromkeys((row.group, row.version) for row in self.rows))
+
+    def in_group(self, group: str, version: str) -> tuple[ResourceDef, ...]:
+        """Return the kinds of one group and version."""
+        return tuple(row for row in self.rows if (row.group, row.version) == (group, version))

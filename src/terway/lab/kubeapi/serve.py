@@ -1,0 +1,61 @@
+"""On which sockets does the server listen?"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One place to listen: a unix path, an address, or a socket somebody opened elsewhere.
+
+    A `sock` may belong to another network namespace than the process: that is how the lab's
+    one process serves inside the namespace of services. `port` 0 takes a free one.
+    """
+
+    app: web.Application
+    unix_path: Path | None = None
+    host: str = ""
+    port: int = 0
+    sock: socket.socket | None = None
+    tls: ssl.SSLContext | None = None
+
+
+def _site(runner: web.AppRunner, listener: Listener) -> web.BaseSite:
+    if listener.unix_path is not None:
+        listener.unix_path.unlink(missing_ok=True)
+        return web.UnixSite(runner, str(listener.unix_path), ssl_context=listener.tls)
+    if listener.sock is not None:
+        return web.SockSite(runner, listener.sock, ssl_context=listener.tls)
+    return web.TCPSite(runner, listener.host, listener.port, ssl_context=listener.tls)
+
+
+@asynccontextmanager
+async def open_listener(listener: Listener) -> AsyncIterator[int]:
+    """Listen for the time of the block; give the port (0 for a unix socket).
+
+    At the end open watches are told to finish, and connections closed.
+    """
+    # Handlers end when their client goes: an idle watch would not notice otherwise.
+    runner = web.AppRunner(
+        listener.app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
+    )
+    await runner.setup()
+    try:
+        await _site(runner, listener).start()
+        if listener.unix_path is not None:
+            listener.unix_path.chmod(0o600)
+            yield 0
+        else:
+            yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+        if listener.unix_path is not None:
+            listener.unix_path.unlink(missing_ok=True)

@@ -1,0 +1,224 @@
+"""Is this object one that its kind allows? Every refusal names the field.
+
+Source: k8s.io/kubernetes pkg/apis/core/validation and pkg/apis/apps/validation, v1.32: what
+users meet; the rest of those files is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from terway.lab.kubeapi import names
+from terway.lab.kubeapi.errors import Cause
+from terway.lab.kubeapi.objects import Object, annotations_of, labels_of, metadata, read_path
+from terway.lab.kubeapi.resources import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    EVENT,
+    NAMESPACE,
+    POD,
+    REPLICA_SET,
+    SERVICE,
+    ResourceDef,
+)
+from terway.lab.kubeapi.selectors import label_selector
+
+_ANNOTATIONS_LIMIT_BYTES = 256 * 1024
+_MUTABLE_POD_FIELDS = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
+_POD_UPDATE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,"
+    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+    "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set "
+    "to 1 if it was previously negative)"
+)
+
+
+def required(field: str, why: str = "") -> Cause:
+    """Return the refusal of a field that is missing."""
+    message = f"Required value: {why}" if why else "Required value"
+    return Cause(field=field, reason="FieldValueRequired", message=message)
+
+
+def invalid_value(field: str, value: Any, why: str) -> Cause:
+    """Return the refusal of a field's value."""
+    shown = f'"{value}"' if isinstance(value, str) else value
+    return Cause(field=field, reason="FieldValueInvalid", message=f"Invalid value: {shown}: {why}")
+
+
+def not_supported(field: str, value: str, supported: tuple[str, ...]) -> Cause:
+    """Return the refusal of a value that is not one of a few."""
+    choices = ", ".join(f'"{one}"' for one in supported)
+    message = f'Unsupported value: "{value}": supported values: {choices}'
+    return Cause(field=field, reason="FieldValueNotSupported", message=message)
+
+
+def _forbidden(field: str, why: str) -> Cause:
+    return Cause(field=field, reason="FieldValueForbidden", message=f"Forbidden: {why}")
+
+
+def validate(resource: ResourceDef, obj: Object) -> tuple[Cause, ...]:
+    """Return what is wrong with a whole object."""
+    rules = _BY_KIND.get(resource)
+    causes = [*_metadata(resource, obj)]
+    if rules:
+        causes += rules(obj)
+    return tuple(causes)
+
+
+def validate_update(resource: ResourceDef, old: Object, new: Object) -> tuple[Cause, ...]:
+    """Return what is wrong with a change; `new` has passed `validate`."""
+    if resource is POD:
+        return tuple(_pod_update(old, new))
+    if resource in (DEPLOYMENT, REPLICA_SET, DAEMON_SET):
+        before, after = read_path(old, "spec.selector"), read_path(new, "spec.selector")
+        if before != after:
+            return (invalid_value("spec.selector", after, "field is immutable"),)
+    return ()
+
+
+def _metadata(resource: ResourceDef, obj: Object) -> Iterator[Cause]:
+    name = str(metadata(obj).get("name", ""))
+    if not name:
+        yield required("metadata.name", "name or generateName is required")
+    elif resource in (NAMESPACE, SERVICE):
+        if not names.is_dns_label(name):
+            yield invalid_value("metadata.name", name, names.LABEL_MESSAGE)
+    elif not names.is_dns_subdomain(name) and resource is not EVENT:
+        yield invalid_value("metadata.name", name, names.SUBDOMAIN_MESSAGE)
+    yield from _labels("metadata.labels", labels_of(obj))
+    for key in annotations_of(obj):
+        if not names.is_qualified_name(key):
+            yield invalid_value("metadata.annotations", key, names.QUALIFIED_MESSAGE)
+    size = sum(len(key) + len(value) for key, value in annotations_of(obj).items())
+    if size > _ANNOTATIONS_LIMIT_BYTES:
+        message = f"Too long: may not be more than {_ANNOTATIONS_LIMIT_BYTES} bytes"
+        yield Cause(field="metadata.annotations", reason="FieldValueTooLong", message=message)
+
+
+def _labels(field: str, labels: dict[str, str]) -> Iterator[Cause]:
+    for key, value in labels.items():
+        if not names.is_qualified_name(key):
+            yield invalid_value(field, key, names.QUALIFIED_MESSAGE)
+        if not names.is_label_value(value):
+            yield invalid_value(field, value, names.LABEL_VALUE_MESSAGE)
+
+
+def _pod(pod: Object) -> Iterator[Cause]:
+    yield from _pod_spec(pod.get("spec") or {}, "spec")
+
+
+def _pod_spec(spec: dict[str, Any], path: str) -> Iterator[Cause]:
+    if not spec.get("containers"):
+        yield required(f"{path}.containers")
+    policies = ("Always", "OnFailure", "Never")
+    if spec.get("restartPolicy") not in policies:
+        yield not_supported(f"{path}.restartPolicy", str(spec.get("restartPolicy")), policies)
+    seen: set[str] = set()
+    volumes = {volume.get("name") for volume in spec.get("volumes") or ()}
+    for group in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(group) or ()):
+            yield from _container(container, f"{path}.{group}[{index}]", seen, volumes)
+
+
+def _container(
+    container: dict[str, Any], path: str, seen: set[str], volumes: set[Any]
+) -> Iterator[Cause]:
+    name = container.get("name", "")
+    if not name:
+        yield required(f"{path}.name")
+    elif not names.is_dns_label(name):
+        yield invalid_value(f"{path}.name", name, names.LABEL_MESSAGE)
+    elif name in seen:
+        message = f'Duplicate value: "{name}"'
+        yield Cause(field=f"{path}.name", reason="FieldValueDuplicate", message=message)
+    seen.add(name)
+    if not container.get("image"):
+        yield required(f"{path}.image")
+    for index, port in enumerate(container.get("ports") or ()):
+        yield from _port(port, f"{path}.ports[{index}]")
+    for index, variable in enumerate(container.get("env") or ()):
+        if not variable.get("name"):
+            yield required(f"{path}.env[{index}].name")
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        if mount.get("name") not in volumes:
+            message = f'Not found: "{mount.get("name", "")}"'
+            field = f"{path}.volumeMounts[{index}].name"
+            yield Cause(field=field, reason="FieldValueNotFound", message=message)
+
+
+def _port(port: dict[str, Any], path: str) -> Iterator[Cause]:
+    number = port.get("containerPort", 0)
+    if not number:
+        yield required(f"{path}.containerPort")
+    elif not 0 < number < 65536:
+        yield invalid_value(
+            f"{path}.containerPort", number, "must be between 1 and 65535, inclusive"
+        )
+    protocols = ("SCTP", "TCP", "UDP")
+    if port.get("protocol", "TCP") not in protocols:
+        yield not_supported(f"{path}.protocol", port["protocol"], protocols)
+
+
+def _workload(obj: Object) -> Iterator[Cause]:
+    selector = read_path(obj, "spec.selector")
+    template_labels = read_path(obj, "spec.template.metadata.labels", {})
+    if selector is None:
+        yield required("spec.selector")
+    elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        why = "empty selector is invalid for this kind"
+        yield invalid_value("spec.selector", "{}", why)
+    elif not label_selector(selector)(template_labels):
+        why = "`selector` does not match template `labels`"
+        yield invalid_value("spec.template.metadata.labels", template_labels, why)
+    replicas = read_path(obj, "spec.replicas", 0)
+    if replicas < 0:
+        why = "must be greater than or equal to 0"
+        yield invalid_value("spec.replicas", replicas, why)
+    yield from _labels("spec.template.metadata.labels", template_labels)
+    spec = read_path(obj, "spec.template.spec", {})
+    yield from _pod_spec(spec, "spec.template.spec")
+    if spec.get("restartPolicy") in ("OnFailure", "Never"):
+        yield not_supported("spec.template.spec.restartPolicy", spec["restartPolicy"], ("Always",))
+
+
+def _service(obj: Object) -> Iterator[Cause]:
+    spec = obj.get("spec") or {}
+    needs_ports = spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
+    if needs_ports and not spec.get("ports"):
+        yield required("spec.ports")
+    for index, port in enumerate(spec.get("ports") or ()):
+        if not 0 < port.get("port", 0) < 65536:
+            why = "must be between 1 and 65535, inclusive"
+            yield invalid_value(f"spec.ports[{index}].port", port.get("port", 0), why)
+
+
+def _pod_update(old: Object, new: Object) -> Iterator[Cause]:
+    if _frozen_part(old) != _frozen_part(new):
+        yield _forbidden("spec", _POD_UPDATE)
+    before = read_path(old, "spec.tolerations", [])
+    after = read_path(new, "spec.tolerations", [])
+    if any(held not in after for held in before):
+        why = "existing toleration can not be modified except its tolerationSeconds"
+        yield _forbidden("spec.tolerations", why)
+
+
+def _frozen_part(pod: Object) -> dict[str, Any]:
+    spec = {
+        field: value for field, value in pod["spec"].items() if field not in _MUTABLE_POD_FIELDS
+    }
+    for group in ("containers", "initContainers"):
+        spec[group] = [
+            {field: value for field, value in container.items() if field != "image"}
+            for container in spec.get(group) or ()
+        ]
+    return spec
+
+
+_BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
+    POD: _pod,
+    DEPLOYMENT: _workload,
+    REPLICA_SET: _workload,
+    DAEMON_SET: _workload,
+    SERVICE: _service,
+}
