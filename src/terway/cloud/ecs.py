@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from terway.cloud import wire
 from terway.cloud.credentials import CredentialsProvider
-from terway.cloud.openapi import OpenAPI, Product, open_session
+from terway.cloud.openapi import Caller, OpenAPI, Product, open_session
 from terway.cloud.wire import Value
 from terway.model.address import IPAddress
 from terway.model.eni import ENI, ENIStatus, ENIType, InstanceLimits, VSwitch
@@ -70,7 +70,7 @@ class EcsClient:
     """The agent's client of the cloud, for one region."""
 
     def __init__(
-        self, openapi: OpenAPI, *, region_id: RegionId, ecs_endpoint: str, vpc_endpoint: str
+        self, openapi: Caller, *, region_id: RegionId, ecs_endpoint: str, vpc_endpoint: str
     ) -> None:
         self._openapi = openapi
         self._region_id = region_id

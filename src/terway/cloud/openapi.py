@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -39,6 +39,20 @@ class Product:
 def endpoint_url(endpoint: str) -> str:
     """Return `endpoint` with a scheme: https, unless it says http:// itself."""
     return endpoint.rstrip("/") if "://" in endpoint else f"https://{endpoint.rstrip('/')}"
+
+
+class Caller(Protocol):
+    """What `EcsClient` needs: one call, answered or refused. `OpenAPI` is the real one."""
+
+    async def call(
+        self,
+        product: Product,
+        action: str,
+        parameters: Mapping[str, Value],
+        answer: type[Answer],
+    ) -> Answer:
+        """Call `action` and return its decoded answer."""
+        ...
 
 
 class OpenAPI:

@@ -1,0 +1,1 @@
+"""The actions of the cloud, one module per kind of resource."""

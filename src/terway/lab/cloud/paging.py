@@ -1,0 +1,62 @@
+"""Which part of a list belongs into this answer? Pages by number, and pages by token.
+
+A token names the last record of its page by its order of creation, so that records which come or
+go between two pages are neither skipped nor repeated.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+from terway.lab.cloud.refusal import invalid
+
+_TOKEN_PREFIX = b"serial:"
+
+
+class Serial(Protocol):
+    """A record with an order of creation."""
+
+    @property
+    def serial(self) -> int:
+        """The order of creation."""
+        ...
+
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Serial)
+
+
+def page_by_number(items: Iterable[T], *, number: int, size: int) -> tuple[list[T], int]:
+    """Return page `number` (from 1) of `size` items, and how many items there are in all."""
+    if number < 1:
+        raise invalid("PageNumber", "it starts from 1")
+    if size < 1:
+        raise invalid("PageSize", "it must be at least 1")
+    everything = list(items)
+    return everything[(number - 1) * size : number * size], len(everything)
+
+
+def page_by_token(items: Iterable[S], *, token: str, size: int) -> tuple[list[S], str]:
+    """Return the items after `token`, at most `size`, and the token of the next page or ""."""
+    after = _decode(token)
+    rest = [item for item in items if item.serial > after]
+    page = rest[:size]
+    return page, _encode(page[-1].serial) if len(rest) > size else ""
+
+
+def _encode(serial: int) -> str:
+    return urlsafe_b64encode(_TOKEN_PREFIX + str(serial).encode()).decode()
+
+
+def _decode(token: str) -> int:
+    if not token:
+        return 0
+    try:
+        prefix, _, serial = urlsafe_b64decode(token).partition(b":")
+        if prefix + b":" == _TOKEN_PREFIX:
+            return int(serial)
+    except ValueError:
+        pass
+    raise invalid("NextToken", "it did not come from this cloud")

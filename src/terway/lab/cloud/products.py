@@ -1,0 +1,67 @@
+"""Which actions are there? By product, which a call names by its API version.
+
+What is not in here is refused by name: InvalidVersion, InvalidAction.NotFound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from terway.lab.cloud.action import Action, Actions
+from terway.lab.cloud.actions import (
+    eni_addresses,
+    eni_queries,
+    enis,
+    group_rules,
+    instance_queries,
+    instances,
+    regions,
+    routes,
+    security_groups,
+    sts,
+    tags,
+    vpcs,
+    vswitches,
+)
+from terway.lab.cloud.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """One product's API. `name` is what RAM policies and host names call it."""
+
+    name: str
+    actions: Actions
+
+
+ECS = Product(
+    name="ecs",
+    actions={
+        **enis.ACTIONS,
+        **eni_queries.ACTIONS,
+        **eni_addresses.ACTIONS,
+        **instances.ACTIONS,
+        **instance_queries.ACTIONS,
+        **security_groups.ACTIONS,
+        **group_rules.ACTIONS,
+        **tags.ACTIONS,
+        **regions.ACTIONS,
+    },
+)
+VPC = Product(name="vpc", actions={**vpcs.ACTIONS, **vswitches.ACTIONS, **routes.ACTIONS})
+STS = Product(name="sts", actions=sts.ACTIONS)
+BY_VERSION: Mapping[str, Product] = {"2014-05-26": ECS, "2016-04-28": VPC, "2015-04-01": STS}
+
+
+def find_action(version: str, action: str) -> tuple[Product, Action[Any]]:
+    """Return the action and its product. Raises Refusal."""
+    product = BY_VERSION.get(version)
+    if product is None:
+        message = f"The emulated cloud does not know the API version {version!r}."
+        raise Refusal("InvalidVersion", message)
+    if action not in product.actions:
+        message = f"The emulated cloud does not know the action {action!r} of {product.name}."
+        raise Refusal("InvalidAction.NotFound", message, status=404)
+    return product, product.actions[action]
