@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from terway.cni.version import SUPPORTED
 from terway.model.errors import BugError, TransientError
-from tests.support.cni import conf_of
+from tests.support.cni import FakePool, Node, conf_of, valid
 
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "interfaces": [{"name": "dummy0", "sandbox": "/run/netns/absent"}],
     "ips": [{"address": "10.1.1.1/24", "gateway": "10.1.1.254", "interface": 0}],
     "routes": [{"dst": "10.0.0.0/8", "gw": "10.1.1.254"}],
@@ -169,8 +170,6 @@ async def test_D6_a_DEL_after_a_failed_ADD_succeeds(node, terwayd):
 
 
 async def test_L1_32_containers_at_once_get_32_addresses(tmp_path):
-    from tests.support.cni import FakePool, Node
-
     node = Node(folder=tmp_path, pool=FakePool(size=32))
     async with node.terwayd():
         ran = await asyncio.gather(
@@ -245,7 +244,7 @@ async def test_A6_D5_K7_S5_G4_L5_L6_no_other_plugin_is_ever_executed(node, terwa
     for name in ("host-local", "terway", "static"):
         (trap / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
         (trap / name).chmod(0o755)
-    conf = conf_of(ipam={"type": "host-local"}, **{"cni.dev/valid-attachments": []})
+    conf = conf_of(ipam={"type": "host-local"}, **valid())
     result = (await node.run("ADD", conf, CNI_PATH=str(trap))).json
 
     for verb in ("CHECK", "STATUS", "GC", "DEL"):

@@ -9,9 +9,10 @@ import pytest
 
 from terway.model.attachment import AttachmentKey
 from terway.model.errors import TransientError
+from terway.model.ids import ContainerId
 from tests.support.cni import FakePool, Node, conf_of, valid
 
-C1 = AttachmentKey(container_id="c1", ifname="eth0")
+C1 = AttachmentKey(container_id=ContainerId("c1"), ifname="eth0")
 
 
 async def added(node, **env):

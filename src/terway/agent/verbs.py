@@ -94,11 +94,10 @@ class Verbs:
                 async with asyncio.timeout(_ADD_BUDGET_S):
                     attachment, links = await self._attach(call, watch)
             except (VpcError, TimeoutError) as error:
+                failure = error if isinstance(error, VpcError) else _too_slow(watch)
                 with watch.stage("rollback"):
-                    await self._forget(call.key)
-                if isinstance(error, TimeoutError):
-                    raise _too_slow(watch) from error
-                raise
+                    await self._roll_back(call.key, failure)
+                raise failure from error
         return attachment, join(call.conf.prev_result, result_of(attachment, links))
 
     async def delete(
@@ -182,6 +181,13 @@ class Verbs:
             return ref
         pod = require_eligible(await self._pods.find(ref), ref)
         return PodRef(namespace=ref.namespace, name=ref.name, uid=ref.uid or pod.metadata.uid)
+
+    async def _roll_back(self, key: AttachmentKey, failure: VpcError) -> None:
+        try:
+            await self._forget(key)
+        except VpcError as error:
+            # The journal still has it: the DEL that follows a failed ADD finds it there.
+            raise TransientError(f"{failure}; to undo it failed, too: {error}") from failure
 
     async def _forget(self, key: AttachmentKey) -> None:
         """Undo what the journal holds of `key`: the kernel first, for the address is used there."""

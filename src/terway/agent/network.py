@@ -1,0 +1,102 @@
+"""The kernel's half of an attachment: read, plan, apply, read again, compare.
+
+`datapath` says what should be there, `linux` does it; this is the loop between the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from terway.agent.enis import ENILinks
+from terway.agent.links import AttachedLinks
+from terway.cni.errors import CniError, Code
+from terway.datapath.facts import ENILink, NodeFacts
+from terway.datapath.plan import plan_attach, plan_detach
+from terway.datapath.verify import verify
+from terway.datapath.veth import desired_attachment
+from terway.linux.kernel import Kernel
+from terway.model.address import IPPair
+from terway.model.attachment import Attachment
+from terway.model.errors import ConflictError, TransientError, UsageError
+from terway.model.network import AttachmentState
+
+# Somebody else is changing the same objects when a plan fails more often than this.
+_TRIES = 3
+
+
+class KernelNetwork:
+    """Attachments in the kernel of this node, by policy routing."""
+
+    def __init__(self, kernel: Kernel, node: NodeFacts, enis: ENILinks) -> None:
+        self._kernel = kernel
+        self._node = node
+        self._enis = enis
+
+    async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
+        """Make the kernel as the attachment wants it, whatever it was, and prove it.
+
+        Raises CniError when the container's namespace is gone or has such an interface that is
+        not ours, TransientError when the ENI's link is not there or the kernel does not do it.
+        """
+        node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
+        eni = await self._enis.link_of(attachment.lease.eni_mac)
+        desired = desired_attachment(attachment, eni=eni, node=node)
+        found: tuple[object, ...] = ()
+        for _ in range(_TRIES):
+            try:
+                found = await self._converge(desired)
+            except ConflictError as error:
+                found = (error,)
+                continue
+            if not found:
+                return _links_of(desired, node)
+        text = "; ".join(map(str, found))
+        raise TransientError(f"{attachment.key} did not become as planned: {text}")
+
+    async def detach(self, attachment: Attachment) -> None:
+        """Remove what the attachment has in the kernel; nothing there is success.
+
+        The pod's namespace is not even looked at: its path may lead to somebody else by now.
+        """
+        desired = self._desired(replace(attachment, netns=""))
+        await self._kernel.apply(plan_detach(desired, await self._kernel.read_attachment(desired)))
+
+    async def differences(self, attachment: Attachment) -> tuple[str, ...]:
+        """Return what is not as it should be, in words; empty when all is."""
+        desired = self._desired(attachment)
+        return tuple(map(str, verify(desired, await self._read(desired))))
+
+    async def _converge(self, desired: AttachmentState) -> tuple[object, ...]:
+        """Do what is missing and return what is still missing."""
+        actual = await self._read(desired)
+        if actual.pod is None:
+            text = f"CNI_NETNS {desired.veth.netns!r} does not exist"
+            raise CniError(Code.INVALID_NETNS, text, field="CNI_NETNS")
+        try:
+            operations = plan_attach(desired, actual)
+        except UsageError as error:
+            raise CniError(Code.INTERFACE_EXISTS, str(error), field="CNI_IFNAME") from error
+        await self._kernel.apply(operations)
+        return verify(desired, await self._kernel.read_attachment(desired))
+
+    async def _read(self, desired: AttachmentState) -> AttachmentState:
+        try:
+            return await self._kernel.read_attachment(desired)
+        except UsageError as error:
+            text = f"CNI_NETNS {desired.veth.netns!r}: {error}"
+            raise CniError(Code.INVALID_NETNS, text, field="CNI_NETNS") from error
+
+    def _desired(self, attachment: Attachment) -> AttachmentState:
+        # An ENI that is gone has no table; what is left of the attachment is found all the same.
+        gone = ENILink(name="", ifindex=0, mac=attachment.lease.eni_mac, gateways=IPPair())
+        eni = self._enis.known(attachment.lease.eni_mac) or gone
+        return desired_attachment(attachment, eni=eni, node=self._node)
+
+
+def _links_of(desired: AttachmentState, node: NodeFacts) -> AttachedLinks:
+    host, pod = desired.veth.host, desired.veth.peer
+    assert host.mac is not None  # both MACs are planned
+    assert pod.mac is not None
+    return AttachedLinks(
+        host_name=host.name, host_mac=host.mac, pod_mac=pod.mac, mtu_bytes=node.mtu_bytes
+    )

@@ -1,0 +1,126 @@
+"""A node in a network namespace of its own, and a VPC of one router behind its ENIs.
+
+test process, fresh netns = the node         netns "vpc…"
+  eth0  192.168.0.10, default route  ◄─────► vpc0  192.168.31.253, fd00:0:0::fffd
+  eth1  an ENI, unconfigured         ◄─────► vpc1  192.168.63.253, fd00:0:1::fffd
+  pods: netns of their own                   lo    198.51.100.1, 2001:db8:1::1: the world
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+from terway.agent.pool_ports import ManagedENI
+from terway.ipam.values import ENIPhase
+from terway.model.eni import VSwitch
+from terway.model.ids import ENIId, VpcId, VSwitchId, ZoneId
+from tests.support.cni import ENI_MAC
+from tests.support.isolation import CLONE_NEWNET, unshare
+
+WORLD_V4, WORLD_V6 = "198.51.100.1", "2001:db8:1::1"
+VSWITCH = VSwitch(
+    id=VSwitchId("vsw-pods"),
+    vpc_id=VpcId("vpc-1"),
+    zone_id=ZoneId("cn-hangzhou-i"),
+    cidr=IPv4Network("192.168.32.0/19"),
+    ipv6_cidr=IPv6Network("2408:4005::/64"),
+)
+ENI = ManagedENI(
+    id=ENIId("eni-1"),
+    mac=ENI_MAC,
+    phase=ENIPhase.IN_USE,
+    vswitch_id=VSWITCH.id,
+    vswitch=VSWITCH,
+)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def sh(command: str) -> str:
+    """Run shell lines; raise with what they said when one fails."""
+    done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@dataclass
+class KernelNode:
+    """The namespaces of one test."""
+
+    tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    pods: list[str] = field(default_factory=list)
+
+    @property
+    def vpc(self) -> str:
+        return f"vpc{self.tag}"
+
+    def pod(self) -> str:
+        """Make a pod's network namespace and return its path."""
+        name = f"pod{len(self.pods)}-{self.tag}"
+        sh(f"ip netns add {name}")
+        self.pods.append(name)
+        return f"/run/netns/{name}"
+
+    def build(self) -> None:
+        sh(f"""
+            ip link set lo up
+            ip netns add {self.vpc}
+            ip -n {self.vpc} link set lo up
+            ip netns exec {self.vpc} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+            ip link add eth0 type veth peer name vpc0 netns {self.vpc}
+            ip link add eth1 address {ENI_MAC} type veth peer name vpc1 netns {self.vpc}
+            # Without a link-local address, the node's first solicitation would come from an
+            # address that this router has behind another link.
+            sysctl -qw net.ipv6.conf.eth1.accept_dad=0
+            ip addr add 192.168.0.10/19 dev eth0
+            ip addr add fd00:0:0::10/64 dev eth0 nodad
+            ip link set eth0 up
+            ip -n {self.vpc} addr add 192.168.31.253/19 dev vpc0
+            ip -n {self.vpc} addr add fd00:0:0::fffd/64 dev vpc0 nodad
+            ip -n {self.vpc} addr add 192.168.63.253/19 dev vpc1
+            ip -n {self.vpc} addr add 2408:4005::ffff:ffff:ffff:fffd/64 dev vpc1 nodad
+            ip -n {self.vpc} addr add {WORLD_V4}/32 dev lo
+            ip -n {self.vpc} addr add {WORLD_V6}/128 dev lo
+            ip -n {self.vpc} link set vpc0 up
+            ip -n {self.vpc} link set vpc1 up
+            ip route add default via 192.168.31.253
+            ip -6 route add default via fd00:0:0::fffd
+        """)
+
+    def know(self, *addresses: str) -> None:
+        """Tell the VPC that `addresses` are on the ENI, as the cloud would."""
+        for address in addresses:
+            sh(f"ip -n {self.vpc} neigh replace {address} lladdr {ENI_MAC} dev vpc1 nud permanent")
+
+    def ping(self, pod: str, address: str) -> None:
+        """Send one packet from a pod and wait for the answer."""
+        sh(f"nsenter --net={pod} ping -n -c1 -W2 {address}")
+
+    def remove(self) -> None:
+        for name in (*self.pods, self.vpc):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+@contextmanager
+def kernel_node() -> Iterator[KernelNode]:
+    """Be in a fresh network namespace, built as a node, for the block.
+
+    Threads that are started inside inherit it; the calling thread returns to its own.
+    """
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    node = KernelNode()
+    try:
+        unshare(CLONE_NEWNET)
+        node.build()
+        yield node
+    finally:
+        node.remove()
+        assert _libc.setns(before, CLONE_NEWNET) == 0
+        os.close(before)
