@@ -8,9 +8,8 @@ Source: OpenAPI ECS 2014-05-26, Authorize-, Revoke- and DescribeSecurityGroupAtt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -29,7 +28,7 @@ ALL_PORTS = "-1/-1"
 
 
 class Permission(Request, kw_only=True):
-    """One rule of a request, for either direction."""
+    """One rule of a request, for either direction; ends that a direction lacks are refused."""
 
     ip_protocol: str = ""
     port_range: str = ""
@@ -39,27 +38,55 @@ class Permission(Request, kw_only=True):
     nic_type: str = "intranet"
     source_cidr_ip: str = ""
     ipv6_source_cidr_ip: str = ""
-    source_group_id: str = ""
     dest_cidr_ip: str = ""
     ipv6_dest_cidr_ip: str = ""
+
+
+class IngressPermission(Permission, kw_only=True):
+    """A rule for what comes in."""
+
+    source_group_id: str = ""
+
+
+class EgressPermission(Permission, kw_only=True):
+    """A rule for what goes out."""
+
     dest_group_id: str = ""
 
 
-class ChangeRules(Permission, kw_only=True):
-    """The parameters of AuthorizeSecurityGroup and AuthorizeSecurityGroupEgress."""
+class AuthorizeSecurityGroup(IngressPermission, kw_only=True):
+    """The parameters."""
 
     security_group_id: str
-    permissions: tuple[Permission, ...] = ()
+    permissions: tuple[IngressPermission, ...] = ()
     client_token: str = ""
 
 
-class RevokeRules(ChangeRules, kw_only=True):
-    """The parameters of RevokeSecurityGroup and RevokeSecurityGroupEgress."""
+class AuthorizeSecurityGroupEgress(EgressPermission, kw_only=True):
+    """The parameters."""
+
+    security_group_id: str
+    permissions: tuple[EgressPermission, ...] = ()
+    client_token: str = ""
+
+
+class RevokeSecurityGroup(AuthorizeSecurityGroup, kw_only=True):
+    """The parameters."""
 
     security_group_rule_id: tuple[str, ...] = ()
 
 
-def authorize(direction: Direction, world: World, request: ChangeRules) -> Answer:
+class RevokeSecurityGroupEgress(AuthorizeSecurityGroupEgress, kw_only=True):
+    """The parameters."""
+
+    security_group_rule_id: tuple[str, ...] = ()
+
+
+Authorize = AuthorizeSecurityGroup | AuthorizeSecurityGroupEgress
+Revoke = RevokeSecurityGroup | RevokeSecurityGroupEgress
+
+
+def authorize(direction: Direction, world: World, request: Authorize) -> Answer:
     """Add rules to a group: all of them, or none."""
     group = world.state.group(request.security_group_id)
     rules = group.rules
@@ -74,7 +101,7 @@ def authorize(direction: Direction, world: World, request: ChangeRules) -> Answe
     return {}
 
 
-def revoke(direction: Direction, world: World, request: RevokeRules) -> Answer:
+def revoke(direction: Direction, world: World, request: Revoke) -> Answer:
     """Remove the rules with the given ids, or those that say the same as the given ones."""
     group = world.state.group(request.security_group_id)
     by_id = request.security_group_rule_id
@@ -90,7 +117,7 @@ def revoke(direction: Direction, world: World, request: RevokeRules) -> Answer:
 
 
 def _wanted(
-    world: World, group: GroupRecord, direction: Direction, request: ChangeRules
+    world: World, group: GroupRecord, direction: Direction, request: Authorize
 ) -> list[RuleRecord]:
     permissions: Sequence[Permission] = request.permissions or (request,)
     if len(permissions) > MAX_PERMISSIONS:
@@ -138,14 +165,14 @@ def _port_range(protocol: str, text: str) -> str:
 def _peer(
     world: World, group: GroupRecord, direction: Direction, wanted: Permission
 ) -> IPNetwork | SecurityGroupId:
-    sources = (wanted.source_cidr_ip, wanted.ipv6_source_cidr_ip, wanted.source_group_id)
-    destinations = (wanted.dest_cidr_ip, wanted.ipv6_dest_cidr_ip, wanted.dest_group_id)
+    sources = (wanted.source_cidr_ip, wanted.ipv6_source_cidr_ip)
+    destinations = (wanted.dest_cidr_ip, wanted.ipv6_dest_cidr_ip)
     is_ingress = direction is Direction.INGRESS
-    own, other = (sources, destinations) if is_ingress else (destinations, sources)
+    cidrs, other = (sources, destinations) if is_ingress else (destinations, sources)
     if any(other):
-        raise unsupported(
-            "security group rules", f"a second end ({', '.join(filter(None, other))})"
-        )
+        name = f"a second end ({', '.join(filter(None, other))})"
+        raise unsupported("security group rules", name)
+    own = (*cidrs, _group_of(wanted))
     given = [text for text in own if text]
     if len(given) != 1:
         name = "SourceCidrIp, Ipv6SourceCidrIp or SourceGroupId"
@@ -154,6 +181,16 @@ def _peer(
     if own[2]:
         return _peer_group(world, group, own[2])
     return _cidr(given[0], version=4 if own[0] else 6)
+
+
+def _group_of(wanted: Permission) -> str:
+    match wanted:
+        case IngressPermission():
+            return wanted.source_group_id
+        case EgressPermission():
+            return wanted.dest_group_id
+        case _:
+            return ""
 
 
 def _peer_group(world: World, group: GroupRecord, peer_id: str) -> SecurityGroupId:
@@ -226,18 +263,29 @@ def _described(rule: RuleRecord) -> dict[str, Any]:
     }
 
 
-def _rule_actions(direction: Direction, suffix: str) -> dict[str, Action[Any]]:
-    add: Callable[[World, ChangeRules], Answer] = partial(authorize, direction)
-    remove: Callable[[World, RevokeRules], Answer] = partial(revoke, direction)
-    return {
-        f"AuthorizeSecurityGroup{suffix}": Action(request=ChangeRules, run=add),
-        f"RevokeSecurityGroup{suffix}": Action(request=RevokeRules, run=remove),
-    }
+def _authorize_ingress(world: World, request: AuthorizeSecurityGroup) -> Answer:
+    return authorize(Direction.INGRESS, world, request)
+
+
+def _authorize_egress(world: World, request: AuthorizeSecurityGroupEgress) -> Answer:
+    return authorize(Direction.EGRESS, world, request)
+
+
+def _revoke_ingress(world: World, request: RevokeSecurityGroup) -> Answer:
+    return revoke(Direction.INGRESS, world, request)
+
+
+def _revoke_egress(world: World, request: RevokeSecurityGroupEgress) -> Answer:
+    return revoke(Direction.EGRESS, world, request)
 
 
 ACTIONS: Actions = {
-    **_rule_actions(Direction.INGRESS, ""),
-    **_rule_actions(Direction.EGRESS, "Egress"),
+    "AuthorizeSecurityGroup": Action(request=AuthorizeSecurityGroup, run=_authorize_ingress),
+    "AuthorizeSecurityGroupEgress": Action(
+        request=AuthorizeSecurityGroupEgress, run=_authorize_egress
+    ),
+    "RevokeSecurityGroup": Action(request=RevokeSecurityGroup, run=_revoke_ingress),
+    "RevokeSecurityGroupEgress": Action(request=RevokeSecurityGroupEgress, run=_revoke_egress),
     "DescribeSecurityGroupAttribute": Action(
         request=DescribeSecurityGroupAttribute, run=describe_security_group_attribute
     ),
