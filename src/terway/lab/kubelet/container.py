@@ -16,7 +16,7 @@ from terway.kube.events import NORMAL, WARNING
 from terway.lab.kubelet.environment import Facts, build_environment, expand_all
 from terway.lab.kubelet.files import PodFolder
 from terway.lab.kubelet.health import HealthActions, watch_health
-from terway.lab.kubelet.logs import LogFile, OutputPipes, log_folder
+from terway.lab.kubelet.logs import log_folder, open_output
 from terway.lab.kubelet.podspec import Container, Handler, Pod, Probe, command_of
 from terway.lab.kubelet.probe import Prober
 from terway.lab.kubelet.sandbox import Sandbox
@@ -59,7 +59,6 @@ class ContainerRun:
         self.view = ContainerView(name=spec.name, image=spec.image)
         self._around = around
         self._process: Process | None = None
-        self._pipes: OutputPipes | None = None
         self._env: dict[str, str] = {}
 
     @property
@@ -97,7 +96,7 @@ class ContainerRun:
                 await process.wait()
         except TimeoutError:
             await process.kill(signal.SIGKILL)
-        await self._finish(await process.wait())
+        self._finish(await process.wait())
 
     async def _run_once(self) -> int | None:
         """Start it and wait for its end; None when it could not be started."""
@@ -112,7 +111,7 @@ class ContainerRun:
             health = tasks.create_task(watch_health(self.spec, self._prober(), self._actions()))
             status = await process.wait()
             health.cancel()
-        return await self._finish(status)
+        return self._finish(status)
 
     async def _start(self) -> Process:
         around, spec = self._around, self.spec
@@ -122,8 +121,7 @@ class ContainerRun:
         self._env = build_environment(spec, around.facts, hostname=around.hostname)
         container_id = secrets.token_hex(32)
         meta = around.pod.metadata
-        folder = log_folder(meta.namespace, meta.name, meta.uid, spec.name)
-        self._pipes = OutputPipes(LogFile(folder / f"{self.view.restarts}.log"))
+        logs = log_folder(meta.namespace, meta.name, meta.uid, spec.name)
         jail = Jail(
             name=container_id[:32],
             net=around.sandbox.path("net"),
@@ -132,19 +130,14 @@ class ContainerRun:
             mounts=mounts,
             own_pids=True,
         )
-        try:
+        with open_output(logs / f"{self.view.restarts}.log") as stdio:
             self._process = await around.spawner.run(
                 expand_all(words, self._env),
                 env=self._env,
-                stdio=await self._pipes.open(),
+                stdio=stdio,
                 cwd=spec.working_dir,
                 jail=jail,
             )
-        except BaseException:
-            self._pipes.release()
-            self._pipes.close()
-            raise
-        self._pipes.release()
         around.record(NORMAL, "Created", f"Created container: {spec.name}")
         around.record(NORMAL, "Started", f"Started container {spec.name}")
         self._show(
@@ -153,7 +146,7 @@ class ContainerRun:
         await self._post_start()
         return self._process
 
-    async def _finish(self, status: int) -> int:
+    def _finish(self, status: int) -> int:
         """Show the end of the process, once; return its exit code."""
         code = exit_code_of(status)
         if not isinstance(self.view.state, Running):
@@ -166,8 +159,6 @@ class ContainerRun:
             container_id=self.view.container_id,
         )
         self._show(state=ended, ready=False, started=False)
-        if self._pipes is not None:
-            await self._pipes.drain()
         return code
 
     async def _back_off(self, wait_s: float) -> None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from terway.lab import toolbox
 from terway.lab.kubelet.environment import Data, Facts, field_of, resource_of
 from terway.lab.kubelet.podspec import Container, Downward, FilesFrom, Pod, Volume
 from terway.lab.node.jail import Mount
@@ -43,6 +44,7 @@ class PodFolder:
             Mount(source=str(self._path / "etc-hosts"), target="/etc/hosts"),
             Mount(source=str(self._path / "hostname"), target="/etc/hostname"),
             Mount(source=str(self._path / "resolv.conf"), target="/etc/resolv.conf"),
+            Mount(source=str(toolbox.FOLDER), target=toolbox.IN_CONTAINER, read_only=True),
         )
         return own + tuple(
             Mount(

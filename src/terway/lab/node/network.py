@@ -24,20 +24,23 @@ _SYSCTLS = {
 }
 
 
-def eth0_commands(spec: NodeSpec) -> list[str]:
+def eth0_commands(
+    addresses: Sequence[str], gateways: Sequence[str], *, mtu_bytes: int
+) -> list[str]:
     """Return the lines for ``ip -batch``."""
-    lines = [f"link set eth0 mtu {spec.mtu_bytes} up"]
-    for address in spec.addresses:
+    lines = [f"link set eth0 mtu {mtu_bytes} up"]
+    for address in addresses:
         nodad = " nodad" if ":" in address else ""
         lines.append(f"address replace {address} dev eth0{nodad}")
-    lines += [f"route replace default via {gateway} dev eth0" for gateway in spec.gateways]
+    lines += [f"route replace default via {gateway} dev eth0" for gateway in gateways]
     return lines
 
 
 async def configure_eth0(spec: NodeSpec) -> None:
     """Bring eth0 up with its addresses and routes; idempotent."""
     _write_sysctls()
-    await _ip_batch(eth0_commands(spec))
+    lines = eth0_commands(spec.addresses, spec.gateways, mtu_bytes=spec.mtu_bytes)
+    await _ip_batch(lines)
 
 
 def _write_sysctls() -> None:

@@ -1,0 +1,144 @@
+"""What do the lab's own pods do? Serve, and measure against somebody who serves.
+
+    tool.py serve               HTTP on 8080, TCP and UDP echo on 7000, a TCP sink on 7001
+    tool.py rtt HOST [COUNT]    median round trip of one byte over one TCP connection
+    tool.py flood HOST [SECONDS]  throughput of one TCP stream into the sink
+
+Answers are one line of JSON. Only the standard library: it is run by the machine's own Python,
+with ``-I -S``, so that it starts in 15 ms.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+HTTP_PORT, ECHO_PORT, SINK_PORT = 8080, 7000, 7001
+_CHUNK = 256 * 1024
+_TIMEOUT_S = 10.0
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the tools."""
+    match argv:
+        case ["serve"]:
+            serve()
+        case ["rtt", host, *rest]:
+            report(round_trip(host, int(rest[0]) if rest else 200))
+        case ["flood", host, *rest]:
+            report(flood(host, float(rest[0]) if rest else 1.0))
+        case _:
+            sys.stderr.write((__doc__ or "") + "\n")
+            return 2
+    return 0
+
+
+def report(facts: dict[str, object]) -> None:
+    """Print one line of JSON."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+
+
+def serve() -> None:
+    """Serve until SIGTERM, in both families."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    for port, handler in ((HTTP_PORT, _http), (ECHO_PORT, _echo), (SINK_PORT, _sink)):
+        listener = _listen(port)
+        threading.Thread(target=_accept, args=(listener, handler), daemon=True).start()
+    _udp_echo()
+
+
+def round_trip(host: str, count: int) -> dict[str, object]:
+    """Return the median round trip in microseconds."""
+    times: list[float] = []
+    with socket.create_connection((host, ECHO_PORT), timeout=_TIMEOUT_S) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(count):
+            began = time.perf_counter()
+            sock.sendall(b"x")
+            if not sock.recv(1):
+                break
+            times.append(time.perf_counter() - began)
+    times.sort()
+    return {"median_us": round(times[len(times) // 2] * 1e6, 1), "count": len(times)}
+
+
+def flood(host: str, seconds: float) -> dict[str, object]:
+    """Return the throughput in bits per second, as the receiver counted the bytes."""
+    block = memoryview(bytes(_CHUNK))
+    with socket.create_connection((host, SINK_PORT), timeout=_TIMEOUT_S) as sock:
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            sock.sendall(block)
+        sock.shutdown(socket.SHUT_WR)
+        received = int(sock.makefile("rb").readline() or b"0")
+        elapsed = time.perf_counter() - began
+    return {"bits_per_s": round(received * 8 / elapsed), "bytes": received}
+
+
+def _listen(port: int) -> socket.socket:
+    if socket.has_ipv6:
+        return socket.create_server(
+            ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512
+        )
+    return socket.create_server(("", port), backlog=512)
+
+
+def _accept(listener: socket.socket, handler: Callable[[socket.socket], None]) -> None:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=_one, args=(connection, handler), daemon=True).start()
+
+
+def _one(connection: socket.socket, handler: Callable[[socket.socket], None]) -> None:
+    with connection:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            handler(connection)
+        except OSError:
+            return  # the client went away
+
+
+def _http(connection: socket.socket) -> None:
+    request = connection.recv(65536)
+    if not request:
+        return
+    peer, own = connection.getpeername()[0], connection.getsockname()[0]
+    facts = {"host": socket.gethostname(), "own": _plain(own), "peer": _plain(peer)}
+    body = json.dumps(facts).encode() + b"\n"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+
+
+def _plain(address: str) -> str:
+    return address.removeprefix("::ffff:")
+
+
+def _echo(connection: socket.socket) -> None:
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+def _sink(connection: socket.socket) -> None:
+    buffer, total = bytearray(_CHUNK), 0
+    while count := connection.recv_into(buffer):
+        total += count
+    connection.sendall(f"{total}\n".encode())
+
+
+def _udp_echo() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", ECHO_PORT))
+        while True:
+            data, peer = sock.recvfrom(65536)
+            sock.sendto(data, peer)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,162 @@
+"""What is there before the first node? The VPC of the plan, made in the cloud by its own API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from terway.lab.cloud.cloud import Cloud
+from terway.lab.cloud.instance_types import InstanceType
+from terway.lab.cloud.provision import (
+    Instance,
+    authorize,
+    create_security_group,
+    create_vpc,
+    create_vswitch,
+    run_instance,
+)
+from terway.lab.node.spec import NodeSpec
+from terway.lab.world.plan import KUBE_API, KUBE_API_PORT, OPENAPI, ROLE, LabPlan
+from terway.model.address import Family, IPStack, gateway_of
+from terway.model.errors import UsageError
+from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
+
+_NODE_NUMBER, _POD_NUMBER = 1, 2  # the last byte of each vSwitch's /64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """The ids of what the plan names."""
+
+    vpc_id: VpcId
+    node_vswitch_id: VSwitchId
+    pod_vswitch_id: VSwitchId
+    security_group_id: SecurityGroupId
+
+
+def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
+    """Make VPC, vSwitches, security group and the instances' role.
+
+    The group accepts ICMP and the whole VPC, as the one that a managed cluster makes does.
+    """
+    has_v6 = Family.V6 in plan.stack.families
+    zone_id = ZoneId(plan.zone_id)
+    cloud.world.keyring.create_role(ROLE, allow=_ROLE_ALLOWS)
+    vpc_id = create_vpc(
+        cloud,
+        plan.vpc_cidr,
+        name=plan.name,
+        ipv6=has_v6,
+        ipv6_cidr=plan.ipv6_cidr if has_v6 else None,
+    )
+
+    def vswitch(name: str, cidr: IPv4Network, number: int) -> VSwitchId:
+        ipv6_number = number if has_v6 else None
+        return create_vswitch(
+            cloud, vpc_id, cidr, zone_id=zone_id, ipv6_number=ipv6_number, name=name
+        )
+
+    ground = Ground(
+        vpc_id=vpc_id,
+        node_vswitch_id=vswitch("nodes", plan.node_cidr, _NODE_NUMBER),
+        pod_vswitch_id=vswitch("pods", plan.pod_cidr, _POD_NUMBER),
+        security_group_id=create_security_group(cloud, vpc_id, name=plan.name),
+    )
+    inside = {"IpProtocol": "ALL", "PortRange": "-1/-1", "SourceCidrIp": str(plan.vpc_cidr)}
+    authorize(cloud, ground.security_group_id, inside)
+    return ground
+
+
+def make_instance(cloud: Cloud, plan: LabPlan, ground: Ground, name: str) -> Instance:
+    """Run an instance on the node vSwitch."""
+    return run_instance(
+        cloud,
+        instance_type=plan.instance_type,
+        vswitch_id=ground.node_vswitch_id,
+        security_group_ids=(ground.security_group_id,),
+        name=name,
+        ipv6=Family.V6 in plan.stack.families,
+        role=ROLE,
+    )
+
+
+def node_spec(
+    cloud: Cloud,
+    plan: LabPlan,
+    ground: Ground,
+    instance: Instance,
+    *,
+    name: str,
+    kubeconfig: str,
+    log_dir: str,
+    agent_argv: tuple[str, ...],
+) -> NodeSpec:
+    """Return what the node has to know."""
+    kind = cloud.world.type_of(plan.instance_type)
+    addresses, gateways = eth0_of(cloud, ground, instance)
+    return NodeSpec(
+        name=name,
+        lab=plan.name,
+        region_id=plan.region_id,
+        zone_id=plan.zone_id,
+        instance_id=instance.id,
+        instance_type=plan.instance_type,
+        cpu=kind.cpu_core_count,
+        memory_gib=kind.memory_gib,
+        max_pods=_max_pods(kind, plan.stack),
+        mac=instance.mac,
+        addresses=addresses,
+        gateways=gateways,
+        api_server=f"http://{KUBE_API}:{KUBE_API_PORT}",
+        kubeconfig=kubeconfig,
+        ecs_endpoint=f"http://{OPENAPI}",
+        log_dir=log_dir,
+        agent=plan.agent,
+        agent_argv=agent_argv,
+        mtu_bytes=cloud.habits.mtu_bytes,
+    )
+
+
+def _max_pods(kind: InstanceType, stack: IPStack) -> int:
+    """Return the pods of shared ENI mode: every address of every ENI but the primary one."""
+    ipv4, ipv6 = kind.eni_private_ip_address_quantity, kind.eni_ipv6_address_quantity
+    if ipv4 is None:
+        raise UsageError(f"{kind.id}: addresses per ENI are not published", field="instance-type")
+    if stack is IPStack.DUAL and ipv6 != ipv4:
+        raise UsageError(
+            f"{kind.id}: dual stack needs as many IPv6 as IPv4 addresses per ENI, it has {ipv6} "
+            f"and {ipv4}; take --stack ipv4, or a type such as ecs.g7.2xlarge",
+            field="instance-type",
+        )
+    return (kind.eni_quantity - 1) * ipv4
+
+
+def eth0_of(
+    cloud: Cloud, ground: Ground, instance: Instance
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return addresses with prefix length, and gateways, of an instance's primary ENI."""
+    vswitch = cloud.world.state.vswitches[ground.node_vswitch_id]
+    addresses = [f"{instance.ipv4}/{vswitch.cidr.prefixlen}"]
+    gateways = [str(gateway_of(vswitch.cidr))]
+    if instance.ipv6 is not None and vswitch.ipv6_cidr is not None:
+        addresses.append(f"{instance.ipv6}/{vswitch.ipv6_cidr.prefixlen}")
+        gateways.append(str(gateway_of(vswitch.ipv6_cidr)))
+    return tuple(addresses), tuple(gateways)
+
+
+# What a node may ask of the cloud. Source: upstream's documented RAM policy for terwayd.
+_ROLE_ALLOWS = (
+    "ecs:CreateNetworkInterface",
+    "ecs:DescribeNetworkInterfaces",
+    "ecs:DescribeNetworkInterfaceAttribute",
+    "ecs:AttachNetworkInterface",
+    "ecs:DetachNetworkInterface",
+    "ecs:DeleteNetworkInterface",
+    "ecs:AssignPrivateIpAddresses",
+    "ecs:UnassignPrivateIpAddresses",
+    "ecs:AssignIpv6Addresses",
+    "ecs:UnassignIpv6Addresses",
+    "ecs:DescribeInstanceTypes",
+    "ecs:DescribeInstances",
+    "vpc:DescribeVSwitches",
+)

@@ -1,0 +1,335 @@
+"""What is a lab? A cloud, its VPC, a Kubernetes API and nodes, in the caller's event loop.
+
+async with open_lab(nodes=2) as lab:
+    a, b = await lab.pod("a", node="node-1"), await lab.pod("b", node="node-2")
+    flow = await a.connect(b)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+from terway.kube.client import KubeClient
+from terway.kube.resource import CONFIG_MAPS, NODES, PODS, ObjectKey
+from terway.kube.types import Node, Pod
+from terway.lab.cloud.cloud import Cloud
+from terway.lab.cloud.fabric_view import FabricHabits
+from terway.lab.cloud.provision import Instance, delete_instance
+from terway.lab.cloud.transitions import Delays
+from terway.lab.kubeapi.controllers.runner import run_controllers
+from terway.lab.kubelet import projection
+from terway.lab.node.network import eth0_commands
+from terway.lab.vpc.fabric import Fabric
+from terway.lab.world.ground import Ground, eth0_of, lay_ground, make_instance, node_spec
+from terway.lab.world.logsource import NodeLogs
+from terway.lab.world.node import NodeHandle, run_command, start_node
+from terway.lab.world.paths import LabPaths, sweep
+from terway.lab.world.plan import KUBE_API, METADATA, OPENAPI, LabPlan, eni_config
+from terway.lab.world.pods import SERVE, PodHandle, pair_of, pod_manifest
+from terway.lab.world.services import Services, open_services
+from terway.lab.world.tasks import BackgroundTasks
+from terway.lab.world.waiting import wait_until
+from terway.model.errors import ConflictError, UsageError, VpcError
+
+LAB_DELAYS = Delays(attach_s=0.5, detach_s=0.5, delete_s=0.2, start_s=0.0)
+Progress = Callable[[str], None]
+
+
+class Lab:
+    """A running lab. Made by `open_lab`."""
+
+    def __init__(
+        self,
+        *,
+        plan: LabPlan,
+        paths: LabPaths,
+        cloud: Cloud,
+        fabric: Fabric,
+        tasks: BackgroundTasks,
+        progress: Progress,
+    ) -> None:
+        self.plan = plan
+        self.paths = paths
+        self.cloud = cloud
+        self.fabric = fabric
+        self.tasks = tasks
+        self.progress = progress
+        self.nodes: dict[str, NodeHandle] = {}
+        self.instances: dict[str, Instance] = {}  # by name; attached namespaces included
+        self.ground: Ground
+        self.services: Services
+        self.kube: KubeClient
+
+    def node(self, name: str) -> NodeHandle:
+        """Return a node. UsageError when there is none of that name."""
+        if name not in self.nodes:
+            known = ", ".join(self.nodes) or "none"
+            raise UsageError(f"no node is named {name!r}; there are: {known}", field="node")
+        return self.nodes[name]
+
+    async def add_node(self, name: str) -> NodeHandle:
+        """Run an instance, start the node in it, and return before it is Ready."""
+        if name in self.instances:
+            raise UsageError(f"an instance is named {name!r} already", field="name")
+        instance = make_instance(self.cloud, self.plan, self.ground, name)
+        self.instances[name] = instance
+        folder = self.paths.node(name)
+        spec = node_spec(
+            self.cloud,
+            self.plan,
+            self.ground,
+            instance,
+            name=name,
+            kubeconfig=self.services.node_kubeconfig,
+            log_dir=str(folder),
+            agent_argv=agent_argv(),
+        )
+        node, control = await start_node(spec, folder)
+        self.nodes[name] = node
+        self.tasks.start(node.follow(control, self._node_ended), name=f"node {name}")
+        await node.wait_init()
+        await self.fabric.bind(instance.id, node.netns_path)
+        await node.request("go")
+        return node
+
+    async def remove_node(self, name: str) -> None:
+        """End a node and delete its instance; the cloud releases its ENIs."""
+        node, instance = self.node(name), self.instances[name]
+        await self.kube.delete(NODES, name)
+        del self.nodes[name]
+        await node.stop()
+        await self._release(name, instance)
+
+    async def attach_instance(self, name: str, netns_path: str) -> Instance:
+        """Make an existing network namespace an ECS instance, with eth0 configured in it."""
+        if name in self.instances:
+            raise UsageError(f"an instance is named {name!r} already", field="name")
+        instance = make_instance(self.cloud, self.plan, self.ground, name)
+        self.instances[name] = instance
+        try:
+            await self.fabric.bind(instance.id, netns_path)
+            await self._configure(instance, netns_path)
+        except VpcError:
+            await self._release(name, instance)
+            raise
+        return instance
+
+    async def detach_instance(self, name: str) -> None:
+        """Delete the instance that a namespace was made; the namespace itself stays."""
+        if name in self.nodes or name not in self.instances:
+            raise UsageError(f"no attached instance is named {name!r}", field="name")
+        await self._release(name, self.instances[name])
+
+    async def wait_ready(self, *names: str, timeout_s: float = 60.0) -> None:
+        """Wait until the named nodes, or all, are Ready: pods can get addresses there."""
+        wanted = names or tuple(self.nodes)
+
+        def trouble(nodes: Mapping[ObjectKey, Node]) -> str:
+            unready = [name for name in wanted if not _is_ready(nodes, name)]
+            return f"nodes not Ready: {', '.join(unready)}" if unready else ""
+
+        await wait_until(self.kube, NODES, trouble, timeout_s=timeout_s, progress=self.progress)
+
+    async def apply(self, manifests: str) -> None:
+        """Create or change objects from YAML, as ``kubectl apply`` does."""
+        if self.services.cluster is not None:
+            from terway.lab.kubeapi.manifests import apply_manifests
+
+            apply_manifests(self.services.cluster, manifests)
+            return
+        path = self.paths.folder / "apply.yaml"
+        path.write_text(manifests)
+        config = f"--kubeconfig={self.services.kubeconfig_path}"
+        await run_command(["kubectl", config, "apply", "-f", str(path)])
+
+    async def pod(
+        self,
+        name: str,
+        *,
+        node: str | None = None,
+        namespace: str = "default",
+        command: Sequence[str] = SERVE,
+        timeout_s: float = 30.0,
+        **more: Any,
+    ) -> PodHandle:
+        """Create a pod, wait until it is Ready and return a handle on it.
+
+        Without `command` it serves the lab's tools. `more` as `pod_manifest` has it.
+        """
+        manifest = pod_manifest(name, namespace=namespace, node=node, command=command, **more)
+        await self.kube.create(PODS, manifest, namespace=namespace)
+        return await self.wait_pod(name, namespace=namespace, timeout_s=timeout_s)
+
+    async def wait_pod(
+        self, name: str, *, namespace: str = "default", timeout_s: float = 30.0
+    ) -> PodHandle:
+        """Wait until a pod is Ready and return a handle on it."""
+        key = ObjectKey(namespace=namespace, name=name)
+
+        def trouble(pods: Mapping[ObjectKey, Pod]) -> str:
+            pod = pods.get(key)
+            ready = pod is not None and any(
+                one.type == "Ready" and one.status == "True" for one in pod.status.conditions
+            )
+            return "" if ready else f"pod {key} is not Ready: {pod.status if pod else 'absent'}"
+
+        pods = await wait_until(self.kube, PODS, trouble, timeout_s=timeout_s, namespace=namespace)
+        return await self.handle(pods[key])
+
+    async def handle(self, pod: Pod) -> PodHandle:
+        """Return a handle on a running pod."""
+        node = self.node(pod.spec.node_name)
+        meta = pod.metadata
+        found = await node.request("pod", namespace=meta.namespace, name=meta.name)
+        pids: dict[str, int] = found["pids"]
+        path = found["netns"]
+        return PodHandle(
+            meta=meta,
+            node=node,
+            addresses=pair_of([ip_address(one.ip) for one in pod.status.pod_ips]),
+            netns_path=str(node.inside(path)) if path else node.netns_path,
+            pid=next(iter(pids.values()), 0),
+        )
+
+    async def delete_pod(
+        self, name: str, *, namespace: str = "default", timeout_s: float = 30.0
+    ) -> None:
+        """Delete a pod and wait until nothing of it is left."""
+        await self.kube.delete(PODS, name, namespace=namespace)
+        key = ObjectKey(namespace=namespace, name=name)
+
+        def trouble(pods: Mapping[ObjectKey, Pod]) -> str:
+            return f"pod {key} is still there" if key in pods else ""
+
+        await wait_until(self.kube, PODS, trouble, timeout_s=timeout_s, namespace=namespace)
+
+    async def configure_agents(self) -> None:
+        """Write the ConfigMap eni-config from the plan."""
+        data = eni_config(
+            self.plan,
+            vswitch_ids=(self.ground.pod_vswitch_id,),
+            security_group_id=self.ground.security_group_id,
+        )
+        name, namespace = projection.NAME, projection.NAMESPACE
+        body = {"metadata": {"name": name, "namespace": namespace}, "data": data}
+        try:
+            await self.kube.create(CONFIG_MAPS, body, namespace=namespace)
+        except ConflictError:
+            await self.kube.patch(CONFIG_MAPS, name, {"data": data}, namespace=namespace)
+
+    async def stop_nodes(self) -> None:
+        """End all nodes, at the same time."""
+        nodes = tuple(self.nodes.values())
+        self.nodes.clear()
+        async with asyncio.TaskGroup() as tasks:
+            for node in nodes:
+                tasks.create_task(node.stop())
+
+    def _node_ended(self, node: NodeHandle) -> None:
+        if self.nodes.get(node.name) is node:
+            self.progress(f"node {node.name} has ended; see {node.spec.log_dir}/node.log")
+
+    async def _release(self, name: str, instance: Instance) -> None:
+        delete_instance(self.cloud, instance.id)
+        await self.fabric.unbind(instance.id)
+        self.instances.pop(name, None)
+
+    async def _configure(self, instance: Instance, netns_path: str) -> None:
+        addresses, gateways = eth0_of(self.cloud, self.ground, instance)
+        lines = eth0_commands(addresses, gateways, mtu_bytes=self.cloud.habits.mtu_bytes)
+        words = ["nsenter", f"--net={netns_path}", "ip", "-batch", "-"]
+        await run_command(words, stdin="\n".join(lines) + "\n")
+
+
+def agent_argv() -> tuple[str, ...]:
+    """Return how terwayd is started on a node."""
+    return (sys.executable, "-m", "terway.agent.main", "--config", "/etc/eni/eni_conf")
+
+
+@asynccontextmanager
+async def open_lab(
+    plan: LabPlan | None = None,
+    *,
+    paths: LabPaths | None = None,
+    delays: Delays = LAB_DELAYS,
+    progress: Progress = lambda text: None,
+    ready: bool = True,
+    **changes: Any,
+) -> AsyncIterator[Lab]:
+    """Run a lab for the time of the block. `changes` are fields of the plan.
+
+    With `ready`, the block begins when every node is Ready.
+    """
+    plan = replace(plan or LabPlan(), **changes)
+    paths = paths or LabPaths(name=plan.name)
+    sweep(paths.root)
+    paths.make()
+    async with AsyncExitStack() as stack:
+        stack.callback(paths.remove)
+        cloud = Cloud(
+            clock=time.time,
+            delays=delays,
+            habits=FabricHabits(services=(METADATA, OPENAPI, KUBE_API)),
+        )
+        fabric = await stack.enter_async_context(Fabric(run_dir=paths.folder))
+        tasks = await stack.enter_async_context(BackgroundTasks())
+        lab = Lab(
+            plan=plan, paths=paths, cloud=cloud, fabric=fabric, tasks=tasks, progress=progress
+        )
+        await _open(stack, lab)
+        if ready:
+            await lab.wait_ready()
+        yield lab
+
+
+async def _open(stack: AsyncExitStack, lab: Lab) -> None:
+    lab.ground = lay_ground(lab.cloud, lab.plan)
+    await lab.fabric.apply(lab.cloud.vpc_state())
+    lab.services = await open_services(
+        stack,
+        plan=lab.plan,
+        paths=lab.paths,
+        cloud=lab.cloud,
+        services_netns=lab.fabric.services_netns_path,
+        logs=NodeLogs(lab.nodes),
+    )
+    lab.kube = await stack.enter_async_context(KubeClient(lab.services.kube))
+    lab.tasks.start(carry(lab.cloud, lab.fabric, lab.progress), name="cloud to fabric")
+    if lab.services.cluster is not None:
+        lab.tasks.start(run_controllers(lab.services.cluster), name="controllers")
+    if lab.plan.nodes:
+        await lab.configure_agents()
+        stack.push_async_callback(lab.stop_nodes)
+        async with asyncio.TaskGroup() as tasks:
+            for name in lab.plan.node_names():
+                tasks.create_task(lab.add_node(name))
+
+
+async def carry(cloud: Cloud, fabric: Fabric, progress: Progress) -> None:
+    """Keep the fabric as the cloud says, until cancelled."""
+    changed = asyncio.Event()
+    unsubscribe = cloud.subscribe(changed.set)
+    try:
+        while True:
+            await changed.wait()
+            changed.clear()
+            try:
+                await fabric.apply(cloud.vpc_state())
+            except VpcError as error:  # an instance's namespace ended before the cloud heard
+                progress(f"fabric: {error}")
+    finally:
+        unsubscribe()
+
+
+def _is_ready(nodes: Mapping[ObjectKey, Node], name: str) -> bool:
+    node = nodes.get(ObjectKey(namespace="", name=name))
+    return node is not None and any(
+        one.type == "Ready" and one.status == "True" for one in node.status.conditions
+    )

@@ -1,0 +1,82 @@
+"""Which world does a lab begin with? The documentation's address plan, as values.
+
+VPC 192.168.0.0/16, node vSwitch 192.168.0.0/19, pod vSwitch 192.168.32.0/19, service CIDR
+172.21.0.0/20, an IPv6 /56. Source: ACK help, "Plan the network of an ACK managed cluster".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+from terway.model.address import IPStack
+
+VPC_CIDR = IPv4Network("192.168.0.0/16")
+NODE_CIDR = IPv4Network("192.168.0.0/19")
+POD_CIDR = IPv4Network("192.168.32.0/19")
+SERVICE_CIDR = IPv4Network("172.21.0.0/20")
+IPV6_CIDR = IPv6Network("2001:db8:0:100::/56")  # of the documentation's range, RFC 3849
+
+METADATA = IPv4Address("100.100.100.200")
+OPENAPI = IPv4Address("100.100.0.10")
+KUBE_API = IPv4Address("100.100.0.20")
+KUBE_API_PORT = 6443
+ROLE = "terway-node"  # the RAM role of the instances
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabPlan:
+    """What the lab is to be."""
+
+    name: str = "lab"
+    nodes: int = 3
+    instance_type: str = "ecs.g7.2xlarge"  # 4 ENIs of 15 addresses in both families: 45 pods
+    stack: IPStack = IPStack.DUAL
+    region_id: str = "cn-hangzhou"
+    zone_id: str = "cn-hangzhou-i"
+    vpc_cidr: IPv4Network = VPC_CIDR
+    node_cidr: IPv4Network = NODE_CIDR
+    pod_cidr: IPv4Network = POD_CIDR
+    service_cidr: IPv4Network = SERVICE_CIDR
+    ipv6_cidr: IPv6Network = IPV6_CIDR
+    min_free: int = 2
+    max_free: int = 10
+    eni_conf: dict[str, object] = field(default_factory=dict)  # merged over the generated one
+    chained: tuple[dict[str, object], ...] = ()  # CNI plugins after ours
+    agent: bool = True
+    kubeconfig: str = ""  # of another API server, in place of the embedded one
+
+    def node_names(self) -> tuple[str, ...]:
+        """Return the names of the nodes that the lab begins with."""
+        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+
+
+def eni_config(
+    plan: LabPlan, *, vswitch_ids: tuple[str, ...], security_group_id: str
+) -> dict[str, str]:
+    """Return the data of the ConfigMap eni-config, as upstream's users write it."""
+    conf: dict[str, object] = {
+        "version": "1",
+        "max_pool_size": plan.max_free,
+        "min_pool_size": plan.min_free,
+        "service_cidr": str(plan.service_cidr),
+        "vswitches": {plan.zone_id: list(vswitch_ids)},
+        "security_group": security_group_id,
+        "ip_stack": plan.stack.value,
+        **plan.eni_conf,
+    }
+    ours = {
+        "type": "terway",
+        "capabilities": {"bandwidth": True},
+        "eniip_virtual_type": "veth",
+    }
+    network = {"cniVersion": "1.1.0", "name": "terway"}
+    chain = {**network, "plugins": [ours, *plan.chained]}
+    files: dict[str, object] = {"eni_conf": conf, "10-terway.conf": {**network, **ours}}
+    if plan.chained:
+        files["10-terway.conflist"] = chain
+    return {
+        **{name: json.dumps(value, indent=2) for name, value in files.items()},
+        "disable_network_policy": "true",
+    }

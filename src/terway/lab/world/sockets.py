@@ -1,0 +1,44 @@
+"""How does the lab's one process listen inside the VPC? With sockets of the services' namespace.
+
+A socket belongs to the network namespace it was made in, wherever its process is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from ipaddress import IPv4Address, ip_address
+
+from terway.linux.netns import entered, open_netns
+
+
+async def listen_in(netns_path: str, address: IPv4Address, port: int) -> socket.socket:
+    """Return a listening TCP socket of another network namespace."""
+    # In a thread: the event loop's own must never be found in a foreign namespace.
+    return await asyncio.to_thread(_listen, netns_path, str(address), port)
+
+
+async def connect_in(
+    netns_path: str, host: str, port: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a TCP connection that begins in another network namespace."""
+    sock = await asyncio.to_thread(_make, netns_path, host)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return await asyncio.open_connection(sock=sock)
+
+
+def _listen(netns_path: str, address: str, port: int) -> socket.socket:
+    with open_netns(netns_path) as opened, entered(opened.fd):
+        return socket.create_server((address, port), backlog=512)
+
+
+def _make(netns_path: str, host: str) -> socket.socket:
+    family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+    with open_netns(netns_path) as opened, entered(opened.fd):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
