@@ -52,9 +52,18 @@ def desired_eni(eni: ENILink, node: NodeFacts) -> tuple[NetObject, ...]:
     """
     return (
         *link_sysctls(eni.name, node.families),
+        *_no_duplicate_detection(eni, node.families),
         LinkSettings(name=eni.name, mtu_bytes=node.mtu_bytes),
         *(one for family in node.families for one in _eni_of(family, eni, node)),
     )
+
+
+def _no_duplicate_detection(eni: ENILink, families: tuple[Family, ...]) -> Iterator[Sysctl]:
+    # The node asks for the gateway from the ENI's link-local address. Detection would keep that
+    # unusable for one or two seconds after a hot-plug, and the first pod's packets with it; the
+    # VPC makes MACs, and so these addresses, unique.
+    if Family.V6 in families:
+        yield Sysctl(path=f"net/ipv6/conf/{eni.name}/accept_dad", value="0")
 
 
 def _eni_of(family: Family, eni: ENILink, node: NodeFacts) -> Iterator[NetObject]:

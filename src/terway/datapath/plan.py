@@ -87,7 +87,7 @@ def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     Only the node's side is touched: the pod's end goes with the host's, and a namespace path may
     lead to somebody else by now. A host link that a later sandbox of the pod has made stays.
     """
-    gone = diff((), actual.node, netns=NODE, is_owned=_is_attachments)
+    gone = diff((), actual.node, netns=NODE, is_owned=_outlives_its_link)
     host = desired.veth.host.name
     is_ours = _has_link(actual.node, host) and actual.alias in (desired.alias, "")
     return (*gone.removals, *((DeleteLink(name=host),) if is_ours else ()))
@@ -171,7 +171,7 @@ class _NodeOwner:
                 is_pods = one.table == MAIN_TABLE and one.link in self._pod_links
                 return one.table in self._tables or is_pods
             case LinkAddress():
-                return one.link in self._eni_links
+                return one.link in self._eni_links | self._pod_links
             case LinkSettings() | Neighbour() | Sysctl():
                 return False
 
@@ -200,6 +200,12 @@ def _is_host(network: IPNetwork | None) -> bool:
 
 def _is_attachments(one: NetObject) -> bool:
     """Return whether an object that competes with an attachment's is ours to remove."""
+    # Of addresses, only those of the host link are read.
+    return isinstance(one, LinkAddress) or _outlives_its_link(one)
+
+
+def _outlives_its_link(one: NetObject) -> bool:
+    """Return whether an object of an attachment has to be removed by itself, link or no link."""
     match one:
         case RoutingRule():
             return is_pod_rule(one)

@@ -65,6 +65,11 @@ def verify_objects(
     )
 
 
+def describe(one: NetObject) -> str:
+    """Return an object in one line, in the words of iproute2."""
+    return f"{_name(one)}: {_value(one)}"
+
+
 def _competitors(desired: Iterable[NetObject], actual: Iterable[NetObject]) -> list[Difference]:
     planned = set(desired)
     rules = (one for one in actual if isinstance(one, RoutingRule) and one not in planned)

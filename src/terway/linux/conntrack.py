@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from terway.linux.netlink.address import AF_OF
 from terway.linux.netlink.codec import Query, Request, attr, attributes
-from terway.linux.netlink.errors import translate_os_error
+from terway.linux.netlink.errors import errno_name, translate_os_error
 from terway.linux.netlink.socket import NETLINK_NETFILTER, NetlinkSocket, send_all
 from terway.model.address import IPAddress, family_of
 from terway.model.errors import VpcError
@@ -67,7 +67,7 @@ def _unless_absent(work: Callable[[NetlinkSocket], int]) -> int | None:
             return None
         raise
     except OSError as error:
-        if errno.errorcode.get(error.errno or 0) in _ABSENT:
+        if errno_name(error.errno or 0) in _ABSENT:
             return None
         raise translate_os_error(error, "open conntrack socket") from error
 

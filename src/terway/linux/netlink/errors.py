@@ -42,9 +42,15 @@ _REMEDIES = {
 }
 
 
+def errno_name(code: int) -> str:
+    """Return the name of an errno, as rtnetlink's sources spell it."""
+    # errorcode has the last of two equal names, ENOTSUP.
+    return "EOPNOTSUPP" if code == errno.EOPNOTSUPP else errno.errorcode.get(code, str(code))
+
+
 def translate(code: int, what: str, detail: str = "") -> VpcError:
     """Return the error for errno `code`, got when trying `what`; `detail` is the kernel's text."""
-    name = errno.errorcode.get(code, str(code))
+    name = errno_name(code)
     message = f"{what}: {name} ({os.strerror(code)})"
     if detail:
         message = f"{message}: {detail}"

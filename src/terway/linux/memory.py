@@ -1,0 +1,268 @@
+"""A kernel in memory, for tests of what stands on `Kernel`: same methods, no root, no waiting.
+
+It passes the contract suite of the real one (tests/contract/linux/test_kernel_port.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from terway.linux.uplink import Uplink
+from terway.model.address import Family, IPAddress
+from terway.model.errors import ConflictError, TransientError
+from terway.model.ids import MacAddress
+from terway.model.network import (
+    MAIN_TABLE,
+    NODE,
+    AttachmentState,
+    CreateVeth,
+    DeleteLink,
+    Link,
+    LinkAddress,
+    LinkSettings,
+    Neighbour,
+    Netns,
+    NetObject,
+    NodeState,
+    Operation,
+    Put,
+    Remove,
+    Route,
+    RoutingRule,
+    Sysctl,
+)
+
+_Placed = LinkAddress | Route | RoutingRule | Neighbour
+
+
+@dataclass(slots=True, kw_only=True)
+class _Namespace:
+    """The network stack of one namespace."""
+
+    links: dict[str, Link] = field(default_factory=dict)
+    objects: dict[Hashable, _Placed] = field(default_factory=dict)
+    sysctls: dict[str, str] = field(default_factory=dict)
+
+    def add_link(self, link: Link) -> None:
+        if link.name in self.links:
+            raise ConflictError(f"link add {link.name}: EEXIST", code="EEXIST")
+        self.links[link.name] = link
+
+    def drop_link(self, name: str) -> Link | None:
+        gone = self.links.pop(name, None)
+        on_it = [
+            place
+            for place, one in self.objects.items()
+            if not isinstance(one, RoutingRule) and one.link == name
+        ]
+        for place in on_it:
+            del self.objects[place]
+        return gone
+
+    def put(self, wanted: NetObject) -> None:
+        match wanted:
+            case Sysctl(path=path, value=value):
+                self.sysctls[path] = value
+            case LinkSettings():
+                self.links[wanted.name] = _changed(self._link(wanted.name), wanted)
+            case RoutingRule():
+                self.objects[wanted] = wanted
+            case LinkAddress() | Route() | Neighbour():
+                self._link(wanted.link)
+                self.objects[_place_of(wanted)] = wanted
+            case _:
+                assert_never(wanted)
+
+    def remove(self, unwanted: NetObject) -> None:
+        match unwanted:
+            case Sysctl() | LinkSettings():
+                return
+            case LinkAddress() | Route() | Neighbour() | RoutingRule():
+                self.objects.pop(_place_of(unwanted), None)
+            case _:
+                assert_never(unwanted)
+
+    def _link(self, name: str) -> Link:
+        if name not in self.links:
+            raise ConflictError(f"there is no link {name!r}", code="ENODEV")
+        return self.links[name]
+
+    def read(self, wanted: Iterable[NetObject]) -> tuple[NetObject, ...]:
+        paths = [one.path for one in wanted if isinstance(one, Sysctl)]
+        settings = tuple(
+            Sysctl(path=path, value=self.sysctls[path]) for path in paths if path in self.sysctls
+        )
+        links = tuple(one.settings for one in self.links.values())
+        return (*links, *self.objects.values(), *settings)
+
+
+def _changed(link: Link, wanted: LinkSettings) -> Link:
+    return replace(
+        link,
+        is_up=wanted.is_up,
+        mac=wanted.mac or link.mac,
+        mtu_bytes=wanted.mtu_bytes or link.mtu_bytes,
+        alias=wanted.alias or link.alias,
+    )
+
+
+def _place_of(one: _Placed) -> Hashable:
+    match one:
+        case Route():
+            beside = one.destination.version == 6 and one.gateway is None
+            return (one.table, one.destination, one.metric, one.link if beside else "")
+        case Neighbour():
+            return (one.link, one.address)
+        case LinkAddress() | RoutingRule():
+            return one
+        case _:
+            assert_never(one)
+
+
+class MemoryKernel:
+    """What `Kernel` is, in a dictionary. Namespaces and ENIs come and go by plain methods."""
+
+    def __init__(self) -> None:
+        self.uplinks: dict[Family, Uplink] = {}
+        self.connections: list[tuple[IPAddress, IPAddress]] = []
+        self._ifindex = 0
+        self._namespaces: dict[Netns, _Namespace] = {}
+        self.create_netns(NODE)
+
+    def create_netns(self, path: str) -> None:
+        """Make a namespace with a loopback link that is down."""
+        lo = LinkSettings(name="lo", is_up=path == NODE)
+        stack = self._namespaces[Netns(path)] = _Namespace()
+        stack.add_link(self._born(lo, kind=""))
+
+    def delete_netns(self, path: str) -> None:
+        """End a namespace; veths that have an end in it are gone."""
+        gone = self._namespaces.pop(Netns(path), None)
+        peers = set() if gone is None else {one.peer_ifindex for one in gone.links.values()}
+        node = self._namespaces[NODE]
+        for name in [one.name for one in node.links.values() if one.ifindex in peers]:
+            node.drop_link(name)
+
+    def plug(self, name: str, mac: MacAddress) -> Link:
+        """Plug in an ENI, as the hypervisor does: down, without an address."""
+        link = self._born(LinkSettings(name=name, mac=mac, is_up=False), kind="")
+        self._namespaces[NODE].add_link(link)
+        return link
+
+    def unplug(self, name: str) -> None:
+        """Unplug an ENI."""
+        self._namespaces[NODE].drop_link(name)
+
+    def _born(self, settings: LinkSettings, *, kind: str) -> Link:
+        self._ifindex += 1
+        return Link(
+            ifindex=self._ifindex,
+            name=settings.name,
+            mac=settings.mac,
+            mtu_bytes=settings.mtu_bytes or 1500,
+            is_up=settings.is_up,
+            kind=kind,
+            alias=settings.alias,
+        )
+
+    async def apply(self, operations: Sequence[Operation]) -> None:
+        """See `Kernel.apply`."""
+        for operation in operations:
+            match operation:
+                case CreateVeth():
+                    self._create_veth(operation)
+                case DeleteLink(name=name):
+                    self._delete_link(name)
+                case Put(netns=netns, object=wanted):
+                    self._namespace(netns).put(wanted)
+                case Remove(netns=netns, object=unwanted):
+                    self._namespace(netns).remove(unwanted)
+                case _:
+                    assert_never(operation)
+
+    def _namespace(self, netns: Netns) -> _Namespace:
+        if netns not in self._namespaces:
+            raise ConflictError(f"open network namespace {netns!r}: gone", code="ENOENT")
+        return self._namespaces[netns]
+
+    def _create_veth(self, wanted: CreateVeth) -> None:
+        host = self._born(wanted.host, kind="veth")
+        peer = self._born(replace(wanted.peer, is_up=False), kind="veth")
+        node, pod = self._namespaces[NODE], self._namespace(wanted.netns)
+        if wanted.peer.name in pod.links:
+            raise ConflictError(f"link add {wanted.peer.name}: EEXIST", code="EEXIST")
+        node.add_link(replace(host, peer_ifindex=peer.ifindex))
+        pod.add_link(replace(peer, peer_ifindex=host.ifindex))
+
+    def _delete_link(self, name: str) -> None:
+        gone = self._namespaces[NODE].drop_link(name)
+        if gone is None:
+            return
+        for stack in self._namespaces.values():
+            ends = [one.name for one in stack.links.values() if one.peer_ifindex == gone.ifindex]
+            for end in ends:
+                stack.drop_link(end)
+
+    async def read_attachment(self, desired: AttachmentState) -> AttachmentState:
+        """See `Kernel.read_attachment`."""
+        veth, node = desired.veth, self._namespaces[NODE]
+        pod = self._namespaces.get(veth.netns)
+        host = node.links.get(veth.host.name)
+        peer = None if pod is None else pod.links.get(veth.peer.name)
+        return replace(
+            desired,
+            alias="" if host is None else host.alias,
+            is_paired=host is not None and peer is not None and host.peer_ifindex == peer.ifindex,
+            node=tuple(one for one in node.read(desired.node) if _concerns(one, desired)),
+            pod=None if pod is None else pod.read(desired.pod or ()),
+        )
+
+    async def read_node(self, sysctls: Iterable[Sysctl] = ()) -> NodeState:
+        """See `Kernel.read_node`."""
+        node = self._namespaces[NODE]
+        return NodeState(links=tuple(node.links.values()), objects=node.read(sysctls))
+
+    async def links(self) -> tuple[Link, ...]:
+        """See `Kernel.links`."""
+        return tuple(self._namespaces[NODE].links.values())
+
+    async def link_by_mac(self, mac: MacAddress, *, timeout_s: float = 10.0) -> Link:
+        """See `Kernel.link_by_mac`; does not wait."""
+        for link in await self.links():
+            if link.mac == mac:
+                return link
+        raise TransientError(f"no link has MAC {mac} after {timeout_s:g} s", code="ENODEV")
+
+    async def uplink(self, family: Family) -> Uplink | None:
+        """See `Kernel.uplink`."""
+        return self.uplinks.get(family)
+
+    async def count_connections(self, addresses: Collection[IPAddress]) -> int | None:
+        """See `Kernel.count_connections`."""
+        return sum(bool({*ends} & {*addresses}) for ends in self.connections)
+
+    async def forget_connections(self, addresses: Collection[IPAddress]) -> int | None:
+        """See `Kernel.forget_connections`."""
+        known = len(self.connections)
+        self.connections = [ends for ends in self.connections if not {*ends} & {*addresses}]
+        return known - len(self.connections)
+
+
+def _concerns(one: NetObject, desired: AttachmentState) -> bool:
+    own = {str(address) for address in desired.addresses}
+    match one:
+        case LinkSettings(name=name) | LinkAddress(link=name):
+            return name == desired.veth.host.name
+        case Neighbour():
+            return False
+        case Route(destination=destination, table=table):
+            exact = destination.prefixlen == destination.max_prefixlen
+            return table == MAIN_TABLE and exact and str(destination.network_address) in own
+        case RoutingRule(source=source, destination=target):
+            return any(end and str(end.network_address) in own for end in (source, target))
+        case Sysctl():
+            return True
+        case _:
+            assert_never(one)
