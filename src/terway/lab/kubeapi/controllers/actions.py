@@ -1,0 +1,146 @@
+"""What can a controller want done? A few kinds of writes, applied in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+from terway.lab.kubeapi.deletion import DeleteOptions
+from terway.lab.kubeapi.errors import ApiError
+from terway.lab.kubeapi.names import hash_of
+from terway.lab.kubeapi.objects import Object, metadata, name_of, namespace_of, read_path, uid_of
+from terway.lab.kubeapi.resources import EVENT, ResourceDef
+from terway.lab.kubeapi.state import ClusterState
+from terway.lab.kubeapi.subresources import bind
+from terway.lab.kubeapi.writes import WriteOptions
+
+_OPTIONS = WriteOptions(field_manager="kube-controller-manager")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Create an object in its own namespace, and tell so; `{name}` in the message is its name."""
+
+    resource: ResourceDef
+    object: Object
+    tell: Tell | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """Merge `patch` into this version of an object; nothing if it has changed since."""
+
+    resource: ResourceDef
+    object: Object
+    patch: Mapping[str, Any]
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Delete this very object."""
+
+    resource: ResourceDef
+    object: Object
+    grace_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """Give a pod to a node."""
+
+    pod: Object
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tell:
+    """Record an event about an object; repeats raise its count."""
+
+    resource: ResourceDef
+    object: Object
+    reason: str
+    message: str
+    component: str
+    type: str = "Normal"
+
+
+Action = Create | Patch | Delete | Bind | Tell
+
+
+def status_patch(resource: ResourceDef, obj: Object, status: Object) -> Patch:
+    """Return the patch that makes `status` the object's whole status."""
+    gone: Object = {field: None for field in obj.get("status") or () if field not in status}
+    patch = {"status": {**gone, **status}}
+    return Patch(resource=resource, object=obj, patch=patch, subresource="status")
+
+
+def apply(state: ClusterState, action: Action) -> None:
+    """Carry out an action. What the API refuses by now is dropped: the next plan sees why."""
+    try:
+        _apply(state, action)
+    except ApiError as error:
+        if error.code not in (403, 404, 409):
+            raise
+
+
+def _apply(state: ClusterState, action: Action) -> None:
+    match action:
+        case Create(resource=resource, object=obj, tell=tell):
+            created = state.create(resource, obj, options=_OPTIONS).object
+            if tell is not None:
+                _tell(state, replace(tell, message=tell.message.format(name=name_of(created))))
+        case Patch(resource=resource, object=obj, patch=patch, subresource=subresource):
+            state.patch(
+                resource,
+                name_of(obj),
+                namespace_of(obj),
+                _guarded(obj, patch),
+                subresource=subresource,
+                options=_OPTIONS,
+            )
+        case Delete(resource=resource, object=obj, grace_s=grace_s):
+            options = DeleteOptions(grace_s=grace_s, uid=uid_of(obj))
+            state.delete(resource, name_of(obj), namespace_of(obj), options)
+        case Bind(pod=pod, node=node):
+            bind(state, name_of(pod), namespace_of(pod), node, options=_OPTIONS)
+        case Tell():
+            _tell(state, action)
+        case _:
+            assert_never(action)
+
+
+def _guarded(obj: Object, patch: Mapping[str, Any]) -> dict[str, Any]:
+    version = {"resourceVersion": metadata(obj)["resourceVersion"], "uid": uid_of(obj)}
+    return {**patch, "metadata": {**(patch.get("metadata") or {}), **version}}
+
+
+def _tell(state: ClusterState, action: Tell) -> None:
+    namespace = namespace_of(action.object) or "default"
+    fact = [uid_of(action.object), action.reason, action.message, action.component]
+    name = f"{name_of(action.object)}.{hash_of(fact)}"
+    now = state.now_text()
+    if held := state.find(EVENT, name, namespace):
+        patch = {"count": read_path(held, "count", 1) + 1, "lastTimestamp": now}
+        state.patch(EVENT, name, namespace, patch, options=_OPTIONS)
+        return
+    event: Object = {
+        "metadata": {"name": name, "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": action.resource.api_version,
+            "kind": action.resource.kind,
+            "name": name_of(action.object),
+            "namespace": namespace_of(action.object),
+            "uid": uid_of(action.object),
+        },
+        "type": action.type,
+        "reason": action.reason,
+        "message": action.message,
+        "count": 1,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "source": {"component": action.component},
+        "reportingComponent": action.component,
+    }
+    state.create(EVENT, event, namespace, _OPTIONS)

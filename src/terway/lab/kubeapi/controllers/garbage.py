@@ -1,0 +1,104 @@
+"""What has nobody left to own it, and what must go with its namespace or its time?
+
+Source: Kubernetes docs "Garbage Collection", "Owners and Dependents"; events live for an hour
+(kube-apiserver --event-ttl).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from terway.kube.clock import parse_time
+from terway.lab.kubeapi.controllers.actions import Action, Delete, Patch
+from terway.lab.kubeapi.controllers.view import View
+from terway.lab.kubeapi.objects import (
+    Object,
+    is_terminating,
+    metadata,
+    name_of,
+    read_path,
+    uid_of,
+)
+from terway.lab.kubeapi.resources import EVENT, NAMESPACE, ResourceDef
+
+EVENT_TTL_S = 3600.0
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+
+
+def plan_garbage(view: View) -> Iterator[Action]:
+    """Yield the deletion of objects whose owners are all gone, and the owners' last steps."""
+    everything = [
+        (row, obj) for row in view.table.rows if row is not EVENT for obj in view.all(row)
+    ]
+    owners = {uid_of(obj): obj for _, obj in everything}
+    dependents: dict[str, list[tuple[ResourceDef, Object]]] = {}
+    for row, obj in everything:
+        references = metadata(obj).get("ownerReferences") or ()
+        for reference in references:
+            dependents.setdefault(reference["uid"], []).append((row, obj))
+        lost = references and not any(reference["uid"] in owners for reference in references)
+        if lost and not is_terminating(obj):
+            yield Delete(resource=row, object=obj)
+    for row, obj in everything:
+        finalizers = metadata(obj).get("finalizers") or ()
+        if is_terminating(obj) and ORPHAN in finalizers:
+            yield from _orphan(row, obj, dependents.get(uid_of(obj), []))
+        elif is_terminating(obj) and FOREGROUND in finalizers:
+            yield from _delete_first(row, obj, dependents.get(uid_of(obj), []))
+
+
+def _orphan(
+    row: ResourceDef, owner: Object, dependents: list[tuple[ResourceDef, Object]]
+) -> Iterator[Action]:
+    for dependent_row, dependent in dependents:
+        kept = [
+            reference
+            for reference in metadata(dependent)["ownerReferences"]
+            if reference["uid"] != uid_of(owner)
+        ]
+        patch = {"metadata": {"ownerReferences": kept}}
+        yield Patch(resource=dependent_row, object=dependent, patch=patch)
+    if not dependents:
+        yield _without(row, owner, ORPHAN)
+
+
+def _delete_first(
+    row: ResourceDef, owner: Object, dependents: list[tuple[ResourceDef, Object]]
+) -> Iterator[Action]:
+    for dependent_row, dependent in dependents:
+        if not is_terminating(dependent):
+            yield Delete(resource=dependent_row, object=dependent)
+    if not dependents:
+        yield _without(row, owner, FOREGROUND)
+
+
+def _without(row: ResourceDef, obj: Object, finalizer: str) -> Patch:
+    kept = [held for held in metadata(obj)["finalizers"] if held != finalizer]
+    return Patch(resource=row, object=obj, patch={"metadata": {"finalizers": kept}})
+
+
+def plan_namespaces(view: View) -> Iterator[Action]:
+    """Yield the end of everything in a namespace that is being deleted, then its own."""
+    for namespace in view.all(NAMESPACE):
+        if not is_terminating(namespace):
+            continue
+        contents = [
+            (row, obj)
+            for row in view.table.rows
+            if row.namespaced
+            for obj in view.all(row, name_of(namespace))
+        ]
+        for row, obj in contents:
+            if not is_terminating(obj):
+                yield Delete(resource=row, object=obj)
+        if not contents and read_path(namespace, "spec.finalizers", []):
+            emptied: Object = {"spec": {"finalizers": []}}
+            yield Patch(resource=NAMESPACE, object=namespace, patch=emptied)
+
+
+def plan_expired_events(view: View) -> Iterator[Action]:
+    """Yield the deletion of events that are over an hour old."""
+    for event in view.all(EVENT):
+        seen = event.get("lastTimestamp") or metadata(event)["creationTimestamp"]
+        if parse_time(seen) + EVENT_TTL_S < view.now:
+            yield Delete(resource=EVENT, object=event)

@@ -1,0 +1,164 @@
+"""When does which controller look, and who carries out what it wants?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from terway.lab.kubeapi.controllers.actions import Action, apply
+from terway.lab.kubeapi.controllers.daemonsets import plan_daemon_sets
+from terway.lab.kubeapi.controllers.deployments import plan_deployments
+from terway.lab.kubeapi.controllers.garbage import (
+    plan_expired_events,
+    plan_garbage,
+    plan_namespaces,
+)
+from terway.lab.kubeapi.controllers.nodes import plan_nodes
+from terway.lab.kubeapi.controllers.replicasets import plan_replica_sets
+from terway.lab.kubeapi.controllers.scheduler import plan_bindings
+from terway.lab.kubeapi.controllers.view import View
+from terway.lab.kubeapi.objects import is_terminating, metadata
+from terway.lab.kubeapi.resources import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    EVENT,
+    LEASE,
+    NODE,
+    POD,
+    REPLICA_SET,
+    ResourceDef,
+)
+from terway.lab.kubeapi.state import ClusterState
+from terway.lab.kubeapi.store import Change
+
+TICK_S = 1.0  # how often those look whose plan depends on the time
+_ROUNDS = 100  # that settling may take; more means that two controllers undo each other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Controller:
+    """A plan, and the changes after which it may want something else than before.
+
+    `ticks`: the passing of time counts as a change, too.
+    """
+
+    name: str
+    plan: Callable[[View], Iterable[Action]]
+    wants: Callable[[Change], bool]
+    ticks: bool = False
+
+
+def _any_of(*resources: ResourceDef) -> Callable[[Change], bool]:
+    return lambda change: change.resource in resources
+
+
+def _concerns_owners(change: Change) -> bool:
+    held = change.new.object
+    if change.resource in (EVENT, LEASE):
+        return False
+    begins = change.old is None and bool(metadata(held).get("ownerReferences"))
+    return begins or change.is_deletion or is_terminating(held)
+
+
+def _concerns_namespaces(change: Change) -> bool:
+    return change.is_deletion or is_terminating(change.new.object)
+
+
+# Node life comes before the scheduler: a taint must be there before somebody places a pod.
+CONTROLLERS = (
+    Controller(name="nodes", plan=plan_nodes, wants=_any_of(NODE, LEASE, POD), ticks=True),
+    Controller(
+        name="deployments",
+        plan=plan_deployments,
+        wants=_any_of(DEPLOYMENT, REPLICA_SET, POD),
+        ticks=True,
+    ),
+    Controller(
+        name="replicasets", plan=plan_replica_sets, wants=_any_of(REPLICA_SET, POD), ticks=True
+    ),
+    Controller(
+        name="daemonsets",
+        plan=plan_daemon_sets,
+        wants=_any_of(DAEMON_SET, POD, NODE),
+        ticks=True,
+    ),
+    Controller(name="scheduler", plan=plan_bindings, wants=_any_of(POD, NODE)),
+    Controller(name="garbage", plan=plan_garbage, wants=_concerns_owners),
+    Controller(name="namespaces", plan=plan_namespaces, wants=_concerns_namespaces),
+    Controller(name="events", plan=plan_expired_events, wants=lambda change: False, ticks=True),
+)
+
+
+class Runner:
+    """Looks where something changed, applies what is wanted, and looks again."""
+
+    def __init__(
+        self, state: ClusterState, controllers: tuple[Controller, ...] = CONTROLLERS
+    ) -> None:
+        self._state = state
+        self._controllers = controllers
+        self._dirty = set(controllers)  # at the start everybody looks once
+        self.wake = asyncio.Event()
+
+    def on_change(self, change: Change) -> None:
+        """Note who has to look again; the store's listener."""
+        self._dirty.update(one for one in self._controllers if one.wants(change))
+        self.wake.set()
+
+    def tick(self) -> None:
+        """Note that time has passed."""
+        self._dirty.update(one for one in self._controllers if one.ticks)
+
+    def look(self) -> bool:
+        """Let everybody look who has to, once; say whether somebody has to look again."""
+        self.wake.clear()
+        for controller in self._controllers:
+            if controller in self._dirty:
+                self._dirty.discard(controller)
+                for action in tuple(controller.plan(View(self._state))):
+                    apply(self._state, action)
+        return bool(self._dirty)
+
+
+def settle(state: ClusterState, controllers: tuple[Controller, ...] = CONTROLLERS) -> None:
+    """Let the controllers work until nothing is left to do now. For tests and one-shot use."""
+    runner = Runner(state, controllers)
+    stop = state.store.on_change(runner.on_change)
+    try:
+        for _ in range(_ROUNDS):
+            if not runner.look():
+                return
+    finally:
+        stop()
+    raise AssertionError(f"the controllers did not settle in {_ROUNDS} rounds")
+
+
+async def run_controllers(
+    state: ClusterState, controllers: tuple[Controller, ...] = CONTROLLERS
+) -> None:
+    """Run the controllers until cancelled."""
+    runner = Runner(state, controllers)
+    stop = state.store.on_change(runner.on_change)
+    loop = asyncio.get_running_loop()
+    next_tick = loop.time() + TICK_S
+    try:
+        while True:
+            busy = runner.look()
+            if loop.time() >= next_tick:
+                runner.tick()
+                next_tick = loop.time() + TICK_S
+            elif busy:
+                await asyncio.sleep(0)  # requests come first
+            else:
+                await _wait(runner.wake, next_tick - loop.time())
+    finally:
+        stop()
+
+
+async def _wait(wake: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(max(timeout_s, 0)):
+            await wake.wait()
+    except TimeoutError:
+        return

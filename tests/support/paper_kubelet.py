@@ -1,0 +1,77 @@
+"""A kubelet that runs nothing: it reports what a kubelet would, for tests of the API server."""
+
+from __future__ import annotations
+
+from terway.kube.clock import format_micro_time
+from terway.lab.kubeapi.controllers.runner import settle
+from terway.lab.kubeapi.objects import (
+    Object,
+    is_pod_ready,
+    is_terminating,
+    name_of,
+    namespace_of,
+    read_path,
+)
+from terway.lab.kubeapi.resources import LEASE, NODE, POD
+from terway.lab.kubeapi.state import ClusterState
+
+
+def add_node(state: ClusterState, name: str, *, pods: int = 110, **labels: str) -> Object:
+    """Register a ready node."""
+    now = state.now_text()
+    node = {
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}},
+        "status": {
+            "allocatable": {"cpu": "4", "memory": "8Gi", "pods": str(pods)},
+            "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": now}],
+        },
+    }
+    beat(state, name)
+    return state.create(NODE, node).object
+
+
+def beat(state: ClusterState, name: str) -> None:
+    """Renew the node's lease."""
+    lease = {"metadata": {"name": name, "namespace": "kube-node-lease"}}
+    spec = {"holderIdentity": name, "renewTime": format_micro_time(state.clock())}
+    if state.find(LEASE, name, "kube-node-lease") is None:
+        state.create(LEASE, {**lease, "spec": spec})
+    else:
+        state.patch(LEASE, name, "kube-node-lease", {"spec": spec})
+
+
+def is_runnable(pod: Object) -> bool:
+    """Say whether a pod's image is one that "starts": all but those named broken."""
+    return all("broken" not in one["image"] for one in pod["spec"]["containers"])
+
+
+def report(state: ClusterState) -> bool:
+    """Start, and stop, the pods on all nodes; say whether anything changed."""
+    before = state.store.revision
+    for pod in state.list(POD):
+        if not read_path(pod, "spec.nodeName"):
+            continue
+        if is_terminating(pod):
+            state.discard(POD, pod)
+        elif is_runnable(pod) and not is_pod_ready(pod):
+            make_ready(state, pod)
+    return state.store.revision != before
+
+
+def make_ready(state: ClusterState, pod: Object) -> None:
+    """Report a pod as running and ready."""
+    now = state.now_text()
+    status = {
+        "phase": "Running",
+        "podIP": "192.168.32.9",
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
+    }
+    patch = {"status": status}
+    state.patch(POD, name_of(pod), namespace_of(pod), patch, subresource="status")
+
+
+def run_until_quiet(state: ClusterState) -> None:
+    """Let controllers and kubelets work until nobody has anything to do."""
+    settle(state)
+    while report(state):
+        settle(state)
