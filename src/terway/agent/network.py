@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
 from terway.agent.enis import ENILinks
+from terway.agent.gate import Gate
 from terway.agent.links import AttachedLinks
 from terway.cni.errors import CniError, Code
+from terway.datapath.diff import diff
 from terway.datapath.facts import ENILink, NodeFacts
-from terway.datapath.plan import plan_attach, plan_detach
+from terway.datapath.host import desired_eni, desired_host
+from terway.datapath.plan import plan_attach, plan_detach, plan_node
 from terway.datapath.verify import verify
 from terway.datapath.veth import desired_attachment
 from terway.linux.kernel import Kernel
 from terway.model.address import IPPair
-from terway.model.attachment import Attachment
+from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.errors import ConflictError, TransientError, UsageError
-from terway.model.network import AttachmentState
+from terway.model.network import NODE, AttachmentState, NetObject, Operation, Put, Sysctl
 
 # Somebody else is changing the same objects when a plan fails more often than this.
 _TRIES = 3
@@ -31,6 +35,15 @@ class KernelNetwork:
         self._kernel = kernel
         self._node = node
         self._enis = enis
+        self._gate = Gate()  # a sweep must not see an attachment that is half made
+
+    async def prepare(self) -> None:
+        """Make the node forward packets. To be done before the first attachment."""
+        wanted = desired_host(self._node)
+        settings = tuple(one for one in wanted if isinstance(one, Sysctl))
+        actual = await self._kernel.read_node(settings)
+        changes = diff(wanted, actual.objects, netns=NODE, is_owned=lambda _: False)
+        await self._kernel.apply(changes.puts)
 
     async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
         """Make the kernel as the attachment wants it, whatever it was, and prove it.
@@ -44,7 +57,8 @@ class KernelNetwork:
         found: tuple[object, ...] = ()
         for _ in range(_TRIES):
             try:
-                found = await self._converge(desired)
+                async with self._gate.shared():
+                    found = await self._converge(desired)
             except ConflictError as error:
                 found = (error,)
                 continue
@@ -59,12 +73,71 @@ class KernelNetwork:
         The pod's namespace is not even looked at: its path may lead to somebody else by now.
         """
         desired = self._desired(replace(attachment, netns=""))
-        await self._kernel.apply(plan_detach(desired, await self._kernel.read_attachment(desired)))
+        async with self._gate.shared():
+            actual = await self._kernel.read_attachment(desired)
+            await self._kernel.apply(plan_detach(desired, actual))
 
     async def differences(self, attachment: Attachment) -> tuple[str, ...]:
         """Return what is not as it should be, in words; empty when all is."""
         desired = self._desired(attachment)
         return tuple(map(str, verify(desired, await self._read(desired))))
+
+    async def mend(self, attachment: Attachment) -> bool:
+        """Put right what somebody has changed; return whether there was something.
+
+        Only an attachment whose veth is whole is mended. Without it, the namespace at the path
+        may be another one by now (a process id is used again), and a link made there would be
+        put into a stranger.
+        """
+        if self._enis.known(attachment.lease.eni_mac) is None:
+            return False
+        desired = self._desired(attachment)
+        async with self._gate.shared():
+            actual = await self._read(desired)
+            if not actual.is_paired or not verify(desired, actual):
+                return False
+            await self._kernel.apply(plan_attach(desired, actual))
+        return True
+
+    async def sweep(
+        self,
+        attachments: Callable[[], Iterable[Attachment]],
+        busy: Callable[[], Container[AttachmentKey]],
+    ) -> tuple[Operation, ...]:
+        """Put the node's namespace in order, remove what belongs to nobody; return what was done.
+
+        Both are asked once no attachment is being changed in the kernel. The journal is
+        ahead of the kernel on the way in and behind it on the way out, so whatever is in the
+        kernel then and not in the journal is nobody's. Those in `busy` are left as they are.
+        Raises TransientError while the link of an attachment's ENI is not there: without its
+        number nobody can tell which table is right.
+        """
+        async with self._gate.alone():
+            held = {one: self._desired(one) for one in attachments()}
+            for one in held:
+                self._require_eni(one)
+            at_work = busy()
+            working = {part for one in held if one.key in at_work for part in held[one].node}
+            host = self._desired_host()
+            settings = tuple(one for one in host if isinstance(one, Sysctl))
+            actual = await self._kernel.read_node(settings)
+            operations = tuple(
+                one
+                for one in plan_node(host, held.values(), actual)
+                if not (isinstance(one, Put) and one.object in working)
+            )
+            await self._kernel.apply(operations)
+        return operations
+
+    def _require_eni(self, attachment: Attachment) -> None:
+        lease = attachment.lease
+        if self._enis.known(lease.eni_mac) is None:
+            text = f"{attachment.key} has addresses of {lease.eni_id}, which has no link here"
+            raise TransientError(text, code="ENODEV")
+
+    def _desired_host(self) -> tuple[NetObject, ...]:
+        enis = (part for eni in self._enis.ready for part in desired_eni(eni, self._node))
+        return (*desired_host(self._node), *enis)
 
     async def _converge(self, desired: AttachmentState) -> tuple[object, ...]:
         """Do what is missing and return what is still missing."""

@@ -41,6 +41,13 @@ class WatchedPods:
             return pod
         return await self._client.get(PODS, ref.name, namespace=ref.namespace)
 
+    def is_gone(self, ref: PodRef) -> bool:
+        """Return whether the cache is complete and has no such pod: a removed one, or replaced."""
+        if not self._cache.synced.is_set():
+            return False
+        pod = self._cache.get(ref.name, namespace=ref.namespace)
+        return pod is None or not is_same(pod, ref)
+
 
 def is_same(pod: Pod, ref: PodRef) -> bool:
     """Return whether `pod` is the one meant, not another of the same name."""

@@ -1,0 +1,71 @@
+"""Everything terwayd has of the Kubernetes API: its node's pods, events, annotations, its node.
+
+All of it may be away, at start or later: what needs it says so, the rest goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+
+import structlog
+
+from terway.agent.node_report import NodeReporter
+from terway.agent.pods import WatchedPods
+from terway.agent.pool_ports import PoolStatus
+from terway.agent.reporter import PodReporter
+from terway.kube.backoff import Backoff
+from terway.kube.client import KubeClient, Selector
+from terway.kube.connection import Connection
+from terway.kube.events import EventRecorder
+from terway.kube.informer import Informer
+from terway.kube.resource import PODS
+from terway.model.ids import NodeName
+
+_log = structlog.get_logger("kube")
+
+
+class KubeSide:
+    """The loops and caches over one API server, for one node."""
+
+    def __init__(self, client: KubeClient, node: NodeName, *, patches_pods: bool) -> None:
+        rng = Random()  # noqa: S311 - waits are drawn from it, not secrets
+        self._client = client
+        self._node = node
+        self._cache = Informer(
+            client,
+            PODS,
+            backoff=Backoff(rng),
+            selector=Selector(fields=f"spec.nodeName={node}"),
+            on_error=lambda error: _log.warning("kube.watch_failed", error=str(error)),
+        )
+        self._events = EventRecorder(
+            client,
+            component="terwayd",
+            host=node,
+            clock=time.time,
+            on_error=lambda error: _log.info("kube.event_lost", error=str(error)),
+        )
+        self.pods = WatchedPods(client, self._cache)
+        self.reporter = PodReporter(
+            client, self._events, patches_pods=patches_pods, backoff=Backoff(rng)
+        )
+
+    async def run(self, status: Callable[[], PoolStatus]) -> None:
+        """Follow and report until cancelled; `status` tells how the pool is."""
+        node = NodeReporter(self._client, self._node, status=status, clock=time.time)
+        async with asyncio.TaskGroup() as tasks:
+            for loop in (self._cache, self._events, self.reporter, node):
+                tasks.create_task(loop.run(), name=type(loop).__name__)
+
+
+@asynccontextmanager
+async def open_kube_side(
+    connection: Connection, node: NodeName, *, patches_pods: bool
+) -> AsyncIterator[KubeSide]:
+    """Open a client for the block. Nothing is asked of the API server yet."""
+    async with KubeClient(connection, user_agent="terwayd") as client:
+        yield KubeSide(client, node, patches_pods=patches_pods)

@@ -1,0 +1,40 @@
+"""The pages of the read-only listener."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from http import HTTPStatus
+
+import msgspec
+
+from terway.agent.metrics import Metrics
+from terway.agent.readonly import Page, Pages
+from terway.agent.reconcile import ManagedPool
+
+_ALIVE = Page(body=b"ok\n")
+_NOT_READY = Page(body=b"not serving\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def pages_of(pool: ManagedPool, metrics: Metrics, ready: asyncio.Event) -> Pages:
+    """Return the pages: health, readiness, metrics, and the state of the pool as JSON."""
+    return {
+        "/healthz": lambda: _ALIVE,
+        "/readyz": lambda: _ALIVE if ready.is_set() else _NOT_READY,
+        "/metrics": metrics.page,
+        "/debug/state": lambda: Page(body=state_of(pool), content_type="application/json"),
+    }
+
+
+def state_of(pool: ManagedPool) -> bytes:
+    """Return attachments, ENIs and the pool's status as JSON."""
+    state = {
+        "attachments": [asdict(one) for one in pool.attachments()],
+        "enis": [asdict(one) for one in pool.enis()],
+        "pool": {**asdict(pool.status()), "enis": _by_phase(pool)},
+    }
+    return msgspec.json.encode(state, enc_hook=str) + b"\n"
+
+
+def _by_phase(pool: ManagedPool) -> dict[str, int]:
+    return {phase.value: count for phase, count in pool.status().enis.items()}

@@ -1,0 +1,178 @@
+"""The daemon, put together: what runs, in which order it starts, and in which it stops.
+
+    lock ► journal, kernel, cloud ► restore the pool ► serve ► tell the runtime
+                                        └► reconcile, notes, API: beside it, never before it
+
+A pod that runs needs nothing of all this; so stopping touches no pod, and starting is about being
+able to answer soon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+import structlog
+
+from terway.agent.answer import Answerer
+from terway.agent.enis import ENILinks
+from terway.agent.install import install_conflist, install_plugin
+from terway.agent.kube_side import KubeSide
+from terway.agent.metrics import Metrics
+from terway.agent.network import KernelNetwork
+from terway.agent.pages import pages_of
+from terway.agent.paths import Paths
+from terway.agent.pool import PoolService
+from terway.agent.pool_calls import Ports
+from terway.agent.pool_ports import CloudPort, ManagedENI, StorePort
+from terway.agent.readonly import open_readonly
+from terway.agent.reconcile import Reconciler
+from terway.agent.server import open_server
+from terway.agent.spool import Spool
+from terway.agent.verbs import Verbs
+from terway.datapath.facts import NodeFacts
+from terway.ipam.settings import PoolConfig
+from terway.linux.kernel import Kernel
+from terway.model.address import Family, IPAddress, IPPair, family_of
+from terway.model.errors import TransientError
+
+SPOOL_PERIOD_S = 10.0
+
+_log = structlog.get_logger("terwayd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What was decided before the daemon begins: by the configuration and the instance."""
+
+    pool: PoolConfig
+    mtu_bytes: int
+    conflist: bytes
+    readonly_listen: str
+
+
+class _Conntrack:
+    """The kernel's connection tracking, as the pool wants it."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def delete_entries(self, addresses: Iterable[IPAddress]) -> None:
+        """Delete every entry in which one of `addresses` is an end."""
+        await self._kernel.forget_connections(tuple(addresses))
+
+
+class Terwayd:
+    """One daemon over its outside. `run` ends when `stop` is set; `ready` is set when it serves."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        paths: Paths,
+        kernel: Kernel,
+        store: StorePort,
+        cloud: CloudPort,
+        kube: KubeSide | None,
+        facts: NodeFacts,
+    ) -> None:
+        self._setup = setup
+        self._paths = paths
+        self._kube = kube
+        self.ready = asyncio.Event()
+        self.stop = asyncio.Event()
+        enis = ENILinks(kernel, facts, self._enis)
+        ports = Ports(cloud=cloud, store=store, links=enis, conntrack=_Conntrack(kernel))
+        self._pool = PoolService(setup.pool, ports)
+        self._network = KernelNetwork(kernel, facts, enis)
+        self._verbs = Verbs(
+            pool=self._pool,
+            network=self._network,
+            pods=kube.pods if kube else None,
+            clock=time.time,
+        )
+        self._metrics = Metrics(self._pool)
+        self._answerer = Answerer(
+            self._verbs,
+            spool=Spool(paths.spool),
+            metrics=self._metrics,
+            reporter=kube.reporter if kube else None,
+            clock=time.time,
+            now=time.monotonic,
+        )
+        self._reconciler = Reconciler(
+            pool=self._pool,
+            network=self._network,
+            enis=enis,
+            verbs=self._verbs,
+            pods=kube.pods if kube else None,
+            now=time.monotonic,
+        )
+
+    async def run(self) -> None:
+        """Restore, serve until `stop` is set, and let what is being answered finish."""
+        await self._network.prepare()
+        await self._pool.restore()
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(loop, name=name) for name, loop in self._loops()]
+            async with AsyncExitStack() as stack:
+                pages = pages_of(self._pool, self._metrics, self.ready)
+                await stack.enter_async_context(open_readonly(self._setup.readonly_listen, pages))
+                await stack.enter_async_context(
+                    open_server(self._paths.socket, self._answerer.answer)
+                )
+                self._announce()
+                await self.stop.wait()
+                self.ready.clear()
+            for task in background:
+                task.cancel()
+
+    def _loops(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+        yield "pool", self._pool.run()
+        yield "reconcile", self._reconciler.run()
+        yield "spool", self._work_off()
+        if self._kube is not None:
+            yield "kube", self._kube.run(self._pool.status)
+
+    async def _work_off(self) -> None:
+        # A plugin that found nobody may write its note after the first look.
+        while True:
+            await self._answerer.work_off()
+            await asyncio.sleep(SPOOL_PERIOD_S)
+
+    def _announce(self) -> None:
+        """Say to the runtime and to probes that there is somebody to answer."""
+        install_plugin(self._paths.cni_bin_dir)
+        install_conflist(self._paths.conflist, self._setup.conflist)
+        self.ready.set()
+        _log.info("terwayd.serving", socket=str(self._paths.socket))
+
+    def _enis(self) -> tuple[ManagedENI, ...]:
+        return self._pool.enis()
+
+
+async def read_node_facts(
+    kernel: Kernel, families: tuple[Family, ...], *, mtu_bytes: int
+) -> NodeFacts:
+    """Return what plans must know of this node.
+
+    Raises TransientError without a default route: the node's own network is not up yet.
+    """
+    uplinks = [uplink for family in Family if (uplink := await kernel.uplink(family)) is not None]
+    if not uplinks:
+        raise TransientError("the node has no default route in any family", code="NoRoute")
+    own = {family_of(uplink.address): uplink.address for uplink in uplinks}
+    v4, v6 = own.get(Family.V4), own.get(Family.V6)
+    return NodeFacts(
+        addresses=IPPair(
+            v4=v4 if isinstance(v4, IPv4Address) else None,
+            v6=v6 if isinstance(v6, IPv6Address) else None,
+        ),
+        uplink=uplinks[0].link,
+        families=families,
+        mtu_bytes=mtu_bytes,
+    )
