@@ -59,7 +59,8 @@ def run_instances(world: World, request: RunInstances) -> Answer:
     before = {**world.state.cursors}
     made: list[InstanceRecord] = []
     try:
-        made += (_run_one(world, request) for _ in range(request.amount))
+        for _ in range(request.amount):
+            made.append(_run_one(world, request))
     except Refusal:
         _undo(world, made, before)
         raise

@@ -1,0 +1,67 @@
+"""Every code of the cloud means one thing to the agent: wait, read again, or tell a person."""
+
+from __future__ import annotations
+
+import pytest
+
+from terway.cloud.errors import translate
+from terway.model.errors import (
+    CapacityError,
+    ConflictError,
+    ThrottledError,
+    TransientError,
+    UsageError,
+)
+
+CASES = [
+    ("Throttling.User", 400, ThrottledError),
+    ("Throttling", 503, ThrottledError),
+    ("Whatever", 429, ThrottledError),
+    ("InternalError", 500, TransientError),
+    ("ServiceUnavailable", 503, TransientError),
+    ("Whatever", 502, TransientError),
+    ("Operation.Conflict", 403, TransientError),
+    ("IdempotentProcessing", 403, TransientError),
+    ("SignatureNonceUsed", 400, TransientError),
+    ("InvalidSecurityToken.Expired", 400, TransientError),
+    ("InvalidVSwitchId.IpNotEnough", 403, CapacityError),
+    ("QuotaExceeded.PrivateIpAddress", 403, CapacityError),
+    ("EniPerInstanceLimitExceeded", 403, CapacityError),
+    ("InvalidOperation.Ipv4CountExceeded", 403, CapacityError),
+    ("InvalidOperation.Ipv6CountExceeded", 403, CapacityError),
+    ("SecurityGroupInstanceLimitExceed", 403, CapacityError),
+    ("InvalidEniId.NotFound", 404, ConflictError),
+    ("InvalidEcsId.NotFound", 404, ConflictError),
+    ("InvalidIp.IpUnassigned", 403, ConflictError),
+    ("InvalidOperation.InvalidEniState", 400, ConflictError),
+    ("IdempotentFailed", 403, ConflictError),
+    ("IdempotentParameterMismatch", 400, ConflictError),
+    ("Forbidden.RAM", 403, UsageError),
+    ("InvalidVSwitchId.NotFound", 404, UsageError),
+    ("InvalidParameter", 400, UsageError),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "kind"), CASES)
+def test_a_code_has_one_class(code, status, kind):
+    error = translate(action="A", status=status, code=code, message="m", request_id="R-1")
+
+    assert type(error) is kind
+    assert error.code == code
+    assert "R-1" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("Forbidden.RAM", "grant this action"),
+        ("InvalidAccessKeyId.NotFound", "access_key"),
+        ("SignatureDoesNotMatch", "access_secret"),
+        ("InvalidTimeStamp.Expired", "clock"),
+        ("InvalidVSwitchId.NotFound", "vswitches"),
+    ],
+)
+def test_a_person_is_told_what_to_do(code, remedy):
+    error = translate(action="A", status=403, code=code, message="m", request_id="R")
+
+    assert remedy in str(error)
