@@ -200,6 +200,17 @@ async def test_expired_role_keys_are_fetched_anew(session, client, world):
         assert await ecs.describe_enis()
 
 
+async def test_a_role_that_is_gone_is_transient(client):
+    with pytest.raises(TransientError, match="RoleNotFound"):
+        await client.role_credentials()
+
+
+async def test_the_primary_eni_is_known_from_the_beginning(session):
+    world = make_world(delays=Delays(metadata_s=1000.0))
+    async with service_of(world) as url:
+        assert await MetadataClient(session, base_url=url).macs() == (world.instance.mac,)
+
+
 async def test_an_instance_without_a_role_is_told_so(session):
     world = make_world()
     async with service_of(world) as url:

@@ -49,11 +49,11 @@ class MetadataENI:
 class _RoleKeys(msgspec.Struct, frozen=True, rename="pascal"):
     """The answer of ram/security-credentials/<role>."""
 
-    access_key_id: str
-    access_key_secret: str
-    security_token: str
-    expiration: str  # 2026-01-02T03:04:05Z
     code: str = "Success"
+    access_key_id: str = ""
+    access_key_secret: str = ""
+    security_token: str = ""
+    expiration: str = ""  # 2026-01-02T03:04:05Z
 
 
 class MetadataClient:

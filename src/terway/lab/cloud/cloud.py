@@ -92,8 +92,9 @@ class Cloud:
         """Answer a call that came over the wire, after verifying its signature."""
         parameters = request.parameters()
         # Older clients name action and version in the query instead of in headers.
-        action = request.headers.get("x-acs-action") or parameters.pop("Action", "")
-        version = request.headers.get("x-acs-version") or parameters.pop("Version", "")
+        named = parameters.pop("Action", ""), parameters.pop("Version", "")
+        action = request.headers.get("x-acs-action") or named[0]
+        version = request.headers.get("x-acs-version") or named[1]
         parameters.pop("Format", None)  # JSON is what there is
         try:
             key = self._verifier.verify(request)

@@ -19,8 +19,13 @@ Leaves = dict[str, Reader]  # path below /latest/meta-data/ → how to read it
 
 
 def metadata_leaves(world: World, instance: InstanceRecord, enis: ENIs) -> Leaves:
-    """Return every leaf that `instance` can read; `enis` are as the service knows them now."""
-    mine = [eni for eni in enis.values() if eni.instance_id == instance.id and eni.is_plugged]
+    """Return every leaf that `instance` can read.
+
+    `enis` are as the service knows them now, which may be late; the primary ENI it always knows.
+    """
+    primary = world.state.enis[instance.primary_eni_id]
+    known = {primary.id: primary, **enis}
+    mine = [eni for eni in known.values() if eni.instance_id == instance.id and eni.is_plugged]
     leaves = _constants(_own(world, instance))
     for eni in sorted(mine, key=lambda eni: eni.slot or 0):
         prefix = f"network/interfaces/macs/{eni.mac}/"

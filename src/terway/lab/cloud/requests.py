@@ -95,22 +95,16 @@ def _parse_address(kind: type[Any], value: Any) -> Any:
 
 
 def _refusal(action: str, said: str) -> Refusal:
-    """Translate msgspec's words; they are quoted in tests, so that an upgrade cannot break it."""
-    found = re.search(r"`([^`]+)`(?: - at `\$\.?(.*)`)?$", said)
-    path = found.group(2) if found and found.group(2) else ""
-    name = ".".join(filter(None, (re.sub(r"\[(\.\.\.|\d+)\]", ".N", path), _field(said))))
+    """Translate msgspec's words. Tests hold them, so that an upgrade cannot change them unseen."""
+    path = re.sub(r"\[(\.\.\.|\d+)\]", ".N", _quoted(r"at `\$\.?([^`]*)`", said))
+    name = ".".join(filter(None, (path, _quoted(r"field `([^`]+)`", said))))
     if "unknown field" in said:
         return unsupported(action, name)
     if "missing required field" in said:
         return missing(name)
-    return invalid(re.sub(r"\[(\.\.\.|\d+)\]", ".N", _path(said)), said)
+    return invalid(name, said)
 
 
-def _field(said: str) -> str:
-    found = re.search(r"field `([^`]+)`", said)
-    return found.group(1) if found else ""
-
-
-def _path(said: str) -> str:
-    found = re.search(r"at `\$\.?([^`]*)`", said)
+def _quoted(pattern: str, said: str) -> str:
+    found = re.search(pattern, said)
     return found.group(1) if found else ""

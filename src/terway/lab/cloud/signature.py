@@ -19,7 +19,7 @@ from terway.lab.cloud.refusal import Refusal
 
 ALGORITHM = "ACS3-HMAC-SHA256"
 MAX_CLOCK_SKEW_S = 900.0
-MUST_BE_SIGNED = ("host", "x-acs-action", "x-acs-content-sha256", "x-acs-date")
+MUST_BE_SIGNED = ("host", "x-acs-content-sha256", "x-acs-date")  # and any other x-acs- header
 _AUTHORIZATION = re.compile(
     rf"{ALGORITHM}\s+Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{{64}})"
 )

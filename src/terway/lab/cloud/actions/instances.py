@@ -59,8 +59,8 @@ def run_instances(world: World, request: RunInstances) -> Answer:
     before = {**world.state.cursors}
     made: list[InstanceRecord] = []
     try:
-        for _ in range(request.amount):
-            made.append(_run_one(world, request))
+        # Those made before a refusal are in the list, too.
+        made.extend(_run_one(world, request) for _ in range(request.amount))
     except Refusal:
         _undo(world, made, before)
         raise
