@@ -132,6 +132,7 @@ class EventRecorder:
             metadata=ObjectMeta(name=name, namespace=namespace),
             involved_object=fact.target,
             type=fact.type,
+            count=1,
             reason=fact.reason,
             message=fact.message,
             first_timestamp=format_time(now),

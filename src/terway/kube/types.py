@@ -159,8 +159,9 @@ class Event(KubeObject, frozen=True, kw_only=True):
     involved_object: ObjectReference
     reason: str = ""
     message: str = ""
-    type: str = "Normal"
-    count: int = 1
+    # No defaults that mean something: defaults are left out on the wire, and kubectl shows these.
+    type: str = ""
+    count: int = 0
     first_timestamp: str | None = None
     last_timestamp: str | None = None
     source: EventSource = field(default_factory=EventSource)
