@@ -107,7 +107,7 @@ def node_spec(
         mac=instance.mac,
         addresses=addresses,
         gateways=gateways,
-        api_server=f"http://{KUBE_API}:{KUBE_API_PORT}",
+        api_server=f"https://{KUBE_API}:{KUBE_API_PORT}",
         kubeconfig=kubeconfig,
         ecs_endpoint=f"http://{OPENAPI}",
         log_dir=log_dir,

@@ -8,6 +8,7 @@ async with open_lab(nodes=2) as lab:
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -63,6 +64,7 @@ class Lab:
         self.progress = progress
         self.nodes: dict[str, NodeHandle] = {}
         self.instances: dict[str, Instance] = {}  # by name; attached namespaces included
+        self._held: dict[str, int] = {}  # open namespaces of attached instances, by name
         self.ground: Ground
         self.services: Services
         self.kube: KubeClient
@@ -97,6 +99,7 @@ class Lab:
         await node.wait_init()
         await self.fabric.bind(instance.id, node.netns_path)
         await node.request("go")
+        self.progress(f"{name}: {instance.id} at {', '.join(spec.addresses)}")
         return node
 
     async def remove_node(self, name: str) -> None:
@@ -108,14 +111,20 @@ class Lab:
         await self._release(name, instance)
 
     async def attach_instance(self, name: str, netns_path: str) -> Instance:
-        """Make an existing network namespace an ECS instance, with eth0 configured in it."""
+        """Make an existing network namespace an ECS instance, with eth0 configured in it.
+
+        The namespace is held open until it is detached.
+        """
         if name in self.instances:
             raise UsageError(f"an instance is named {name!r} already", field="name")
+        fd = os.open(netns_path, os.O_RDONLY | os.O_CLOEXEC)
+        self._held[name] = fd
         instance = make_instance(self.cloud, self.plan, self.ground, name)
         self.instances[name] = instance
         try:
-            await self.fabric.bind(instance.id, netns_path)
-            await self._configure(instance, netns_path)
+            path = f"/proc/{os.getpid()}/fd/{fd}"
+            await self.fabric.bind(instance.id, path)
+            await self._configure(instance, path)
         except VpcError:
             await self._release(name, instance)
             raise
@@ -224,8 +233,10 @@ class Lab:
         except ConflictError:
             await self.kube.patch(CONFIG_MAPS, name, {"data": data}, namespace=namespace)
 
-    async def stop_nodes(self) -> None:
-        """End all nodes, at the same time."""
+    async def stop(self) -> None:
+        """End all nodes, at the same time, and let go of attached namespaces."""
+        for name in tuple(self._held):
+            await self.detach_instance(name)
         nodes = tuple(self.nodes.values())
         self.nodes.clear()
         async with asyncio.TaskGroup() as tasks:
@@ -240,6 +251,8 @@ class Lab:
         delete_instance(self.cloud, instance.id)
         await self.fabric.unbind(instance.id)
         self.instances.pop(name, None)
+        if (fd := self._held.pop(name, None)) is not None:
+            os.close(fd)
 
     async def _configure(self, instance: Instance, netns_path: str) -> None:
         addresses, gateways = eth0_of(self.cloud, self.ground, instance)
@@ -265,12 +278,14 @@ async def open_lab(
 ) -> AsyncIterator[Lab]:
     """Run a lab for the time of the block. `changes` are fields of the plan.
 
-    With `ready`, the block begins when every node is Ready.
+    With `ready`, the block begins when every node is Ready. `paths` that are given are made
+    already, and are removed at the end all the same.
     """
     plan = replace(plan or LabPlan(), **changes)
-    paths = paths or LabPaths(name=plan.name)
-    sweep(paths.root)
-    paths.make()
+    if paths is None:
+        paths = LabPaths(name=plan.name)
+        sweep(paths.root)
+        paths.make()
     async with AsyncExitStack() as stack:
         stack.callback(paths.remove)
         cloud = Cloud(
@@ -291,6 +306,7 @@ async def open_lab(
 
 async def _open(stack: AsyncExitStack, lab: Lab) -> None:
     lab.ground = lay_ground(lab.cloud, lab.plan)
+    lab.progress(f"VPC {lab.plan.vpc_cidr} with its vSwitches, security group and RAM role")
     await lab.fabric.apply(lab.cloud.vpc_state())
     lab.services = await open_services(
         stack,
@@ -304,9 +320,10 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
     lab.tasks.start(carry(lab.cloud, lab.fabric, lab.progress), name="cloud to fabric")
     if lab.services.cluster is not None:
         lab.tasks.start(run_controllers(lab.services.cluster), name="controllers")
+    stack.push_async_callback(lab.stop)
     if lab.plan.nodes:
+        lab.progress("metadata, OpenAPI and Kubernetes API are listening")
         await lab.configure_agents()
-        stack.push_async_callback(lab.stop_nodes)
         async with asyncio.TaskGroup() as tasks:
             for name in lab.plan.node_names():
                 tasks.create_task(lab.add_node(name))

@@ -28,6 +28,7 @@ class NodeHandle:
         self.spec = spec
         self.init_pid = 0
         self.agent_pid: int | None = None  # as the node counts; None while terwayd is not running
+        self.agent_starts = 0
         self._process = process
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[Message]] = {}
@@ -139,6 +140,7 @@ class NodeHandle:
             case "agent":
                 async with self._changed:
                     self.agent_pid = message["pid"]
+                    self.agent_starts += self.agent_pid is not None
                     self._changed.notify_all()
             case _:
                 future = self._waiting.pop(message["id"], None)

@@ -7,7 +7,7 @@ VPC 192.168.0.0/16, node vSwitch 192.168.0.0/19, pod vSwitch 192.168.32.0/19, se
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from terway.model.address import IPStack
@@ -50,6 +50,26 @@ class LabPlan:
     def node_names(self) -> tuple[str, ...]:
         """Return the names of the nodes that the lab begins with."""
         return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+
+
+def plan_to_json(plan: LabPlan) -> str:
+    """Return the plan as JSON, for the process that is to run it."""
+    return json.dumps(asdict(plan), default=_to_text)
+
+
+def plan_from_json(text: str) -> LabPlan:
+    """Rebuild a plan from `plan_to_json`."""
+    raw = json.loads(text)
+    for name in ("vpc_cidr", "node_cidr", "pod_cidr", "service_cidr"):
+        raw[name] = IPv4Network(raw[name])
+    raw["ipv6_cidr"] = IPv6Network(raw["ipv6_cidr"])
+    raw["stack"] = IPStack(raw["stack"])
+    raw["chained"] = tuple(raw["chained"])
+    return LabPlan(**raw)
+
+
+def _to_text(value: object) -> str:
+    return value.value if isinstance(value, IPStack) else str(value)
 
 
 def eni_config(

@@ -29,6 +29,7 @@ from terway.lab.kubeapi.manifests import bootstrap
 from terway.lab.kubeapi.serve import Listener, open_listener
 from terway.lab.kubeapi.server import create_kube_app
 from terway.lab.kubeapi.state import ClusterState
+from terway.lab.kubeapi.tls import make_identity
 from terway.lab.world.paths import LabPaths
 from terway.lab.world.plan import KUBE_API, KUBE_API_PORT, METADATA, OPENAPI, LabPlan
 from terway.lab.world.proxy import open_proxy
@@ -114,17 +115,24 @@ async def _open_kube(
     bootstrap(cluster)
     token = secrets.token_urlsafe(24)
     guarded = Access(tokens={token: ADMIN})
-    nodes = Listener(app=create_kube_app(cluster, access=guarded, logs=logs), sock=inside)
-    users = Listener(app=create_kube_app(cluster, access=guarded, logs=logs), host="127.0.0.1")
+    # kubectl sends a token over TLS only.
+    identity = make_identity((str(KUBE_API), "127.0.0.1", "localhost"), now=time.time())
+    tls = identity.ssl_context()
+
+    def guarded_app() -> web.Application:
+        return create_kube_app(cluster, access=guarded, logs=logs)
+
+    nodes = Listener(app=guarded_app(), sock=inside, tls=tls)
+    users = Listener(app=guarded_app(), host="127.0.0.1", tls=tls)
     ours = Listener(
         app=create_kube_app(cluster, access=OPEN, logs=logs), unix_path=paths.api_socket
     )
     await stack.enter_async_context(open_listener(nodes))
     await stack.enter_async_context(open_listener(ours))
     port = await stack.enter_async_context(open_listener(users))
-    fields = {"token": token, "name": f"terway-lab-{plan.name}"}
-    write_kubeconfig(paths.kubeconfig, server=f"http://127.0.0.1:{port}", **fields)
-    server = f"http://{KUBE_API}:{KUBE_API_PORT}"
+    fields = {"token": token, "name": f"terway-lab-{plan.name}", "ca_pem": identity.ca_pem}
+    write_kubeconfig(paths.kubeconfig, server=f"https://127.0.0.1:{port}", **fields)
+    server = f"https://{KUBE_API}:{KUBE_API_PORT}"
     return _Kube(
         connection=Connection(server=f"unix://{paths.api_socket}"),
         kubeconfig_path=paths.kubeconfig,

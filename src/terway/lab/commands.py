@@ -1,0 +1,210 @@
+"""What can be asked of terway-lab on the command line?"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from terway.lab.world.client import LabClient, start_lab
+from terway.lab.world.paths import list_labs, sweep
+from terway.lab.world.plan import LabPlan
+from terway.model.address import IPStack
+from terway.model.errors import UsageError, VpcError
+
+_NAME = click.option(
+    "--name", default="lab", envvar="TERWAY_LAB", show_default=True, help="Which lab."
+)
+# What follows the first word belongs to the other program, its options and "--" included.
+_PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+_STACKS = click.Choice([IPStack.IPV4.value, IPStack.DUAL.value])
+
+
+class _Commands(click.Group):
+    """Commands whose errors are a line, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VpcError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="terway")
+def cli() -> None:
+    """A VPC on one machine: an emulated cloud, real packets, Kubernetes nodes."""
+
+
+@cli.command()
+@_NAME
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(0, 64))
+@click.option("--instance-type", default=LabPlan().instance_type, show_default=True)
+@click.option("--stack", type=_STACKS, default=IPStack.DUAL.value, show_default=True)
+@click.option("--kubeconfig", default="", help="Use this API server, not the embedded one.")
+@click.option("--cloud-only", is_flag=True, help="Cloud and VPC, without Kubernetes nodes.")
+@click.option("--no-agent", is_flag=True, help="Nodes without terwayd, for another CNI plugin.")
+def up(name: str, **options: Any) -> None:
+    """Bring a lab up and leave it running."""
+    plan = LabPlan(
+        name=name,
+        nodes=0 if options["cloud_only"] else options["nodes"],
+        instance_type=options["instance_type"],
+        stack=IPStack(options["stack"]),
+        kubeconfig=os.path.abspath(options["kubeconfig"]) if options["kubeconfig"] else "",
+        agent=not options["no_agent"],
+    )
+    began = time.monotonic()
+    start_lab(plan, lambda text: click.echo(f"  {text}"))
+    click.echo(f"lab {name!r} is up after {time.monotonic() - began:.1f} s")
+    _print_next_steps(name)
+
+
+@cli.command()
+@_NAME
+def down(name: str) -> None:
+    """End a lab and all that is in it."""
+    was_alive = LabClient(name).down()
+    click.echo(f"lab {name!r} is down" if was_alive else f"lab {name!r} was not running")
+
+
+@cli.command()
+@_NAME
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+def status(name: str, as_json: bool) -> None:
+    """Show nodes, ENIs and pods of a lab."""
+    facts = LabClient(name).status()
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    from terway.lab.demo.summary import summary_lines
+
+    for line in summary_lines(facts):
+        click.echo(line)
+    click.echo(f"OpenAPI     {facts['endpoints']['openapi']}")
+    click.echo(f"kubeconfig  {facts['endpoints']['kubeconfig']}")
+
+
+@cli.command("list")
+def list_command() -> None:
+    """List the labs that run; sweep away what dead ones left."""
+    for dead in sweep():
+        click.echo(f"{dead}\tdead, swept away", err=True)
+    for lab in list_labs():
+        click.echo(f"{lab.name}\t{lab.folder}")
+
+
+@cli.command()
+@_NAME
+def nodes(name: str) -> None:
+    """List the nodes of a lab."""
+    for node in LabClient(name).status()["nodes"]:
+        state = "Ready" if node["ready"] else "NotReady"
+        addresses = " ".join(node["addresses"])
+        click.echo(f"{node['name']}\t{state}\t{node['instance_id']}\t{addresses}")
+
+
+@cli.command(context_settings={**_PASS_ON, "help_option_names": []})
+@_NAME
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def kubectl(name: str, arguments: tuple[str, ...]) -> None:
+    """Run kubectl against a lab; without arguments, print how to point one's own there."""
+    path = LabClient(name).status()["endpoints"]["kubeconfig"]
+    if not arguments:
+        click.echo(f"export KUBECONFIG={path}")
+        return
+    _become(["kubectl", f"--kubeconfig={path}", *arguments])
+
+
+@cli.command("exec", context_settings=_PASS_ON)
+@_NAME
+@click.argument("target", metavar="NODE|NAMESPACE/POD")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def exec_command(name: str, target: str, command: tuple[str, ...]) -> None:
+    """Run a command on a node or in a pod; without one, a shell."""
+    _become([*LabClient(name).words(target), *(command or ("/bin/sh",))])
+
+
+@cli.command("add-node")
+@_NAME
+@click.argument("node", required=False)
+def add_node(name: str, node: str | None) -> None:
+    """Add a node and wait until it is Ready."""
+    added = LabClient(name).request("POST", "/nodes", {"name": node})
+    click.echo(f"{added['name']} is Ready")
+
+
+@cli.command("remove-node")
+@_NAME
+@click.argument("node")
+def remove_node(name: str, node: str) -> None:
+    """Delete a node, its instance and its ENIs."""
+    LabClient(name).request("DELETE", f"/nodes/{node}")
+    click.echo(f"{node} is gone")
+
+
+@cli.command("restart-agent")
+@_NAME
+@click.option("--kill", is_flag=True, help="SIGKILL, as a crash would end it.")
+@click.argument("node")
+def restart_agent(name: str, node: str, kill: bool) -> None:
+    """Restart terwayd on a node."""
+    answer = LabClient(name).request("POST", f"/nodes/{node}/agent", {"kill": kill})
+    click.echo(f"terwayd on {node} runs again, process {answer['agent_pid']} of the node")
+
+
+@cli.command("attach-instance")
+@_NAME
+@click.option("--instance", default="", help="Its name; that of the namespace by default.")
+@click.argument("netns", type=click.Path(exists=True))
+def attach_instance(name: str, instance: str, netns: str) -> None:
+    """Make an existing network namespace an ECS instance of the lab's VPC."""
+    # Handed over open: the lab's process may not see a mount that was made after its start.
+    fd = os.open(netns, os.O_RDONLY)
+    held = f"/proc/{os.getpid()}/fd/{fd}"
+    wanted = {"name": instance or os.path.basename(netns), "netns": held}
+    answer = LabClient(name).request("POST", "/instances", wanted)
+    click.echo(f"{answer['instance_id']} with eth0 at {', '.join(answer['addresses'])}")
+
+
+@cli.command("detach-instance")
+@_NAME
+@click.argument("instance")
+def detach_instance(name: str, instance: str) -> None:
+    """Delete an attached instance; its namespace stays."""
+    LabClient(name).request("DELETE", f"/instances/{instance}")
+    click.echo(f"{instance} is detached")
+
+
+@cli.command()
+@_NAME
+@click.option("--keep", is_flag=True, help="Leave the lab up, and say what to try next.")
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(2, 16))
+def demo(name: str, keep: bool, nodes: int) -> None:
+    """A VPC with nodes, an application on it, and its traffic measured."""
+    from terway.lab.demo.run import run_demo
+
+    plan = LabPlan(name="demo" if name == "lab" else name, nodes=nodes)
+    sys.exit(run_demo(plan, keep=keep))
+
+
+def _become(words: list[str]) -> None:
+    try:
+        os.execvp(words[0], words)  # noqa: S606 (the user's terminal goes to the command)
+    except FileNotFoundError as error:
+        raise UsageError(f"{words[0]} is not installed") from error
+
+
+def _print_next_steps(name: str) -> None:
+    suffix = "" if name == "lab" else f" --name {name}"
+    for line in (
+        f"terway-lab status{suffix}",
+        f"terway-lab kubectl{suffix} get pods -A -o wide",
+        f"terway-lab exec{suffix} node-1 ip address",
+        f"terway-lab down{suffix}",
+    ):
+        click.echo(f"  {line}")

@@ -1,0 +1,145 @@
+"""How does the command line talk to a lab's process? And how does it start and end one?
+
+Only the standard library: the command line should answer before one has let go of the key.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from terway.lab.world.paths import LabPaths, sweep
+from terway.lab.world.plan import LabPlan, plan_to_json
+from terway.lab.world.processes import read_record
+from terway.model.errors import UsageError
+
+Json = dict[str, Any]
+_DOWN_S = 20.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(str(self._path))
+
+
+class LabClient:
+    """A running lab, from outside."""
+
+    def __init__(self, name: str) -> None:
+        self.paths = LabPaths(name=name)
+
+    def request(self, method: str, path: str, body: Json | str | None = None) -> Json:
+        """Make a request. UsageError with the lab's words, or when it is not running."""
+        text = body if isinstance(body, str) else json.dumps(body) if body is not None else None
+        with closing(_UnixConnection(self.paths.control_socket)) as connection:
+            try:
+                connection.request(method, path, body=text)
+                answer = connection.getresponse()
+                text = answer.read().decode()
+            except OSError as error:
+                raise UsageError(
+                    f"lab {self.paths.name!r} is not running; start it: terway-lab up", field="name"
+                ) from error
+        try:
+            result: Json = json.loads(text)
+        except ValueError:
+            result = {"error": f"{text.strip()}; see {self.paths.log}"}
+        if "error" in result:
+            raise UsageError(result["error"])
+        return result
+
+    def status(self) -> Json:
+        """Return what is in the lab."""
+        return self.request("GET", "/status")
+
+    def words(self, target: str) -> list[str]:
+        """Return the words that run a command on a node, or in a pod as namespace/name."""
+        words: list[str] = self.request("GET", f"/enter?target={target}")["words"]
+        return words
+
+    def down(self) -> bool:
+        """End the lab and wait for it; False when it was not running. Idempotent."""
+        record = read_record(self.paths.pid_file)
+        was_alive = record is not None and record.is_alive()
+        if record is not None and was_alive:
+            fd = os.pidfd_open(record.pid)
+            try:
+                record.send(signal.SIGTERM)
+                if not select.select([fd], [], [], _DOWN_S)[0]:
+                    record.send(signal.SIGKILL)
+                    select.select([fd], [], [], _DOWN_S)
+            finally:
+                os.close(fd)
+        sweep(self.paths.root)
+        return was_alive
+
+
+def start_lab(plan: LabPlan, progress: Callable[[str], None], *, tied: bool = False) -> LabClient:
+    """Start a lab's process and return when the lab is ready. VpcError when it cannot be.
+
+    With `tied` it ends when this process does.
+    """
+    if os.geteuid() != 0:
+        raise UsageError("a lab makes network namespaces and loads eBPF: run it as root")
+    client = LabClient(plan.name)
+    if client.paths.is_alive():
+        raise UsageError(
+            f"lab {plan.name!r} is running; take another --name, or end it: terway-lab down",
+            field="name",
+        )
+    sweep(client.paths.root)
+    read, write = os.pipe()
+    words = [sys.executable, "-m", "terway.lab.world.serve", plan_to_json(plan), str(write)]
+    # Until it has a folder for its log, it writes into a file without a name.
+    with tempfile.TemporaryFile() as early:
+        process = subprocess.Popen(
+            [*words, *(["tied"] if tied else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=early,
+            stderr=early,
+            pass_fds=(write,),
+            start_new_session=True,
+        )
+        os.close(write)
+        trouble = _follow(read, progress)
+        if trouble is not None:
+            process.wait()
+            early.seek(0)
+            raise UsageError(trouble or _tail(early.read(), client.paths.log))
+    return client
+
+
+def _follow(read: int, progress: Callable[[str], None]) -> str | None:
+    """Read the report; None when the lab is ready, its words, or "", when it is not."""
+    with os.fdopen(read) as report:
+        for line in report:
+            message = json.loads(line)
+            if "error" in message:
+                return str(message["error"])
+            if message.get("ready"):
+                return None
+            progress(message["step"])
+    return ""
+
+
+def _tail(early: bytes, log: Path) -> str:
+    text = early.decode(errors="replace")
+    if log.exists():
+        text += log.read_text(errors="replace")
+    return "the lab ended before it was ready:\n" + "\n".join(text.splitlines()[-15:])

@@ -1,0 +1,111 @@
+"""What may the command line ask of a running lab? HTTP and JSON on <lab>/control.sock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from terway.kube.resource import PODS
+from terway.lab.world.lab import Lab
+from terway.lab.world.report import describe
+from terway.model.errors import UsageError, VpcError
+
+Json = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Control:
+    """The requests, one method each."""
+
+    def __init__(self, lab: Lab, down: asyncio.Event) -> None:
+        self._lab = lab
+        self._down = down
+
+    def app(self) -> web.Application:
+        """Return the application."""
+        app = web.Application(middlewares=[_refusals])
+        app.router.add_get("/status", self._status)
+        app.router.add_get("/enter", self._enter)
+        app.router.add_post("/apply", self._apply)
+        app.router.add_post("/nodes", self._add_node)
+        app.router.add_delete("/nodes/{name}", self._remove_node)
+        app.router.add_post("/nodes/{name}/agent", self._agent)
+        app.router.add_post("/instances", self._attach)
+        app.router.add_delete("/instances/{name}", self._detach)
+        app.router.add_post("/down", self._end)
+        return app
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return web.json_response(await describe(self._lab))
+
+    async def _enter(self, request: web.Request) -> web.Response:
+        """Answer with the words that run a command on a node, or in a pod as namespace/name."""
+        target = request.query["target"]
+        namespace, slash, name = target.rpartition("/")
+        if not slash:
+            return web.json_response({"words": self._lab.node(target).words(())})
+        pod = await self._lab.kube.get(PODS, name, namespace=namespace)
+        if pod is None or not pod.spec.node_name:
+            raise UsageError(f"no pod {target} runs; terway-lab status shows those that do")
+        handle = await self._lab.handle(pod)
+        if not handle.pid:
+            raise UsageError(f"no container of pod {target} is running")
+        return web.json_response({"words": handle.node.words((), container_pid=handle.pid)})
+
+    async def _apply(self, request: web.Request) -> web.Response:
+        await self._lab.apply(await request.text())
+        return web.json_response({})
+
+    async def _add_node(self, request: web.Request) -> web.Response:
+        name = (await request.json()).get("name") or self._next_name()
+        await self._lab.add_node(name)
+        await self._lab.wait_ready(name)
+        return web.json_response({"name": name})
+
+    async def _remove_node(self, request: web.Request) -> web.Response:
+        await self._lab.remove_node(request.match_info["name"])
+        return web.json_response({})
+
+    async def _agent(self, request: web.Request) -> web.Response:
+        node = self._lab.node(request.match_info["name"])
+        await (node.kill_agent() if (await request.json()).get("kill") else node.restart_agent())
+        return web.json_response({"agent_pid": node.agent_pid})
+
+    async def _attach(self, request: web.Request) -> web.Response:
+        wanted = await request.json()
+        instance = await self._lab.attach_instance(wanted["name"], wanted["netns"])
+        addresses = [str(one) for one in (instance.ipv4, instance.ipv6) if one is not None]
+        return web.json_response({"instance_id": instance.id, "addresses": addresses})
+
+    async def _detach(self, request: web.Request) -> web.Response:
+        await self._lab.detach_instance(request.match_info["name"])
+        return web.json_response({})
+
+    async def _end(self, request: web.Request) -> web.Response:
+        self._down.set()
+        return web.json_response({})
+
+    def _next_name(self) -> str:
+        return next(
+            name
+            for name in (f"node-{number}" for number in range(1, 10_000))
+            if name not in self._lab.instances
+        )
+
+
+@web.middleware
+async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (VpcError, KeyError, json.JSONDecodeError) as error:
+        return web.json_response({"error": str(error)}, status=400)
+    except Exception as error:
+        from terway.lab.kubeapi.errors import ApiError
+
+        if isinstance(error, ApiError):
+            return web.json_response({"error": str(error)}, status=400)
+        raise
