@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from terway.cloud.credentials import Credentials
-from terway.cloud.signer import canonical_query, signed_headers
-from terway.cloud.wire import Value, flatten
+from terway.cloud.query import Value, canonical_query, flatten
+from terway.cloud.signer import signed_headers
 from terway.lab.cloud.ids import IdSource
 from terway.lab.cloud.keyring import Keyring
 from terway.lab.cloud.refusal import Refusal

@@ -16,7 +16,7 @@ from typing import TypeVar
 from terway.cloud import wire
 from terway.cloud.credentials import CredentialsProvider
 from terway.cloud.openapi import Caller, OpenAPI, Product, open_session
-from terway.cloud.wire import Value
+from terway.cloud.query import Value
 from terway.model.address import IPAddress
 from terway.model.eni import ENI, ENIStatus, ENIType, InstanceLimits, VSwitch
 from terway.model.errors import ConflictError

@@ -18,8 +18,9 @@ from yarl import URL
 
 from terway.cloud.credentials import CredentialsProvider
 from terway.cloud.errors import translate
-from terway.cloud.signer import canonical_query, signed_headers
-from terway.cloud.wire import ErrorAnswer, Value, flatten
+from terway.cloud.query import Value, canonical_query, flatten
+from terway.cloud.signer import signed_headers
+from terway.cloud.wire import ErrorAnswer
 from terway.model.errors import TransientError, VpcError
 
 CONNECT_TIMEOUT_S = 5.0

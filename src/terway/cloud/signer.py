@@ -10,25 +10,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from terway.cloud.credentials import Credentials
 
 ALGORITHM = "ACS3-HMAC-SHA256"
 EMPTY_BODY_SHA256 = hashlib.sha256(b"").hexdigest()
-
-
-def percent_encode(text: str) -> str:
-    """Return `text` with everything but RFC 3986's unreserved characters escaped."""
-    return quote(text, safe="-_.~")
-
-
-def canonical_query(parameters: Mapping[str, str]) -> str:
-    """Return the query string, sorted by name: what is sent and what is signed are the same."""
-    return "&".join(
-        f"{percent_encode(name)}={percent_encode(value)}"
-        for name, value in sorted(parameters.items())
-    )
 
 
 def signed_headers(

@@ -1,4 +1,4 @@
-"""What do the cloud's requests and answers look like, and which model values are they?
+"""What do the cloud's answers look like, and which model values are they?
 
 The structs have only the fields we use, under the API's names in snake case; everything else in
 an answer is skipped. Lists come wrapped twice: ``{"PrivateIpSets": {"PrivateIpSet": [...]}}``.
@@ -6,7 +6,6 @@ an answer is skipped. Lists come wrapped twice: ``{"PrivateIpSets": {"PrivateIpS
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
@@ -25,28 +24,6 @@ from terway.model.ids import (
 )
 
 Choice = TypeVar("Choice", ENIType, ENIStatus)
-Value = str | int | bool | Sequence["Value"] | Mapping[str, "Value"] | None
-
-
-def flatten(parameters: Mapping[str, Value]) -> dict[str, str]:
-    """Return `parameters` as the query wants them: ``Tag.1.Key``, ``true``; None is left out."""
-    return {name: text for key, value in parameters.items() for name, text in _flat(key, value)}
-
-
-def _flat(name: str, value: Value) -> Iterator[tuple[str, str]]:
-    match value:
-        case None:
-            return
-        case bool():
-            yield name, "true" if value else "false"
-        case str() | int():
-            yield name, str(value)
-        case Mapping():
-            for key, inner in value.items():
-                yield from _flat(f"{name}.{key}", inner)
-        case _:
-            for index, inner in enumerate(value, 1):
-                yield from _flat(f"{name}.{index}", inner)
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True, gc=False, rename="pascal"):

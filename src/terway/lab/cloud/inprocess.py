@@ -14,7 +14,7 @@ import msgspec
 from terway.cloud.ecs import EcsClient
 from terway.cloud.errors import translate
 from terway.cloud.openapi import Product
-from terway.cloud.wire import Value, flatten
+from terway.cloud.query import Value, flatten
 from terway.lab.cloud.cloud import Call, Cloud
 from terway.model.errors import TransientError
 

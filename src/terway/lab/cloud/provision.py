@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from terway.cloud.wire import Value, flatten
+from terway.cloud.query import Value, flatten
 from terway.lab.cloud.cloud import Call, Cloud
 from terway.model.errors import UsageError
 from terway.model.ids import (
