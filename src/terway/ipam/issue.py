@@ -113,5 +113,7 @@ def _may_begin(pool: Pool, command: CloudCommand, now: float) -> bool:
 
 
 def _begin(pool: Pool, eni: PoolENI, command: CloudCommand, now: float) -> Pool:
-    pool = pool.with_eni(replace(eni, attempt=_running(eni.attempt), changed_at=now))
-    return pool if isinstance(command, WaitLink) else _spend(pool)
+    running = replace(eni, attempt=_running(eni.attempt))
+    if isinstance(command, WaitLink):
+        return pool.with_eni(running)
+    return _spend(pool.with_eni(replace(running, changed_at=now)))

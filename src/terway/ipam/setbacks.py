@@ -62,8 +62,10 @@ def _failed(  # noqa: PLR0911 - a branch per command
             return _create_failed(pool, command.intent, failure, now)
         case AssignAddresses():
             return _assign_failed(pool, command.intent, failure, now)
-        case AttachENI() | WaitLink():
+        case AttachENI():
             return _attach_failed(pool, command.eni_id, failure, now)
+        case WaitLink():
+            return _link_failed(pool, command.eni_id, failure, now)
         case DetachENI() | DeleteENI() | UnassignAddresses():
             return _removal_failed(pool, command.eni_id, failure, now)
         case FlushConntrack():
@@ -135,12 +137,29 @@ def _attach_failed(pool: Pool, eni_id: ENIId, failure: Failure, now: float) -> P
         return pool
     if failure.kind is FailureKind.GONE:
         return lose_eni(pool, eni)
-    has_pods = any(slot.owner for slot in pool.slots_of(eni_id))
     if failure.kind not in _UNDECIDED:
         pool = _hold_creation(pool, failure, now)
-    if has_pods or (failure.kind in _UNDECIDED and eni.attempt.failures + 1 < _ATTACH_TRIES):
+    if _is_hopeful(pool, eni, failure):
         return _repeat_for(pool, eni, failure, now)
     return _abandon(pool, eni, now)
+
+
+def _link_failed(pool: Pool, eni_id: ENIId, failure: Failure, now: float) -> Pool:
+    """Look whether the ENI is attached at all; without pods on it, it is not waited for long."""
+    eni = pool.enis.get(eni_id)
+    if eni is None:
+        return pool
+    if _is_hopeful(pool, eni, failure):
+        again = replace(eni, attempt=_again(pool, eni.attempt, failure, now))
+        return pool.with_eni(again).observing_at(now)
+    return _abandon(pool, eni, now)
+
+
+def _is_hopeful(pool: Pool, eni: PoolENI, failure: Failure) -> bool:
+    """Return whether to go on with an ENI that does not become usable: always, with pods on it."""
+    if any(slot.owner for slot in pool.slots_of(eni.id)):
+        return True
+    return failure.kind in _UNDECIDED and eni.attempt.failures + 1 < _ATTACH_TRIES
 
 
 def _abandon(pool: Pool, eni: PoolENI, now: float) -> Pool:
@@ -152,10 +171,12 @@ def _abandon(pool: Pool, eni: PoolENI, now: float) -> Pool:
 
 
 def _repeat_for(pool: Pool, eni: PoolENI, failure: Failure, now: float) -> Pool:
-    again = _again(pool, eni.attempt, failure, now)
-    pool = pool.with_eni(replace(eni, attempt=again, changed_at=now))
-    # A throttled call was not looked at; for all else, what we believe of the ENI may be wrong.
-    return pool if failure.kind is FailureKind.THROTTLED else pool.observing_at(now)
+    again = replace(eni, attempt=_again(pool, eni.attempt, failure, now))
+    if failure.kind is FailureKind.CONFLICT:
+        # Refused, so nothing changed: a reading from now on tells what is true of it.
+        again = replace(again, changed_at=now - pool.config.settle_s)
+        return pool.with_eni(again).observing_at(now)
+    return pool.with_eni(replace(again, changed_at=now))
 
 
 def _removal_failed(pool: Pool, eni_id: ENIId, failure: Failure, now: float) -> Pool:

@@ -64,7 +64,7 @@ class MemoryStore:
         jobs, self._queue = self._queue, []
         self._disk.flushes += 1
         for batch, done in jobs:
-            error = _apply(self._disk, batch)
+            error = apply_batch(self._disk, batch)
             if done.cancelled():
                 continue
             if error is None:
@@ -73,7 +73,7 @@ class MemoryStore:
                 done.set_exception(error)
 
 
-def _apply(disk: Disk, batch: Batch) -> StoreError | None:
+def apply_batch(disk: Disk, batch: Batch) -> StoreError | None:
     """Apply `batch` whole, or return why not."""
     attachments = _without(disk.attachments, batch.delete_attachments)
     slots = _without(disk.slots, batch.delete_slots)
