@@ -233,7 +233,9 @@ class MemoryKernel:
         for link in await self.links():
             if link.mac == mac:
                 return link
-        raise TransientError(f"no link has MAC {mac} after {timeout_s:g} s", code="ENODEV")
+        raise TransientError(
+            f"no link has MAC {mac} after {timeout_s:g} s; is the ENI attached?", code="ENODEV"
+        )
 
     async def uplink(self, family: Family) -> Uplink | None:
         """See `Kernel.uplink`."""

@@ -47,7 +47,12 @@ class Reaper:
     ) -> None:
         if self._loop_task is not None:
             self._loop_task.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        try:
+            await self._tasks.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            # An error of the block goes out as it is: nobody outside knows that a task runs here.
+            if group.exceptions != (error,):
+                raise
         await self._flush()
 
     async def _run(self) -> None:
