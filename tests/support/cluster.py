@@ -23,9 +23,9 @@ class Clock:
         self.now += seconds
 
 
-def make_cluster(clock: Clock | None = None, **options: int) -> ClusterState:
+def make_cluster(clock: Clock | None = None, *, history_limit: int = 10_000) -> ClusterState:
     """Return a cluster with its first namespaces."""
-    state = ClusterState(clock=clock or Clock(), rng=Random(7), **options)
+    state = ClusterState(clock=clock or Clock(), rng=Random(7), history_limit=history_limit)
     bootstrap(state)
     return state
 

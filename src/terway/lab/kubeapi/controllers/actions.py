@@ -44,6 +44,7 @@ class Delete:
     resource: ResourceDef
     object: Object
     grace_s: int | None = None
+    propagation: str = "Background"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +101,10 @@ def _apply(state: ClusterState, action: Action) -> None:
                 subresource=subresource,
                 options=_OPTIONS,
             )
-        case Delete(resource=resource, object=obj, grace_s=grace_s):
-            options = DeleteOptions(grace_s=grace_s, uid=uid_of(obj))
+        case Delete(resource=resource, object=obj):
+            options = DeleteOptions(
+                grace_s=action.grace_s, uid=uid_of(obj), propagation=action.propagation
+            )
             state.delete(resource, name_of(obj), namespace_of(obj), options)
         case Bind(pod=pod, node=node):
             bind(state, name_of(pod), namespace_of(pod), node, options=_OPTIONS)

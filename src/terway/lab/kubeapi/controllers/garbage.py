@@ -44,7 +44,7 @@ def plan_garbage(view: View) -> Iterator[Action]:
         if is_terminating(obj) and ORPHAN in finalizers:
             yield from _orphan(row, obj, dependents.get(uid_of(obj), []))
         elif is_terminating(obj) and FOREGROUND in finalizers:
-            yield from _delete_first(row, obj, dependents.get(uid_of(obj), []))
+            yield from _delete_first(row, obj, dependents)
 
 
 def _orphan(
@@ -63,12 +63,15 @@ def _orphan(
 
 
 def _delete_first(
-    row: ResourceDef, owner: Object, dependents: list[tuple[ResourceDef, Object]]
+    row: ResourceDef, owner: Object, dependents: dict[str, list[tuple[ResourceDef, Object]]]
 ) -> Iterator[Action]:
-    for dependent_row, dependent in dependents:
+    mine = dependents.get(uid_of(owner), [])
+    for dependent_row, dependent in mine:
         if not is_terminating(dependent):
-            yield Delete(resource=dependent_row, object=dependent)
-    if not dependents:
+            owns = uid_of(dependent) in dependents
+            how = "Foreground" if owns else "Background"
+            yield Delete(resource=dependent_row, object=dependent, propagation=how)
+    if not mine:
         yield _without(row, owner, FOREGROUND)
 
 

@@ -57,8 +57,9 @@ def _concerns_owners(change: Change) -> bool:
     held = change.new.object
     if change.resource in (EVENT, LEASE):
         return False
-    begins = change.old is None and bool(metadata(held).get("ownerReferences"))
-    return begins or change.is_deletion or is_terminating(held)
+    before = metadata(change.old.object) if change.old else {}
+    moves = before.get("ownerReferences") != metadata(held).get("ownerReferences")
+    return moves or change.is_deletion or is_terminating(held)
 
 
 def _concerns_namespaces(change: Change) -> bool:
