@@ -117,7 +117,7 @@ def make_world(
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[str]:
     """Serve an application on a free port; its base URL."""
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.01)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
