@@ -29,8 +29,10 @@ class Throttle:
         self._buckets: dict[str, tuple[float, float]] = {}  # action: (calls left, as of)
 
     def admit(self, action: str, *, now: float) -> None:
-        """Count a call. Raises the refusal Throttling.User, and counts nothing, when there is
-        none left."""
+        """Count a call.
+
+        Raises the refusal Throttling.User, and counts nothing, when there is none left.
+        """
         rate = self.rates.get(action, self.rates.get("*"))
         if rate is None:
             return
