@@ -181,7 +181,7 @@ static __always_inline enum drop_reason admit(struct passage *way, const struct 
 static __always_inline int receive_ip(struct __sk_buff *skb, struct passage *way,
 				      const struct ethhdr *eth, enum family family)
 {
-	struct packet p = {};
+	struct packet p = {.limit = skb->len};
 	enum drop_reason reason = parse_packet(skb, sizeof(*eth), family, &p);
 
 	if (reason)
@@ -229,36 +229,41 @@ int fabric_port(struct __sk_buff *skb)
 	}
 }
 
-/* The client of a service, as remembered when it asked; ICMP errors quote that packet. */
-static __always_inline struct flow *find_client(struct __sk_buff *skb, __u32 ifindex,
-						const struct packet *p)
+/* The port of a service's client, as remembered when it asked; ICMP errors quote that packet. */
+int find_client(struct __sk_buff *skb, const struct packet *p, __u32 ifindex)
 {
-	struct packet quoted = {.is_quoted = true};
+	struct packet quoted = {};
 	struct flow_key key = {};
+	struct flow *flow;
 
-	if (!is_icmp_error(p)) {
+	if (!p)
+		return 0;
+	if (is_icmp_error(p)) {
+		quoted.is_quoted = true;
+		quoted.limit = p->end;
+		if (parse_packet(skb, p->l4 + sizeof(struct icmp_start), p->family, &quoted))
+			return 0;
+		make_flow_key(&key, ifindex, INGRESS, &quoted);
+	} else {
 		make_flow_key(&key, ifindex, EGRESS, p);
-		return find_flow(&key);
 	}
-	if (parse_packet(skb, p->l4 + sizeof(struct icmp_start), p->family, &quoted))
-		return NULL;
-	make_flow_key(&key, ifindex, INGRESS, &quoted);
-	return find_flow(&key);
+	flow = find_flow(&key);
+	if (!flow)
+		return 0;
+	touch_flow(flow, EGRESS, p);
+	return flow->peer;
 }
 
 static __always_inline int answer_client(struct __sk_buff *skb, struct passage *way,
 					 struct packet *p)
 {
 	enum drop_reason reason = p->is_fragment ? join_fragments(way->in.ifindex, p) : DROP_NONE;
-	struct flow *flow;
 
 	if (reason)
 		return drop(way->in.ifindex, reason);
-	flow = find_client(skb, way->in.ifindex, p);
-	if (!flow)
+	way->out_ifindex = find_client(skb, p, way->in.ifindex);
+	if (!way->out_ifindex)
 		return drop(way->in.ifindex, DROP_NO_ROUTE);
-	touch_flow(flow, EGRESS, p);
-	way->out_ifindex = flow->peer;
 	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);
 	if (!way->out)
 		return drop(way->in.ifindex, DROP_NO_ADDRESS);
@@ -271,7 +276,7 @@ SEC("tc")
 int fabric_services(struct __sk_buff *skb)
 {
 	struct passage way = {};
-	struct packet p = {};
+	struct packet p = {.limit = skb->len};
 	struct ethhdr eth;
 	enum drop_reason reason = receive_frame(skb, &way.in, &eth);
 

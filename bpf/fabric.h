@@ -89,7 +89,7 @@ enum owner_kind {
 };
 
 struct owner {
-	__u32 kind;
+	enum owner_kind kind;
 	__u32 port; /* ifindex in the fabric's namespace; 0 for the gateway */
 };
 

@@ -118,7 +118,7 @@ static __always_inline enum drop_reason remember_flow(const struct flow_key *key
 }
 
 /* Remember a flow that no rule has to accept, or that it still goes on from the same peer. */
-int keep_flow(const struct packet *p, const struct view *view)
+enum drop_reason keep_flow(const struct packet *p, const struct view *view)
 {
 	struct flow_key key = {};
 	struct flow *flow;
@@ -183,17 +183,19 @@ static __always_inline bool quotes_known_flow(struct __sk_buff *skb, const struc
 {
 	/* The error travels against the packet it quotes. */
 	enum direction quoted_direction = view->direction == EGRESS ? INGRESS : EGRESS;
-	struct packet quoted = {.is_quoted = true};
+	struct packet quoted = {};
 	struct flow_key key = {};
 
+	quoted.is_quoted = true;
+	quoted.limit = error->end;
 	if (parse_packet(skb, error->l4 + sizeof(struct icmp_start), error->family, &quoted))
 		return false;
 	make_flow_key(&key, view->ifindex, quoted_direction, &quoted);
 	return find_flow(&key) != NULL;
 }
 
-/* Let the packet pass the port's security groups, or return the drop_reason. */
-int pass_groups(struct __sk_buff *skb, const struct packet *p, const struct view *view)
+/* Let the packet pass the port's security groups, or say why not. */
+enum drop_reason pass_groups(struct __sk_buff *skb, const struct packet *p, const struct view *view)
 {
 	struct flow_key key = {};
 	const struct port *port;

@@ -50,8 +50,9 @@
 struct packet {
 	struct address source;
 	struct address destination;
-	__u32 l4;  /* offset of the transport header in the frame */
-	__u32 end; /* offset of the first byte after the IP packet */
+	__u32 l4;    /* offset of the transport header in the frame */
+	__u32 limit; /* offset that nothing is read beyond: of the frame, or of what quotes it */
+	__u32 end;   /* offset of the first byte after the IP packet */
 	__be32 fragment_id;
 	__be16 source_port;
 	__be16 destination_port;
@@ -64,7 +65,9 @@ struct packet {
 	bool is_fragment;   /* any fragment */
 	bool is_later;      /* a fragment without a transport header */
 	bool is_quoted;     /* inside an ICMP error: may be cut off after 8 bytes */
+	__u16 zero;
 };
+_Static_assert(sizeof(struct packet) == 64, "packet has padding: the verifier minds");
 
 struct fragment_header {
 	__u8 next;
@@ -199,6 +202,13 @@ static __always_inline enum drop_reason parse_transport(struct __sk_buff *skb, s
 	return DROP_NONE;
 }
 
+/* Only a quoted packet may be longer than what is there of it. */
+static __always_inline bool set_end(struct packet *p, __u32 end)
+{
+	p->end = end < p->limit ? end : p->limit;
+	return end <= p->limit || p->is_quoted;
+}
+
 static __always_inline enum drop_reason parse_ipv4(struct __sk_buff *skb, __u32 offset,
 						   struct packet *p)
 {
@@ -206,13 +216,11 @@ static __always_inline enum drop_reason parse_ipv4(struct __sk_buff *skb, __u32 
 	__u32 header, total;
 	__u16 fragment;
 
-	if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)))
+	if (offset + sizeof(ip) > p->limit || bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)))
 		return DROP_MALFORMED;
 	header = ip.ihl * 4;
 	total = bpf_ntohs(ip.tot_len);
-	if (ip.version != 4 || header < sizeof(ip) || total < header)
-		return DROP_MALFORMED;
-	if (!p->is_quoted && offset + total > skb->len)
+	if (ip.version != 4 || header < sizeof(ip) || total < header || !set_end(p, offset + total))
 		return DROP_MALFORMED;
 	fragment = bpf_ntohs(ip.frag_off);
 	p->is_fragment = fragment & (IPV4_OFFSET_MASK | IPV4_MORE);
@@ -223,7 +231,6 @@ static __always_inline enum drop_reason parse_ipv4(struct __sk_buff *skb, __u32 
 	p->source.word[0] = ip.saddr;
 	p->destination.word[0] = ip.daddr;
 	p->l4 = offset + header;
-	p->end = offset + total;
 	return DROP_NONE;
 }
 
@@ -270,7 +277,8 @@ static __always_inline enum drop_reason skip_extensions(struct __sk_buff *skb, s
 			return DROP_MALFORMED;
 		p->protocol = next;
 	}
-	return is_extension(p->protocol) ? DROP_MALFORMED : DROP_NONE;
+	return (is_extension(p->protocol) && !p->is_later) || p->l4 > p->end ? DROP_MALFORMED
+									     : DROP_NONE;
 }
 
 static __always_inline enum drop_reason parse_ipv6(struct __sk_buff *skb, __u32 offset,
@@ -278,10 +286,9 @@ static __always_inline enum drop_reason parse_ipv6(struct __sk_buff *skb, __u32 
 {
 	struct ipv6hdr ip;
 
-	if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)))
+	if (offset + sizeof(ip) > p->limit || bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)))
 		return DROP_MALFORMED;
-	p->end = offset + sizeof(ip) + bpf_ntohs(ip.payload_len);
-	if (ip.version != 6 || (!p->is_quoted && p->end > skb->len))
+	if (ip.version != 6 || !set_end(p, offset + sizeof(ip) + bpf_ntohs(ip.payload_len)))
 		return DROP_MALFORMED;
 	p->family = FAMILY_V6;
 	p->protocol = ip.nexthdr;
@@ -292,13 +299,12 @@ static __always_inline enum drop_reason parse_ipv6(struct __sk_buff *skb, __u32 
 }
 
 /*
- * Read the IP packet at `offset` into `p`, which is zero but for `is_quoted`; returns a
- * drop_reason.
+ * Read the IP packet at `offset` into `p`, which is zero but for `limit` and `is_quoted`.
  *
- * A global function: the verifier checks it once by itself, not again on each way through the
+ * A global function: the verifier checks it once by itself, not again on each way through its
  * callers. So are the others that are not static; they take values and stack memory only.
  */
-int parse_packet(struct __sk_buff *skb, __u32 offset, __u32 family, struct packet *p)
+enum drop_reason parse_packet(struct __sk_buff *skb, __u32 offset, __u32 family, struct packet *p)
 {
 	enum drop_reason reason;
 

@@ -298,7 +298,8 @@ def run_program(fd: int, packet: bytes, *, context: bytes = b"", repeat: int = 1
 def _test_run_error(error: OSError, length: int) -> VpcError:
     what = f"test run with a packet of {length} bytes"
     if error.errno == errno.EINVAL:
-        return UsageError(f"{what}: EINVAL; 14 to a page of bytes are possible", code="EINVAL")
+        remedy = "whole Ethernet and IP headers are needed, and at most about a page"
+        return UsageError(f"{what}: EINVAL; {remedy}", code="EINVAL")
     return _translate(error, what)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from terway.lab.vpc.kernel import SERVICES_MAC, SERVICES_MTU_BYTES, FabricKernel
+from terway.lab.vpc.contract import SERVICES_MAC, SERVICES_MTU_BYTES
+from terway.lab.vpc.kernel import FabricKernel
 from terway.lab.vpc.numbers import Numbers
 from terway.lab.vpc.plan import LinkPlan, ifindexes, plan_counters, plan_links, plan_tables
 from terway.lab.vpc.state import VpcState

@@ -14,7 +14,13 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import terway.bpf_objects
-from terway.lab.vpc.contract import ROUTER_MAC, pack_u32
+from terway.lab.vpc.contract import (
+    ROUTER_MAC,
+    SERVICES_GATEWAY,
+    SERVICES_MAC,
+    SERVICES_MTU_BYTES,
+    pack_u32,
+)
 from terway.lab.vpc.plan import DeleteEntry, MapOperation, Plug, PutEntry, Unplug
 from terway.lab.vpc.tables import Tables
 from terway.linux import bpf, sysctl
@@ -25,16 +31,12 @@ from terway.linux.netlink.socket import RouteSocket, open_route_socket
 from terway.linux.netns import create_netns, delete_netns, entered, open_netns
 from terway.model.address import Family
 from terway.model.errors import BugError, ConflictError
-from terway.model.ids import MacAddress
 from terway.model.network import Link, LinkAddress, LinkSettings, Neighbour, Route, Sysctl
 
 OBJECT = Path(terway.bpf_objects.__file__).parent / "fabric.bpf.o"
 
-SERVICES_MTU_BYTES = 1500
-SERVICES_MAC = MacAddress("ee:00:00:00:00:01")
 _SERVICES_LINK = "services"  # its end in the fabric; the prefix of ports is another
 _INSIDE = "eth0"
-_GATEWAY = IPv4Address("169.254.0.1")
 # A fabric end takes whatever its instance sends: the program measures, answers and counts.
 _LARGEST_MTU_BYTES = 65535
 _PRIORITY = 1
@@ -201,9 +203,12 @@ class FabricKernel:
         inside = self._services.first(link.by_name(_INSIDE))
         if inside is None:
             raise BugError("the namespace of the services has lost its link")
-        router = Neighbour(link=_INSIDE, address=_GATEWAY, mac=ROUTER_MAC)
+        router = Neighbour(link=_INSIDE, address=SERVICES_GATEWAY, mac=ROUTER_MAC)
         default = Route(
-            destination=IPv4Network("0.0.0.0/0"), link=_INSIDE, gateway=_GATEWAY, is_onlink=True
+            destination=IPv4Network("0.0.0.0/0"),
+            link=_INSIDE,
+            gateway=SERVICES_GATEWAY,
+            is_onlink=True,
         )
         yield neighbour.put(router, inside.ifindex)
         yield route.put(default, inside.ifindex)

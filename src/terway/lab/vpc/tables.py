@@ -17,6 +17,7 @@ from terway.lab.vpc.contract import (
     ROUTE,
     ROUTE_KEY,
     ROUTE_PREFIX_BITS,
+    SERVICES_GATEWAY,
     SUBNET,
     OwnerKind,
     PortFlag,
@@ -37,6 +38,9 @@ from terway.model.ids import ENIId, MacAddress, SecurityGroupId, VpcId
 Entries = Mapping[bytes, bytes]
 
 _NO_SUBNET = SUBNET.pack(network=b"\xff" * 16, mask=b"\xff" * 16)
+_SERVICES_SUBNET = SUBNET.pack(
+    network=b"\xff" * 16, mask=b"\xff" * 16, gateway=pack_address(SERVICES_GATEWAY)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,7 @@ def _pack_port(port: Port, state: VpcState, lists: _Lists, numbers: Numbers) -> 
 def _pack_services(wiring: Wiring) -> bytes:
     return PORT.pack(
         groups=pack_groups(1 << GROUP_ANYBODY),
-        vswitch=_NO_SUBNET * 2,
+        vswitch=_SERVICES_SUBNET + _NO_SUBNET,
         mtu=wiring.services_mtu_bytes,
         mac=pack_mac(wiring.services_mac),
     )
