@@ -2,6 +2,7 @@
 
     tool.py serve               HTTP on 8080, TCP and UDP echo on 7000, a TCP sink on 7001
     tool.py rtt HOST [COUNT]    median round trip of one byte over one TCP connection
+    tool.py whoami HOST         what the HTTP server there says: its host, whom it saw
     tool.py flood HOST [SECONDS]  throughput of one TCP stream into the sink
 
 Answers are one line of JSON. Only the standard library: it is run by the machine's own Python,
@@ -31,6 +32,8 @@ def main(argv: list[str]) -> int:
             serve()
         case ["rtt", host, *rest]:
             report(round_trip(host, int(rest[0]) if rest else 200))
+        case ["whoami", host]:
+            report(who_am_i(host))
         case ["flood", host, *rest]:
             report(flood(host, float(rest[0]) if rest else 1.0))
         case _:
@@ -66,6 +69,15 @@ def round_trip(host: str, count: int) -> dict[str, object]:
             times.append(time.perf_counter() - began)
     times.sort()
     return {"median_us": round(times[len(times) // 2] * 1e6, 1), "count": len(times)}
+
+
+def who_am_i(host: str) -> dict[str, object]:
+    """Return what the HTTP server at `host` says of itself and of us."""
+    with socket.create_connection((host, HTTP_PORT), timeout=_TIMEOUT_S) as sock:
+        sock.sendall(f"GET / HTTP/1.1\r\nHost: {socket.gethostname()}\r\n\r\n".encode())
+        answer = sock.makefile("rb").read()
+    facts: dict[str, object] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return facts
 
 
 def flood(host: str, seconds: float) -> dict[str, object]:

@@ -1,0 +1,134 @@
+"""What traffic does the demo measure, and how? Real packets, between processes in pods and nodes.
+
+For each path and family: who the server saw (the pod's own address, or there is NAT in between),
+the median round trip of one byte over TCP, and the throughput of one TCP stream.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from terway.lab import toolbox
+from terway.model.address import Family, family_of
+from terway.model.errors import TransientError
+
+Json = Mapping[str, Any]
+Words = Callable[[str], list[str]]
+FLOOD_S = 0.4
+_PYTHON = ("python3", "-I", "-S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a measurement begins or ends. `target` is as ``terway-lab exec`` takes it."""
+
+    target: str
+    node: str
+    addresses: tuple[str, ...]
+    tool: str
+
+    def address(self, family: Family) -> str | None:
+        """Return the address of one family, if it has one."""
+        of_family = (one for one in self.addresses if family_of(ip_address(one)) is family)
+        return next(of_family, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One path in one family."""
+
+    path: str
+    family: Family
+    source: str
+    destination: str
+    seen_as: str  # the source address that the server saw
+    rtt_us: float
+    bits_per_s: float
+
+    @property
+    def kept_its_address(self) -> bool:
+        """Whether nobody on the way changed the source address."""
+        return self.source == self.seen_as
+
+
+def choose_paths(status: Json) -> dict[str, tuple[Place, Place]]:
+    """Return the paths to measure, by name, among what the lab runs. Pure."""
+    web = [_pod_place(pod) for pod in _pods(status, "web-")]
+    first = web[0]
+    same = next((one for one in web[1:] if one.node == first.node), None)
+    other = next(one for one in web if one.node != first.node)
+    nodes = {node["name"]: _node_place(node) for node in status["nodes"]}
+    paths = {"pod to pod, same node": (first, same)} if same else {}
+    return {
+        **paths,
+        "pod to pod, across nodes": (first, other),
+        "pod to its node": (first, nodes[first.node]),
+        "pod to another node": (first, nodes[other.node]),
+        "node to its pod": (nodes[first.node], first),
+        "node to a pod elsewhere": (nodes[other.node], first),
+    }
+
+
+def measure(
+    paths: Mapping[str, tuple[Place, Place]], families: Sequence[Family], words: Words
+) -> Iterator[Measurement]:
+    """Measure each path in each family, one after the other: they share the machine's cores."""
+    for path, (source, destination) in paths.items():
+        for family in families:
+            own, peer = source.address(family), destination.address(family)
+            if own is None or peer is None:
+                continue
+            run = _Runner(words(source.target), source.tool)
+            yield Measurement(
+                path=path,
+                family=family,
+                source=own,
+                destination=peer,
+                seen_as=run.tool("whoami", peer)["peer"],
+                rtt_us=run.tool("rtt", peer, "300")["median_us"],
+                bits_per_s=run.tool("flood", peer, str(FLOOD_S))["bits_per_s"],
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=False)
+class _Runner:
+    """Runs the lab's tool somewhere in the lab."""
+
+    words: Sequence[str]
+    path: str
+
+    def tool(self, *arguments: str) -> Json:
+        command = [*self.words, *_PYTHON, self.path, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["nothing"]
+            raise TransientError(f"{' '.join(arguments)}: {said[-1]}")
+        answer: Json = json.loads(done.stdout)
+        return answer
+
+
+def _pods(status: Json, prefix: str) -> list[Json]:
+    return [pod for pod in status["pods"] if pod["name"].startswith(prefix) and pod["ready"]]
+
+
+def _pod_place(pod: Json) -> Place:
+    return Place(
+        target=f"{pod['namespace']}/{pod['name']}",
+        node=pod["node"],
+        addresses=tuple(pod["addresses"]),
+        tool=toolbox.TOOL,
+    )
+
+
+def _node_place(node: Json) -> Place:
+    return Place(
+        target=node["name"],
+        node=node["name"],
+        addresses=tuple(node["addresses"]),
+        tool=str(toolbox.FOLDER / "tool.py"),
+    )

@@ -1,0 +1,93 @@
+"""What does one want to know of a lab at a glance? Lines of at most 80 columns, without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from terway.lab.demo.measure import Measurement
+
+Json = Mapping[str, Any]
+
+
+def summary_lines(status: Json) -> list[str]:
+    """Return the lab's VPC, nodes, ENIs and pods."""
+    vpc = status["vpc"]
+    lines = [
+        f"VPC {vpc['cidr']}  {vpc['ipv6_cidr']}  services {vpc['service_cidr']}",
+        *(
+            f"  vSwitch {one['name']:<6} {one['cidr']:<18} {one['ipv6_cidr']:<24} "
+            f"{one['ipv4_in_use']} in use"
+            for one in vpc["vswitches"]
+        ),
+        "",
+        *node_table(status),
+        "",
+        *pod_table(status),
+    ]
+    return [line.rstrip() for line in lines]
+
+
+def node_table(status: Json) -> list[str]:
+    """Return a row for each node: its ENIs, addresses and pods."""
+    rows = [("NODE", "STATE", "ADDRESS", "ENIS", "ADDRESSES v4/v6", "PODS")]
+    for node in status["nodes"]:
+        enis = [eni for eni in status["enis"] if eni["node"] == node["name"]]
+        ours = [eni for eni in enis if eni["type"] != "Primary"]
+        count_v4 = sum(len(eni["ipv4"]) for eni in ours)
+        count_v6 = sum(len(eni["ipv6"]) for eni in ours)
+        rows.append(
+            (
+                node["name"],
+                "Ready" if node["ready"] else "NotReady",
+                node["addresses"][0],
+                f"1+{len(ours)}",
+                f"{count_v4}/{count_v6}",
+                f"{node['pods']} of {node['max_pods']}",
+            )
+        )
+    return align(rows)
+
+
+def pod_table(status: Json) -> list[str]:
+    """Return a row for each pod with an address of its own."""
+    rows = [("POD", "NODE", "IPv4", "IPv6")]
+    for pod in status["pods"]:
+        if not pod["host_network"]:
+            addresses = [*pod["addresses"], "", ""]
+            name = f"{pod['namespace']}/{pod['name']}"
+            rows.append((shorten(name, 26), pod["node"], addresses[0], addresses[1]))
+    return align(rows) if len(rows) > 1 else ["no pods"]
+
+
+def traffic_table(measurements: Iterable[Measurement]) -> list[str]:
+    """Return a row for each measurement."""
+    rows = [("PATH", "FAMILY", "ROUND TRIP", "THROUGHPUT", "SOURCE SEEN")]
+    rows += [
+        (
+            one.path,
+            f"IPv{one.family.value}",
+            f"{one.rtt_us:.0f} us",
+            f"{one.bits_per_s / 1e9:.1f} Gbit/s",
+            "its own" if one.kept_its_address else one.seen_as,
+        )
+        for one in measurements
+    ]
+    return align(rows)
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows with their columns below each other."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def shorten(text: str, width: int) -> str:
+    """Return `text`, or as much of its beginning and end as fits into `width`."""
+    if len(text) <= width:
+        return text
+    tail = width // 3
+    return f"{text[: width - tail - 1]}…{text[-tail:]}"
