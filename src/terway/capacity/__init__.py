@@ -1,0 +1,1 @@
+"""How many pods fit on a node? Arithmetic over the limits of its instance type."""
