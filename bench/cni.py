@@ -6,6 +6,7 @@ IPv6 it waits 1.8 s for duplicate address detection, which no one should be comp
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,14 +17,18 @@ from pathlib import Path
 
 from tests.support.place import Place
 
+from bench import world
 from bench.alternate import alternate
-from bench.group import Order, say
+from bench.group import Group, Order, say
 from bench.record import Bound, Record, Target
 from bench.stats import median, percentile
 from bench.wave import Side, Wave, run_wave
+from terway.lab.world.node import NodeHandle
 
 # width: (rounds, pods a round). Enough for a p99 to be a measured value, not an extreme.
 WAVES = {1: (10, 30), 8: (8, 48), 32: (8, 64)}
+NODES = 3
+FREE = 200  # addresses a node keeps: three waves, and a little
 
 ADD_TARGET = Target(bound=Bound.AT_MOST, limit=0.3)
 RATE_TARGET = Target(bound=Bound.AT_LEAST, limit=4.0)
@@ -62,24 +67,45 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+async def terway_side(node: NodeHandle) -> Side:
+    """Return the subject: our plugin before the terwayd of a lab's node."""
+    return Side(
+        label="terway, IPv4 and IPv6",
+        place=world.place_of(node),
+        plugin="/opt/cni/bin/terway",
+        conf=await world.plugin_conf(node, "1.0.0"),
+        cni_path="/opt/cni/bin",
+    )
+
+
 async def compare(
-    order: Order, width: int, subject: Side, reference: Side, folder: Path
+    order: Order, width: int, nodes: Iterator[NodeHandle], folder: Path
 ) -> list[Record]:
     """Run waves of both sides in turn and return the five figures of `width`."""
     rounds, pods = WAVES[width]
     rounds = order.rounds(rounds)
+    ptp = ptp_side(folder, Place())
     wave = partial(run_wave, folder=folder, pods=pods, width=width)
+
+    async def subject() -> Wave:
+        node = next(nodes)
+        await world.wait_free(node, pods)
+        return await wave(await terway_side(node))
+
+    async def reference() -> Wave:
+        return await wave(ptp)
+
     waves = await alternate(
         rounds,
-        {"subject": partial(wave, subject), "reference": partial(wave, reference)},
+        {"subject": subject, "reference": reference},
         show=lambda turn: say(f"  {width} in parallel, {pods} pods: {turn}"),
     )
     return [
         Record(
             figure=name,
-            subject=subject.label,
+            subject="terway, IPv4 and IPv6",
             value=_figure(name, waves["subject"]),
-            reference=reference.label,
+            reference=ptp.label,
             reference_value=_figure(name, waves["reference"]),
             unit="pods/s" if "pods_per_s" in name else "ms",
             runs=rounds if "pods_per_s" in name else rounds * pods,
@@ -102,3 +128,27 @@ def _target(name: str) -> Target | None:
     if ".p99" in name:
         return None
     return RATE_TARGET if "pods_per_s" in name else ADD_TARGET
+
+
+async def measure(order: Order) -> list[Record]:
+    """Measure every width of which a figure was asked for.
+
+    The waves go around the nodes, because an address cools for half a minute after a DEL.
+    """
+    records: list[Record] = []
+    with scratch() as folder:
+        async with world.lab(
+            nodes=NODES, instance_type=world.LARGE, min_free=FREE, max_free=FREE
+        ) as lab:
+            nodes = itertools.cycle(lab.nodes.values())
+            for width in WAVES:
+                if any(order.wants(name) for name in _names(width)):
+                    records += await compare(order, width, nodes, folder)
+    return records
+
+
+GROUP = Group(
+    figures=tuple(chain.from_iterable(_names(width) for width in WAVES)),
+    title="CNI ADD and DEL against Debian's ptp with host-local",
+    measure=measure,
+)
