@@ -15,7 +15,6 @@ from typing import assert_never
 from terway.datapath.diff import Changes, diff
 from terway.datapath.names import (
     FROM_POD_PRIORITY,
-    HOST_LINK_PREFIX,
     OWNER_PREFIX,
     TO_POD_PRIORITY,
     is_eni_table,
@@ -87,7 +86,7 @@ def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     Only the node's side is touched: the pod's end goes with the host's, and a namespace path may
     lead to somebody else by now. A host link that a later sandbox of the pod has made stays.
     """
-    gone = diff((), actual.node, netns=NODE, is_owned=_outlives_its_link)
+    gone = diff((), actual.node, netns=NODE, is_owned=is_of_a_pod)
     host = desired.veth.host.name
     is_ours = _has_link(actual.node, host) and actual.alias in (desired.alias, "")
     return (*gone.removals, *((DeleteLink(name=host),) if is_ours else ()))
@@ -100,12 +99,13 @@ def plan_node(
 
     `host` is what `desired_host` and `desired_eni` say, together; `attachments` are all that the
     journal has. Parts of a pod whose host link is gone are left to `plan_attach`, which alone can
-    make the link again.
+    make the link again, and so are the settings of host links: they are read one pod at a time.
     """
     pods = tuple(attachments)
     there = {link.name: link for link in actual.links}
     own = tuple(host)
-    whole = tuple(one for pod in pods if _has_its_link(pod, there) for one in pod.node)
+    linked = (one for pod in pods if _has_its_link(pod, there) for one in pod.node)
+    whole = tuple(one for one in linked if not isinstance(one, Sysctl))
     parts = (one for pod in pods if not _has_its_link(pod, there) for one in pod.node)
     # Rules need no link, and without them a living pod's packets would leave by the wrong ENI.
     rules = tuple(one for one in parts if isinstance(one, RoutingRule))
@@ -201,24 +201,19 @@ def _is_host(network: IPNetwork | None) -> bool:
 def _is_attachments(one: NetObject) -> bool:
     """Return whether an object that competes with an attachment's is ours to remove."""
     # Of addresses, only those of the host link are read.
-    return isinstance(one, LinkAddress) or _outlives_its_link(one)
+    return isinstance(one, LinkAddress) or is_of_a_pod(one)
 
 
-def _outlives_its_link(one: NetObject) -> bool:
-    """Return whether an object of an attachment has to be removed by itself, link or no link."""
+def is_of_a_pod(one: NetObject) -> bool:
+    """Return whether an object leads to or from a pod, and is to be removed link or no link."""
     match one:
         case RoutingRule():
             return is_pod_rule(one)
-        case Route(table=table, destination=destination, link=link):
-            return table == MAIN_TABLE and _is_host(destination) and _is_host_link(link)
+        case Route(table=table, destination=destination):
+            # The VPC gave the address to this pod: whatever else leads there is a leftover.
+            return table == MAIN_TABLE and _is_host(destination)
         case LinkAddress() | LinkSettings() | Neighbour() | Sysctl():
             return False
-
-
-def _is_host_link(name: str) -> bool:
-    # A link that was not read has a number for a name: its route to a pod's address is an
-    # earlier sandbox's.
-    return name.startswith((HOST_LINK_PREFIX, "#"))
 
 
 def _is_nothing(_one: NetObject) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from terway.datapath.diff import is_satisfied, place_of
-from terway.datapath.plan import is_pod_rule
+from terway.datapath.plan import is_of_a_pod
 from terway.model.network import (
     NODE,
     AttachmentState,
@@ -38,8 +38,8 @@ class Difference:
 def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Difference, ...]:
     """Return how `actual` differs from `desired`; empty when every object is there and right.
 
-    More than was planned counts where it changes the pod's packets' way: another rule for one of
-    its addresses.
+    More than was planned counts where it changes the way of the pod's packets: another rule for
+    one of its addresses, another route to it.
     """
     if actual.pod is None or desired.pod is None:
         return (_different(desired.veth.netns, "network namespace", "present", "nothing"),)
@@ -71,11 +71,9 @@ def describe(one: NetObject) -> str:
 
 
 def _competitors(desired: Iterable[NetObject], actual: Iterable[NetObject]) -> list[Difference]:
-    planned = set(desired)
-    rules = (one for one in actual if isinstance(one, RoutingRule) and one not in planned)
-    return [
-        _different(NODE, _name(one), "nothing", _value(one)) for one in rules if is_pod_rule(one)
-    ]
+    planned = {place_of(one) for one in desired}
+    surplus = (one for one in actual if place_of(one) not in planned and is_of_a_pod(one))
+    return [_different(NODE, _name(one), "nothing", _value(one)) for one in surplus]
 
 
 def _different(netns: Netns, name: str, wanted: str, found: str) -> Difference:

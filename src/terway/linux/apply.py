@@ -6,6 +6,7 @@ where one needs what another made (a link's ifindex, its sysctl files).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
@@ -16,7 +17,7 @@ from terway.linux.netlink import address, link, neighbour, route, rule
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket, open_route_socket, send_all
 from terway.linux.netns import entered, open_netns
-from terway.model.errors import ConflictError
+from terway.model.errors import ConflictError, TransientError
 from terway.model.network import (
     NODE,
     CreateVeth,
@@ -36,6 +37,9 @@ from terway.model.network import (
 
 REAPED_GROUP = 0x7E2A
 """The link group of the doomed: whatever is in it is deleted with the next flush."""
+
+_USABLE_WITHIN_S = 1.0
+_POLL_S = 0.0001
 
 
 def apply(operations: Sequence[Operation]) -> None:
@@ -69,6 +73,7 @@ class _Namespace:
         self._socket = sock
         self._indexes: dict[str, int] = {}
         self._batch: list[Request] = []
+        self._new_addresses: list[LinkAddress] = []
 
     def apply(self, operations: Iterable[Operation]) -> None:
         for operation in operations:
@@ -84,6 +89,8 @@ class _Namespace:
                 case _:
                     assert_never(operation)
         self._flush()
+        for new in self._new_addresses:
+            self._wait_until_usable(new)
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
@@ -113,6 +120,7 @@ class _Namespace:
                 self._batch.append(link.change(wanted))
             case LinkAddress():
                 self._batch.append(address.put(wanted, self._index_of(wanted.link)))
+                self._new_addresses.append(wanted)
             case Route():
                 self._batch.append(route.put(wanted, self._index_of(wanted.link)))
             case Neighbour():
@@ -122,19 +130,41 @@ class _Namespace:
             case _:
                 assert_never(wanted)
 
+    def _wait_until_usable(self, new: LinkAddress) -> None:
+        """Wait for the kernel to take packets for an address as its own.
+
+        It answers RTM_NEWADDR for IPv6 before that: the local route is made by a work queue
+        (addrconf_dad_work), without duplicate detection too, some 200 us later.
+        """
+        query = route.is_local(new.address.ip, self._index_of(new.link))
+        deadline = time.monotonic() + _USABLE_WITHIN_S
+        while new.address.version == 6 and not self._socket.first(query):
+            if not self._has_carrier(new.link):
+                return  # the kernel goes on when the link is ready
+            if time.monotonic() > deadline:
+                what = f"address {new.address} dev {new.link}"
+                raise TransientError(f"{what} is not usable after {_USABLE_WITHIN_S:g} s")
+            time.sleep(_POLL_S)
+
+    def _has_carrier(self, name: str) -> bool:
+        found = self._socket.first(link.by_name(name))
+        return found is not None and found.is_up and found.has_carrier
+
     def _remove(self, unwanted: NetObject) -> None:
         match unwanted:
             case LinkSettings() | Sysctl():
                 return  # settings have no absence
             case RoutingRule():
                 self._batch.append(rule.remove(unwanted))
-                return
             case LinkAddress() | Route() | Neighbour():
-                index = self._find(unwanted.link)
+                self._remove_from_link(unwanted)
             case _:
                 assert_never(unwanted)
+
+    def _remove_from_link(self, unwanted: LinkAddress | Route | Neighbour) -> None:
+        index = self._find(unwanted.link)
         if index is None:
-            return  # went with its link
+            return  # it went with its link
         match unwanted:
             case LinkAddress():
                 self._batch.append(address.remove(unwanted, index))

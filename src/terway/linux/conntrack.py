@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from terway.linux.netlink.address import AF_OF
 from terway.linux.netlink.codec import Query, Request, attr, attributes
 from terway.linux.netlink.errors import errno_name, translate_os_error
-from terway.linux.netlink.socket import NETLINK_NETFILTER, NetlinkSocket, send_all
+from terway.linux.netlink.socket import NETLINK_NETFILTER, NetlinkSocket, connect, send_all
 from terway.model.address import IPAddress, family_of
 from terway.model.errors import VpcError
 
@@ -60,7 +60,7 @@ def forget(addresses: Collection[IPAddress]) -> int | None:
 
 def _unless_absent(work: Callable[[NetlinkSocket], int]) -> int | None:
     try:
-        with NetlinkSocket(NETLINK_NETFILTER) as sock:
+        with NetlinkSocket(connect(NETLINK_NETFILTER)) as sock:
             return work(sock)
     except VpcError as error:
         if error.code in _ABSENT:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from terway.linux import apply, conntrack, read
-from terway.linux.monitor import Watched, open_monitor
+from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
 from terway.linux.reaper import Reaper
 from terway.linux.uplink import Uplink, read_uplink
 from terway.linux.workers import Workers
@@ -68,17 +68,24 @@ class Kernel:
         with open_monitor(Watched.LINKS) as monitor:
             try:
                 async with asyncio.timeout(timeout_s):
-                    found = _with_mac(await self.links(), mac)
-                    events = monitor.events()
-                    while found is None:
-                        await anext(events)
-                        found = _with_mac(await self.links(), mac)
-                    return found
+                    return await self._link_by_mac(mac, monitor)
             except TimeoutError as error:
                 raise TransientError(
                     f"no link has MAC {mac} after {timeout_s:g} s; is the ENI attached?",
                     code="ENODEV",
                 ) from error
+
+    async def _link_by_mac(self, mac: MacAddress, monitor: Monitor) -> Link:
+        # Subscribed already: a link that comes after this look is told.
+        found = _with_mac(await self.links(), mac)
+        events = monitor.events()
+        while found is None:
+            event = await anext(events)
+            if isinstance(event, EventsLost):
+                found = _with_mac(await self.links(), mac)
+            elif event.link is not None and not event.is_gone:
+                found = _with_mac((event.link,), mac)
+        return found
 
     async def uplink(self, family: Family) -> Uplink | None:
         """Return the link and address with which the node reaches the world; None without one."""

@@ -23,9 +23,13 @@ from terway.model.network import (
     LinkAddress,
     NetObject,
     NodeState,
+    Route,
     Scope,
     Sysctl,
 )
+
+# Before the number of a link whose name was not read; `ip -o link` writes "if7" likewise.
+_UNREAD = "if#"
 
 
 def read_links() -> tuple[Link, ...]:
@@ -86,11 +90,21 @@ def _read_node_side(
 def _read_about(sock: RouteSocket, owner: IPAddress, name_of: NameOf) -> Iterable[NetObject]:
     family, exactly = family_of(owner), ip_network(owner)
     routes = route.all_routes(family, name_of, table=MAIN_TABLE, needle=owner.packed)
-    yield from (found for found in sock.query(routes) if found.destination == exactly)
+    for found in sock.query(routes):
+        if found.destination == exactly:
+            yield _named(sock, found)
     rules = rule.all_rules(family, needle=owner.packed)
     yield from (
         found for found in sock.query(rules) if exactly in (found.source, found.destination)
     )
+
+
+def _named(sock: RouteSocket, found: Route) -> Route:
+    """Give the link its name where it is one we did not read: a leftover of somebody else's."""
+    if not found.link.startswith(_UNREAD):
+        return found
+    other = sock.first(link.by_index(int(found.link.removeprefix(_UNREAD))))
+    return found if other is None else replace(found, link=other.name)
 
 
 def _read_pod(desired: AttachmentState) -> tuple[tuple[NetObject, ...] | None, Link | None]:
@@ -167,5 +181,4 @@ def _read_sysctls(wanted: Iterable[NetObject]) -> Iterable[Sysctl]:
 
 
 def _namer(names: Mapping[int, str]) -> NameOf:
-    # No link can have such a name, so an object on a link we did not read equals no wish.
-    return lambda ifindex: names.get(ifindex, f"#{ifindex}/")
+    return lambda ifindex: names.get(ifindex, f"{_UNREAD}{ifindex}")

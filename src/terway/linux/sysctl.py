@@ -2,24 +2,30 @@
 
 /proc/sys/net shows the namespace of the task that opens the file (fs/proc/proc_sysctl.c), so a
 thread inside `netns.entered` needs no process of its own. Values are compared before they are
-written: several of these files take the RTNL lock on every write.
+written: several of these files take the RTNL lock on every write. Plain system calls: a pod has a
+dozen settings, and file objects would cost more than all its netlink.
 """
 
 from __future__ import annotations
 
 import errno
-from pathlib import Path
+import os
 
 from terway.model.errors import ConflictError, TransientError, UsageError
 from terway.model.network import Sysctl
 
-_ROOT = Path("/proc/sys")
+_ROOT = "/proc/sys/"
+_MAX_BYTES = 4096
 
 
 def read(path: str) -> str | None:
     """Return the value of ``net/…``, None when the kernel has no such setting."""
     try:
-        return (_ROOT / path).read_text().strip()
+        fd = os.open(_ROOT + path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, _MAX_BYTES).decode().strip()
+        finally:
+            os.close(fd)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return None
@@ -36,7 +42,11 @@ def ensure(wanted: Sysctl) -> None:
         return
     what = f"write {wanted.value!r} to sysctl {wanted.path}"
     try:
-        (_ROOT / wanted.path).write_text(wanted.value)
+        fd = os.open(_ROOT + wanted.path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, wanted.value.encode())
+        finally:
+            os.close(fd)
     except OSError as error:
         code = errno.errorcode.get(error.errno or 0, "")
         text = f"{what}: {error.strerror}"

@@ -30,6 +30,7 @@ RTM_GETROUTE = 26
 # family, prefix lengths of destination and source, tos, table, protocol, scope, type, flags
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _RTA_DST = 1
+_RTA_IIF = 3
 _RTA_OIF = 4
 _RTA_GATEWAY = 5
 _RTA_PRIORITY = 6
@@ -40,6 +41,7 @@ _RTAX_MTU = 2
 
 _RTN_UNSPEC = 0
 _RTN_UNICAST = 1
+_RTN_LOCAL = 2
 _RTPROT_UNSPEC = 0
 _RTPROT_KERNEL = 2
 _RTPROT_BOOT = 3  # what iproute2 writes for routes added by hand
@@ -152,6 +154,20 @@ def lookup(destination: IPAddress, name_of: NameOf) -> Query[Route]:
         body=header + attr(_RTA_DST, destination.packed),
         decode=decode,
         what=f"route get {destination}",
+        is_dump=False,
+    )
+
+
+def is_local(destination: IPAddress, ifindex: int) -> Query[bool]:
+    """Ask whether a packet to `destination` that comes in by a link would be the host's own."""
+    family = AF_OF[family_of(destination)]
+    header = _RTMSG.pack(family, destination.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    parts = (attr(_RTA_DST, destination.packed), attr_u32(_RTA_IIF, ifindex))
+    return Query(
+        type=RTM_GETROUTE,
+        body=header + b"".join(parts),
+        decode=lambda body: _RTMSG.unpack_from(body)[7] == _RTN_LOCAL,
+        what=f"route get {destination} iif {ifindex}",
         is_dump=False,
     )
 

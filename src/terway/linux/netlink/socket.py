@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from terway.linux.netlink.codec import (
     NLM_F_ACK,
@@ -51,26 +51,54 @@ class _InterruptedDumpError(Exception):
     """The table changed while it was read; what came is not one consistent state."""
 
 
-class NetlinkSocket:
-    """A netlink socket of one family in one network namespace. Not for two threads at once."""
+class Transport(Protocol):
+    """What carries bytes to the kernel and back: a connected netlink socket."""
 
-    def __init__(self, family: int) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family
-        )
+    def send(self, data: bytes, /) -> int:
+        """Send one datagram; the kernel has answered when this returns."""
+        ...
+
+    def recv(self, limit: int, /) -> bytes:
+        """Return the next datagram."""
+        ...
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        ...
+
+
+def connect(family: int) -> Transport:
+    """Return a netlink socket of a family, in the calling thread's network namespace."""
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+    try:
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
-            try:
-                self._socket.setsockopt(_SOL_NETLINK, option, 1)
-            except OSError as error:
-                # Each makes answers better, none is needed: filters are applied here again.
-                if error.errno != errno.ENOPROTOOPT:
-                    raise
-        self._socket.bind((0, 0))
+            _switch_on(opened, option)
+        opened.bind((0, 0))
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _switch_on(opened: socket.socket, option: int) -> None:
+    try:
+        opened.setsockopt(_SOL_NETLINK, option, 1)
+    except OSError as error:
+        # Each makes answers better, none is needed: filters are applied here again.
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+
+
+class NetlinkSocket:
+    """A conversation with the kernel over one netlink socket. Not for two threads at once."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._sequence = 0
 
     def close(self) -> None:
         """Close the socket. Idempotent."""
-        self._socket.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -168,22 +196,19 @@ class NetlinkSocket:
 
     def _transmit(self, data: bytes, what: str) -> None:
         try:
-            self._socket.send(data)
+            self._transport.send(data)
         except OSError as error:
             raise translate_os_error(error, what) from error
 
     def _receive(self, what: str) -> bytes:
         try:
-            return self._socket.recv(_RECEIVE_BYTES)
+            return self._transport.recv(_RECEIVE_BYTES)
         except OSError as error:
             raise translate_os_error(error, what) from error
 
 
 class RouteSocket(NetlinkSocket):
     """A socket for links, addresses, routes, rules, neighbours and traffic control."""
-
-    def __init__(self) -> None:
-        super().__init__(NETLINK_ROUTE)
 
 
 @contextmanager
@@ -194,10 +219,10 @@ def open_route_socket(netns_fd: int | None = None) -> Iterator[RouteSocket]:
     the namespace it was born in, whoever uses it later.
     """
     if netns_fd is None:
-        opened = RouteSocket()
+        opened = RouteSocket(connect(NETLINK_ROUTE))
     else:
         with entered(netns_fd):
-            opened = RouteSocket()
+            opened = RouteSocket(connect(NETLINK_ROUTE))
     with closing(opened):
         yield opened
 
