@@ -6,7 +6,7 @@ Source: AliyunContainerService/terway, types/daemon/config.go and docs/dynamic-c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -64,7 +64,7 @@ class EniConf:
     """`eni_conf`, as far as the node's agent follows it. Sizes of the pool count pods."""
 
     access_key: str
-    access_secret: str
+    access_secret: str = field(repr=False)  # nothing that prints the value shows it
     credential_path: str
     region_id: RegionId  # empty: the instance's own
     service_cidr: ServiceCIDR

@@ -27,6 +27,7 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._puts: dict[str, str] = {}  # statements by table
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # The thread that writes is not the one that opens; they never overlap.
@@ -41,6 +42,11 @@ class JournalFile:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def setting(self, name: str) -> object:
+        """Return the value of a PRAGMA, for whoever doubts it."""
+        (value,) = self._db.execute(f"PRAGMA {name}").fetchone()
+        return value
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -122,19 +128,23 @@ class JournalFile:
             self._db.executemany(statement, parameters)
 
     def _put(self, table: str, row: rows.Row) -> None:
-        # Not REPLACE: that would drop another attachment's row to make its address unique.
-        marks = ", ".join("?" * len(row))
-        columns = self._columns(table)
-        changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
-        key = "container_id, ifname" if table == "attachments" else columns[0]
-        self._db.execute(
-            f"INSERT INTO {table} VALUES ({marks}) "  # noqa: S608 - names from our schema
-            f"ON CONFLICT ({key}) DO UPDATE SET {changes}",
-            row,
-        )
+        if table not in self._puts:
+            self._puts[table] = self._put_statement(table)
+        self._db.execute(self._puts[table], row)
 
-    def _columns(self, table: str) -> list[str]:
-        return [row[1] for row in self._db.execute(f"PRAGMA table_info({table})")]
+    def _put_statement(self, table: str) -> str:
+        """Return the upsert of a table. Not REPLACE: that would drop another row, to stay unique.
+
+        The row of another attachment, say, that has the same address.
+        """
+        columns = [row[1] for row in self._db.execute(f"PRAGMA table_info({table})")]
+        key = "container_id, ifname" if table == "attachments" else columns[0]
+        marks = ", ".join("?" * len(columns))
+        changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
+        return (
+            f"INSERT INTO {table} VALUES ({marks}) "  # noqa: S608 - names from our schema
+            f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
+        )
 
     def load(self) -> Journal:
         """Return everything, in the order in which it was first written."""

@@ -1,0 +1,117 @@
+"""The runtime gets a list made of what the user wrote, with his plugins after ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from terway.config.cni_conf import parse_cni_conf
+from terway.model.errors import UsageError
+
+OURS = {"type": "terway", "capabilities": {"bandwidth": True}}
+PORTMAP = {"type": "portmap", "capabilities": {"portMappings": True}}
+
+
+def parse(conf=None, conflist=None):
+    files = {}
+    if conf is not None:
+        files["10-terway.conf"] = json.dumps(conf)
+    if conflist is not None:
+        files["10-terway.conflist"] = json.dumps(conflist)
+    return parse_cni_conf(files)
+
+
+def test_a_single_plugin_becomes_a_list_of_one():
+    conf, cautions = parse({"cniVersion": "0.4.0", "name": "terway", **OURS})
+
+    assert cautions == ()
+    assert json.loads(conf.conflist) == {
+        "cniVersion": "0.4.0",
+        "name": "terway",
+        "cniVersions": ["0.4.0", "1.1.0"],
+        "plugins": [OURS],
+    }
+
+
+def test_a_list_keeps_the_users_version_name_plugins_and_keys():
+    chain = {
+        "cniVersion": "0.3.1",
+        "name": "mine",
+        "disableCheck": True,
+        "plugins": [OURS, PORTMAP],
+    }
+
+    conf, _ = parse({"type": "terway"}, chain)
+
+    assert json.loads(conf.conflist) == chain
+    assert conf.chained == ("portmap",)
+
+
+def test_name_and_version_have_defaults_that_every_runtime_takes():
+    conf, _ = parse({"type": "terway"})
+
+    assert (conf.name, conf.version) == ("terway", "0.4.0")
+
+
+def test_a_configuration_that_asks_for_the_newest_needs_no_choice():
+    conf, _ = parse({"cniVersion": "1.1.0", "type": "terway"})
+
+    assert "cniVersions" not in json.loads(conf.conflist)
+
+
+@pytest.mark.parametrize(
+    ("keys", "mtu"), [({}, 1500), ({"mtu": 8500}, 8500), ({"auto_mtu": True}, None)]
+)
+def test_the_mtu_is_what_was_said_or_the_nodes_own(keys, mtu):
+    conf, _ = parse({**OURS, **keys})
+
+    assert conf.mtu_bytes == mtu
+
+
+def test_an_explicit_mtu_goes_before_auto_mtu():
+    conf, _ = parse({**OURS, "mtu": 1400, "auto_mtu": True})
+
+    assert conf.mtu_bytes == 1400
+
+
+@pytest.mark.parametrize("kind", ["IPVlan", "datapathv2"])
+def test_another_data_path_is_accepted_with_a_caution(kind):
+    conf, cautions = parse({**OURS, "eniip_virtual_type": kind})
+
+    assert conf.virtual_type == "veth"
+    assert [one.field for one in cautions] == ["10-terway.conf.eniip_virtual_type"]
+
+
+def test_keys_that_do_nothing_here_are_cautioned_about():
+    _, cautions = parse({**OURS, "symmetric_routing": True, "disable_host_peer": False})
+
+    assert [one.field for one in cautions] == ["10-terway.conf.symmetric_routing"]
+
+
+@pytest.mark.parametrize(
+    ("conf", "field"),
+    [
+        ({"type": "calico"}, "10-terway.conf.plugins"),
+        ({**OURS, "mtu": 100}, "10-terway.conf.mtu"),
+        ({**OURS, "mtuu": 1500}, "10-terway.conf.mtuu"),
+        ({**OURS, "cniVersion": "2.0.0"}, "10-terway.conf.cniVersion"),
+        ({**OURS, "name": "../x"}, "10-terway.conf.name"),
+        ({**OURS, "eniip_virtual_type": "macvlan"}, "10-terway.conf.eniip_virtual_type"),
+    ],
+)
+def test_what_cannot_be_right_is_refused_by_path(conf, field):
+    with pytest.raises(UsageError) as caught:
+        parse(conf)
+
+    assert caught.value.field == field
+
+
+def test_ours_must_be_the_first_plugin_of_a_list():
+    with pytest.raises(UsageError, match="the first plugin"):
+        parse(OURS, {"name": "x", "plugins": [PORTMAP, OURS]})
+
+
+def test_without_any_cni_configuration_the_key_is_named():
+    with pytest.raises(UsageError, match="10-terway.conf is "):
+        parse_cni_conf({})
