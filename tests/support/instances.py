@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 from terway.lab.vpc.state import (
@@ -15,8 +16,8 @@ from terway.lab.vpc.state import (
     SecurityGroupRule,
     VpcState,
 )
-from terway.linux.netns import create_netns, delete_netns
-from terway.model.address import gateway_of
+from terway.linux.netns import create_netns, delete_netns, entered, open_netns
+from terway.model.address import IPAddress, gateway_of
 from terway.model.eni import VSwitch
 from terway.model.ids import (
     ENIId,
@@ -150,12 +151,25 @@ class Instance:
             self.ip(f"-6 route replace default via {gateway} dev {eni.ifname}")
 
     def can_reach(
-        self, address: IPv4Address | IPv6Address, *, size: int = 56, df: bool = False
+        self, address: IPAddress, *, size: int = 56, df: bool = False, count: int = 2
     ) -> bool:
-        """Send up to three echo requests and return whether one was answered."""
+        """Send echo requests, 0.2 s apart, and return whether one was answered."""
         frag = ["-M", "do"] if df else []
-        words = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", "-s", str(size), *frag]
+        words = ["ping", "-n", "-c", str(count), "-i", "0.2", "-W", "1", "-s", str(size), *frag]
         return self.run(*words, str(address), check=False).returncode == 0
+
+    def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+        """Return a non-blocking socket that lives in the instance, whoever uses it."""
+        return socket_in(self.netns, family, kind)
+
+
+def socket_in(
+    netns_path: str, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0
+) -> socket.socket:
+    with open_netns(netns_path) as netns, entered(netns.fd):
+        made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    return made
 
 
 def make_instance(name: str, directory: Path) -> Instance:

@@ -28,7 +28,7 @@ from terway.linux.libbpf import LoadedObject, load_object, read_object
 from terway.linux.netlink import address, link, neighbour, route, traffic
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket, open_route_socket
-from terway.linux.netns import create_netns, delete_netns, entered, open_netns
+from terway.linux.netns import create_netns, delete_netns, entered, netns_inode, open_netns
 from terway.model.address import Family
 from terway.model.errors import BugError, ConflictError
 from terway.model.network import Link, LinkAddress, LinkSettings, Neighbour, Route, Sysctl
@@ -230,8 +230,22 @@ def open_kernel(paths: KernelPaths, *, map_sizes: Mapping[str, int] | None = Non
     return kernel
 
 
-def _open_namespace(path: str, stack: ExitStack) -> tuple[int, RouteSocket]:
+def _remove_leftovers(path: str) -> None:
+    """Delete what an earlier fabric left at `path`, its links at once.
+
+    The namespace itself may live on for a moment, or as long as somebody else has it open; a
+    link in there would keep the name that the next one needs in its instance.
+    """
+    if netns_inode(path) is not None:
+        with open_netns(path) as netns, open_route_socket(netns.fd) as sock:
+            names = [one.name for one in sock.query(link.all_links()) if one.kind == "veth"]
+            sock.send((*(link.set_group(name, _GROUP) for name in names),))
+            sock.request(link.delete_group(_GROUP))
     delete_netns(path)
+
+
+def _open_namespace(path: str, stack: ExitStack) -> tuple[int, RouteSocket]:
+    _remove_leftovers(path)
     create_netns(path)
     stack.callback(delete_netns, path)
     netns = stack.enter_context(open_netns(path))
