@@ -11,10 +11,17 @@ from terway.agent.enis import ENILinks
 from terway.agent.network import KernelNetwork
 from terway.datapath.facts import NodeFacts
 from terway.linux.kernel import open_kernel
-from terway.linux.monitor import Watched, open_monitor
 from terway.model.address import Family, IPPair
 from tests.support.cni import Node, conf_of
-from tests.support.kernel_node import ENI, WORLD_V4, WORLD_V6, kernel_node, sh
+from tests.support.kernel_node import (
+    ENI,
+    WORLD_V4,
+    WORLD_V6,
+    kernel_node,
+    links_are_gone,
+    node_state,
+    sh,
+)
 
 pytestmark = pytest.mark.root
 
@@ -107,31 +114,17 @@ async def test_D1_D4_DEL_leaves_nothing_with_or_without_the_netns(node, machine,
     pod = machine.pod()
     await node.run("ADD", CNI_CONTAINERID="eni", CNI_NETNS=machine.pod())
     await node.run("DEL", CNI_CONTAINERID="eni")
-    await links_are_reaped()
-    before = kernel_state()
+    await links_are_gone("cali")
+    before = node_state()
     await node.run("ADD", CNI_NETNS=pod)
     if gone:
         sh(f"ip netns del {machine.pods[0]}")
 
     assert (await node.run("DEL", CNI_NETNS=pod)).exit_code == 0
 
-    await links_are_reaped()
-    assert kernel_state() == before
+    await links_are_gone("cali")
+    assert node_state() == before
     assert node.pool.attachments() == ()
-
-
-async def links_are_reaped():
-    """Wait for the links that DEL has marked: they go together, some tens of ms later."""
-    with open_monitor(Watched.LINKS) as monitor:
-        events = monitor.events()
-        while "cali" in sh("ip -o link"):
-            await anext(events)
-
-
-def kernel_state():
-    """What pods leave in the node: rules and routes, less those that the kernel makes itself."""
-    said = [sh(f"ip {family} {what}") for family in ("-4", "-6") for what in ("rule", "route")]
-    return [line for text in said for line in text.splitlines() if "proto kernel" not in line]
 
 
 DAMAGE = {

@@ -147,6 +147,7 @@ class Node:
     network: Network = field(default_factory=FakeNetwork)
     pods: Any = None
     reporter: Any = None
+    spool_folder: Path | None = None
 
     @property
     def socket(self) -> Path:
@@ -154,7 +155,7 @@ class Node:
 
     @property
     def spool(self) -> Path:
-        return self.folder / "spool"
+        return self.spool_folder or self.folder / "spool"
 
     def notes(self) -> list[Path]:
         return sorted(self.spool.glob("[!.]*"))

@@ -19,6 +19,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from terway.agent.pool_ports import ManagedENI
 from terway.ipam.values import ENIPhase
+from terway.linux.monitor import Watched, open_monitor
 from terway.model.eni import VSwitch
 from terway.model.ids import ENIId, VpcId, VSwitchId, ZoneId
 from tests.support.cni import ENI_MAC
@@ -48,6 +49,21 @@ def sh(command: str) -> str:
     done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
+
+
+async def links_are_gone(name: str) -> None:
+    """Wait for links of which a part is `name`: terwayd deletes several at once, a little later."""
+    with open_monitor(Watched.LINKS) as monitor:
+        events = monitor.events()
+        while name in sh("ip -o link"):
+            await anext(events)
+
+
+def node_state() -> list[str]:
+    """Return what terwayd has in the node: rules and routes, less what the kernel makes itself."""
+    said = [sh(f"ip {family} rule; ip {family} route show table all") for family in ("-4", "-6")]
+    lines = [line for text in said for line in text.splitlines()]
+    return [line for line in lines if "proto kernel" not in line and "table local" not in line]
 
 
 @dataclass
@@ -93,6 +109,19 @@ class KernelNode:
             ip route add default via 192.168.31.253
             ip -6 route add default via fd00:0:0::fffd
         """)
+
+    def plug(self, ifname: str, mac: str) -> None:
+        """Plug another ENI in, as the hypervisor does."""
+        far = f"vpc-{ifname}"
+        sh(f"""
+            ip link add {ifname} address {mac} type veth peer name {far} netns {self.vpc}
+            sysctl -qw net.ipv6.conf.{ifname}.accept_dad=0
+            ip -n {self.vpc} link set {far} up
+        """)
+
+    def unplug(self, ifname: str) -> None:
+        """Pull an ENI out."""
+        sh(f"ip link del {ifname}")
 
     def know(self, *addresses: str) -> None:
         """Tell the VPC that `addresses` are on the ENI, as the cloud would."""

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from random import Random
 
 import structlog
@@ -19,7 +18,6 @@ from terway.agent.pool_ports import PoolStatus
 from terway.agent.reporter import PodReporter
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient, Selector
-from terway.kube.connection import Connection
 from terway.kube.events import EventRecorder
 from terway.kube.informer import Informer
 from terway.kube.resource import PODS
@@ -60,12 +58,3 @@ class KubeSide:
         async with asyncio.TaskGroup() as tasks:
             for loop in (self._cache, self._events, self.reporter, node):
                 tasks.create_task(loop.run(), name=type(loop).__name__)
-
-
-@asynccontextmanager
-async def open_kube_side(
-    connection: Connection, node: NodeName, *, patches_pods: bool
-) -> AsyncIterator[KubeSide]:
-    """Open a client for the block. Nothing is asked of the API server yet."""
-    async with KubeClient(connection, user_agent="terwayd") as client:
-        yield KubeSide(client, node, patches_pods=patches_pods)

@@ -40,8 +40,7 @@ class KernelNetwork:
     async def prepare(self) -> None:
         """Make the node forward packets. To be done before the first attachment."""
         wanted = desired_host(self._node)
-        settings = tuple(one for one in wanted if isinstance(one, Sysctl))
-        actual = await self._kernel.read_node(settings)
+        actual = await self._kernel.read_node(_settings(wanted))
         changes = diff(wanted, actual.objects, netns=NODE, is_owned=lambda _: False)
         await self._kernel.apply(changes.puts)
 
@@ -119,8 +118,8 @@ class KernelNetwork:
             at_work = busy()
             working = {part for one in held if one.key in at_work for part in held[one].node}
             host = self._desired_host()
-            settings = tuple(one for one in host if isinstance(one, Sysctl))
-            actual = await self._kernel.read_node(settings)
+            wanted = (*host, *(part for state in held.values() for part in state.node))
+            actual = await self._kernel.read_node(_settings(wanted))
             operations = tuple(
                 one
                 for one in plan_node(host, held.values(), actual)
@@ -164,6 +163,10 @@ class KernelNetwork:
         gone = ENILink(name="", ifindex=0, mac=attachment.lease.eni_mac, gateways=IPPair())
         eni = self._enis.known(attachment.lease.eni_mac) or gone
         return desired_attachment(attachment, eni=eni, node=self._node)
+
+
+def _settings(objects: Iterable[NetObject]) -> tuple[Sysctl, ...]:
+    return tuple(one for one in objects if isinstance(one, Sysctl))
 
 
 def _links_of(desired: AttachmentState, node: NodeFacts) -> AttachedLinks:

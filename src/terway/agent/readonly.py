@@ -52,13 +52,12 @@ async def open_readonly(listen: str, pages: Pages) -> AsyncIterator[None]:
         finally:
             writer.close()
 
-    listener = _bind(listen)
-    server = await asyncio.start_server(answer, sock=listener)
+    server = await asyncio.start_server(answer, sock=_bind(listen))
     try:
         yield
     finally:
         server.close()
-        _unbind(listener)
+        _unbind(listen)
 
 
 def choose_page(head: bytes, pages: Pages) -> Page:
@@ -95,7 +94,7 @@ def _bind(listen: str) -> socket.socket:
     raise UsageError(text, field="--readonly-listen")
 
 
-def _unbind(listener: socket.socket) -> None:
-    if listener.family is socket.AF_UNIX:
-        Path(listener.getsockname()).unlink(missing_ok=True)
-    listener.close()
+def _unbind(listen: str) -> None:
+    scheme, _, path = listen.partition("://")
+    if scheme == "unix":
+        Path(path).unlink(missing_ok=True)

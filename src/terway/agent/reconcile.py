@@ -65,11 +65,13 @@ class Reconciler:
         self._pods = pods
         self._now = now
         self._unclaimed_since: dict[AttachmentKey, float] = {}
+        self.has_run = asyncio.Event()
 
     async def run(self) -> None:
         """Reconcile now and every `PERIOD_S` seconds, until cancelled."""
         while True:
             await self.reconcile()
+            self.has_run.set()
             await asyncio.sleep(PERIOD_S)
 
     async def reconcile(self) -> None:
@@ -86,8 +88,12 @@ class Reconciler:
         }
 
     async def _ready_enis(self) -> None:
-        """Configure the ENIs in use, all at once: one that is being plugged in takes seconds."""
-        macs = [eni.mac for eni in self._pool.enis() if eni.phase is ENIPhase.IN_USE]
+        """Configure the ENIs in use, all at once: one that is not plugged in costs seconds.
+
+        After a restart the pool looks at its ENIs anew; those that pods use are in use before.
+        """
+        in_use = {eni.mac for eni in self._pool.enis() if eni.phase is ENIPhase.IN_USE}
+        macs = sorted(in_use | {one.lease.eni_mac for one in self._pool.attachments()})
         found = await asyncio.gather(
             *(self._enis.wait_eni_ready(mac) for mac in macs), return_exceptions=True
         )

@@ -50,7 +50,6 @@ class Setup:
     """What was decided before the daemon begins: by the configuration and the instance."""
 
     pool: PoolConfig
-    mtu_bytes: int
     conflist: bytes
     readonly_listen: str
 
@@ -67,7 +66,10 @@ class _Conntrack:
 
 
 class Terwayd:
-    """One daemon over its outside. `run` ends when `stop` is set; `ready` is set when it serves."""
+    """One daemon over its outside. `run` ends when `stop` is set.
+
+    `ready` is set when it serves, `reconciled` when journal and kernel have been compared.
+    """
 
     def __init__(
         self,
@@ -79,12 +81,13 @@ class Terwayd:
         cloud: CloudPort,
         kube: KubeSide | None,
         facts: NodeFacts,
+        stop: asyncio.Event,
     ) -> None:
         self._setup = setup
         self._paths = paths
         self._kube = kube
         self.ready = asyncio.Event()
-        self.stop = asyncio.Event()
+        self._stop = stop
         enis = ENILinks(kernel, facts, self._enis)
         ports = Ports(cloud=cloud, store=store, links=enis, conntrack=_Conntrack(kernel))
         self._pool = PoolService(setup.pool, ports)
@@ -112,6 +115,7 @@ class Terwayd:
             pods=kube.pods if kube else None,
             now=time.monotonic,
         )
+        self.reconciled = self._reconciler.has_run
 
     async def run(self) -> None:
         """Restore, serve until `stop` is set, and let what is being answered finish."""
@@ -126,7 +130,7 @@ class Terwayd:
                     open_server(self._paths.socket, self._answerer.answer)
                 )
                 self._announce()
-                await self.stop.wait()
+                await self._stop.wait()
                 self.ready.clear()
             for task in background:
                 task.cancel()

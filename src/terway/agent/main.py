@@ -1,0 +1,185 @@
+"""terwayd's entry point: options, the outside opened in order, the daemon run until a signal.
+
+Serving within a second of the start is a promise, so nothing here waits for what is not needed
+to answer for the pods that are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from terway.agent.log import configure_log  # first: it decides what structlog loads
+
+# isort: split
+from terway.agent.instance import (
+    InstanceFile,
+    Known,
+    instance_facts,
+    read_allowance,
+    read_place,
+)
+from terway.agent.kube_side import KubeSide
+from terway.agent.lock import open_lock
+from terway.agent.node_config import KeptPatch, read_agent_config
+from terway.agent.options import Options, parse_options
+from terway.agent.pool_settings import pool_config
+from terway.agent.terwayd import Setup, Terwayd, read_node_facts
+from terway.cloud.credentials import (
+    Credentials,
+    CredentialsProvider,
+    RamRoleCredentials,
+    StaticCredentials,
+)
+from terway.cloud.ecs import open_ecs_client
+from terway.cloud.metadata import MetadataClient
+from terway.cloud.openapi import open_session
+from terway.config.agent_config import AgentConfig
+from terway.config.eni_conf import EniConf
+from terway.datapath.facts import NodeFacts
+from terway.kube.client import KubeClient
+from terway.kube.connection import read_in_cluster, read_kubeconfig
+from terway.linux.kernel import Kernel, open_kernel
+from terway.model.errors import VpcError
+from terway.store.sqlite import open_store
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run terwayd until SIGTERM or SIGINT; SIGUSR1 writes all stacks to stderr."""
+    faulthandler.register(signal.SIGUSR1)
+    try:
+        options = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
+        configure_log(options.log_level)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run(options))
+    except VpcError as error:
+        sys.exit(f"terwayd: {error}")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    # uvloop answers a unix socket in a fifth of the time; without it all works the same.
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def run(options: Options) -> None:
+    """Open the outside and run the daemon until a signal.
+
+    Raises UsageError for what a person must mend, TransientError when the instance's own network
+    or metadata are not there yet: whoever started terwayd starts it again.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    options.paths.make_folders()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_lock(options.paths.lock))
+        terwayd = await _open(stack, options, stop)
+        async with asyncio.TaskGroup() as tasks:
+            settling = tasks.create_task(_settle(terwayd.ready))
+            await terwayd.run()
+            settling.cancel()
+
+
+async def _settle(ready: asyncio.Event) -> None:
+    """Once all is loaded, let the collector pass it over: it lives as long as the process."""
+    await ready.wait()
+    gc.collect()
+    gc.freeze()
+
+
+async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) -> Terwayd:
+    """Open everything that terwayd stands on; it is closed with `stack`."""
+    paths = options.paths
+    client = await _open_kube_client(stack, options)
+    kept = InstanceFile(paths.state_dir / "instance.json")
+    metadata = MetadataClient(
+        await stack.enter_async_context(open_session()), base_url=options.metadata_url
+    )
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(read_place(metadata, kept.read()))
+        config = await read_agent_config(
+            paths.config,
+            client,
+            options.node_name,
+            namespace=options.namespace,
+            kept=KeptPatch(paths.state_dir / "node_conf.json"),
+        )
+    place = reading.result()
+    cloud = await stack.enter_async_context(
+        open_ecs_client(
+            region_id=config.eni.region_id or place.region_id,
+            credentials=_credentials(config.eni, metadata),
+            ecs_endpoint=options.ecs_endpoint,
+            vpc_endpoint=options.vpc_endpoint,
+        )
+    )
+    allowance = await read_allowance(cloud, place, kept.read())
+    kept.write(Known(place=place, allowance=allowance))
+    kernel = await stack.enter_async_context(open_kernel())
+    facts = await _node_facts(kernel, config)
+    pool = pool_config(
+        config.eni, instance_facts(place, allowance), token_seed=f"{time.time_ns():x}"
+    )
+    return Terwayd(
+        Setup(
+            pool=pool,
+            conflist=config.cni.conflist,
+            readonly_listen=options.readonly_listen,
+        ),
+        paths=paths,
+        kernel=kernel,
+        store=stack.enter_context(open_store(paths.journal)),
+        cloud=cloud,
+        kube=_kube_side(client, options, config),
+        facts=facts,
+        stop=stop,
+    )
+
+
+async def _open_kube_client(stack: AsyncExitStack, options: Options) -> KubeClient | None:
+    if not options.kubernetes:
+        return None
+    connection = (
+        read_kubeconfig(options.kubeconfig) if options.kubeconfig else read_in_cluster(os.environ)
+    )
+    return await stack.enter_async_context(KubeClient(connection, user_agent="terwayd"))
+
+
+def _kube_side(client: KubeClient | None, options: Options, config: AgentConfig) -> KubeSide | None:
+    if client is None:
+        return None
+    return KubeSide(client, options.node_name, patches_pods=config.eni.patches_pod_ips)
+
+
+def _credentials(conf: EniConf, metadata: MetadataClient) -> CredentialsProvider:
+    if not conf.access_key:
+        return RamRoleCredentials(metadata, now=time.time)
+    return StaticCredentials(
+        Credentials(access_key_id=conf.access_key, access_key_secret=conf.access_secret)
+    )
+
+
+async def _node_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
+    families = config.eni.ip_stack.families
+    facts = await read_node_facts(kernel, families, mtu_bytes=config.cni.mtu_bytes or 0)
+    if config.cni.mtu_bytes is not None:
+        return facts
+    # auto_mtu: pods have what the node itself has.
+    mtu_bytes = next(one.mtu_bytes for one in await kernel.links() if one.name == facts.uplink)
+    return replace(facts, mtu_bytes=mtu_bytes)
+
+
+if __name__ == "__main__":
+    main()
