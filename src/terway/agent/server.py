@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 from terway.cni.errors import CniError, Code, error_reply
 from terway.cni.protocol import HEADER, Reply, Request, body_length, encode_reply, parse_request
@@ -33,8 +34,8 @@ class _Connection(asyncio.Protocol):
         self._length: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none of asyncio's classes, they only have the methods.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
