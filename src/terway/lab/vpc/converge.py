@@ -12,7 +12,7 @@ from terway.lab.vpc.plan import LinkPlan, ifindexes, plan_counters, plan_links, 
 from terway.lab.vpc.state import VpcState
 from terway.lab.vpc.tables import Tables, Wiring, compile_tables
 from terway.model.errors import TransientError, VpcError
-from terway.model.ids import ENIId, InstanceId
+from terway.model.ids import InstanceId
 
 _ATTEMPTS = 3  # an instance's namespace may go while its port is plugged in
 
@@ -26,8 +26,8 @@ class Wish:
     instances: Mapping[InstanceId, str]
 
 
-def converge(kernel: FabricKernel, wish: Wish) -> Mapping[ENIId, int]:
-    """Make the kernel as wished, and return the ifindex of each port that is plugged in.
+def converge(kernel: FabricKernel, wish: Wish) -> None:
+    """Make the kernel as wished.
 
     Raises TransientError when some port cannot be plugged in; everything else is then done.
     """
@@ -35,7 +35,7 @@ def converge(kernel: FabricKernel, wish: Wish) -> Mapping[ENIId, int]:
     for _attempt in range(_ATTEMPTS):
         failures = _change(kernel, wish)
         if not failures and _is_converged(kernel, wish):
-            return ifindexes(wish.state.ports, kernel.links())
+            return
     reasons = "; ".join(str(one) for one in failures) or "links or maps changed meanwhile"
     raise TransientError(f"the fabric could not take its state: {reasons}")
 

@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Self
 
 from terway.lab.vpc.check import check_state
@@ -22,6 +21,7 @@ from terway.lab.vpc.converge import Wish, converge
 from terway.lab.vpc.counters import PortCounters, add_counters
 from terway.lab.vpc.kernel import FabricKernel, KernelPaths, open_kernel
 from terway.lab.vpc.numbers import Numbers
+from terway.lab.vpc.plan import ifindexes
 from terway.lab.vpc.state import VpcState
 from terway.linux.workers import Workers
 from terway.model.errors import BugError
@@ -42,7 +42,6 @@ class Fabric:
         self._instances: dict[InstanceId, str] = {}
         self._state = VpcState()
         self._numbers = Numbers()
-        self._ports: Mapping[ENIId, int] = MappingProxyType({})
 
     @property
     def vpc_netns_path(self) -> str:
@@ -103,7 +102,7 @@ class Fabric:
     async def counters(self) -> Mapping[ENIId, PortCounters]:
         """Return what each port has carried and dropped since it was plugged in."""
         async with self._turn:
-            reading = partial(_read_counters, self._opened(), self._ports)
+            reading = partial(_read_counters, self._opened(), self._state)
             return await self._workers.run(reading)
 
     async def unattributed(self) -> PortCounters:
@@ -118,12 +117,11 @@ class Fabric:
 
     async def _converge(self) -> None:
         wish = Wish(state=self._state, numbers=self._numbers, instances=dict(self._instances))
-        self._ports = await self._workers.run(partial(converge, self._opened(), wish))
+        await self._workers.run(partial(converge, self._opened(), wish))
 
 
-def _read_counters(
-    kernel: FabricKernel, ports: Mapping[ENIId, int]
-) -> Mapping[ENIId, PortCounters]:
+def _read_counters(kernel: FabricKernel, state: VpcState) -> Mapping[ENIId, PortCounters]:
+    ports = ifindexes(state.ports, kernel.links())
     return {eni_id: add_counters(kernel.counters(ifindex)) for eni_id, ifindex in ports.items()}
 
 
