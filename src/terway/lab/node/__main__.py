@@ -20,11 +20,9 @@ async def main(spec: NodeSpec, control_fd: int, spawner_fd: int) -> None:
     """Run the daemon until the lab closes its end."""
     spawner = SpawnerClient(socket.socket(fileno=spawner_fd))
     reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=control_fd))
-    try:
-        await NodeDaemon(spec, spawner, writer).run(reader)
-    finally:
-        writer.close()
-        spawner.close()
+    # Both sockets stay open to the end: init ends the node, and this process, when one closes,
+    # and then nobody would read the traceback.
+    await NodeDaemon(spec, spawner, writer).run(reader)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ class SpawnerClient:
             "target": target,
         }
         answer = await self.request(message, fds=stdio)
-        return self._processes[answer["pid"]]
+        process: Process = answer["process"]
+        return process
 
     async def make_sandbox(self, *, net: str, uts: str, ipc: str, hostname: str) -> None:
         """Make network, UTS and IPC namespaces, each kept by a file at the given path."""
@@ -142,9 +143,9 @@ class SpawnerClient:
             if process is not None and not process.exited.done():
                 process.exited.set_result(message["status"])
             return
-        # Registered here, not where it is awaited: the exit may be the very next packet.
+        # Made here, not where it is awaited: its exit may be the very next packet.
         if "pid" in message:
-            self._processes[message["pid"]] = Process(self, message["pid"])
+            message["process"] = self._processes[message["pid"]] = Process(self, message["pid"])
         future = self._waiting.pop(message["id"], None)
         if future is not None and not future.done():
             future.set_result(message)

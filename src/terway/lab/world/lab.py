@@ -245,7 +245,7 @@ class Lab:
 
     def _node_ended(self, node: NodeHandle) -> None:
         if self.nodes.get(node.name) is node:
-            self.progress(f"node {node.name} has ended; see {node.spec.log_dir}/node.log")
+            self.progress(f"node {node.name} has ended: {node.last_words()}")
 
     async def _release(self, name: str, instance: Instance) -> None:
         delete_instance(self.cloud, instance.id)

@@ -66,6 +66,11 @@ class NodeHandle:
             words += ["nsenter", "--all", f"--target={container_pid}", "--"]
         return [*words, *command]
 
+    def last_words(self) -> str:
+        """Return the end of the node's log."""
+        log = Path(self.spec.log_dir, "node.log")
+        return log.read_text(errors="replace")[-2000:] if log.exists() else "without a log"
+
     async def exec(self, *command: str, check: bool = True) -> str:
         """Run a command on the node and return its output; UsageError when it fails."""
         return await run_command(self.words(command), check=check)
@@ -111,6 +116,7 @@ class NodeHandle:
         finally:
             self._lose()
             self._writer.close()
+        await self._process.wait()  # its last words are in the log then
         on_end(self)
 
     async def stop(self) -> None:
