@@ -87,7 +87,6 @@ static __always_inline enum drop_reason check_target(const struct arrival *in, e
 static __always_inline enum drop_reason check_arp(const struct arrival *in,
 						  const struct arp_packet *arp)
 {
-	struct address sender = {.word = {arp->sender}};
 	struct address target = {.word = {arp->target}};
 
 	if (arp->hardware != bpf_htons(ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
@@ -95,9 +94,6 @@ static __always_inline enum drop_reason check_arp(const struct arrival *in,
 		return DROP_MALFORMED;
 	if (!is_same_mac(arp->sender_mac, in->port->mac))
 		return DROP_SOURCE_MAC;
-	/* 0.0.0.0 is a probe (RFC 5227). */
-	if (arp->sender && !owns_address(in, FAMILY_V4, &sender))
-		return DROP_SOURCE_ADDRESS;
 	if (arp->operation != bpf_htons(ARP_REQUEST))
 		return DROP_UNANSWERED;
 	return check_target(in, FAMILY_V4, &target);
@@ -131,11 +127,6 @@ static __always_inline bool is_unspecified(const struct address *address)
 	return !(address->word[0] | address->word[1] | address->word[2] | address->word[3]);
 }
 
-static __always_inline bool is_link_local(const struct address *address)
-{
-	return (address->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
-}
-
 static __always_inline enum drop_reason
 check_solicitation(const struct arrival *in, const struct packet *p, const struct nd_packet *nd)
 {
@@ -146,8 +137,6 @@ check_solicitation(const struct arrival *in, const struct packet *p, const struc
 	/* A DAD probe for an address that is free gets no answer; for a taken one, nobody asks. */
 	if (is_unspecified(&p->source))
 		return DROP_UNANSWERED;
-	if (!is_link_local(&p->source) && !owns_address(in, FAMILY_V6, &p->source))
-		return DROP_SOURCE_ADDRESS;
 	__builtin_memcpy(&target, &nd->target, sizeof(target));
 	return check_target(in, FAMILY_V6, &target);
 }

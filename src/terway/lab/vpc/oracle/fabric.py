@@ -121,8 +121,7 @@ class Oracle:
         if len(frame) < _ARP_BYTES or frame[14:20] != bytes.fromhex("000108000604"):
             raise MalformedError
         _drop_if(frame[22:28] != pack_mac(port.mac), DropReason.SOURCE_MAC)
-        sender, target = IPv4Address(frame[28:32]), IPv4Address(frame[38:42])
-        _drop_if(int(sender) != 0 and not self._may_send(port, sender), DropReason.SOURCE_ADDRESS)
+        target = IPv4Address(frame[38:42])
         _drop_if(frame[20:22] != b"\0\x01", DropReason.UNANSWERED)
         self._check_target(port, target)
         return Answered(at=port.eni_id, frame=answers.arp_reply(port, frame))
@@ -135,8 +134,6 @@ class Oracle:
         if packet.hop_limit != 255 or packet.icmp[1] != 0:
             raise MalformedError
         _drop_if(int(packet.source) == 0, DropReason.UNANSWERED)
-        may = packet.source.is_link_local or self._may_send(port, packet.source)
-        _drop_if(not may, DropReason.SOURCE_ADDRESS)
         self._check_target(port, IPv6Address(frame[62:78]))
         return Answered(at=port.eni_id, frame=answers.advertisement(port, packet, frame))
 
