@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from terway.kube.clock import format_micro_time
 from terway.lab.kubeapi.controllers.runner import settle
 from terway.lab.kubeapi.objects import (
@@ -75,3 +77,16 @@ def run_until_quiet(state: ClusterState) -> None:
     settle(state)
     while report(state):
         settle(state)
+
+
+async def run_kubelets(state: ClusterState) -> None:
+    """Keep reporting until cancelled."""
+    wake = asyncio.Event()
+    stop = state.store.on_change(lambda change: wake.set())
+    try:
+        while True:
+            wake.clear()
+            report(state)
+            await wake.wait()
+    finally:
+        stop()

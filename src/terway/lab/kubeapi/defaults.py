@@ -228,7 +228,8 @@ def _service(obj: Object) -> Object:
         internalTrafficPolicy="Cluster",
     )
     spec["ports"] = [
-        _fill(port, protocol="TCP", targetPort=port.get("port")) for port in spec.get("ports") or ()
+        {**_fill(port, protocol="TCP"), "targetPort": port.get("targetPort") or port.get("port")}
+        for port in spec.get("ports") or ()
     ]
     return {**obj, "spec": spec, "status": _fill(obj.get("status") or {}, loadBalancer={})}
 

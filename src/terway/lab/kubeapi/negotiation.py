@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from terway.lab.kubeapi import protobuf
 from terway.lab.kubeapi.errors import bad_request, not_acceptable, unsupported_media_type
 
 JSON_TYPE = "application/json"
@@ -54,10 +55,12 @@ def _form(wanted: str, version: str) -> Form | None:
 def decode_body(body: bytes, content_type: str) -> Any:
     """Return a request's body. ApiError 415 for a format that is not ours, 400 for a broken one."""
     media_type = content_type.partition(";")[0].strip()
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.decode_protobuf(body)
     if media_type in (YAML_TYPE, "application/apply-patch+yaml"):
         return _decode_yaml(body)
     if media_type not in (JSON_TYPE, "") and not media_type.endswith("+json"):
-        raise unsupported_media_type((JSON_TYPE, YAML_TYPE))
+        raise unsupported_media_type((JSON_TYPE, YAML_TYPE, protobuf.MEDIA_TYPE))
     if not body:
         return {}
     try:
