@@ -12,6 +12,7 @@ import pytest
 
 from terway.lab.vpc.kernel import OBJECT
 from terway.linux import bpf
+from terway.linux.bpf_program import program_info, run_program
 from terway.linux.layout import Layout
 from terway.linux.libbpf import LoadedObject, load_object, read_object
 from terway.model.errors import BugError, ConflictError, TransientError, UsageError
@@ -88,7 +89,7 @@ def test_a_refused_program_raises_the_verifiers_words(sample):
 def test_constants_are_set_before_loading(sample):
     opened = load_object(read_object(sample), programs=("good",), constants=key(7))
 
-    assert bpf.run_program(opened.programs["good"], bytes(60)).verdict == 7
+    assert run_program(opened.programs["good"], bytes(60)).verdict == 7
 
     opened.close()
 
@@ -99,7 +100,7 @@ def test_constants_of_the_wrong_size_are_refused(sample):
 
 
 def test_a_test_run_gives_verdict_packet_and_context(loaded):
-    run = bpf.run_program(loaded.programs["good"], bytes(60), context=bytes(192))
+    run = run_program(loaded.programs["good"], bytes(60), context=bytes(192))
 
     assert (run.verdict, run.packet) == (1, bytes(60))
     assert struct.unpack_from("=I", run.context, 8) == (60,)
@@ -166,7 +167,7 @@ def test_a_pinned_map_is_found_again(numbers, tmp_path):
 
 def test_the_verifier_walks_the_fabric_well_below_its_limit():
     loaded = load_object(read_object(OBJECT))
-    walked = {n: bpf.program_info(f).verified_instructions for n, f in loaded.programs.items()}
+    walked = {n: program_info(f).verified_instructions for n, f in loaded.programs.items()}
     loaded.close()
 
     assert set(walked) == {"fabric_port", "fabric_services"}

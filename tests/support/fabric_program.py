@@ -17,6 +17,7 @@ from terway.lab.vpc.plan import PutEntry, plan_tables
 from terway.lab.vpc.state import VpcState
 from terway.lab.vpc.tables import Tables, Wiring, compile_tables
 from terway.linux import bpf
+from terway.linux.bpf_program import ProgramRun, program_info, run_program
 from terway.linux.libbpf import LoadedObject, load_object, read_object
 from terway.model.ids import ENIId
 
@@ -99,13 +100,13 @@ class FabricProgram:
         context[_IFINDEX_AT : _IFINDEX_AT + 4] = pack_u32(ifindex)
         context[_GSO_SIZE_AT : _GSO_SIZE_AT + 4] = pack_u32(gso_size)
         before = self._counters()
-        run = bpf.run_program(self._loaded.programs[program], frame, context=bytes(context))
+        run = run_program(self._loaded.programs[program], frame, context=bytes(context))
         return _observe(run, before, self._counters())
 
     @cached_property
     def verified_instructions(self) -> Mapping[str, int]:
         fds = self._loaded.programs.items()
-        return {name: bpf.program_info(fd).verified_instructions for name, fd in fds}
+        return {name: program_info(fd).verified_instructions for name, fd in fds}
 
     def _counters(self) -> dict[ENIId, PortCounters]:
         counters = self._maps["counters"]
@@ -119,7 +120,7 @@ class FabricProgram:
 
 
 def _observe(
-    run: bpf.TestRun, before: dict[ENIId, PortCounters], after: dict[ENIId, PortCounters]
+    run: ProgramRun, before: dict[ENIId, PortCounters], after: dict[ENIId, PortCounters]
 ) -> Observed:
     drops = [
         (eni_id, reason)

@@ -1,4 +1,4 @@
-"""bpf(2): maps, test runs, pins and what the kernel says about loaded objects. Blocking; fast.
+"""eBPF maps, and the names (pins) of maps and programs in bpffs. Blocking, but fast.
 
 Loading is `linux/libbpf.py`. One map call costs about 3 us, so maps are used from any thread.
 Source: bpf(2), include/uapi/linux/bpf.h (union bpf_attr).
@@ -9,16 +9,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from terway.model.errors import BugError, ConflictError, TransientError, UsageError, VpcError
-
-_SYSCALL = {"x86_64": 321, "aarch64": 280}
+from terway.linux.bpf_call import bpf, info, translate, try_bpf
+from terway.model.errors import BugError
 
 _MAP_LOOKUP = 1
 _MAP_UPDATE = 2
@@ -26,48 +24,17 @@ _MAP_DELETE = 3
 _MAP_NEXT_KEY = 4
 _OBJ_PIN = 6
 _OBJ_GET = 7
-_PROG_TEST_RUN = 10
-_INFO_BY_FD = 15
 _MAP_LOOKUP_BATCH = 24
 
 _ELEMENT = struct.Struct("=IxxxxQQQ")  # map, key, value or next key, flags
 _BATCH = struct.Struct("=QQQQIIQQ")  # in, out, keys, values, count, map, element flags, flags
 _PIN = struct.Struct("=QII")  # path, fd, flags
-_INFO = struct.Struct("=IIQ")  # fd, length, address
-_TEST_RUN = struct.Struct("=IIIIQQIIIIQQIIIxxxx")
 _MAP_INFO = struct.Struct("=IIIIII16s")  # type, id, key, value, entries, flags, name
-_PROG_INFO_NAME = 64  # offsets in struct bpf_prog_info
-_PROG_INFO_VERIFIED = 216
+_MAP_INFO_BYTES = 80
 
 _PER_CPU_TYPES = frozenset({5, 6, 10, 21})  # per-CPU hash, array, LRU hash, cgroup storage
 _NO_BATCH_TYPES = frozenset({11})  # LPM trie: batches came later than for hashes
 _BATCH_ENTRIES = 4096
-_TEST_RUN_ROOM = 1024  # a program may make a packet longer than it was
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _bpf(command: int, attr: bytes) -> tuple[int, bytes]:
-    """Call bpf(2); return its result and the attribute as the kernel left it, or raise OSError."""
-    buffer = ctypes.create_string_buffer(attr, len(attr))
-    number = _SYSCALL[platform.machine()]
-    result = _libc.syscall(number, command, buffer, len(attr))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result, buffer.raw
-
-
-def _translate(error: OSError, what: str) -> VpcError:
-    name = errno.errorcode.get(error.errno or 0, "")
-    text = f"{what}: {name} ({error.strerror})"
-    if error.errno in (errno.ENOENT, errno.EEXIST):
-        return ConflictError(text, code=name)
-    if error.errno in (errno.EPERM, errno.EACCES):
-        return UsageError(f"{text}; run with CAP_BPF and CAP_NET_ADMIN", code=name)
-    if error.errno in (errno.ENOMEM, errno.EAGAIN, errno.EBUSY, errno.E2BIG, errno.ENOSPC):
-        return TransientError(text, code=name)  # E2BIG: the map is full
-    return BugError(text, code=name)
 
 
 @cache
@@ -147,11 +114,11 @@ class Map:
     ) -> bool:
         where = 0 if key is None else ctypes.addressof(key)
         try:
-            _bpf(command, _ELEMENT.pack(self.fd, where, value, 0))
+            bpf(command, _ELEMENT.pack(self.fd, where, value, 0))
         except OSError as error:
             if tolerate_absence and error.errno == errno.ENOENT:
                 return False
-            raise _translate(error, f"map {self.name}, command {command}") from error
+            raise translate(error, f"map {self.name}, command {command}") from error
         return True
 
     def _items_by_batch(self) -> dict[bytes, bytes]:
@@ -175,26 +142,21 @@ class Map:
         values: ctypes.Array[ctypes.c_char],
         count: int,
     ) -> tuple[int, bool]:
-        attr = ctypes.create_string_buffer(
-            _BATCH.pack(
-                start,
-                ctypes.addressof(position),
-                ctypes.addressof(keys),
-                ctypes.addressof(values),
-                count,
-                self.fd,
-                0,
-                0,
-            ),
-            _BATCH.size,
+        attr = _BATCH.pack(
+            start,
+            ctypes.addressof(position),
+            ctypes.addressof(keys),
+            ctypes.addressof(values),
+            count,
+            self.fd,
+            0,
+            0,
         )
-        number = _SYSCALL[platform.machine()]
-        result = _libc.syscall(number, _MAP_LOOKUP_BATCH, attr, _BATCH.size)
-        code = ctypes.get_errno() if result < 0 else 0
-        if code not in (0, errno.ENOENT):  # ENOENT: that was the last batch
-            error = OSError(code, os.strerror(code))
-            raise _translate(error, f"map {self.name}, lookup batch") from None
-        return int(_BATCH.unpack(attr.raw)[4]), code == 0
+        result, filled = try_bpf(_MAP_LOOKUP_BATCH, attr)
+        if result < 0 and result != -errno.ENOENT:  # ENOENT: that was the last batch
+            error = OSError(-result, os.strerror(-result))
+            raise translate(error, f"map {self.name}, lookup batch")
+        return int(_BATCH.unpack(filled)[4]), result == 0
 
     def _split(self, keys: bytes, values: bytes, count: int) -> Iterator[tuple[bytes, bytes]]:
         for i in range(count):
@@ -202,18 +164,9 @@ class Map:
             yield key, values[i * self.value_size : (i + 1) * self.value_size]
 
 
-def _info(fd: int, room: int) -> bytes:
-    info = ctypes.create_string_buffer(room)
-    try:
-        _bpf(_INFO_BY_FD, _INFO.pack(fd, room, ctypes.addressof(info)))
-    except OSError as error:
-        raise _translate(error, f"information about descriptor {fd}") from error
-    return info.raw
-
-
 def map_of(fd: int) -> Map:
     """Return the map behind a descriptor; the descriptor stays the caller's."""
-    kind, _id, key, value, entries, _flags, name = _MAP_INFO.unpack_from(_info(fd, 80))
+    kind, _id, key, value, entries, _flags, name = _MAP_INFO.unpack_from(info(fd, _MAP_INFO_BYTES))
     return Map(
         fd=fd,
         name=name.split(b"\0")[0].decode(),
@@ -224,100 +177,21 @@ def map_of(fd: int) -> Map:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramInfo:
-    """What the kernel says of a loaded program."""
-
-    id: int
-    name: str
-    tag: str  # of the instructions: equal programs have equal tags
-    verified_instructions: int  # how many the verifier walked; 1 000 000 is its limit
-
-
-def program_info(fd: int) -> ProgramInfo:
-    """Return what the kernel says of the program behind a descriptor."""
-    info = _info(fd, 256)
-    _type, number = struct.unpack_from("=II", info)
-    (verified,) = struct.unpack_from("=I", info, _PROG_INFO_VERIFIED)
-    name = info[_PROG_INFO_NAME : _PROG_INFO_NAME + 16].split(b"\0")[0].decode()
-    return ProgramInfo(id=number, name=name, tag=info[8:16].hex(), verified_instructions=verified)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestRun:
-    """What a program made of a packet."""
-
-    __test__ = False  # pytest takes every Test… for its own
-
-    verdict: int
-    packet: bytes
-    context: bytes
-    duration_ns: int  # the mean of the repetitions
-
-
-def run_program(fd: int, packet: bytes, *, context: bytes = b"", repeat: int = 1) -> TestRun:
-    """Run a loaded program on a packet, outside of any link (BPF_PROG_TEST_RUN).
-
-    `context` is a struct __sk_buff; the kernel takes mark, priority, ifindex, cb, tstamp and the
-    GSO fields of it. Raises UsageError where the kernel refuses packet or context.
-    """
-    given = ctypes.create_string_buffer(packet, len(packet))
-    result = ctypes.create_string_buffer(len(packet) + _TEST_RUN_ROOM)
-    before = ctypes.create_string_buffer(context, max(len(context), 1))
-    after = ctypes.create_string_buffer(max(len(context), 1))
-    attr = _TEST_RUN.pack(
-        fd,
-        0,
-        len(packet),
-        len(result),
-        ctypes.addressof(given),
-        ctypes.addressof(result),
-        repeat,
-        0,
-        len(context),
-        len(context),
-        ctypes.addressof(before) if context else 0,
-        ctypes.addressof(after) if context else 0,
-        0,
-        0,
-        0,
-    )
-    try:
-        _, filled = _bpf(_PROG_TEST_RUN, attr)
-    except OSError as error:
-        raise _test_run_error(error, len(packet)) from error
-    answer = _TEST_RUN.unpack(filled)
-    return TestRun(
-        verdict=answer[1],
-        packet=result.raw[: answer[3]],
-        context=after.raw[: len(context)],
-        duration_ns=answer[7],
-    )
-
-
-def _test_run_error(error: OSError, length: int) -> VpcError:
-    what = f"test run with a packet of {length} bytes"
-    if error.errno == errno.EINVAL:
-        remedy = "whole Ethernet and IP headers are needed, and at most about a page"
-        return UsageError(f"{what}: EINVAL; {remedy}", code="EINVAL")
-    return _translate(error, what)
-
-
 def pin(fd: int, path: Path) -> None:
     """Give a program or map a name in bpffs, which keeps it alive. ConflictError if it exists."""
     where = ctypes.create_string_buffer(os.fsencode(path))
     try:
-        _bpf(_OBJ_PIN, _PIN.pack(ctypes.addressof(where), fd, 0))
+        bpf(_OBJ_PIN, _PIN.pack(ctypes.addressof(where), fd, 0))
     except OSError as error:
-        raise _translate(error, f"pin to {path}") from error
+        raise translate(error, f"pin to {path}") from error
 
 
 def open_pinned(path: Path) -> int | None:
     """Return a descriptor, the caller's to close, of what is pinned at `path`; None if nothing."""
     where = ctypes.create_string_buffer(os.fsencode(path))
     try:
-        return _bpf(_OBJ_GET, _PIN.pack(ctypes.addressof(where), 0, 0))[0]
+        return bpf(_OBJ_GET, _PIN.pack(ctypes.addressof(where), 0, 0))[0]
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None
-        raise _translate(error, f"open pin {path}") from error
+        raise translate(error, f"open pin {path}") from error

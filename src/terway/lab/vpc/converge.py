@@ -48,7 +48,7 @@ def _change(kernel: FabricKernel, wish: Wish) -> list[VpcError]:
     made, removed = plan_counters((*wiring.ports.values(), wiring.services), kernel.counter_keys())
     kernel.change_counters(made, ())
     kernel.change_tables(plan_tables(_desired(wish, wiring), kernel.tables()))
-    kernel.ensure_services(wish.state.services)
+    kernel.services.ensure_addresses(wish.state.services)
     kernel.unplug(links.gone)
     kernel.change_counters((), removed)
     return failures
@@ -73,7 +73,7 @@ def _read_wiring(kernel: FabricKernel, wish: Wish) -> Wiring:
     staying = [link for link in there if link.name not in going]
     return Wiring(
         ports=ifindexes(wish.state.ports, staying),
-        services=kernel.services_ifindex(),
+        services=kernel.services.ifindex,
         services_mac=SERVICES_MAC,
         services_mtu_bytes=SERVICES_MTU_BYTES,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -38,6 +39,7 @@ class Fabric:
         self._map_sizes = map_sizes
         self._workers = Workers(1)
         self._turn = asyncio.Lock()
+        self._stack = ExitStack()
         self._kernel: FabricKernel | None = None
         self._instances: dict[InstanceId, str] = {}
         self._state = VpcState()
@@ -63,15 +65,15 @@ class Fabric:
     async def open(self) -> None:
         """Create the namespaces and load the programs: about 0.2 s."""
         async with self._turn:
-            opening = partial(open_kernel, self._paths, map_sizes=self._map_sizes)
-            self._kernel = await self._workers.run(opening)
+            opening = open_kernel(self._paths, map_sizes=self._map_sizes)
+            entering = partial(self._stack.enter_context, opening)
+            self._kernel = await self._workers.run(entering)
 
     async def close(self) -> None:
         """Delete the namespaces, and with them every ENI's link, in the instances too."""
         async with self._turn:
-            kernel, self._kernel = self._kernel, None
-            if kernel is not None:
-                await self._workers.run(kernel.close)
+            self._kernel = None
+            await self._workers.run(self._stack.close)
             self._workers.close()
 
     async def bind(self, instance_id: InstanceId, netns_path: str) -> None:
@@ -126,4 +128,4 @@ def _read_counters(kernel: FabricKernel, state: VpcState) -> Mapping[ENIId, Port
 
 
 def _read_unattributed(kernel: FabricKernel) -> PortCounters:
-    return add_counters((*kernel.counters(0), *kernel.counters(kernel.services_ifindex())))
+    return add_counters((*kernel.counters(0), *kernel.counters(kernel.services.ifindex)))

@@ -6,37 +6,26 @@ of its own, so that it all goes when they do.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import terway.bpf_objects
-from terway.lab.vpc.contract import (
-    ROUTER_MAC,
-    SERVICES_GATEWAY,
-    SERVICES_MAC,
-    SERVICES_MTU_BYTES,
-    pack_u32,
-)
+from terway.lab.vpc.contract import ROUTER_MAC, pack_u32
 from terway.lab.vpc.plan import DeleteEntry, MapOperation, Plug, PutEntry, Unplug
+from terway.lab.vpc.services import ServicesLink, create_services_link
 from terway.lab.vpc.tables import Tables
 from terway.linux import bpf, sysctl
 from terway.linux.libbpf import LoadedObject, load_object, read_object
-from terway.linux.netlink import address, link, neighbour, route, traffic
-from terway.linux.netlink.codec import Request
+from terway.linux.netlink import link, traffic
 from terway.linux.netlink.socket import RouteSocket, open_route_socket
 from terway.linux.netns import create_netns, delete_netns, entered, netns_inode, open_netns
-from terway.model.address import Family
-from terway.model.errors import BugError, ConflictError
-from terway.model.network import Link, LinkAddress, LinkSettings, Neighbour, Route, Sysctl
+from terway.model.errors import ConflictError
+from terway.model.network import Link, LinkSettings, Sysctl
 
 OBJECT = Path(terway.bpf_objects.__file__).parent / "fabric.bpf.o"
 
-_SERVICES_LINK = "services"  # its end in the fabric; the prefix of ports is another
-_INSIDE = "eth0"
 # A fabric end takes whatever its instance sends: the program measures, answers and counts.
 _LARGEST_MTU_BYTES = 65535
 _PRIORITY = 1
@@ -55,21 +44,23 @@ class KernelPaths:
     services: str
 
 
+def delete_links(sock: RouteSocket, names: Sequence[str]) -> None:
+    """Delete links all in one wait: one by one they cost 10 to 35 ms each."""
+    for name in names:
+        with suppress(ConflictError):
+            sock.request(link.set_group(name, _GROUP))
+    if names:
+        sock.request(link.delete_group(_GROUP))
+
+
 class FabricKernel:
     """The open namespaces, the loaded programs and their maps."""
 
-    def __init__(
-        self, *, vpc: RouteSocket, services: RouteSocket, loaded: LoadedObject, stack: ExitStack
-    ) -> None:
+    def __init__(self, *, vpc: RouteSocket, services: ServicesLink, loaded: LoadedObject) -> None:
+        self.services = services
         self._vpc = vpc
-        self._services = services
         self._loaded = loaded
-        self._stack = stack
         self._maps = {name: bpf.map_of(fd) for name, fd in loaded.maps.items()}
-
-    def close(self) -> None:
-        """Delete the namespaces, and with them every link; idempotent."""
-        self._stack.close()
 
     # Links
 
@@ -90,35 +81,26 @@ class FabricKernel:
                     peer_netns_fd=netns.fd,
                 )
             )
-        self._attach(plug.name, "fabric_port")
+        self.attach(plug.name, "fabric_port")
         self._vpc.request(link.change(LinkSettings(name=plug.name, alias=plug.alias)))
 
-    def _attach(self, name: str, program: str) -> int:
+    def attach(self, name: str, program: str) -> None:
+        """Let a program see everything that comes in by a link of the fabric."""
         found = self._vpc.first(link.by_name(name))
         if found is None:
             raise ConflictError(f"link {name} of the fabric is gone", code="ENODEV")
-        fd = self._loaded.programs[program]
-        hook = traffic.Hook.INGRESS
-        self._vpc.send(
-            (
-                traffic.put_clsact(found.ifindex),
-                traffic.put_program(
-                    found.ifindex, hook, program_fd=fd, name=program, priority=_PRIORITY
-                ),
-            )
+        filtering = traffic.put_program(
+            found.ifindex,
+            traffic.Hook.INGRESS,
+            program_fd=self._loaded.programs[program],
+            name=program,
+            priority=_PRIORITY,
         )
-        return found.ifindex
+        self._vpc.send((traffic.put_clsact(found.ifindex), filtering))
 
     def unplug(self, unplugs: Sequence[Unplug]) -> None:
-        """Delete veths, all in one wait: one by one they cost 10 to 35 ms each."""
-        if not unplugs:
-            return
-        for one in unplugs:
-            try:
-                self._vpc.request(link.set_group(one.name, _GROUP))
-            except ConflictError:
-                continue  # it went with the namespace of its instance
-        self._vpc.request(link.delete_group(_GROUP))
+        """Delete veths; that one has gone with the namespace of its instance is success."""
+        delete_links(self._vpc, [one.name for one in unplugs])
 
     # Maps
 
@@ -159,75 +141,45 @@ class FabricKernel:
                 case DeleteEntry(table=table, key=key):
                     self._maps[table].delete(key)
 
-    # Services
 
-    def services_ifindex(self) -> int:
-        """Return the ifindex of the fabric's end of the link to the services."""
-        found = self._vpc.first(link.by_name(_SERVICES_LINK))
-        if found is None:
-            raise BugError("the fabric has lost its link to the services")
-        return found.ifindex
-
-    def ensure_services(self, services: Iterable[IPv4Address]) -> None:
-        """Give the services' namespace exactly these addresses."""
-        inside = self._services.first(link.by_name(_INSIDE))
-        if inside is None:
-            raise BugError("the namespace of the services has lost its link")
-        wanted = {LinkAddress(link=_INSIDE, address=IPv4Interface(a)) for a in services}
-        query = address.all_addresses(Family.V4, lambda _: _INSIDE, ifindex=inside.ifindex)
-        there = set(self._services.query(query))
-        for new in sorted(wanted - there, key=str):
-            self._services.request(address.put(new, inside.ifindex))
-        for old in sorted(there - wanted, key=str):
-            self._services.request(address.remove(old, inside.ifindex))
-
-    def make_services_link(self, services_fd: int) -> None:
-        """Create the veth between fabric and services, both ends up, with the route back."""
-        self._vpc.request(
-            link.create_veth(
-                LinkSettings(name=_SERVICES_LINK, mac=ROUTER_MAC, mtu_bytes=_LARGEST_MTU_BYTES),
-                LinkSettings(name=_INSIDE, mac=SERVICES_MAC, mtu_bytes=SERVICES_MTU_BYTES),
-                peer_netns_fd=services_fd,
-            )
-        )
-        self._attach(_SERVICES_LINK, "fabric_services")
-        self._services.send(
-            (
-                link.change(LinkSettings(name="lo")),
-                link.change(LinkSettings(name=_INSIDE)),
-            )
-        )
-        self._services.send(tuple(self._way_back()))
-
-    def _way_back(self) -> Iterable[Request]:
-        inside = self._services.first(link.by_name(_INSIDE))
-        if inside is None:
-            raise BugError("the namespace of the services has lost its link")
-        router = Neighbour(link=_INSIDE, address=SERVICES_GATEWAY, mac=ROUTER_MAC)
-        default = Route(
-            destination=IPv4Network("0.0.0.0/0"),
-            link=_INSIDE,
-            gateway=SERVICES_GATEWAY,
-            is_onlink=True,
-        )
-        yield neighbour.put(router, inside.ifindex)
-        yield route.put(default, inside.ifindex)
-
-
-def open_kernel(paths: KernelPaths, *, map_sizes: Mapping[str, int] | None = None) -> FabricKernel:
-    """Create the namespaces anew, load the programs, connect the services.
+@contextmanager
+def open_kernel(
+    paths: KernelPaths, *, map_sizes: Mapping[str, int] | None = None
+) -> Iterator[FabricKernel]:
+    """Create the namespaces anew, load the programs, connect the services; undo it at the end.
 
     What an earlier fabric left at these paths is removed. `map_sizes` makes maps smaller.
     """
-    with ExitStack() as stack:
-        sockets = [_open_namespace(path, stack) for path in (paths.vpc, paths.services)]
-        loaded = load_object(read_object(OBJECT), max_entries=map_sizes or {})
-        stack.callback(loaded.close)
-        (_, vpc), (services_fd, services) = sockets
-        kernel = FabricKernel(vpc=vpc, services=services, loaded=loaded, stack=stack)
-        kernel.make_services_link(services_fd)
-        kernel._stack = stack.pop_all()  # nothing failed: from here on close() undoes it
-    return kernel
+    with (
+        _open_namespace(paths.vpc) as (_, vpc),
+        _open_namespace(paths.services) as (services_fd, inside),
+        closing(load_object(read_object(OBJECT), max_entries=map_sizes or {})) as loaded,
+    ):
+        services = create_services_link(vpc, inside, services_fd)
+        kernel = FabricKernel(vpc=vpc, services=services, loaded=loaded)
+        kernel.attach(services.name, "fabric_services")
+        yield kernel
+
+
+@contextmanager
+def _open_namespace(path: str) -> Iterator[tuple[int, RouteSocket]]:
+    _remove_leftovers(path)
+    create_netns(path)
+    try:
+        with open_netns(path) as netns:
+            with entered(netns.fd):
+                _silence_ipv6()
+            with open_route_socket(netns.fd) as sock:
+                yield netns.fd, sock
+    finally:
+        delete_netns(path)
+
+
+def _silence_ipv6() -> None:
+    """Keep the kernel from saying anything of its own; without IPv6 it has nothing to say."""
+    for setting in _QUIET:
+        if sysctl.read(setting) is not None:
+            sysctl.ensure(Sysctl(path=setting, value="1"))
 
 
 def _remove_leftovers(path: str) -> None:
@@ -239,18 +191,5 @@ def _remove_leftovers(path: str) -> None:
     if netns_inode(path) is not None:
         with open_netns(path) as netns, open_route_socket(netns.fd) as sock:
             names = [one.name for one in sock.query(link.all_links()) if one.kind == "veth"]
-            sock.send((*(link.set_group(name, _GROUP) for name in names),))
-            sock.request(link.delete_group(_GROUP))
+            delete_links(sock, names)
     delete_netns(path)
-
-
-def _open_namespace(path: str, stack: ExitStack) -> tuple[int, RouteSocket]:
-    _remove_leftovers(path)
-    create_netns(path)
-    stack.callback(delete_netns, path)
-    netns = stack.enter_context(open_netns(path))
-    with entered(netns.fd):
-        for setting in _QUIET:
-            if os.path.exists(f"/proc/sys/{setting}"):
-                sysctl.ensure(Sysctl(path=setting, value="1"))
-    return netns.fd, stack.enter_context(open_route_socket(netns.fd))
