@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class NodeHandle:
     async def request(self, do: str, **arguments: Any) -> Message:
         """Ask the node's daemon for something. UsageError with its words when it refuses."""
         if self._ended or self._writer is None:
-            raise TransientError(f"node {self.name} has ended; see {self.spec.log_dir}/node.log")
+            raise TransientError(f"node {self.name} has ended: {self.last_words()}")
         self._next_id += 1
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[self._next_id] = future
@@ -101,22 +102,19 @@ class NodeHandle:
         """Wait until the node's namespaces are there."""
         await self._init.wait()
         if self._ended:
-            raise TransientError(
-                f"node {self.name} did not start; see {self.spec.log_dir}/node.log"
-            )
+            raise TransientError(f"node {self.name} did not start: {self.last_words()}")
 
     async def follow(self, control: socket.socket, on_end: Callable[[NodeHandle], None]) -> None:
         """Read what the node says until it ends."""
         reader, self._writer = await asyncio.open_unix_connection(sock=control)
         try:
-            while line := await reader.readline():
-                await self._take(json.loads(line))
-        except ConnectionError:
-            pass  # the same as its end
+            with suppress(ConnectionError):  # the same as its end
+                while line := await reader.readline():
+                    await self._take(json.loads(line))
+            await self._process.wait()  # its last words are in the log then
         finally:
             self._lose()
             self._writer.close()
-        await self._process.wait()  # its last words are in the log then
         on_end(self)
 
     async def stop(self) -> None:
@@ -158,7 +156,8 @@ class NodeHandle:
         self._init.set()
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(TransientError(f"node {self.name} has ended"))
+                words = f"node {self.name} has ended: {self.last_words()}"
+                future.set_exception(TransientError(words))
 
 
 async def start_node(spec: NodeSpec, folder: Path) -> tuple[NodeHandle, socket.socket]:
