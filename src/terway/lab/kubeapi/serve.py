@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -56,6 +57,16 @@ async def open_listener(listener: Listener) -> AsyncIterator[int]:
         else:
             yield int(runner.addresses[0][1])
     finally:
-        await runner.cleanup()
+        await _close(runner)
         if listener.unix_path is not None:
             listener.unix_path.unlink(missing_ok=True)
+
+
+async def _close(runner: web.AppRunner) -> None:
+    transports = [held.transport for held in runner.server.connections] if runner.server else []
+    await runner.cleanup()
+    # A TLS connection whose client only keeps it for later would wait 30 s for its farewell.
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)
