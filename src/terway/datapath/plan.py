@@ -62,6 +62,16 @@ def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     return (*birth, *pod.puts, *node.puts, *node.removals)
 
 
+def unborn(desired: AttachmentState) -> AttachmentState:
+    """Return the state of an attachment of which nothing is there yet.
+
+    What a new sandbox has in all but a few cases, and so what ADD may assume instead of reading:
+    if a link of either name is there, creating the veth fails with ConflictError (code EEXIST),
+    and anything else that is left over is found by the verification. Read then, and plan again.
+    """
+    return replace(desired, alias="", is_paired=False, node=(), pod=())
+
+
 def _plan_birth(
     desired: AttachmentState, actual: AttachmentState
 ) -> tuple[tuple[Operation, ...], AttachmentState]:

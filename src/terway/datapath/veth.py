@@ -32,7 +32,7 @@ from terway.datapath.names import (
     pod_mac,
     table_of,
 )
-from terway.model.address import Family, IPAddress, family_of
+from terway.model.address import Family, IPNetwork, family_of
 from terway.model.attachment import Attachment
 from terway.model.network import (
     MAIN_TABLE,
@@ -88,11 +88,10 @@ def _node_side(
     for address in attachment.lease.addresses:
         family, exactly = family_of(address), ip_network(address)
         yield Route(destination=exactly, link=name, scope=host_route_scope(family))
-        yield from _rules(address, table_of(eni.ifindex))
+        yield from _rules(family, exactly, table_of(eni.ifindex))
 
 
-def _rules(address: IPAddress, table: int) -> Iterator[RoutingRule]:
-    family, exactly = family_of(address), ip_network(address)
+def _rules(family: Family, exactly: IPNetwork, table: int) -> Iterator[RoutingRule]:
     yield RoutingRule(
         family=family, priority=TO_POD_PRIORITY, destination=exactly, table=MAIN_TABLE
     )
@@ -102,8 +101,9 @@ def _rules(address: IPAddress, table: int) -> Iterator[RoutingRule]:
 def _pod_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[NetObject]:
     key = attachment.key
     if Family.V6 in families:
-        # Some runtimes switch IPv6 off in every new namespace.
-        for where in ("all", "default", key.ifname):
+        # Some runtimes switch IPv6 off in every new namespace. Each link's own value counts, and
+        # packets from the pod to itself cross lo.
+        for where in ("lo", key.ifname):
             yield Sysctl(path=f"net/ipv6/conf/{where}/disable_ipv6", value="0")
         yield Sysctl(path=f"net/ipv6/conf/{key.ifname}/accept_ra", value="0")
     yield LinkSettings(name="lo")

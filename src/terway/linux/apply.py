@@ -7,16 +7,15 @@ where one needs what another made (a link's ifindex, its sysctl files).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import assert_never
 
-from terway.linux import sysctl
 from terway.linux.netlink import address, link, neighbour, route, rule
 from terway.linux.netlink.codec import Request
-from terway.linux.netlink.socket import RouteSocket, open_route_socket, send_all
-from terway.linux.netns import entered, open_netns
+from terway.linux.netlink.socket import send_all
+from terway.linux.netns import open_netns
+from terway.linux.session import Namespace, Session
 from terway.model.errors import ConflictError, TransientError
 from terway.model.network import (
     NODE,
@@ -42,36 +41,31 @@ _USABLE_WITHIN_S = 1.0
 _POLL_S = 0.0001
 
 
-def apply(operations: Sequence[Operation]) -> None:
+def apply(operations: Sequence[Operation], session: Session) -> None:
     """Carry out `operations` in order; raises the first error, and what follows is left undone.
 
     Every operation is idempotent, so a plan that failed half-way can be applied again, or planned
     anew from what is there now.
     """
+    writers: dict[Netns, _Writer] = {}
     for netns, run in groupby(operations, key=_where):
-        with _inside(netns) as sock:
-            _Namespace(sock).apply(run)
+        if netns not in writers:
+            writers[netns] = _Writer(session.namespace(netns))
+        writers[netns].apply(run)
+    for writer in writers.values():
+        writer.wait_until_usable()
 
 
 def _where(operation: Operation) -> Netns:
     return operation.netns if isinstance(operation, Put | Remove) else NODE
 
 
-@contextmanager
-def _inside(netns: Netns) -> Iterator[RouteSocket]:
-    """Be in `netns`, with a socket: sysctl files are found through the thread's namespace."""
-    with ExitStack() as stack:
-        if netns != NODE:
-            stack.enter_context(entered(stack.enter_context(open_netns(netns)).fd))
-        yield stack.enter_context(open_route_socket())
+class _Writer:
+    """Writes to one namespace; holds the requests gathered for it so far."""
 
-
-class _Namespace:
-    """One namespace, its socket, and the requests gathered for it so far."""
-
-    def __init__(self, sock: RouteSocket) -> None:
-        self._socket = sock
-        self._indexes: dict[str, int] = {}
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._socket = namespace.sock
         self._batch: list[Request] = []
         self._new_addresses: list[LinkAddress] = []
 
@@ -89,8 +83,6 @@ class _Namespace:
                 case _:
                     assert_never(operation)
         self._flush()
-        for new in self._new_addresses:
-            self._wait_until_usable(new)
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
@@ -101,7 +93,7 @@ class _Namespace:
         with open_netns(wanted.netns) as pod:
             made = link.create_veth(wanted.host, wanted.peer, peer_netns_fd=pod.fd)
             self._socket.request(made)
-        self._indexes.pop(wanted.host.name, None)
+        self._namespace.forget(wanted.host.name)
 
     def _delete_link(self, unwanted: DeleteLink) -> None:
         self._flush()
@@ -109,13 +101,13 @@ class _Namespace:
             self._socket.request(link.delete(unwanted.name))
         else:
             self._socket.request(link.set_group(unwanted.name, REAPED_GROUP))
-        self._indexes.pop(unwanted.name, None)
+        self._namespace.forget(unwanted.name)
 
     def _put(self, wanted: NetObject) -> None:
         match wanted:
             case Sysctl():
                 self._flush()  # its file may belong to a link that is in the batch
-                sysctl.ensure(wanted)
+                self._namespace.ensure(wanted)
             case LinkSettings():
                 self._batch.append(link.change(wanted))
             case LinkAddress():
@@ -130,26 +122,6 @@ class _Namespace:
             case _:
                 assert_never(wanted)
 
-    def _wait_until_usable(self, new: LinkAddress) -> None:
-        """Wait for the kernel to take packets for an address as its own.
-
-        It answers RTM_NEWADDR for IPv6 before that: the local route is made by a work queue
-        (addrconf_dad_work), without duplicate detection too, some 200 us later.
-        """
-        query = route.is_local(new.address.ip, self._index_of(new.link))
-        deadline = time.monotonic() + _USABLE_WITHIN_S
-        while new.address.version == 6 and not self._socket.first(query):
-            if not self._has_carrier(new.link):
-                return  # the kernel goes on when the link is ready
-            if time.monotonic() > deadline:
-                what = f"address {new.address} dev {new.link}"
-                raise TransientError(f"{what} is not usable after {_USABLE_WITHIN_S:g} s")
-            time.sleep(_POLL_S)
-
-    def _has_carrier(self, name: str) -> bool:
-        found = self._socket.first(link.by_name(name))
-        return found is not None and found.is_up and found.has_carrier
-
     def _remove(self, unwanted: NetObject) -> None:
         match unwanted:
             case LinkSettings() | Sysctl():
@@ -162,9 +134,10 @@ class _Namespace:
                 assert_never(unwanted)
 
     def _remove_from_link(self, unwanted: LinkAddress | Route | Neighbour) -> None:
-        index = self._find(unwanted.link)
-        if index is None:
+        found = self._namespace.link(unwanted.link)
+        if found is None:
             return  # it went with its link
+        index = found.link.ifindex
         match unwanted:
             case LinkAddress():
                 self._batch.append(address.remove(unwanted, index))
@@ -176,16 +149,33 @@ class _Namespace:
                 assert_never(unwanted)
 
     def _index_of(self, name: str) -> int:
-        index = self._find(name)
-        if index is None:
+        # Asking in the middle of a batch is right: nothing in a batch makes or renames a link.
+        found = self._namespace.link(name)
+        if found is None:
             raise ConflictError(f"there is no link {name!r}", code="ENODEV")
-        return index
+        return found.link.ifindex
 
-    def _find(self, name: str) -> int | None:
-        if name not in self._indexes:
-            # Asking reads nothing that the batch would change: links are made outside of it.
-            found = self._socket.first(link.by_name(name))
-            if found is None:
-                return None
-            self._indexes[name] = found.ifindex
-        return self._indexes[name]
+    def wait_until_usable(self) -> None:
+        """Wait for the kernel to take packets for all new addresses as its own.
+
+        It answers RTM_NEWADDR for IPv6 before that: the local route is made by a work queue
+        (addrconf_dad_work), without duplicate detection too, some 200 us later.
+        """
+        for new in self._new_addresses:
+            if new.address.version == 6:
+                self._wait_for(new)
+
+    def _wait_for(self, new: LinkAddress) -> None:
+        query = route.is_local(new.address.ip, self._index_of(new.link))
+        deadline = time.monotonic() + _USABLE_WITHIN_S
+        while not self._socket.first(query):
+            if not self._has_carrier(new.link):
+                return  # the kernel goes on when the link is ready
+            if time.monotonic() > deadline:
+                what = f"address {new.address} dev {new.link}"
+                raise TransientError(f"{what} is not usable after {_USABLE_WITHIN_S:g} s")
+            time.sleep(_POLL_S)
+
+    def _has_carrier(self, name: str) -> bool:
+        found = self._socket.first(link.by_name(name))
+        return found is not None and found.is_up and found.has_carrier

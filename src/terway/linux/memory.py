@@ -219,6 +219,13 @@ class MemoryKernel:
             pod=None if pod is None else pod.read(desired.pod or ()),
         )
 
+    async def apply_and_read(
+        self, operations: Sequence[Operation], desired: AttachmentState
+    ) -> AttachmentState:
+        """See `Kernel.apply_and_read`."""
+        await self.apply(operations)
+        return await self.read_attachment(desired)
+
     async def read_node(self, sysctls: Iterable[Sysctl] = ()) -> NodeState:
         """See `Kernel.read_node`."""
         node = self._namespaces[NODE]

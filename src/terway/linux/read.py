@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import ip_network
 
-from terway.linux import sysctl
 from terway.linux.apply import REAPED_GROUP
-from terway.linux.netlink import address, link, neighbour, route, rule
+from terway.linux.netlink import address, devconf, link, neighbour, route, rule
 from terway.linux.netlink.address import NameOf
-from terway.linux.netlink.socket import RouteSocket, open_route_socket
-from terway.linux.netns import entered, open_netns
-from terway.model.address import Family, IPAddress, family_of
+from terway.linux.netlink.devconf import ConfiguredLink
+from terway.linux.netlink.socket import RouteSocket
+from terway.linux.session import Namespace, Session
+from terway.model.address import IPAddress
 from terway.model.errors import ConflictError
 from terway.model.network import (
     LOCAL_TABLE,
     MAIN_TABLE,
+    NODE,
     AttachmentState,
     Link,
     LinkAddress,
@@ -32,40 +32,39 @@ from terway.model.network import (
 _UNREAD = "if#"
 
 
-def read_links() -> tuple[Link, ...]:
-    """Return all links of the calling thread's namespace."""
-    with open_route_socket() as sock:
-        return tuple(sock.query(link.all_links()))
+def read_links(session: Session) -> tuple[Link, ...]:
+    """Return all links of the node's namespace."""
+    return tuple(session.namespace(NODE).sock.query(link.all_links()))
 
 
-def read_attachment(desired: AttachmentState) -> AttachmentState:
+def read_attachment(desired: AttachmentState, session: Session) -> AttachmentState:
     """Return what the kernel has where `desired` looks: its objects and all that compete with them.
 
     In the node's namespace: the host link and its addresses, and every route of the main table and
-    every rule for the pod's addresses. In the pod's: the links, and all addresses,
-    routes and permanent neighbours of the interface. Settings (sysctl): those that are desired.
+    every rule for the pod's addresses. In the pod's: the links, and all addresses, routes and
+    permanent neighbours of the interface. Settings (sysctl): those that are desired.
     """
-    with open_route_socket() as sock:
-        host = _read_host_link(sock, desired.veth.host.name)
-        node = tuple(_read_node_side(sock, host, desired))
-    pod, pod_link = _read_pod(desired)
+    node = session.namespace(NODE)
+    host = _read_host_link(node.sock, desired.veth.host.name)
+    node_side = tuple(_read_node_side(node, host, desired))
+    pod_side, peer = _read_pod(session, desired)
     return replace(
         desired,
-        alias="" if host is None else host.alias,
-        is_paired=host is not None and pod_link is not None and _are_paired(host, pod_link),
-        node=node,
-        pod=pod,
+        alias="" if host is None else host.link.alias,
+        is_paired=host is not None and peer is not None and _are_paired(host.link, peer.link),
+        node=node_side,
+        pod=pod_side,
     )
 
 
-def _read_host_link(sock: RouteSocket, name: str) -> Link | None:
+def _read_host_link(sock: RouteSocket, name: str) -> ConfiguredLink | None:
     """Return the host link; one that is doomed is gone when this returns.
 
     Its deletion was promised already, and until then it has the name, in the pod too: a container
     that is detached and attached again within some milliseconds needs both.
     """
-    found = sock.first(link.by_name(name))
-    if found is not None and found.group == REAPED_GROUP:
+    found = sock.first(devconf.configured_by_name(name))
+    if found is not None and found.link.group == REAPED_GROUP:
         sock.request(link.delete_group(REAPED_GROUP))
         return None
     return found
@@ -76,27 +75,28 @@ def _are_paired(host: Link, pod: Link) -> bool:
 
 
 def _read_node_side(
-    sock: RouteSocket, host: Link | None, desired: AttachmentState
+    node: Namespace, host: ConfiguredLink | None, desired: AttachmentState
 ) -> Iterable[NetObject]:
-    name_of = _namer({} if host is None else {host.ifindex: host.name})
-    if host is not None:
-        yield host.settings
-        yield from _read_addresses(sock, name_of, host.ifindex)
-    for owner in desired.addresses:
-        yield from _read_about(sock, owner, name_of)
-    yield from _read_sysctls(desired.node)
+    links = () if host is None else (host,)
+    name_of = _namer({one.link.ifindex: one.link.name for one in links})
+    for one in links:
+        yield one.link.settings
+        yield from _read_addresses(node.sock, name_of, one.link.ifindex)
+    yield from _read_about(node.sock, tuple(desired.addresses), name_of)
+    yield from _read_settings(node, links, desired.node)
 
 
-def _read_about(sock: RouteSocket, owner: IPAddress, name_of: NameOf) -> Iterable[NetObject]:
-    family, exactly = family_of(owner), ip_network(owner)
-    routes = route.all_routes(family, name_of, table=MAIN_TABLE, needle=owner.packed)
-    for found in sock.query(routes):
-        if found.destination == exactly:
+def _read_about(
+    sock: RouteSocket, owners: tuple[IPAddress, ...], name_of: NameOf
+) -> Iterable[NetObject]:
+    exactly = [ip_network(owner) for owner in owners]
+    needles = tuple(owner.packed for owner in owners)
+    for found in sock.query(route.all_routes(None, name_of, table=MAIN_TABLE, needles=needles)):
+        if found.destination in exactly:
             yield _named(sock, found)
-    rules = rule.all_rules(family, needle=owner.packed)
-    yield from (
-        found for found in sock.query(rules) if exactly in (found.source, found.destination)
-    )
+    for one in sock.query(rule.all_rules(None, needles=needles)):
+        if one.source in exactly or one.destination in exactly:
+            yield one
 
 
 def _named(sock: RouteSocket, found: Route) -> Route:
@@ -107,65 +107,67 @@ def _named(sock: RouteSocket, found: Route) -> Route:
     return found if other is None else replace(found, link=other.name)
 
 
-def _read_pod(desired: AttachmentState) -> tuple[tuple[NetObject, ...] | None, Link | None]:
+def _read_pod(
+    session: Session, desired: AttachmentState
+) -> tuple[tuple[NetObject, ...] | None, ConfiguredLink | None]:
     """Return the pod's objects, None when its namespace is gone, and its interface."""
-    with ExitStack() as stack:
-        try:
-            pod = stack.enter_context(open_netns(desired.veth.netns))
-        except ConflictError:
-            return None, None
-        stack.enter_context(entered(pod.fd))
-        sock = stack.enter_context(open_route_socket())
-        links = sock.query(link.all_links())
-        found = next((one for one in links if one.name == desired.veth.peer.name), None)
-        return tuple(_read_pod_side(sock, links, desired)), found
+    try:
+        pod = session.namespace(desired.veth.netns)
+    except ConflictError:
+        return None, None
+    names = (desired.veth.peer.name, "lo")
+    links = [one for one in pod.sock.query(devconf.all_configured()) if one.link.name in names]
+    peer = next((one for one in links if one.link.name == names[0]), None)
+    return tuple(_read_pod_side(pod, links, peer, desired)), peer
 
 
 def _read_pod_side(
-    sock: RouteSocket, links: list[Link], desired: AttachmentState
+    pod: Namespace,
+    links: Iterable[ConfiguredLink],
+    peer: ConfiguredLink | None,
+    desired: AttachmentState,
 ) -> Iterable[NetObject]:
-    names = {one.ifindex: one.name for one in links}
-    ifname = desired.veth.peer.name
-    yield from (one.settings for one in links if one.name in (ifname, "lo"))
-    for one in links:
-        if one.name == ifname:
-            yield from _read_link_objects(sock, names, ifindex=one.ifindex, table=MAIN_TABLE)
-    yield from _read_sysctls(desired.pod or ())
+    yield from (one.link.settings for one in links)
+    if peer is not None:
+        ifindex = peer.link.ifindex
+        name_of = _namer({ifindex: peer.link.name})
+        yield from _read_addresses(pod.sock, name_of, ifindex)
+        yield from _read_routes(pod.sock, name_of, ifindex=ifindex, table=MAIN_TABLE)
+        yield from pod.sock.query(neighbour.all_neighbours(None, name_of, ifindex=ifindex))
+    yield from _read_settings(pod, links, desired.pod or ())
 
 
-def read_node(sysctls: Iterable[Sysctl]) -> NodeState:
+def read_node(sysctls: Iterable[Sysctl], session: Session) -> NodeState:
     """Return the state of the node's namespace: links, addresses, routes, rules, neighbours.
 
     Of settings, those named by `sysctls`. What the kernel makes by itself (the local table,
     connected routes, link-local addresses) is left out.
     """
-    with open_route_socket() as sock:
-        found = sock.query(link.all_links())
-        links = tuple(one for one in found if one.group != REAPED_GROUP)
-        names = {one.ifindex: one.name for one in links}
-        objects: list[NetObject] = [one.settings for one in links]
-        objects += _read_link_objects(sock, names)
-        for family in Family:
-            objects += sock.query(rule.all_rules(family))
-    objects += _read_sysctls(sysctls)
-    return NodeState(links=links, objects=tuple(objects))
+    node = session.namespace(NODE)
+    found = node.sock.query(devconf.all_configured())
+    links = [one for one in found if one.link.group != REAPED_GROUP]
+    name_of = _namer({one.link.ifindex: one.link.name for one in links})
+    objects: tuple[NetObject, ...] = (
+        *(one.link.settings for one in links),
+        *_read_addresses(node.sock, name_of),
+        *_read_routes(node.sock, name_of),
+        *node.sock.query(neighbour.all_neighbours(None, name_of)),
+        *node.sock.query(rule.all_rules(None)),
+        *_read_settings(node, links, sysctls),
+    )
+    return NodeState(links=tuple(one.link for one in links), objects=objects)
 
 
-def _read_link_objects(
-    sock: RouteSocket, names: Mapping[int, str], *, ifindex: int = 0, table: int = 0
-) -> Iterable[NetObject]:
-    name_of = _namer(names)
-    yield from _read_addresses(sock, name_of, ifindex)
-    for family in Family:
-        routes = sock.query(route.all_routes(family, name_of, table=table, ifindex=ifindex))
-        yield from (found for found in routes if found.table != LOCAL_TABLE)
-        yield from sock.query(neighbour.all_neighbours(family, name_of, ifindex=ifindex))
+def _read_routes(
+    sock: RouteSocket, name_of: NameOf, *, ifindex: int = 0, table: int = 0
+) -> Iterable[Route]:
+    found = sock.query(route.all_routes(None, name_of, table=table, ifindex=ifindex))
+    return (one for one in found if one.table != LOCAL_TABLE)
 
 
-def _read_addresses(sock: RouteSocket, name_of: NameOf, ifindex: int) -> Iterable[LinkAddress]:
-    for family in Family:
-        found = sock.query(address.all_addresses(family, name_of, ifindex=ifindex))
-        yield from (one for one in found if _is_configured(one))
+def _read_addresses(sock: RouteSocket, name_of: NameOf, ifindex: int = 0) -> Iterable[LinkAddress]:
+    found = sock.query(address.all_addresses(None, name_of, ifindex=ifindex))
+    return (one for one in found if _is_configured(one))
 
 
 def _is_configured(found: LinkAddress) -> bool:
@@ -174,9 +176,18 @@ def _is_configured(found: LinkAddress) -> bool:
     return found.scope is Scope.GLOBAL or network.prefixlen == network.max_prefixlen
 
 
-def _read_sysctls(wanted: Iterable[NetObject]) -> Iterable[Sysctl]:
+def _read_settings(
+    namespace: Namespace, links: Iterable[ConfiguredLink], wanted: Iterable[NetObject]
+) -> Iterable[Sysctl]:
+    known = {one.link.name: one for one in links}
     for one in wanted:
-        if isinstance(one, Sysctl) and (value := sysctl.read(one.path)) is not None:
+        if not isinstance(one, Sysctl):
+            continue
+        found = known.get(devconf.link_of(one.path) or "")
+        value = None if found is None else found.setting(one.path)
+        if value is None and (found is not None or devconf.link_of(one.path) is None):
+            value = namespace.read_file(one.path)
+        if value is not None:
             yield Sysctl(path=one.path, value=value)
 
 

@@ -32,14 +32,12 @@ def read(path: str) -> str | None:
         raise TransientError(f"read sysctl {path}: {error.strerror}") from error
 
 
-def ensure(wanted: Sysctl) -> None:
-    """Write the value unless it is there already.
+def write(wanted: Sysctl) -> None:
+    """Write a value.
 
     Raises ConflictError when there is no such setting (the link is gone, or the kernel has the
     family switched off), UsageError when /proc/sys may not be written.
     """
-    if read(wanted.path) == wanted.value:
-        return
     what = f"write {wanted.value!r} to sysctl {wanted.path}"
     try:
         fd = os.open(_ROOT + wanted.path, os.O_WRONLY | os.O_CLOEXEC)
@@ -56,3 +54,9 @@ def ensure(wanted: Sysctl) -> None:
             remedy = "run with CAP_NET_ADMIN and a writable /proc/sys"
             raise UsageError(f"{text}; {remedy}", code=code) from error
         raise TransientError(text, code=code) from error
+
+
+def ensure(wanted: Sysctl) -> None:
+    """Write a value unless it is there already. Raises as `write` does."""
+    if read(wanted.path) != wanted.value:
+        write(wanted)

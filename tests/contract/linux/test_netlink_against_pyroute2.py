@@ -225,8 +225,8 @@ def test_a_needle_finds_one_rule_among_many(sock):
     ]
     sock.send([rule.put(one) for one in many])
 
-    needle = ip_address("10.1.0.77").packed
-    assert sock.query(rule.all_rules(Family.V4, needle=needle)) == [many[76]]
+    needles = tuple(ip_address(one).packed for one in ("10.1.0.77", "10.1.0.99", "fd00::1"))
+    assert sock.query(rule.all_rules(None, needles=needles)) == [many[76], many[98]]
 
 
 @pytest.mark.parametrize("text", ["169.254.1.1", "fe80::1"])

@@ -24,6 +24,7 @@ RTM_DELADDR = 21
 RTM_GETADDR = 22
 
 AF_OF = {Family.V4: 2, Family.V6: 10}
+KNOWN = frozenset(AF_OF.values())
 _AF_INET = 2
 
 _IFADDRMSG = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, ifindex
@@ -72,13 +73,20 @@ def _body(address: LinkAddress, ifindex: int) -> bytes:
     return header + attr(_IFA_LOCAL, packed) + attr(_IFA_ADDRESS, packed)
 
 
-def all_addresses(family: Family, name_of: NameOf, *, ifindex: int = 0) -> Query[LinkAddress]:
-    """Read the addresses of a family, of one link if `ifindex` is given."""
+def number_of(family: Family | None) -> int:
+    """Return the kernel's number of a family; None is all of them (AF_UNSPEC)."""
+    return 0 if family is None else AF_OF[family]
+
+
+def all_addresses(
+    family: Family | None, name_of: NameOf, *, ifindex: int = 0
+) -> Query[LinkAddress]:
+    """Read the addresses of a family (None: of both), of one link if `ifindex` is given."""
 
     def decode(body: bytes) -> LinkAddress | None:
         return _decode(body, name_of, ifindex)
 
-    body = _IFADDRMSG.pack(AF_OF[family], 0, 0, 0, ifindex)
+    body = _IFADDRMSG.pack(number_of(family), 0, 0, 0, ifindex)
     return Query(type=RTM_GETADDR, body=body, decode=decode, what="address show")
 
 
@@ -86,7 +94,7 @@ def _decode(body: bytes, name_of: NameOf, wanted: int) -> LinkAddress | None:
     family, prefixlen, _flags, scope, ifindex = _IFADDRMSG.unpack_from(body)
     found = attributes(body, 8)
     packed = found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS))
-    if packed is None or (wanted and ifindex != wanted):
+    if packed is None or family not in KNOWN or (wanted and ifindex != wanted):
         return None
     interface = IPv4Interface if family == _AF_INET else IPv6Interface
     return LinkAddress(

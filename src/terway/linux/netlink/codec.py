@@ -58,8 +58,8 @@ class Request:
 class Query(Generic[T_co]):
     """A message that reads: `decode` makes a value of each answer, or None to leave it out.
 
-    With `needle`, whole answers that do not contain these bytes are passed over undecoded: it is
-    how one pod's rule is found among a thousand without paying for the other 999.
+    With `needles`, answers that contain none of these bytes are passed over undecoded: it is how
+    one pod's rules are found among a thousand without paying for the others.
     """
 
     type: int
@@ -67,7 +67,7 @@ class Query(Generic[T_co]):
     decode: Callable[[bytes], T_co | None]
     what: str
     is_dump: bool = True
-    needle: bytes = b""
+    needles: tuple[bytes, ...] = ()
 
 
 def attr(kind: int, payload: bytes) -> bytes:
@@ -123,13 +123,24 @@ def text(data: bytes) -> str:
     return data.split(b"\0", 1)[0].decode(errors="replace")
 
 
-def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (type, flags, sequence, body) of each message in what one recv(2) brought."""
+def headers(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield (type, flags, sequence, start, end) of each message that one recv(2) brought.
+
+    `start` and `end` are those of the body: most bodies of a dump are not looked at.
+    """
     start = 0
-    end = len(data)
-    while start + 16 <= end:
-        length, kind, flags, sequence, _port = HEADER.unpack_from(data, start)
-        if length < 16 or start + length > end:
+    limit = len(data)
+    unpack = HEADER.unpack_from
+    while start + 16 <= limit:
+        length, kind, flags, sequence, _port = unpack(data, start)
+        end = start + length
+        if length < 16 or end > limit:
             break
-        yield kind, flags, sequence, data[start + 16 : start + length]
-        start += (length + 3) & ~3
+        yield kind, flags, sequence, start + 16, end
+        start = (end + 3) & ~3
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (type, flags, sequence, body) of each message that one recv(2) brought."""
+    for kind, flags, sequence, start, end in headers(data):
+        yield kind, flags, sequence, data[start:end]

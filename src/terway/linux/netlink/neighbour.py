@@ -6,7 +6,7 @@ import errno
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-from terway.linux.netlink.address import AF_OF, NameOf
+from terway.linux.netlink.address import AF_OF, KNOWN, NameOf, number_of
 from terway.linux.netlink.codec import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
@@ -60,23 +60,23 @@ def _body(neighbour: Neighbour, ifindex: int, state: int) -> bytes:
     return _NDMSG.pack(family, ifindex, state, 0, 0) + attr(_NDA_DST, neighbour.address.packed)
 
 
-def all_neighbours(family: Family, name_of: NameOf, *, ifindex: int = 0) -> Query[Neighbour]:
-    """Read the permanent neighbours of a family, of one link if `ifindex` is given."""
+def all_neighbours(family: Family | None, name_of: NameOf, *, ifindex: int = 0) -> Query[Neighbour]:
+    """Read the permanent neighbours of a family (None: of both), of one link if given."""
 
     def decode(body: bytes) -> Neighbour | None:
         return _decode(body, name_of, ifindex)
 
     narrowed = attr_u32(_NDA_IFINDEX, ifindex) if ifindex else b""
-    body = _NDMSG.pack(AF_OF[family], 0, 0, 0, 0) + narrowed
+    body = _NDMSG.pack(number_of(family), 0, 0, 0, 0) + narrowed
     return Query(type=RTM_GETNEIGH, body=body, decode=decode, what="neighbour show")
 
 
 def _decode(body: bytes, name_of: NameOf, wanted: int) -> Neighbour | None:
-    _family, ifindex, state, flags, _type = _NDMSG.unpack_from(body)
+    family, ifindex, state, flags, _type = _NDMSG.unpack_from(body)
     found = attributes(body, 12)
     packed, mac = found.get(_NDA_DST), found.get(_NDA_LLADDR, b"")
     ours = state & _NUD_PERMANENT and not flags & _NTF_PROXY and len(mac) == 6
-    if packed is None or not ours or (wanted and ifindex != wanted):
+    if packed is None or family not in KNOWN or not ours or (wanted and ifindex != wanted):
         return None
     address = IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
     return Neighbour(link=name_of(ifindex), address=address, mac=MacAddress(mac.hex(":")))

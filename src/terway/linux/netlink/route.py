@@ -6,7 +6,7 @@ import errno
 import struct
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from terway.linux.netlink.address import AF_OF, NameOf
+from terway.linux.netlink.address import AF_OF, KNOWN, NameOf, number_of
 from terway.linux.netlink.codec import (
     NLM_F_APPEND,
     NLM_F_CREATE,
@@ -116,17 +116,23 @@ def _body(route: Route, ifindex: int, kind: int, protocol: int, scope: int) -> b
 
 
 def all_routes(
-    family: Family, name_of: NameOf, *, table: int = 0, ifindex: int = 0, needle: bytes = b""
+    family: Family | None,
+    name_of: NameOf,
+    *,
+    table: int = 0,
+    ifindex: int = 0,
+    needles: tuple[bytes, ...] = (),
 ) -> Query[Route]:
-    """Read unicast routes that somebody configured (not the kernel's own), in all tables.
+    """Read the unicast routes of a family (None: of both) that somebody configured.
 
-    `table` and `ifindex` narrow it down, in the kernel where it can filter (4.20 on).
+    Not those that the kernel makes by itself. `table` and `ifindex` narrow it down, in the kernel
+    where it can filter (4.20 on).
     """
 
     def decode(body: bytes) -> Route | None:
         return _decode(body, name_of, table, ifindex)
 
-    header = _RTMSG.pack(AF_OF[family], 0, 0, 0, 0, 0, 0, _RTN_UNICAST, 0)
+    header = _RTMSG.pack(number_of(family), 0, 0, 0, 0, 0, 0, _RTN_UNICAST, 0)
     by_table = attr_u32(_RTA_TABLE, table) if table else b""
     by_link = attr_u32(_RTA_OIF, ifindex) if ifindex else b""
     return Query(
@@ -134,7 +140,7 @@ def all_routes(
         body=header + by_table + by_link,
         decode=decode,
         what=f"route show table {table}",
-        needle=needle,
+        needles=needles,
     )
 
 
@@ -176,6 +182,8 @@ def _decode(
     body: bytes, name_of: NameOf, table: int, ifindex: int, *, is_lookup: bool = False
 ) -> Route | None:
     family, prefixlen, _src, _tos, _table, protocol, scope, kind, flags = _RTMSG.unpack_from(body)
+    if family not in KNOWN:
+        return None
     found = attributes(body, 12)
     own = protocol == _RTPROT_KERNEL or bool(flags & _RTM_F_CLONED)
     if (own and not is_lookup) or kind != _RTN_UNICAST or _RTA_OIF not in found:

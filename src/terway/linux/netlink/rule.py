@@ -6,7 +6,7 @@ import errno
 import struct
 from ipaddress import IPv4Network, IPv6Network
 
-from terway.linux.netlink.address import AF_OF
+from terway.linux.netlink.address import AF_OF, KNOWN, number_of
 from terway.linux.netlink.codec import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -95,15 +95,15 @@ def _body(rule: RoutingRule) -> bytes:
     return b"".join(parts)
 
 
-def all_rules(family: Family, *, needle: bytes = b"") -> Query[RoutingRule]:
-    """Read the rules of a family that look into a table; `needle` as in `Query`."""
-    body = _RULE.pack(AF_OF[family], 0, 0, 0, 0, 0, 0, 0, 0)
-    return Query(type=RTM_GETRULE, body=body, decode=_decode, what="rule show", needle=needle)
+def all_rules(family: Family | None, *, needles: tuple[bytes, ...] = ()) -> Query[RoutingRule]:
+    """Read the rules of a family (None: of both) that look into a table."""
+    body = _RULE.pack(number_of(family), 0, 0, 0, 0, 0, 0, 0, 0)
+    return Query(type=RTM_GETRULE, body=body, decode=_decode, what="rule show", needles=needles)
 
 
 def _decode(body: bytes) -> RoutingRule | None:
     family, dst_len, src_len, _tos, table, _r1, _r2, action, _flags = _RULE.unpack_from(body)
-    if action != _FR_ACT_TO_TBL:
+    if action != _FR_ACT_TO_TBL or family not in KNOWN:
         return None
     found = attributes(body, 12)
     return RoutingRule(

@@ -16,12 +16,12 @@ from terway.linux.netlink.codec import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_DUMP_INTR,
-    NLM_F_MULTI,
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
     Query,
     Request,
+    headers,
     message,
     messages,
 )
@@ -44,6 +44,7 @@ _RECEIVE_BYTES = 64 * 1024
 # So that the acknowledgements of the largest batch fit into the socket's buffer.
 _BATCH = 64
 _DUMP_ATTEMPTS = 10
+_ENDS = (NLMSG_DONE, NLMSG_ERROR)
 _ABSENT = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.ENETUNREACH})
 
 
@@ -168,23 +169,23 @@ class NetlinkSocket:
         self._sequence += 1
         flags = NLM_F_REQUEST | (NLM_F_DUMP if query.is_dump else 0)
         self._transmit(message(query.type, flags, self._sequence, query.body), query.what)
-        interrupted = False
+        seen_flags = 0
         found: list[T] = []
         more = True
         while more:
             data = self._receive(query.what)
-            for kind, answer_flags, sequence, body in messages(data):
+            for kind, answer_flags, sequence, start, end in headers(data):
                 if sequence != self._sequence:
                     continue
-                interrupted |= bool(answer_flags & NLM_F_DUMP_INTR)
-                if kind in (NLMSG_DONE, NLMSG_ERROR):
-                    self._check_end(query, answer_flags, body)
+                seen_flags |= answer_flags
+                if kind in _ENDS:
+                    self._check_end(query, answer_flags, data[start:end])
                     more = False
-                    continue
-                more = more and bool(answer_flags & NLM_F_MULTI)
-                if query.needle in body and (value := query.decode(body)) is not None:
-                    found.append(value)
-        if interrupted:
+                elif _is_wanted(data, start, end, query.needles):
+                    value = query.decode(data[start:end])
+                    found += () if value is None else (value,)
+            more = more and query.is_dump
+        if seen_flags & NLM_F_DUMP_INTR:
             raise _InterruptedDumpError
         return found
 
@@ -205,6 +206,10 @@ class NetlinkSocket:
             return self._transport.recv(_RECEIVE_BYTES)
         except OSError as error:
             raise translate_os_error(error, what) from error
+
+
+def _is_wanted(data: bytes, start: int, end: int, needles: tuple[bytes, ...]) -> bool:
+    return not needles or any(data.find(needle, start, end) >= 0 for needle in needles)
 
 
 class RouteSocket(NetlinkSocket):

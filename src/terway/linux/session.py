@@ -1,0 +1,94 @@
+"""The network namespaces that one job works in: each opened once, entered only where it must be.
+
+A socket stays in the namespace it was born in, so the thread is inside only to make the socket and
+to touch settings that netlink does not have. Blocking; for workers, one job after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+
+from terway.linux import sysctl
+from terway.linux.netlink import devconf
+from terway.linux.netlink.devconf import ConfiguredLink
+from terway.linux.netlink.socket import RouteSocket, open_route_socket
+from terway.linux.netns import entered, open_netns
+from terway.model.network import NODE, Netns, Sysctl
+
+
+class Namespace:
+    """One network namespace within a job: its socket, its links by name, its settings."""
+
+    def __init__(self, sock: RouteSocket, fd: int | None) -> None:
+        self.sock = sock
+        self._fd = fd  # None: the thread's own
+        self._links: dict[str, ConfiguredLink] = {}
+        self._written: dict[str, str] = {}
+
+    def link(self, name: str) -> ConfiguredLink | None:
+        """Return a link as it was when it was first asked for; None when there is none."""
+        if name not in self._links:
+            found = self.sock.first(devconf.configured_by_name(name))
+            if found is None:
+                return None
+            self._links[name] = found
+        return self._links[name]
+
+    def forget(self, name: str) -> None:
+        """Forget a link that was made or deleted."""
+        self._links.pop(name, None)
+
+    def ensure(self, wanted: Sysctl) -> None:
+        """Write a setting unless it has the value already."""
+        known = self._written.get(wanted.path) or self._known(wanted.path)
+        if known == wanted.value:
+            return
+        with self._inside():
+            if known is None:
+                sysctl.ensure(wanted)
+            else:
+                sysctl.write(wanted)
+        self._written[wanted.path] = wanted.value
+
+    def _known(self, path: str) -> str | None:
+        name = devconf.link_of(path)
+        found = None if name is None else self.link(name)
+        return None if found is None else found.setting(path)
+
+    def read_file(self, path: str) -> str | None:
+        """Return a setting from its file; None when there is no such setting."""
+        with self._inside():
+            return sysctl.read(path)
+
+    def _inside(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._fd is None else entered(self._fd)
+
+
+class Session:
+    """The namespaces of one job."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._namespaces: dict[Netns, Namespace] = {}
+
+    def namespace(self, netns: Netns) -> Namespace:
+        """Return the namespace at a path, opened once per session.
+
+        Raises ConflictError (code ENOENT) when nothing is there, UsageError when it is something
+        else.
+        """
+        if netns not in self._namespaces:
+            self._namespaces[netns] = self._open(netns)
+        return self._namespaces[netns]
+
+    def _open(self, netns: Netns) -> Namespace:
+        fd = None if netns == NODE else self._stack.enter_context(open_netns(netns)).fd
+        return Namespace(self._stack.enter_context(open_route_socket(fd)), fd)
+
+
+@contextmanager
+def open_session() -> Iterator[Session]:
+    """Open a session for the block; its sockets are closed with it."""
+    with ExitStack() as stack:
+        yield Session(stack)
