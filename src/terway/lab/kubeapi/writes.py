@@ -99,7 +99,7 @@ def prepare_create(
     held |= {"uid": names.new_uid(rng), "creationTimestamp": now}
     if resource.has_generation:
         held["generation"] = 1
-    obj = {**obj, "metadata": held}
+    obj = {**obj, "metadata": _without_empties(held)}
     if resource.has_status and not resource.keeps_status_on_create:
         obj.pop("status", None)
     return checked(resource, obj)
@@ -178,7 +178,11 @@ def _merged_metadata(
         merged.pop(name, None)
         if name in held:
             merged[name] = held[name]
-    return {name: value for name, value in merged.items() if value not in (None, {}, [])}
+    return _without_empties(merged)
+
+
+def _without_empties(held: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in held.items() if value not in (None, {}, [])}
 
 
 def _same_if_equal(old: Object, new: Object) -> Object:
