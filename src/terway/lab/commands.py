@@ -181,15 +181,14 @@ def detach_instance(name: str, instance: str) -> None:
 
 
 @cli.command()
-@_NAME
+@click.option("--name", default="", help="Which lab; the first free of demo, demo-2, …")
 @click.option("--keep", is_flag=True, help="Leave the lab up, and say what to try next.")
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(2, 16))
 def demo(name: str, keep: bool, nodes: int) -> None:
     """A VPC with nodes, an application on it, and its traffic measured."""
-    from terway.lab.demo.run import run_demo
+    from terway.lab.demo.run import free_name, run_demo
 
-    plan = LabPlan(name="demo" if name == "lab" else name, nodes=nodes)
-    sys.exit(run_demo(plan, keep=keep))
+    sys.exit(run_demo(LabPlan(name=name or free_name(), nodes=nodes), keep=keep))
 
 
 def _become(words: list[str]) -> None:

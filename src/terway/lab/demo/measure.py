@@ -19,7 +19,6 @@ from terway.model.errors import TransientError
 
 Json = Mapping[str, Any]
 Words = Callable[[str], list[str]]
-FLOOD_S = 0.4
 _PYTHON = ("python3", "-I", "-S")
 
 
@@ -83,33 +82,25 @@ def measure(
             own, peer = source.address(family), destination.address(family)
             if own is None or peer is None:
                 continue
-            run = _Runner(words(source.target), source.tool)
+            found = _run([*words(source.target), *_PYTHON, source.tool, "measure", peer])
             yield Measurement(
                 path=path,
                 family=family,
                 source=own,
                 destination=peer,
-                seen_as=run.tool("whoami", peer)["peer"],
-                rtt_us=run.tool("rtt", peer, "300")["median_us"],
-                bits_per_s=run.tool("flood", peer, str(FLOOD_S))["bits_per_s"],
+                seen_as=found["peer"],
+                rtt_us=found["median_us"],
+                bits_per_s=found["bits_per_s"],
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=False)
-class _Runner:
-    """Runs the lab's tool somewhere in the lab."""
-
-    words: Sequence[str]
-    path: str
-
-    def tool(self, *arguments: str) -> Json:
-        command = [*self.words, *_PYTHON, self.path, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or ["nothing"]
-            raise TransientError(f"{' '.join(arguments)}: {said[-1]}")
-        answer: Json = json.loads(done.stdout)
-        return answer
+def _run(command: Sequence[str]) -> Json:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["nothing"]
+        raise TransientError(f"{' '.join(command[-2:])}: {said[-1]}")
+    answer: Json = json.loads(done.stdout)
+    return answer
 
 
 def _pods(status: Json, prefix: str) -> list[Json]:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
+from shutil import which
 from typing import Any
 
 from terway.kube.client import KubeClient
@@ -16,9 +17,10 @@ from terway.lab.demo.measure import Measurement, choose_paths, measure
 from terway.lab.demo.screen import Screen, Step
 from terway.lab.demo.summary import node_table, pod_table, traffic_table
 from terway.lab.world.client import LabClient, start_lab
+from terway.lab.world.paths import leftovers, list_labs
 from terway.lab.world.plan import LabPlan
 from terway.lab.world.waiting import wait_until
-from terway.model.errors import VpcError
+from terway.model.errors import TransientError, VpcError
 
 NAMESPACE = "shop"
 _PODS = 9  # of the two Deployments; the DaemonSet has one a node
@@ -31,23 +33,31 @@ def run_demo(plan: LabPlan, *, keep: bool) -> int:
     screen.title(
         f"terway demo: {plan.nodes} ECS nodes ({plan.instance_type}) on a VPC in this machine"
     )
-    client = LabClient(plan.name)
     try:
-        _perform(plan, client, screen, keep=keep)
+        with screen.step("cloud, VPC, nodes") as step:
+            client = start_lab(plan, step.note, tied=not keep)
+        try:
+            _perform(plan, client, screen, keep=keep)
+        except BaseException:
+            client.down()
+            raise
     except VpcError as error:
         screen.lines(["", f"the demo failed: {error}"], indent="")
-        client.down()
         return 1
     except KeyboardInterrupt:
-        client.down()
         return 130
     return 0
 
 
+def free_name() -> str:
+    """Return a name for the demo's lab that no other lab has."""
+    taken = {lab.name for lab in list_labs() if lab.is_alive()}
+    names = ("demo", *(f"demo-{number}" for number in range(2, 1000)))
+    return next(name for name in names if name not in taken)
+
+
 def _perform(plan: LabPlan, client: LabClient, screen: Screen, *, keep: bool) -> None:
-    with screen.step("cloud, VPC, Kubernetes API and nodes") as step:
-        start_lab(plan, step.note, tied=not keep)
-    with screen.step("an application from ordinary manifests") as step:
+    with screen.step("application") as step:
         manifests = files("terway.lab.demo").joinpath("shop.yaml").read_text()
         client.request("POST", "/apply", manifests)
         asyncio.run(_wait_for_pods(client, _PODS + plan.nodes, step))
@@ -84,7 +94,7 @@ def _measure(
 ) -> list[Measurement]:
     paths = choose_paths(status)
     found: list[Measurement] = []
-    with screen.step("measuring round trip and throughput") as step:
+    with screen.step("measuring") as step:
         for one in measure(paths, plan.stack.families, client.words):
             found.append(one)
             step.note(f"{one.path}, IPv{one.family.value}: {one.rtt_us:.0f} us")
@@ -94,19 +104,23 @@ def _measure(
 def _end(client: LabClient, screen: Screen, *, keep: bool) -> None:
     name = client.paths.name
     if keep:
+        # From a checkout the program is in its virtual environment, and on nobody's PATH.
+        program = "terway-lab" if which("terway-lab") else sys.argv[0]
         screen.title(f"The lab {name!r} stays up. Try:")
-        screen.lines(
-            [
-                f"terway-lab kubectl --name {name} get pods -n {NAMESPACE} -o wide",
-                f"terway-lab exec --name {name} node-1 ip rule",
-                f"terway-lab exec --name {name} node-1 ip address",
-                f"terway-lab restart-agent --name {name} --kill node-1",
-                f"terway-lab status --name {name}",
-                f"terway-lab down --name {name}",
-            ]
+        tries = (
+            f"kubectl --name {name} get pods -n {NAMESPACE} -o wide",
+            f"exec --name {name} node-1 ip rule",
+            f"exec --name {name} node-1 ip address",
+            f"restart-agent --name {name} --kill node-1",
+            f"status --name {name}",
+            f"down --name {name}",
         )
+        screen.lines([f"{program} {one}" for one in tries])
         return
     screen.lines([""])
     with screen.step("taking everything down"):
         client.down()
-    screen.lines([f"{screen.elapsed_s:5.1f}s  nothing is left behind"], indent="")
+    left = leftovers(client.paths)
+    if left:
+        raise TransientError(f"left behind: {'; '.join(left)}")
+    screen.lines([f"{screen.elapsed_s:5.1f}s  no process, mount, link or file is left"], indent="")

@@ -53,9 +53,13 @@ class Step:
         self._title = title
         self._is_terminal = is_terminal
         self._began = time.monotonic()
+        self._noted = ""
 
     def note(self, text: str) -> None:
         """Say what is being waited for: on a terminal it is replaced by the next."""
+        if text and text == self._noted:
+            return
+        self._noted = text
         line = f"{self._screen.elapsed_s:5.1f}s  {self._title}{': ' + text if text else ''}"
         if self._is_terminal:
             sys.stdout.write(f"\r\x1b[2K\x1b[36m{line[:79]}\x1b[0m")

@@ -3,6 +3,7 @@
     tool.py serve               HTTP on 8080, TCP and UDP echo on 7000, a TCP sink on 7001
     tool.py rtt HOST [COUNT]    median round trip of one byte over one TCP connection
     tool.py whoami HOST         what the HTTP server there says: its host, whom it saw
+    tool.py measure HOST        all three, one after the other, in one answer
     tool.py flood HOST [SECONDS]  throughput of one TCP stream into the sink
 
 Answers are one line of JSON. Only the standard library: it is run by the machine's own Python,
@@ -32,6 +33,8 @@ def main(argv: list[str]) -> int:
             serve()
         case ["rtt", host, *rest]:
             report(round_trip(host, int(rest[0]) if rest else 200))
+        case ["measure", host]:
+            report({**who_am_i(host), **round_trip(host, 300), **flood(host, 0.3)})
         case ["whoami", host]:
             report(who_am_i(host))
         case ["flood", host, *rest]:

@@ -117,7 +117,12 @@ def start_lab(plan: LabPlan, progress: Callable[[str], None], *, tied: bool = Fa
             start_new_session=True,
         )
         os.close(write)
-        trouble = _follow(read, progress)
+        try:
+            trouble = _follow(read, progress)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
         if trouble is not None:
             process.wait()
             early.seek(0)

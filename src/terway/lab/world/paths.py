@@ -109,6 +109,20 @@ class LabPaths:
         return record is not None and record.is_alive()
 
 
+def leftovers(lab: LabPaths) -> list[str]:
+    """Return what there still is of a lab that has ended: its folder, mounts and processes.
+
+    Links and addresses are in the network namespaces of those processes, and go with them.
+    """
+    left = [f"folder {lab.folder}"] if lab.folder.exists() else []
+    left += [f"mount {point}" for point in _mounts_below(lab.folder)]
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # ended meanwhile
+            if f"{lab.folder}/".encode() in entry.read_bytes():
+                left.append(f"process {entry.parent.name}")
+    return left
+
+
 def _mounts_below(folder: Path) -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4] for line in lines]
