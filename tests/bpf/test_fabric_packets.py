@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 
-from terway.lab.vpc.contract import ROUTER_MAC, SERVICES_MAC, DropReason, pack_mac
+from terway.lab.vpc.contract import ROUTER_MAC, SERVICES_GATEWAY, SERVICES_MAC, DropReason, pack_mac
 from terway.lab.vpc.oracle.fabric import Answered, Delivered, Dropped, Oracle, Outcome
 from terway.lab.vpc.state import RouteEntry
 from terway.model.ids import ENIId, VpcId, VSwitchId
@@ -406,6 +406,18 @@ def test_a_service_is_reached_past_all_groups_and_its_answer_comes_back(program)
     assert there == Delivered(to=None, frame=SERVICES_MAC_BYTES + asked[:6] + asked[12:])
     assert (back.verdict, back.delivered_to) == (REDIRECT, (a.eni_id,))
     assert back.frame == pack_mac(a.mac) + asked[:6] + b"\x08\x00" + answer
+
+
+def test_an_answer_that_is_too_big_for_its_client_is_refused_by_the_router(program):
+    state = replace(vpc_state(replace(A, mtu_bytes=600)), services=(SERVICE,))
+    program.load(state)
+    program.send(A.eni_id, ip_frame(A, ipv4(A4, SERVICE, 17, udp(1025, 53))))
+
+    large = program.send(SERVICES, from_services(ipv4(SERVICE, A4, 17, udp(53, 1025, b"x" * 700))))
+
+    assert large.drops == ((SERVICES, DropReason.TOO_BIG),)
+    assert large.answered_at == (SERVICES,)
+    assert large.frame[26:34] == SERVICES_GATEWAY.packed + SERVICE.packed
 
 
 def test_services_speak_only_when_spoken_to(program):

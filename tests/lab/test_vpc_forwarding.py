@@ -168,6 +168,17 @@ async def test_a_service_is_reached_from_an_instance_and_knows_its_address(netwo
     assert peer[0] == str(A.ipv4[0])
 
 
+async def test_an_error_about_a_packet_to_a_service_comes_back(network):
+    (one,) = await network.start(replace(vpc_state(A), services=(SERVICE,)))
+    with one.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect((str(SERVICE), 9))
+        client.send(b"nobody listens")
+
+        with pytest.raises(ConnectionRefusedError):
+            async with asyncio.timeout(5):
+                await asyncio.get_running_loop().sock_recv(client, 1)
+
+
 async def test_a_service_that_goes_takes_its_address_along(network):
     state = replace(vpc_state(A), services=(SERVICE,))
     (one,) = await network.start(state)

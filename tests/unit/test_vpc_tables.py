@@ -89,6 +89,16 @@ def test_ports_gateways_and_services_own_their_addresses():
     }
 
 
+def test_the_order_of_ports_groups_and_addresses_does_not_matter():
+    other = group("sg-other", allow("10.0.0.0/8"))
+    a = with_groups(A, OPEN, other)
+    turned = replace(a, security_group_ids=a.security_group_ids[::-1])
+
+    assert compiled(vpc_state(a, B, groups=(OPEN, other))) == compiled(
+        vpc_state(B, turned, groups=(other, OPEN))
+    )
+
+
 def test_a_port_without_a_link_has_no_addresses():
     assert "192.168.32.11" not in owners(compiled(vpc_state(A, B), plugged=(A,)))
 
