@@ -15,7 +15,7 @@ from terway.cni.errors import CniError, Code
 from terway.datapath.diff import diff
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.host import desired_eni, desired_host
-from terway.datapath.plan import plan_attach, plan_detach, plan_node
+from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
 from terway.datapath.verify import verify
 from terway.datapath.veth import desired_attachment
 from terway.linux.kernel import Kernel
@@ -54,10 +54,13 @@ class KernelNetwork:
         eni = await self._enis.link_of(attachment.lease.eni_mac)
         desired = desired_attachment(attachment, eni=eni, node=node)
         found: tuple[object, ...] = ()
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             try:
                 async with self._gate.shared():
-                    found = await self._converge(desired)
+                    # Nearly every ADD finds an empty namespace: reading it first would cost a
+                    # third of the whole. What is there after all makes the first try fail.
+                    actual = unborn(desired) if attempt == 0 else await self._read(desired)
+                    found = await self._converge(desired, actual)
             except ConflictError as error:
                 found = (error,)
                 continue
@@ -138,9 +141,10 @@ class KernelNetwork:
         enis = (part for eni in self._enis.ready for part in desired_eni(eni, self._node))
         return (*desired_host(self._node), *enis)
 
-    async def _converge(self, desired: AttachmentState) -> tuple[object, ...]:
+    async def _converge(
+        self, desired: AttachmentState, actual: AttachmentState
+    ) -> tuple[object, ...]:
         """Do what is missing and return what is still missing."""
-        actual = await self._read(desired)
         if actual.pod is None:
             text = f"CNI_NETNS {desired.veth.netns!r} does not exist"
             raise CniError(Code.INVALID_NETNS, text, field="CNI_NETNS")
@@ -148,15 +152,19 @@ class KernelNetwork:
             operations = plan_attach(desired, actual)
         except UsageError as error:
             raise CniError(Code.INTERFACE_EXISTS, str(error), field="CNI_IFNAME") from error
-        await self._kernel.apply(operations)
-        return verify(desired, await self._kernel.read_attachment(desired))
+        try:
+            after = await self._kernel.apply_and_read(operations, desired)
+        except UsageError as error:
+            if error.field != "CNI_NETNS":
+                raise
+            raise _bad_netns(desired, error) from error
+        return verify(desired, after)
 
     async def _read(self, desired: AttachmentState) -> AttachmentState:
         try:
             return await self._kernel.read_attachment(desired)
         except UsageError as error:
-            text = f"CNI_NETNS {desired.veth.netns!r}: {error}"
-            raise CniError(Code.INVALID_NETNS, text, field="CNI_NETNS") from error
+            raise _bad_netns(desired, error) from error
 
     def _desired(self, attachment: Attachment) -> AttachmentState:
         # An ENI that is gone has no table; what is left of the attachment is found all the same.
@@ -167,6 +175,11 @@ class KernelNetwork:
 
 def _settings(objects: Iterable[NetObject]) -> tuple[Sysctl, ...]:
     return tuple(one for one in objects if isinstance(one, Sysctl))
+
+
+def _bad_netns(desired: AttachmentState, error: UsageError) -> CniError:
+    text = f"CNI_NETNS {desired.veth.netns!r}: {error}"
+    return CniError(Code.INVALID_NETNS, text, field="CNI_NETNS")
 
 
 def _links_of(desired: AttachmentState, node: NodeFacts) -> AttachedLinks:
