@@ -61,7 +61,8 @@ static __always_inline struct flow *find_flow(const struct flow_key *key)
 {
 	struct flow *flow = bpf_map_lookup_elem(&flows, key);
 
-	if (!flow || bpf_ktime_get_ns() - flow->last_seen > idle_limit_ns(flow, key->protocol))
+	/* No difference: another CPU may see the flow later than our "now". */
+	if (!flow || flow->last_seen + idle_limit_ns(flow, key->protocol) < bpf_ktime_get_ns())
 		return NULL;
 	return flow;
 }
@@ -98,7 +99,7 @@ static __always_inline void touch_flow(struct flow *flow, enum direction directi
 
 	if (flags != flow->flags)
 		flow->flags = flags;
-	if (now - flow->last_seen > SECOND_NS)
+	if (flow->last_seen + SECOND_NS < now)
 		flow->last_seen = now;
 }
 
