@@ -146,6 +146,8 @@ def _failure(what: str, path: Path) -> VpcError:
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     """Open the file and hand out libbpf's handle; the handle is closed if the block raises."""
+    if not path.exists():
+        raise UsageError(f"eBPF object {path} is missing; build it with `make objects`")
     _messages.clear()
     handle = _lib().bpf_object__open_file(os.fsencode(path), None)
     if not handle:
