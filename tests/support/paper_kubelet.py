@@ -6,6 +6,7 @@ import asyncio
 
 from terway.kube.clock import format_micro_time
 from terway.lab.kubeapi.controllers.runner import settle
+from terway.lab.kubeapi.deletion import DeleteOptions
 from terway.lab.kubeapi.objects import (
     Object,
     is_pod_ready,
@@ -13,6 +14,7 @@ from terway.lab.kubeapi.objects import (
     name_of,
     namespace_of,
     read_path,
+    uid_of,
 )
 from terway.lab.kubeapi.resources import LEASE, NODE, POD
 from terway.lab.kubeapi.state import ClusterState
@@ -54,10 +56,15 @@ def report(state: ClusterState) -> bool:
         if not read_path(pod, "spec.nodeName"):
             continue
         if is_terminating(pod):
-            state.discard(POD, pod)
+            confirm_end(state, pod)
         elif is_runnable(pod) and not is_pod_ready(pod):
             make_ready(state, pod)
     return state.store.revision != before
+
+
+def confirm_end(state: ClusterState, pod: Object) -> None:
+    """Report that nothing of a pod is left."""
+    state.delete(POD, name_of(pod), namespace_of(pod), DeleteOptions(grace_s=0, uid=uid_of(pod)))
 
 
 def make_ready(state: ClusterState, pod: Object) -> None:

@@ -1,28 +1,27 @@
-"""How is one request made to the Kubernetes API?"""
+"""What can be asked of the Kubernetes API, and what comes back?"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import aiohttp
 import msgspec
 
 from terway.kube.connection import Connection
-from terway.kube.errors import read_status, translate
 from terway.kube.resource import Resource, metadata_of
+from terway.kube.transport import Transport
 from terway.kube.watch import Bookmark, WatchEvent, read_events
-from terway.model.errors import ConflictError, TransientError, UsageError
+from terway.model.errors import ConflictError, TransientError
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 PAGE_SIZE = 500  # of a LIST: 4 MB of ordinary pods, decoded before the next is asked for
 FIELD_MANAGER = "terway"
-_READ_LIMIT_BYTES = 1 << 20
 
 
 class PatchType(Enum):
@@ -79,21 +78,10 @@ class KubeClient:
     ) -> None:
         self.connection = connection
         self._timeout_s = timeout_s
-        self._ssl = connection.ssl_context()
-        self._base = "http://localhost" if connection.unix_path else connection.server
-        self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
-        self._session: aiohttp.ClientSession | None = None
+        self._transport = Transport(connection, user_agent=user_agent)
 
     async def __aenter__(self) -> Self:
-        path = self.connection.unix_path
-        connector: aiohttp.BaseConnector
-        if path is None:
-            connector = aiohttp.TCPConnector(limit=0)
-        else:
-            connector = aiohttp.UnixConnector(path=path, limit=0)
-        self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=True, read_bufsize=_READ_LIMIT_BYTES
-        )
+        await self._transport.open()
         return self
 
     async def __aexit__(
@@ -102,8 +90,7 @@ class KubeClient:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._transport.close()
 
     async def get(
         self, resource: Resource[T], name: str, *, namespace: str | None = None
@@ -111,7 +98,7 @@ class KubeClient:
         """Return one object, None where there is none."""
         path = resource.path(namespace=namespace, name=name)
         try:
-            return resource.decoder.decode(await self.request("GET", path))
+            return _decode(resource.decoder, await self.request("GET", path), f"get {path}")
         except ConflictError as error:
             if error.code == "NotFound":
                 return None
@@ -134,7 +121,8 @@ class KubeClient:
         params = {**selector.params(), "limit": str(page_size)}
         items: list[T] = []
         while True:
-            page = resource.page_decoder.decode(await self.request("GET", path, params=params))
+            body = await self.request("GET", path, params=params)
+            page = _decode(resource.page_decoder, body, f"list {path}")
             items += page.items or ()
             if not page.metadata.continue_:
                 return Listing(items=tuple(items), resource_version=page.metadata.resource_version)
@@ -163,7 +151,9 @@ class KubeClient:
             "timeoutSeconds": str(timeout_s),
         }
         tried = f"watch {path}"
-        async with self._open("GET", path, params=params, timeout_s=timeout_s + 30.0) as answer:
+        async with self._transport.send(
+            "GET", path, params=params, timeout_s=timeout_s + 30.0
+        ) as answer:
             events = read_events(answer.content.iter_any(), resource, tried=tried)
             async with aclosing(events):
                 async for event in events:
@@ -177,9 +167,8 @@ class KubeClient:
         path = resource.path(namespace=namespace)
         params = {"fieldManager": FIELD_MANAGER}
         content = encode_object(resource, body)
-        return resource.decoder.decode(
-            await self.request("POST", path, params=params, content=content)
-        )
+        answer = await self.request("POST", path, params=params, content=content)
+        return _decode(resource.decoder, answer, f"create {path}")
 
     async def update(
         self, resource: Resource[T], body: T | Mapping[str, Any], *, subresource: str = ""
@@ -196,9 +185,8 @@ class KubeClient:
         )
         params = {"fieldManager": FIELD_MANAGER}
         content = encode_object(resource, body)
-        return resource.decoder.decode(
-            await self.request("PUT", path, params=params, content=content)
-        )
+        answer = await self.request("PUT", path, params=params, content=content)
+        return _decode(resource.decoder, answer, f"update {path}")
 
     async def patch(
         self,
@@ -225,7 +213,7 @@ class KubeClient:
         answer = await self.request(
             "PATCH", path, params=params, content=msgspec.json.encode(patch), media_type=kind.value
         )
-        return resource.decoder.decode(answer)
+        return _decode(resource.decoder, answer, f"patch {path}")
 
     async def delete(
         self,
@@ -268,7 +256,7 @@ class KubeClient:
         media_type: str = "application/json",
     ) -> bytes:
         """Make any request and return its body: for what has no method of its own."""
-        async with self._open(
+        async with self._transport.send(
             method,
             path,
             params=params,
@@ -278,51 +266,12 @@ class KubeClient:
         ) as answer:
             return await answer.read()
 
-    @asynccontextmanager
-    async def _open(
-        self,
-        method: str,
-        path: str,
-        *,
-        timeout_s: float,
-        params: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        media_type: str = "application/json",
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._session is not None, "use: async with KubeClient(...)"
-        tried = f"{method} {path}"
-        headers = dict(self._headers)
-        if content is not None:
-            headers["Content-Type"] = media_type
-        if token := self.connection.bearer_token():
-            headers["Authorization"] = f"Bearer {token}"
-        try:
-            async with self._session.request(
-                method,
-                self._base + path,
-                params=params,
-                data=content,
-                headers=headers,
-                ssl=self._ssl or True,
-                server_hostname=self.connection.server_hostname,
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-            ) as answer:
-                await _raise_for_status(answer, tried)
-                yield answer
-        except aiohttp.InvalidURL as error:
-            raise UsageError(f"{tried}: {self._base!r} is not a URL", field="server") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransientError(f"{tried} at {self.connection.server}: {error!r}") from error
 
-
-async def _raise_for_status(answer: aiohttp.ClientResponse, tried: str) -> None:
-    if answer.status < 400:
-        return
-    status = read_status(answer.status, await answer.read())
-    if answer.status == 404 and not status.reason:
-        status.reason = "NotFound"
-    wait = answer.headers.get("Retry-After", "")
-    raise translate(status, tried=tried, retry_after_s=float(wait) if wait.isdigit() else None)
+def _decode(decoder: msgspec.json.Decoder[D], body: bytes, tried: str) -> D:
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise TransientError(f"{tried}: cannot read the answer {body[:120]!r}: {error}") from error
 
 
 def encode_object(resource: Resource[Any], body: object) -> bytes:

@@ -16,11 +16,9 @@ from typing import NamedTuple
 from terway.kube.client import KubeClient
 from terway.kube.clock import format_time
 from terway.kube.resource import EVENTS, NODES, PODS
-from terway.kube.types import Event, EventSource, Node, ObjectMeta, ObjectReference, Pod
+from terway.kube.types import Event, EventSource, ObjectMeta, ObjectReference
 from terway.model.errors import ConflictError, VpcError
 
-ALLOC_IP_SUCCEED = "AllocIPSucceed"
-ALLOC_IP_FAILED = "AllocIPFailed"
 NORMAL = "Normal"
 WARNING = "Warning"
 
@@ -37,13 +35,6 @@ def pod_reference(namespace: str, name: str, uid: str = "") -> ObjectReference:
 def node_reference(name: str, uid: str = "") -> ObjectReference:
     """Return the reference by which an event names a node."""
     return ObjectReference(kind=NODES.kind, name=name, uid=uid)
-
-
-def reference_to(target: Pod | Node) -> ObjectReference:
-    """Return the reference to a pod or node that was read."""
-    if isinstance(target, Pod):
-        return pod_reference(target.metadata.namespace, target.metadata.name, target.metadata.uid)
-    return node_reference(target.metadata.name, target.metadata.uid)
 
 
 class _Fact(NamedTuple):

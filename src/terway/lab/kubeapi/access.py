@@ -23,7 +23,6 @@ class Identity:
 
 
 ADMIN = Identity(name="kubernetes-admin")
-ANONYMOUS = Identity(name="system:anonymous", is_read_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from terway.lab.kubeapi.deletion import (
     is_finished,
     mark_deleted,
 )
-from terway.lab.kubeapi.errors import ApiError, already_exists, not_found
+from terway.lab.kubeapi.errors import already_exists, not_found
 from terway.lab.kubeapi.listing import ListOptions, Page, list_page
 from terway.lab.kubeapi.managed import Manager, apply_patch, track_update
 from terway.lab.kubeapi.objects import Object, metadata, name_of
@@ -236,12 +236,3 @@ class ClusterState:
             self.store.remove(resource, key_of(held.object))
             return None
         return held if marked == held.object else self._settle(resource, marked)
-
-    def discard(self, resource: ResourceDef, obj: Object) -> bool:
-        """Delete this very object, without grace; False when it was gone or replaced already."""
-        try:
-            options = DeleteOptions(grace_s=0, uid=metadata(obj)["uid"])
-            self.delete(resource, name_of(obj), metadata(obj).get("namespace", ""), options)
-        except ApiError:
-            return False
-        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from terway.lab.kubeapi.columns import human_duration
+from terway.lab.kubeapi.cells import human_duration
 from terway.lab.kubeapi.objects import Object
 from terway.lab.kubeapi.podstatus import pod_ready, pod_restarts, pod_status
 from terway.lab.kubeapi.quantities import parse_quantity, scaled_value

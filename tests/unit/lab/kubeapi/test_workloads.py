@@ -18,7 +18,13 @@ from terway.lab.kubeapi.objects import (
 )
 from terway.lab.kubeapi.resources import DAEMON_SET, DEPLOYMENT, NODE, POD, REPLICA_SET
 from tests.support.cluster import Clock, deployment_manifest, make_cluster, pod_manifest
-from tests.support.paper_kubelet import add_node, make_ready, report, run_until_quiet
+from tests.support.paper_kubelet import (
+    add_node,
+    confirm_end,
+    make_ready,
+    report,
+    run_until_quiet,
+)
 
 
 def cluster(*nodes: str):
@@ -86,7 +92,7 @@ def step_one_pod(state) -> bool:
     """Let one pod's kubelet make one step: as slow as it gets."""
     for pod in state.list(POD):
         if is_terminating(pod):
-            state.discard(POD, pod)
+            confirm_end(state, pod)
             return True
         if read_path(pod, "spec.nodeName") and not is_pod_ready(pod):
             make_ready(state, pod)
