@@ -16,7 +16,7 @@ from terway.datapath.diff import diff
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.host import desired_eni, desired_host
 from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
-from terway.datapath.verify import verify
+from terway.datapath.verify import verify, verify_chained
 from terway.datapath.veth import desired_attachment
 from terway.linux.kernel import Kernel
 from terway.model.address import IPPair
@@ -82,7 +82,7 @@ class KernelNetwork:
     async def differences(self, attachment: Attachment) -> tuple[str, ...]:
         """Return what is not as it should be, in words; empty when all is."""
         desired = self._desired(attachment)
-        return tuple(map(str, verify(desired, await self._read(desired))))
+        return tuple(map(str, verify_chained(desired, await self._read(desired))))
 
     async def mend(self, attachment: Attachment) -> bool:
         """Put right what somebody has changed; return whether there was something.

@@ -1,15 +1,17 @@
 """Mode ``veth`` (policy routing): the desired state of one attachment, both sides.
 
     pod namespace                         node namespace
-    eth0  address /32, /128     veth      cali…  route to the pod, address fe80::1/128
+    eth0  address /32, /128     veth      cali…  route to the pod, both gateway addresses
     default via 169.254.1.1,  ◄──────►    rule  512  to the pod    lookup main
                 fe80::1                   rule 2048  from the pod  lookup the ENI's table
     neighbour 169.254.1.1 =               table 1000+ifindex: default via the vSwitch's gateway
       MAC of cali…
 
-Source: upstream Terway, PolicyRoute. Ours alone is fe80::1 on every host end (upstream has it only
-where there are extra routes): the node asks for its neighbours from a link-local address, and the
-kernel's own one is not usable until duplicate address detection has ended, a second or two.
+Source: upstream Terway, PolicyRoute. Ours alone are the gateways' addresses on every host end
+(upstream has them only where there are extra routes). The node asks for its neighbours from a
+link-local address, and the kernel's own one is not usable until duplicate address detection has
+ended, a second or two. And when a chained plugin changes the MAC of the pod's end, the kernel drops
+the pod's neighbours, permanent ones too; then the pod asks, and the host end answers.
 
 MAC and MTU of the pod's end are given at birth and not looked at again: a chained plugin such as
 `tuning` may have changed them (CNI: CHECK tolerates what later plugins did).
@@ -49,6 +51,9 @@ from terway.model.network import (
     Sysctl,
 )
 
+# With scope link the node would choose 169.254.1.1 as its own address for what it sends to the pod.
+_GATEWAY_SCOPE = {Family.V4: Scope.HOST, Family.V6: Scope.LINK}
+
 
 def desired_attachment(attachment: Attachment, *, eni: ENILink, node: NodeFacts) -> AttachmentState:
     """Return what the kernel should have for `attachment`, whose addresses are of `eni`."""
@@ -82,9 +87,9 @@ def _node_side(
     name = host_link_name(key, attachment.pod)
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield from link_sysctls(name, families)
-    if Family.V6 in families:
-        gateway = ip_interface(link_local_gateway(Family.V6))
-        yield LinkAddress(link=name, address=gateway, scope=Scope.LINK)
+    for family in families:
+        gateway = ip_interface(link_local_gateway(family))
+        yield LinkAddress(link=name, address=gateway, scope=_GATEWAY_SCOPE[family])
     for address in attachment.lease.addresses:
         family, exactly = family_of(address), ip_network(address)
         yield Route(destination=exactly, link=name, scope=host_route_scope(family))

@@ -5,10 +5,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from terway.datapath.verify import verify
+from terway.datapath.verify import verify, verify_chained
 from terway.datapath.veth import desired_attachment
 from terway.model.address import Family
-from terway.model.network import RoutingRule
+from terway.model.ids import MacAddress
+from terway.model.network import Neighbour, RoutingRule
 from tests.support.attachments import ENI, NODE_FACTS, attachment
 
 DESIRED = desired_attachment(attachment(), eni=ENI, node=NODE_FACTS)
@@ -56,3 +57,23 @@ def test_a_second_rule_for_the_pods_address_is_a_difference():
     [found] = verify(DESIRED, replace(DESIRED, node=(*DESIRED.node, competitor)))
 
     assert str(found) == ("node: rule 2048 from 192.168.32.1/32: wanted nothing, found lookup 1009")
+
+
+def test_check_allows_that_a_chained_plugin_has_cost_the_pod_its_neighbours():
+    assert DESIRED.pod is not None
+    rest = tuple(one for one in DESIRED.pod if not isinstance(one, Neighbour))
+
+    assert verify(DESIRED, replace(DESIRED, pod=rest))
+    assert verify_chained(DESIRED, replace(DESIRED, pod=rest)) == ()
+
+
+def test_check_names_a_neighbour_that_leads_elsewhere():
+    assert DESIRED.pod is not None
+    wrong = tuple(
+        replace(one, mac=MacAddress("02:00:00:00:00:98")) if isinstance(one, Neighbour) else one
+        for one in DESIRED.pod
+    )
+
+    found = verify_chained(DESIRED, replace(DESIRED, pod=wrong))
+
+    assert {one.found for one in found} == {"02:00:00:00:00:98"}

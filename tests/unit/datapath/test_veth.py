@@ -24,6 +24,7 @@ def settings(objects: tuple[NetObject, ...] | None) -> dict[str, str]:
 
 
 NODE_V4 = {
+    "address 169.254.1.1/32 dev cali83dbd022cd5: present",
     "route 192.168.32.1/32 table 254: dev cali83dbd022cd5 scope link",
     "rule 512 to 192.168.32.1/32: lookup 254",
     "rule 2048 from 192.168.32.1/32: lookup 1007",
