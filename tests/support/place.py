@@ -63,14 +63,17 @@ class Place:
         server = Server(process, argv)
         try:
             await server.has_said(ready)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(server.drain())
-                try:
-                    yield server
-                finally:
-                    server.kill()
+        except BaseException:
+            server.kill()
+            await process.wait()
+            raise
+        # Not a TaskGroup: it would wrap what fails in the block into a group.
+        draining = asyncio.create_task(server.drain())
+        try:
+            yield server
         finally:
             server.kill()
+            await draining
             await process.wait()
 
 
