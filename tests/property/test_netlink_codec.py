@@ -21,6 +21,22 @@ def test_attributes_are_read_back_as_they_were_packed(wanted):
     assert attributes(data) == wanted
 
 
+@given(st.lists(st.binary(max_size=12), max_size=8), st.lists(st.binary(min_size=1, max_size=2)))
+def test_needles_lose_no_message_that_has_them(bodies, needles):
+    packed = (message(16, 0, number, body) for number, body in enumerate(bodies))
+    data = b"".join(one + b"\0" * (-len(one) % 4) for one in packed)
+
+    found = {sequence for _kind, _flags, sequence, _body in messages(data, needles)}
+
+    having = {
+        number
+        for number, body in enumerate(bodies)
+        if not needles or any(needle in body for needle in needles)
+    }
+    # a needle may also be in a header, or across two messages: more may come, never less
+    assert having <= found
+
+
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_messages_are_read_back_as_they_were_packed(bodies):
     # the kernel pads each message to four bytes

@@ -6,7 +6,7 @@ Source: netlink(7), include/uapi/linux/netlink.h. Everything is in the byte orde
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
+NLMSG_MIN_TYPE = 16  # below: control messages
 
 NLM_F_REQUEST = 0x001
 NLM_F_MULTI = 0x002
@@ -123,24 +124,35 @@ def text(data: bytes) -> str:
     return data.split(b"\0", 1)[0].decode(errors="replace")
 
 
-def headers(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield (type, flags, sequence, start, end) of each message that one recv(2) brought.
+def messages(data: bytes, needles: Sequence[bytes] = ()) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (type, flags, sequence, body) of each message that one recv(2) brought.
 
-    `start` and `end` are those of the body: most bodies of a dump are not looked at.
+    With `needles`, messages that contain none of them are left out, except control messages
+    (acknowledgements, ends) and those that say the dump was interrupted.
     """
-    start = 0
-    limit = len(data)
     unpack = HEADER.unpack_from
+    hits = _positions(data, needles)
+    start, limit = 0, len(data)
     while start + 16 <= limit:
         length, kind, flags, sequence, _port = unpack(data, start)
         end = start + length
         if length < 16 or end > limit:
             break
-        yield kind, flags, sequence, start + 16, end
+        while hits[-1] < start:
+            hits.pop()
+        is_hit = not needles or hits[-1] < end
+        if is_hit or kind < NLMSG_MIN_TYPE or flags & NLM_F_DUMP_INTR:
+            yield kind, flags, sequence, data[start + 16 : end]
         start = (end + 3) & ~3
 
 
-def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (type, flags, sequence, body) of each message that one recv(2) brought."""
-    for kind, flags, sequence, start, end in headers(data):
-        yield kind, flags, sequence, data[start:end]
+def _positions(data: bytes, needles: Sequence[bytes]) -> list[int]:
+    """Return where needles are, the last first; above them all, a place beyond the data."""
+    found = [len(data)]
+    for needle in needles:
+        position = data.find(needle)
+        while position >= 0:
+            found.append(position)
+            position = data.find(needle, position + 1)
+    found.sort(reverse=True)
+    return found

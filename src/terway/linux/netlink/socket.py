@@ -21,7 +21,6 @@ from terway.linux.netlink.codec import (
     NLMSG_ERROR,
     Query,
     Request,
-    headers,
     message,
     messages,
 )
@@ -174,16 +173,15 @@ class NetlinkSocket:
         more = True
         while more:
             data = self._receive(query.what)
-            for kind, answer_flags, sequence, start, end in headers(data):
+            for kind, answer_flags, sequence, body in messages(data, query.needles):
                 if sequence != self._sequence:
                     continue
                 seen_flags |= answer_flags
                 if kind in _ENDS:
-                    self._check_end(query, answer_flags, data[start:end])
+                    self._check_end(query, answer_flags, body)
                     more = False
-                elif _is_wanted(data, start, end, query.needles):
-                    value = query.decode(data[start:end])
-                    found += () if value is None else (value,)
+                elif (value := query.decode(body)) is not None:
+                    found.append(value)
             more = more and query.is_dump
         if seen_flags & NLM_F_DUMP_INTR:
             raise _InterruptedDumpError
@@ -206,10 +204,6 @@ class NetlinkSocket:
             return self._transport.recv(_RECEIVE_BYTES)
         except OSError as error:
             raise translate_os_error(error, what) from error
-
-
-def _is_wanted(data: bytes, start: int, end: int, needles: tuple[bytes, ...]) -> bool:
-    return not needles or any(data.find(needle, start, end) >= 0 for needle in needles)
 
 
 class RouteSocket(NetlinkSocket):
