@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import cni
+from bench import agent, cni, lab, net
 from bench.group import Group
 
-GROUPS: tuple[Group, ...] = (cni.GROUP,)
+GROUPS: tuple[Group, ...] = (cni.GROUP, net.GROUP, *agent.GROUPS, lab.GROUP)

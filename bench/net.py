@@ -16,11 +16,14 @@ from functools import partial
 
 from tests.support.place import Place
 
+from bench import world
 from bench.alternate import alternate
-from bench.group import Order, say
+from bench.group import Group, Order, say
 from bench.native import program
 from bench.record import Bound, Record, Target
 from bench.stats import median
+from terway.lab.world.node import NodeHandle
+from terway.model.address import Family
 
 THROUGHPUT = "net.throughput.veth"
 RTT = "net.rtt.veth"
@@ -123,3 +126,42 @@ async def _figure(name: str, gauge: Gauge, paths: Paths, rounds: int) -> Record:
         runs=rounds,
         target=gauge.target,
     )
+
+
+async def measure(order: Order) -> list[Record]:
+    """Measure between two pods on two nodes, and between the nodes themselves."""
+    async with world.lab(nodes=2) as lab:
+        nodes = [lab.node("node-1"), lab.node("node-2")]
+        pods = [await lab.pod(f"end-{node.name}", node=node.name) for node in nodes]
+        own = [_address(node) for node in nodes]
+        return await compare(
+            order,
+            Paths(
+                subject=Path(
+                    client=_inside(pods[0].netns_path),
+                    server=_inside(pods[1].netns_path),
+                    address=str(pods[1].address(Family.V4)),
+                ),
+                reference=Path(
+                    client=_inside(nodes[0].netns_path),
+                    server=_inside(nodes[1].netns_path),
+                    address=own[1],
+                ),
+            ),
+        )
+
+
+def _inside(netns_path: str) -> Place:
+    return Place().in_netns(netns_path)
+
+
+def _address(node: NodeHandle) -> str:
+    """Return the node's first address: of its eth0, IPv4."""
+    return node.spec.addresses[0].partition("/")[0]
+
+
+GROUP = Group(
+    figures=tuple(GAUGES),
+    title="pod to pod across nodes against node to node",
+    measure=measure,
+)
