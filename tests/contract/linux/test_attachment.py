@@ -11,7 +11,7 @@ import pytest
 
 from terway.datapath.facts import ENILink
 from terway.datapath.host import desired_eni, desired_host
-from terway.datapath.plan import plan_attach, plan_detach, plan_node
+from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
 from terway.datapath.verify import verify
 from terway.datapath.veth import desired_attachment
 from terway.linux.kernel import Kernel
@@ -134,6 +134,49 @@ async def test_an_attachment_verifies_and_a_second_plan_is_empty(site, pod):
     assert verify(desired, actual) == ()
     assert plan_attach(desired, actual) == ()
     assert plan_node(site.host, (desired,), await site.node(desired)) == ()
+
+
+async def test_an_attachment_can_be_made_without_reading_first(site, pod):
+    desired = site.desired(1, pod)
+
+    actual = await site.kernel.apply_and_read(plan_attach(desired, unborn(desired)), desired)
+
+    assert verify(desired, actual) == ()
+    assert pod.pings("2001:db8::1")
+
+
+async def test_assuming_nothing_where_something_is_changes_nothing(site, pod):
+    desired = await site.attach(site.desired(1, pod))
+
+    with pytest.raises(ConflictError) as caught:
+        await site.kernel.apply_and_read(plan_attach(desired, unborn(desired)), desired)
+
+    assert caught.value.code == "EEXIST"
+    assert await site.differences(desired) == []
+
+
+async def test_two_enis_of_one_vswitch_carry_pods_side_by_side(site, pod, other_pod):
+    # given a second ENI whose vSwitch, and so whose gateway, is the first one's
+    site.world.node.run("ip link add eth2 type veth peer name port2; ip link set port2 up")
+    [plugged] = [one for one in await site.kernel.links() if one.name == "eth2"]
+    second = replace(site.eni, name="eth2", ifindex=plugged.ifindex)
+    host = (*site.host, *desired_eni(second, NODE_FACTS))
+    settings = [one for one in host if isinstance(one, Sysctl)]
+    await site.kernel.apply(plan_node(host, (), await site.kernel.read_node(settings)))
+
+    # when a pod is attached on each
+    made = attachment(2, netns=other_pod.path)
+    one = await site.attach(site.desired(1, pod))
+    two = await site.attach(desired_attachment(made, eni=second, node=NODE_FACTS))
+
+    # then each has its own way out, and nothing remains to be done
+    for desired, link in ((one, "eth1"), (two, "eth2")):
+        for owner, target in zip(desired.addresses, ("198.51.100.1", "2001:db8::1"), strict=True):
+            host_link = desired.veth.host.name
+            way = site.world.node.run(f"ip route get {target} from {owner} iif {host_link}")
+            assert f"dev {link} " in way
+    assert plan_node(host, (one, two), await site.kernel.read_node(settings)) == ()
+    assert pod.pings("2001:db8::1")
 
 
 async def test_applying_a_whole_plan_twice_is_success(site, pod):
