@@ -11,11 +11,10 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +85,8 @@ class LabClient:
                     select.select([fd], [], [], _DOWN_S)
             finally:
                 os.close(fd)
+            with suppress(ChildProcessError):  # somebody else started it
+                os.waitpid(record.pid, os.WNOHANG)
         sweep(self.paths.root)
         return was_alive
 
@@ -105,29 +106,38 @@ def start_lab(plan: LabPlan, progress: Callable[[str], None], *, tied: bool = Fa
         )
     sweep(client.paths.root)
     read, write = os.pipe()
-    words = [sys.executable, "-m", "terway.lab.world.serve", plan_to_json(plan), str(write)]
     # Until it has a folder for its log, it writes into a file without a name.
     with tempfile.TemporaryFile() as early:
-        process = subprocess.Popen(
-            [*words, *(["tied"] if tied else [])],
-            stdin=subprocess.DEVNULL,
-            stdout=early,
-            stderr=early,
-            pass_fds=(write,),
-            start_new_session=True,
-        )
+        pid = _spawn(plan, write, early.fileno(), tied=tied)
         os.close(write)
         try:
             trouble = _follow(read, progress)
         except BaseException:
-            process.terminate()
-            process.wait()
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
             raise
         if trouble is not None:
-            process.wait()
+            os.waitpid(pid, 0)
             early.seek(0)
             raise UsageError(trouble or _tail(early.read(), client.paths.log))
     return client
+
+
+def _spawn(plan: LabPlan, report: int, log: int, *, tied: bool) -> int:
+    """Start the lab's process in a session of its own, and return its id."""
+    os.set_inheritable(report, True)
+    words = [sys.executable, "-m", "terway.lab.world.serve", plan_to_json(plan), str(report)]
+    return os.posix_spawn(
+        sys.executable,
+        [*words, *(["tied"] if tied else [])],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, log, 1),
+            (os.POSIX_SPAWN_DUP2, log, 2),
+        ],
+        setsid=True,
+    )
 
 
 def _follow(read: int, progress: Callable[[str], None]) -> str | None:

@@ -8,10 +8,11 @@ Kubernetes API    100.100.0.20:6443                      127.0.0.1 and <lab>/api
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -60,8 +61,8 @@ async def open_services(
     services_netns: str,
     logs: LogSource,
 ) -> Services:
-    """Open every server; they are closed with `stack`."""
-    metadata = await listen_in(services_netns, METADATA, HTTP)
+    """Open every server; they are closed with `stack`, their sockets after them."""
+    metadata = stack.enter_context(closing(await listen_in(services_netns, METADATA, HTTP)))
     await stack.enter_async_context(
         open_listener(Listener(app=create_metadata_app(cloud), sock=metadata))
     )
@@ -88,11 +89,11 @@ class _Kube:
 
 
 async def _open_openapi(stack: AsyncExitStack, cloud: Cloud, services_netns: str) -> str:
+    inside = stack.enter_context(closing(await listen_in(services_netns, OPENAPI, HTTP)))
     # One application, and so one keeper of the cloud's time, behind both listeners.
     runner = web.AppRunner(create_openapi_app(cloud), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    inside = await listen_in(services_netns, OPENAPI, HTTP)
     await web.SockSite(runner, inside).start()
     outside = web.TCPSite(runner, "127.0.0.1", 0)
     await outside.start()
@@ -102,7 +103,8 @@ async def _open_openapi(stack: AsyncExitStack, cloud: Cloud, services_netns: str
 async def _open_kube(
     stack: AsyncExitStack, plan: LabPlan, paths: LabPaths, services_netns: str, logs: LogSource
 ) -> _Kube:
-    inside = await listen_in(services_netns, KUBE_API, KUBE_API_PORT)
+    listening = await listen_in(services_netns, KUBE_API, KUBE_API_PORT)
+    inside = stack.enter_context(closing(listening))
     if plan.kubeconfig:
         path = Path(plan.kubeconfig)
         connection = read_kubeconfig(path)
@@ -162,6 +164,4 @@ def _by_way_of_the_proxy(connection: Connection) -> str:
 
 
 def _base64(text: str) -> str:
-    import base64
-
     return base64.b64encode(text.encode()).decode()
