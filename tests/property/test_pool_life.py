@@ -16,7 +16,8 @@ from hypothesis.stateful import (
 
 from terway.ipam.failure import Failure, FailureKind
 from terway.ipam.values import AddressPhase, ENIPhase
-from terway.model.address import Family
+from terway.model.address import Family, IPAddress
+from terway.model.attachment import AttachmentKey
 from terway.model.eni import ENIStatus
 from tests.support.model_cloud import ModelCloud, vswitch
 from tests.support.pool_world import World, owner
@@ -49,9 +50,15 @@ class PoolLife(RuleBasedStateMachine):
         self.world.acquire(number)
         assert before is None or self.world.leases[owner(number)] == before
 
-    @rule(number=OWNERS)
-    def release(self, number):
-        self.world.release(number)
+    @rule(index=PICKS)
+    def release(self, index):
+        if self.world.leases:
+            self.world.release_key(sorted(self.world.leases)[index % len(self.world.leases)])
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 3.0]))
+    def work(self, seconds):
+        """Let everything go well for a while: rules alone rarely get far."""
+        self.world.work(seconds)
 
     @rule(number=OWNERS)
     def withdraw(self, number):
@@ -97,7 +104,7 @@ class PoolLife(RuleBasedStateMachine):
 
     @invariant()
     def everybody_keeps_what_he_was_given(self):
-        held = {}
+        held: dict[AttachmentKey, set[IPAddress]] = {}
         for slot in self.world.pool.slots.values():
             if slot.owner is not None:
                 assert slot.phase is AddressPhase.BOUND
@@ -160,7 +167,7 @@ class PoolLife(RuleBasedStateMachine):
 TestPoolLife = PoolLife.TestCase
 TestPoolLife.settings = settings(
     max_examples=60,
-    stateful_step_count=40,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

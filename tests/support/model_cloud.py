@@ -63,7 +63,10 @@ class ModelCloud:
         return sum(n for name, n in self.calls.items() if not name.startswith("describe"))
 
     def addresses(self) -> set[IPAddress]:
-        return {ip for eni in self.enis.values() for ip in (*eni.ipv4, *eni.ipv6)}
+        found: set[IPAddress] = set()
+        for eni in self.enis.values():
+            found |= {*eni.ipv4, *eni.ipv6}
+        return found
 
     def _next(self) -> int:
         self._numbers += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from terway.agent.pool_calls import Calls, Ports
 from terway.agent.pool_journal import WallClock, diff_durable, revive
@@ -37,6 +37,7 @@ from terway.store.memory import Disk, apply_batch
 from terway.store.records import Journal
 from tests.support.model_cloud import GROUP, INSTANCE, ZONE, ModelCloud
 
+Kind = TypeVar("Kind")
 DUAL = (Family.V4, Family.V6)
 TRANSIENT = Failure(kind=FailureKind.TRANSIENT, reason="lost")
 CLOCK = WallClock(ahead_s=1_000_000.0)
@@ -144,10 +145,13 @@ class World:
         self.happen(Withdraw(owner=owner(number)))
 
     def release(self, number: int) -> None:
-        lease = self.leases.pop(owner(number), None)
+        self.release_key(owner(number))
+
+    def release_key(self, key: AttachmentKey) -> None:
+        lease = self.leases.pop(key, None)
         for address in lease.addresses if lease else ():
             self.rests[address] = self.now + self.config.cooldown_s
-        self.happen(Release(owner=owner(number)))
+        self.happen(Release(owner=key))
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -213,6 +217,25 @@ class World:
             self.wake()
         raise AssertionError(f"not settled after {steps} steps: {self.pool}")
 
+    def work(self, seconds: float) -> None:
+        """Carry out everything for some seconds, in which nothing goes wrong."""
+        until = self.now + seconds
+        for _ in range(200):
+            if self.pending:
+                self.perform()
+            elif wake_at(self.pool, self.now) <= until:
+                self.wake()
+            else:
+                break
+        self.sleep(max(0.0, until - self.now))
+
+    def work_on(self) -> None:
+        """Carry out the next command, or else let time pass until there is one."""
+        if self.pending:
+            self.perform()
+        else:
+            self.wake()
+
     def is_busy(self) -> bool:
         """Return whether the pool has something to do, apart from looking at the cloud."""
         moving = (AddressPhase.COOLING, AddressPhase.RETIRING)
@@ -230,7 +253,7 @@ class World:
 
         return sum(tally.free_pairs for tally in take_census(self.pool).values())
 
-    def commands(self, kind: type[CloudCommand]) -> list[CloudCommand]:
+    def commands(self, kind: type[Kind]) -> list[Kind]:
         return [one for one in self.pending if isinstance(one, kind)]
 
 

@@ -38,7 +38,7 @@ def plan_growth(pool: Pool, now: float) -> Pool:
         return pool
     pool = replace(pool, grow_at=None)
     pool, shortfall = _fill_enis(pool, census, shortfall, now)
-    shortfall -= _promised_room(pool, census, now)
+    shortfall -= _promised_room(pool, now)
     return _create_enis(pool, shortfall, now)
 
 
@@ -108,8 +108,9 @@ def _account(pool: Pool, vswitch_id: VSwitchId, family: Family, count: int) -> P
     return pool.with_vswitch(state.taking(count))
 
 
-def _promised_room(pool: Pool, census: Mapping[ENIId, ENITally], now: float) -> int:
+def _promised_room(pool: Pool, now: float) -> int:
     """Return the pairs that ENIs will have room for which are busy or on their way."""
+    census = take_census(pool)
     full = pool.config.pods_per_eni
     busy = (
         full - census[eni.id].usable_pairs
