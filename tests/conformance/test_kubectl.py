@@ -360,3 +360,32 @@ async def test_what_the_server_can_do_is_listed(kubectl):
 
     assert {"pods", "deployments.apps", "leases.coordination.k8s.io"} <= set(resources.split())
     assert {"v1", "apps/v1", "coordination.k8s.io/v1"} <= set(versions.split())
+
+
+async def test_a_watch_shows_what_there_is_and_what_becomes_of_it(kubectl):
+    await applied(kubectl)
+    watching = await kubectl.start("get", "pods", "-w", "--output-watch-events")
+    assert watching.stdout is not None
+
+    lines = [(await watching.stdout.readline()).decode().split() for _ in range(2)]
+    await kubectl("delete", "pod", "a")
+    async with asyncio.timeout(30):
+        while lines[-1][0] != "DELETED":
+            lines.append((await watching.stdout.readline()).decode().split())
+    watching.terminate()
+    await watching.communicate()
+
+    assert lines[0] == ["EVENT", "NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+    assert lines[1][:4] == ["ADDED", "a", "0/1", "Running"]
+    assert lines[-1][1] == "a"
+
+
+async def test_replace_writes_the_whole_object(kubectl):
+    await kubectl.apply(DEPLOYMENT)
+    held = await kubectl("get", "configmap", "settings", "-o", "yaml")
+
+    await kubectl("replace", "-f", "-", stdin=held.replace("key: value", "key: other"))
+    stale = await kubectl.run("replace", "-f", "-", stdin=held)
+
+    assert await kubectl("get", "cm", "settings", "-o", "jsonpath={.data.key}") == "other"
+    assert "the object has been modified" in stale.err

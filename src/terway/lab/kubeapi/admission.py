@@ -47,7 +47,7 @@ def _check_namespace(store: Store, resource: ResourceDef, obj: Object) -> None:
 def _with_not_ready_taint(node: Object) -> Object:
     # So that no pod lands on a node before its network is up (NodeTaint admission plugin).
     taints = read_path(node, "spec.taints", [])
-    if is_condition_true(node, "Ready") or any(taint["key"] == NOT_READY for taint in taints):
+    if is_condition_true(node, "Ready") or any(taint.get("key") == NOT_READY for taint in taints):
         return node
     return replace_in(node, "spec.taints", [*taints, {"key": NOT_READY, "effect": "NoSchedule"}])
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import yaml
-
 from terway.lab.kubeapi.errors import ApiError, bad_request
 from terway.lab.kubeapi.objects import Object, metadata
 from terway.lab.kubeapi.resources import NAMESPACE, SERVICE, ResourceDef
 from terway.lab.kubeapi.state import APPLY, ClusterState
 from terway.lab.kubeapi.writes import WriteOptions
+from terway.lab.kubeapi.yaml_text import load_yaml_documents
 
 _OPTIONS = WriteOptions(field_manager="terway-lab", force=True, field_validation="Strict")
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -18,7 +17,7 @@ _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 def read_manifests(text: str) -> Iterator[Object]:
     """Yield the objects of a YAML text, those of List objects one by one."""
-    for document in yaml.safe_load_all(text):
+    for document in load_yaml_documents(text):
         if not document:
             continue
         if str(document.get("kind", "")).endswith("List") and "items" in document:

@@ -10,6 +10,7 @@ import yaml
 
 from terway.lab.kubeapi import protobuf
 from terway.lab.kubeapi.errors import bad_request, not_acceptable, unsupported_media_type
+from terway.lab.kubeapi.yaml_text import load_yaml
 
 JSON_TYPE = "application/json"
 YAML_TYPE = "application/yaml"
@@ -75,6 +76,6 @@ def _decode_yaml(body: bytes) -> Any:
     except msgspec.DecodeError:
         pass
     try:
-        return yaml.safe_load(body)
+        return load_yaml(body)
     except yaml.YAMLError as error:
         raise bad_request(f"the body of the request is not YAML: {error}") from error

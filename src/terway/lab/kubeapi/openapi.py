@@ -15,6 +15,17 @@ from terway.lab.kubeapi.resources import ResourceDef, ResourceTable
 from terway.lab.kubeapi.schema import FieldType, declared_fields
 
 _QUERY = ("dryRun", "fieldManager", "fieldValidation", "force", "pretty")
+_SCALARS: dict[str, Object] = {
+    "any": {},
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "bytes": {"type": "string", "format": "byte"},
+    "time": {"type": "string", "format": "date-time"},
+    "quantity": {"type": "string"},
+    "intstr": {"type": "string", "format": "int-or-string"},
+}
 _INFO = {"title": "Kubernetes", "version": "v1.32.0"}
 
 
@@ -90,10 +101,8 @@ def _schema_of(type_: FieldType, schemas: dict[str, Object]) -> Object:
         return {"type": "array", "items": _schema_of(type_.item, schemas)}
     if type_.name == "{}" and type_.item:
         return {"type": "object", "additionalProperties": _schema_of(type_.item, schemas)}
-    if type_.name in ("string", "integer", "number", "boolean"):
-        return {"type": type_.name}
-    if type_.name == "any":
-        return {}
+    if type_.name in _SCALARS:
+        return _SCALARS[type_.name]
     _describe(type_.name, schemas)
     return {"$ref": f"#/components/schemas/{type_.name}"}
 

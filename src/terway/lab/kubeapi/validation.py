@@ -6,6 +6,7 @@ users meet; the rest of those files is not here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ from terway.lab.kubeapi.resources import (
 )
 from terway.lab.kubeapi.selectors import label_selector
 
+_PERCENT = re.compile(r"^[0-9]+%$")
 _ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 _MUTABLE_POD_FIELDS = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
 _POD_UPDATE = (
@@ -87,6 +89,10 @@ def _metadata(resource: ResourceDef, obj: Object) -> Iterator[Cause]:
     elif not names.is_dns_subdomain(name) and resource is not EVENT:
         yield invalid_value("metadata.name", name, names.SUBDOMAIN_MESSAGE)
     yield from _labels("metadata.labels", labels_of(obj))
+    for index, owner in enumerate(metadata(obj).get("ownerReferences") or ()):
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(field):
+                yield required(f"metadata.ownerReferences[{index}].{field}")
     for key in annotations_of(obj):
         if not names.is_qualified_name(key):
             yield invalid_value("metadata.annotations", key, names.QUALIFIED_MESSAGE)
@@ -171,6 +177,7 @@ def _workload(obj: Object) -> Iterator[Cause]:
     elif not label_selector(selector)(template_labels):
         why = "`selector` does not match template `labels`"
         yield invalid_value("spec.template.metadata.labels", template_labels, why)
+    yield from _strategy(obj)
     replicas = read_path(obj, "spec.replicas", 0)
     if replicas < 0:
         why = "must be greater than or equal to 0"
@@ -180,6 +187,21 @@ def _workload(obj: Object) -> Iterator[Cause]:
     yield from _pod_spec(spec, "spec.template.spec")
     if spec.get("restartPolicy") in ("OnFailure", "Never"):
         yield not_supported("spec.template.spec.restartPolicy", spec["restartPolicy"], ("Always",))
+
+
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def _strategy(obj: Object) -> Iterator[Cause]:
+    for index, held in enumerate(read_path(obj, "spec.selector.matchExpressions", ())):
+        if held.get("operator") not in _OPERATORS:
+            field = f"spec.selector.matchExpressions[{index}].operator"
+            yield not_supported(field, str(held.get("operator", "")), _OPERATORS)
+    for strategy in ("strategy", "updateStrategy"):
+        for name, value in read_path(obj, f"spec.{strategy}.rollingUpdate", {}).items():
+            if isinstance(value, str) and not _PERCENT.match(value):
+                why = "a valid percent string must be a numeric string followed by an ending '%'"
+                yield invalid_value(f"spec.{strategy}.rollingUpdate.{name}", value, why)
 
 
 def _service(obj: Object) -> Iterator[Cause]:

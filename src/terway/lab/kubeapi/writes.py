@@ -12,11 +12,12 @@ from random import Random
 from typing import Any
 
 from terway.lab.kubeapi import names
+from terway.lab.kubeapi.decoding import check_object, normalize
 from terway.lab.kubeapi.defaults import with_defaults
 from terway.lab.kubeapi.errors import ApiError, bad_request, conflict, invalid
 from terway.lab.kubeapi.objects import Object, metadata, name_of
 from terway.lab.kubeapi.resources import NODE, POD, ResourceDef
-from terway.lab.kubeapi.schema import check_object, prune_unknown, type_named
+from terway.lab.kubeapi.schema import type_named
 from terway.lab.kubeapi.validation import validate, validate_update
 
 # A status write leaves these as they are; pods and nodes alone may change labels and annotations.
@@ -72,7 +73,7 @@ def decode(resource: ResourceDef, obj: Any, options: WriteOptions) -> Object:
         raise bad_request(f"strict decoding error: {', '.join(unknown)}")
     if options.field_validation == "Warn":
         options.warnings.extend(unknown)
-    pruned: Object = prune_unknown(obj, type_)
+    pruned: Object = normalize(obj, type_)
     return {"apiVersion": resource.api_version, "kind": resource.kind, **pruned}
 
 

@@ -242,3 +242,57 @@ def test_each_service_gets_an_address_of_its_own():
     ]
 
     assert addresses == ["172.21.0.2", "172.21.0.3"]  # .1 is the API server's
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "word"),
+    [
+        ("spec.tolerations", [None], "null is not allowed in the list at spec.tolerations[0]"),
+        ("metadata.creationTimestamp", "yesterday", 'string "yesterday" into Go struct field'),
+        ("spec.overhead", {"cpu": "lots"}, 'string "lots" into Go struct field spec.overhead.cpu'),
+        ("spec.hostNetwork", "yes", "into Go struct field spec.hostNetwork of type bool"),
+        ("spec.priority", True, "cannot unmarshal bool"),
+        ("metadata.labels", ["a"], "cannot unmarshal array"),
+    ],
+)
+def test_what_controllers_could_not_read_is_never_stored(path, value, word):
+    error = refusal(make_cluster().create, POD, replace_in(pod_manifest(), path, value))
+
+    assert error.code == 400
+    assert word in error.message
+
+
+def test_a_quantity_may_be_written_as_a_number():
+    containers = [{"name": "c", "image": "x", "resources": {"limits": {"cpu": 1}}}]
+
+    pod = (
+        make_cluster().create(POD, replace_in(pod_manifest(), "spec.containers", containers)).object
+    )
+
+    resources = read_path(pod, "spec.containers")[0]["resources"]
+    assert resources == {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        (
+            "spec.strategy.rollingUpdate",
+            {"maxSurge": "many"},
+            "spec.strategy.rollingUpdate.maxSurge",
+        ),
+        (
+            "spec.selector.matchExpressions",
+            [{"key": "app", "operator": "Like"}],
+            "spec.template.metadata.labels",
+        ),
+        ("metadata.ownerReferences", [{"name": "x"}], "metadata.ownerReferences[0].apiVersion"),
+        ("spec.replicas", -1, "spec.replicas"),
+    ],
+)
+def test_a_broken_deployment_is_refused_with_the_path_of_the_field(path, value, field):
+    manifest = replace_in(deployment_manifest(), path, value)
+
+    error = refusal(make_cluster().create, DEPLOYMENT, manifest)
+
+    assert error.details["causes"][0]["field"] == field

@@ -15,6 +15,7 @@ from terway.lab.kubeapi.state import ClusterState
 from terway.lab.kubeapi.subresources import bind
 from terway.lab.kubeapi.writes import WriteOptions
 
+_INVALID = 422
 _OPTIONS = WriteOptions(field_manager="kube-controller-manager")
 
 
@@ -78,12 +79,17 @@ def status_patch(resource: ResourceDef, obj: Object, status: Object) -> Patch:
 
 
 def apply(state: ClusterState, action: Action) -> None:
-    """Carry out an action. What the API refuses by now is dropped: the next plan sees why."""
+    """Carry out an action. What the API refuses is dropped, or told if the action tells.
+
+    Most refusals mean that the world has moved on, which the next plan will see.
+    """
     try:
         _apply(state, action)
     except ApiError as error:
-        if error.code not in (403, 404, 409):
-            raise
+        if isinstance(action, Create) and action.tell is not None and error.code == _INVALID:
+            message = f"Error creating: {error.message}"
+            told = replace(action.tell, type="Warning", reason="FailedCreate", message=message)
+            _tell(state, told)
 
 
 def _apply(state: ClusterState, action: Action) -> None:

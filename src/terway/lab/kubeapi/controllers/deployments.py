@@ -119,7 +119,8 @@ def _next_revision(rollout: Rollout) -> int:
 
 
 def _revision(obj: Object) -> int:
-    return int(annotations_of(obj).get(REVISION, "0"))
+    text = annotations_of(obj).get(REVISION, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _plan_new(rollout: Rollout) -> Iterator[Action]:

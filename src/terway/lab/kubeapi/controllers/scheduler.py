@@ -57,7 +57,7 @@ class Occupancy:
         """Return why the pod cannot run on the node, empty when it can."""
         if taint := untolerated_taint(pod, node):
             value = f": {taint['value']}" if taint.get("value") else ": "
-            return f"node(s) had untolerated taint {{{taint['key']}{value}}}"
+            return f"node(s) had untolerated taint {{{taint.get('key', '')}{value}}}"
         if not matches_affinity(pod, node):
             return "node(s) didn't match Pod's node affinity/selector"
         if name := lacking_resource(pod, node, self.used[name_of(node)]):
