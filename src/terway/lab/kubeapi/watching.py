@@ -167,9 +167,12 @@ async def watch(
         try:
             for frame in watcher.start():
                 yield frame
-            while not closing.is_set and (left_s := end - loop.time()) > 0:
+            while True:
                 for frame in watcher.take():
                     yield frame
+                left_s = end - loop.time()
+                if closing.is_set or left_s <= 0:
+                    return
                 woken = await _wait(watcher.wake, min(left_s, options.bookmark_interval_s))
                 if not woken and options.bookmarks:
                     yield watcher.bookmark()
