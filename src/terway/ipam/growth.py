@@ -54,10 +54,22 @@ def _fill_enis(
         if shortfall <= 0:
             break
         if can_assign(pool, eni, now):
-            wanted = min(_room_for_pairs(pool, census[eni.id]), shortfall + _headroom(pool))
+            room = _room_for_pairs(pool, census[eni.id])
+            wanted = min(room, shortfall + _headroom(pool), _supply(pool, eni))
             pool = _assign(pool, eni, census[eni.id], wanted)
             shortfall -= wanted
     return pool, shortfall
+
+
+def _supply(pool: Pool, eni: PoolENI) -> int:
+    """Return what the ENI's vSwitch may be asked for: more than it has is refused whole.
+
+    At least one: others may have given addresses back since it was read.
+    """
+    state = pool.vswitches.get(eni.vswitch_id)
+    if state is None or Family.V4 not in pool.config.families:
+        return BATCH
+    return max(1, state.available)
 
 
 def is_growable(pool: Pool, eni: PoolENI, now: float) -> bool:
