@@ -74,10 +74,9 @@ class KernelNetwork:
 
         The pod's namespace is not even looked at: its path may lead to somebody else by now.
         """
-        desired = self._desired(replace(attachment, netns=""))
+        desired = replace(self._desired(attachment), pod=None)
         async with self._gate.shared():
-            actual = await self._kernel.read_attachment(desired)
-            await self._kernel.apply(plan_detach(desired, actual))
+            await self._kernel.read_and_apply(desired, plan_detach)
 
     async def differences(self, attachment: Attachment) -> tuple[str, ...]:
         """Return what is not as it should be, in words; empty when all is."""

@@ -31,6 +31,9 @@ from terway.model.network import (
 
 T = TypeVar("T")
 
+Planner = Callable[[AttachmentState, AttachmentState], Sequence[Operation]]
+"""Makes operations of the desired and the actual state of an attachment."""
+
 
 class Kernel:
     """The kernel of the node, seen from the network namespace the process lives in."""
@@ -68,6 +71,19 @@ class Kernel:
         actual = await self._run(work)
         self._wake_reaper(operations)
         return actual
+
+    async def read_and_apply(self, desired: AttachmentState, plan: Planner) -> None:
+        """Carry out what `plan` makes of an attachment's desired and actual state.
+
+        In one visit to the kernel, as `apply_and_read`. `plan` runs in a thread: it must be pure.
+        """
+
+        def work(session: Session) -> Sequence[Operation]:
+            operations = plan(desired, read.read_attachment(desired, session))
+            apply.apply(operations, session)
+            return operations
+
+        self._wake_reaper(await self._run(work))
 
     def _wake_reaper(self, operations: Sequence[Operation]) -> None:
         if any(isinstance(one, DeleteLink) and not one.now for one in operations):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from terway.linux.kernel import Planner
 from terway.linux.uplink import Uplink
 from terway.model.address import Family, IPAddress
 from terway.model.errors import ConflictError, TransientError
@@ -225,6 +226,10 @@ class MemoryKernel:
         """See `Kernel.apply_and_read`."""
         await self.apply(operations)
         return await self.read_attachment(desired)
+
+    async def read_and_apply(self, desired: AttachmentState, plan: Planner) -> None:
+        """See `Kernel.read_and_apply`."""
+        await self.apply(plan(desired, await self.read_attachment(desired)))
 
     async def read_node(self, sysctls: Iterable[Sysctl] = ()) -> NodeState:
         """See `Kernel.read_node`."""

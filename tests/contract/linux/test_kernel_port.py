@@ -188,7 +188,8 @@ async def test_nothing_of_an_attachment_is_there_before_it_is_attached(port):
 async def test_a_detached_attachment_is_gone(port, eni_up):
     before = await port.node_objects()
 
-    await port.apply(*plan_detach(port.desired, await port.attach()))
+    await port.attach()
+    await port.kernel.read_and_apply(port.desired, plan_detach)
 
     actual = await port.kernel.read_attachment(port.desired)
     assert (actual.is_paired, actual.alias) == (False, "")
