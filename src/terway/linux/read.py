@@ -42,7 +42,8 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
 
     In the node's namespace: the host link and its addresses, and every route of the main table and
     every rule for the pod's addresses. In the pod's: the links, and all addresses, routes and
-    permanent neighbours of the interface. Settings (sysctl): those that are desired.
+    permanent neighbours of the interface; nothing when no objects are desired there. Settings
+    (sysctl): those that are desired.
     """
     node = session.namespace(NODE)
     host = _read_host_link(node.sock, desired.veth.host.name)
@@ -110,7 +111,12 @@ def _named(sock: RouteSocket, found: Route) -> Route:
 def _read_pod(
     session: Session, desired: AttachmentState
 ) -> tuple[tuple[NetObject, ...] | None, ConfiguredLink | None]:
-    """Return the pod's objects, None when its namespace is gone, and its interface."""
+    """Return the pod's objects, None when its namespace is gone, and its interface.
+
+    Nothing is looked at when nothing is desired there.
+    """
+    if desired.pod is None:
+        return None, None
     try:
         pod = session.namespace(desired.veth.netns)
     except ConflictError:
