@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -133,6 +134,26 @@ async def test_a_pod_has_a_network_host_name_process_and_file_tree_of_its_own(la
     assert "No such file" in await lab.node("node-1").exec("cat", "/etc/only-here", check=False)
     hosts = await pod.exec("cat", "/etc/hosts")
     assert f"{pod.addresses.v4}\town" in hosts
+
+
+async def test_what_a_node_writes_stays_on_the_node(lab: Lab) -> None:
+    node = lab.node("node-1")
+
+    for folder in ("/etc", "/opt", "/var/lib", "/run"):
+        await node.exec("touch", f"{folder}/of-the-node")
+        assert "of-the-node" not in os.listdir(folder)
+
+
+async def test_a_node_has_what_container_runtimes_need(lab: Lab) -> None:
+    node = lab.node("node-1")
+
+    mounts = await node.exec("cat", "/proc/mounts")
+
+    assert " /sys/fs/bpf bpf " in mounts
+    assert (await node.exec("ls", "/sys/fs/cgroup")).split()
+    assert (await node.exec("ls", "/sys/class/net")).split() == ["eth0", "lo"]
+    assert " /var/lib/containerd tmpfs " in mounts  # an overlay could not hold overlays
+    assert "portmap" in await node.exec("ls", "/opt/cni/bin")
 
 
 async def test_init_containers_run_one_after_the_other_before_the_rest(runs: Runs) -> None:

@@ -63,7 +63,7 @@ def _is_ours(entry: Path) -> bool:
         return False
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served() -> Iterator[LabClient]:
     client = start_lab(LabPlan(name=short_name(), nodes=1), lambda text: None)
     yield client

@@ -56,7 +56,7 @@ def pod_table(status: Json) -> list[str]:
         if not pod["host_network"]:
             addresses = [*pod["addresses"], "", ""]
             name = f"{pod['namespace']}/{pod['name']}"
-            rows.append((shorten(name, 26), pod["node"], addresses[0], addresses[1]))
+            rows.append((shorten(name, 18), pod["node"], addresses[0], addresses[1]))
     return align(rows) if len(rows) > 1 else ["no pods"]
 
 

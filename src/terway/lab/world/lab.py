@@ -97,7 +97,7 @@ class Lab:
         self.nodes[name] = node
         self.tasks.start(node.follow(control, self._node_ended), name=f"node {name}")
         await node.wait_init()
-        await self.fabric.bind(instance.id, node.netns_path)
+        await self._plug(instance, node.netns_path)
         await node.request("go")
         self.progress(f"{name}: {instance.id} at {', '.join(spec.addresses)}")
         return node
@@ -123,7 +123,7 @@ class Lab:
         self.instances[name] = instance
         try:
             path = f"/proc/{os.getpid()}/fd/{fd}"
-            await self.fabric.bind(instance.id, path)
+            await self._plug(instance, path)
             await self._configure(instance, path)
         except VpcError:
             await self._release(name, instance)
@@ -246,6 +246,11 @@ class Lab:
     def _node_ended(self, node: NodeHandle) -> None:
         if self.nodes.get(node.name) is node:
             self.progress(f"node {node.name} has ended: {node.last_words()}")
+
+    async def _plug(self, instance: Instance, netns_path: str) -> None:
+        """Return when eth0 is there: the fabric may not have heard of the instance yet."""
+        await self.fabric.bind(instance.id, netns_path)
+        await self.fabric.apply(self.cloud.vpc_state())
 
     async def _release(self, name: str, instance: Instance) -> None:
         delete_instance(self.cloud, instance.id)

@@ -1,0 +1,61 @@
+"""The first impression."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from terway.lab.world.client import LabClient
+from terway.lab.world.paths import LabPaths, leftovers
+
+pytestmark = pytest.mark.lab
+
+
+def demo(*options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "terway.lab.cli", "demo", "--nodes", "2", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_demo_measures_every_path_in_both_families_and_leaves_nothing() -> None:
+    text = demo("--name", "demo-once")
+
+    rows = [line for line in text.splitlines() if line.endswith("its own")]
+    paths = {row.rpartition("IPv")[0].strip() for row in rows}
+    assert paths == {
+        "pod to pod, same node",
+        "pod to pod, across nodes",
+        "pod to its node",
+        "pod to another node",
+        "node to its pod",
+        "node to a pod elsewhere",
+    }
+    assert len(rows) == 2 * len(paths)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    assert leftovers(LabPaths(name="demo-once")) == []
+
+
+def test_a_demo_that_is_kept_says_what_to_try_next_and_it_works() -> None:
+    text = demo("--name", "demo-kept", "--keep")
+    client = LabClient("demo-kept")
+    try:
+        tries = [line.split() for line in text.partition("Try:")[2].splitlines() if line.strip()]
+        status = next(words[1:] for words in tries if words[1] == "status")
+        shown = subprocess.run(
+            [sys.executable, "-m", "terway.lab.cli", *status],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "shop/web-" in shown.stdout
+    finally:
+        assert client.down()

@@ -1,0 +1,124 @@
+"""What the demo measures and shows, and the plan behind a lab."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terway.lab.demo.measure import Measurement, choose_paths
+from terway.lab.demo.summary import align, node_table, pod_table, shorten, traffic_table
+from terway.lab.world.plan import LabPlan, eni_config, plan_from_json, plan_to_json
+from terway.model.address import Family, IPStack
+
+
+def pod(name: str, node: str, *, host_network: bool = False) -> dict[str, Any]:
+    return {
+        "namespace": "shop",
+        "name": name,
+        "node": node,
+        "ready": True,
+        "host_network": host_network,
+        "addresses": ["192.168.32.1", "2001:db8::1"],
+    }
+
+
+def node(name: str) -> dict[str, Any]:
+    addresses = ["192.168.0.1", "2001:db8:1::1"]
+    return {"name": name, "ready": True, "addresses": addresses, "pods": 2, "max_pods": 45}
+
+
+STATUS = {
+    "nodes": [node("node-1"), node("node-2")],
+    "enis": [
+        {"node": "node-1", "type": "Primary", "ipv4": ["a"], "ipv6": ["b"]},
+        {"node": "node-1", "type": "Secondary", "ipv4": ["a", "b"], "ipv6": ["c"]},
+    ],
+    "pods": [pod("web-1", "node-1"), pod("web-2", "node-1"), pod("web-3", "node-2")],
+}
+
+
+def test_every_kind_of_path_is_measured_once() -> None:
+    paths = choose_paths(STATUS)
+
+    assert [(a.node, b.node) for a, b in paths.values()] == [
+        ("node-1", "node-1"),
+        ("node-1", "node-2"),
+        ("node-1", "node-1"),
+        ("node-1", "node-2"),
+        ("node-1", "node-1"),
+        ("node-2", "node-1"),
+    ]
+
+
+def test_a_cluster_without_neighbours_has_one_path_less() -> None:
+    alone = {**STATUS, "pods": [pod("web-1", "node-1"), pod("web-3", "node-2")]}
+
+    assert "pod to pod, same node" not in choose_paths(alone)
+
+
+def test_the_primary_eni_is_counted_apart() -> None:
+    assert node_table(STATUS)[1].split() == [
+        *("node-1", "Ready", "192.168.0.1", "1+1", "2/1", "2", "of", "45")
+    ]
+
+
+def test_host_network_pods_have_no_addresses_of_their_own_to_show() -> None:
+    status = {**STATUS, "pods": [pod("probe", "node-1", host_network=True)]}
+
+    assert pod_table(status) == ["no pods"]
+
+
+def test_a_changed_source_address_is_shown() -> None:
+    seen = Measurement(
+        path="pod to pod",
+        family=Family.V4,
+        source="192.168.32.1",
+        destination="192.168.32.2",
+        seen_as="192.168.0.1",
+        rtt_us=20.4,
+        bits_per_s=12.34e9,
+    )
+
+    assert traffic_table([seen])[1].split("  ")[-1] == "192.168.0.1"
+    assert "20 us" in traffic_table([seen])[1]
+
+
+@given(st.text(max_size=60), st.integers(min_value=6, max_value=40))
+def test_a_shortened_text_fits(text: str, width: int) -> None:
+    assert len(shorten(text, width)) <= width
+
+
+def test_columns_are_below_each_other() -> None:
+    assert align([("a", "b"), ("ccc", "d")]) == ["a    b", "ccc  d"]
+
+
+def test_a_plan_survives_the_way_to_its_process() -> None:
+    plan = LabPlan(name="x", stack=IPStack.IPV4, chained=({"type": "tuning"},), nodes=1)
+
+    assert plan_from_json(plan_to_json(plan)) == plan
+
+
+@pytest.mark.parametrize("stack", list(IPStack))
+def test_eni_config_is_what_upstreams_users_write(stack: IPStack) -> None:
+    plan = LabPlan(stack=stack, eni_conf={"max_pool_size": 7})
+
+    data = eni_config(plan, vswitch_ids=("vsw-1",), security_group_id="sg-1")
+
+    conf = json.loads(data["eni_conf"])
+    assert conf["vswitches"] == {"cn-hangzhou-i": ["vsw-1"]}
+    assert (conf["ip_stack"], conf["max_pool_size"]) == (stack.value, 7)
+    assert json.loads(data["10-terway.conf"])["type"] == "terway"
+    assert "10-terway.conflist" not in data
+
+
+def test_a_chained_plugin_comes_after_ours() -> None:
+    plan = LabPlan(chained=({"type": "portmap"},))
+
+    data = eni_config(plan, vswitch_ids=("vsw-1",), security_group_id="sg-1")
+
+    plugins = json.loads(data["10-terway.conflist"])["plugins"]
+    assert [plugin["type"] for plugin in plugins] == ["terway", "portmap"]
