@@ -34,7 +34,6 @@ from terway.model.attachment import Attachment, AttachmentKey, Lease
 from terway.model.errors import VpcError
 from terway.model.ids import ContainerId, MacAddress
 from terway.store.memory import Disk, apply_batch
-from terway.store.records import Journal
 from tests.support.model_cloud import GROUP, INSTANCE, ZONE, ModelCloud
 
 Kind = TypeVar("Kind")
@@ -201,7 +200,7 @@ class World:
         self.starts += 1
         self.config = replace(self.config, token_seed=f"boot{self.starts}")
         self.now += 0.5
-        self.pool = revive(self.config, journal_of(self.disk), CLOCK, now=self.now)
+        self.pool = revive(self.config, self.disk.journal(), CLOCK, now=self.now)
         self.happen(Tick())
 
     def settle(self, *, steps: int = 400) -> None:
@@ -269,14 +268,4 @@ def _ports(cloud: ModelCloud) -> Ports:
 def _attachment(bind: Bind) -> Attachment:
     return Attachment(
         key=bind.owner, network="terway", netns="/n", pod=None, lease=bind.lease, created_at=1.0
-    )
-
-
-def journal_of(disk: Disk) -> Journal:
-    """Return what a restarted process reads."""
-    return Journal(
-        attachments=tuple(disk.attachments.values()),
-        slots=tuple(disk.slots.values()),
-        enis=tuple(disk.enis.values()),
-        intents=tuple(disk.intents.values()),
     )

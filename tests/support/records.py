@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from terway.model.address import Family, IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
+from terway.model.eni import VSwitch
 from terway.model.ids import (
     ClientToken,
     ContainerId,
     ENIId,
     MacAddress,
     SecurityGroupId,
+    VpcId,
     VSwitchId,
+    ZoneId,
 )
 from terway.store.records import AssignRecord, CreateRecord, ENIRecord, SlotRecord
 
@@ -54,6 +57,13 @@ def eni(phase: str = "in use") -> ENIRecord:
     return ENIRecord(id=ENI, mac=MAC, vswitch_id=VSwitchId("vsw-1"), phase=phase, is_ours=True)
 
 
+VSWITCH = VSwitch(
+    id=VSwitchId("vsw-1"),
+    vpc_id=VpcId("vpc-1"),
+    zone_id=ZoneId("zone-a"),
+    cidr=IPv4Network("10.0.0.0/16"),
+    ipv6_cidr=IPv6Network("fd00::/64"),
+)
 CREATE = CreateRecord(
     token=ClientToken("t-1"),
     vswitch_id=VSwitchId("vsw-1"),

@@ -20,6 +20,7 @@ from terway.ipam.values import (
     Intent,
     PoolENI,
     Slot,
+    VSwitchState,
 )
 from terway.model.address import IPAddress
 from terway.model.attachment import Attachment
@@ -64,11 +65,13 @@ def diff_durable(before: Pool, after: Pool, clock: WallClock) -> Batch:
     slots, gone_slots = _changes(before.slots, after.slots)
     enis, gone_enis = _changes(before.enis, after.enis)
     intents, gone_intents = _changes(before.intents, after.intents)
+    vswitches, _ = _changes(before.vswitches, after.vswitches)
     return Batch(
         put=(
             *(_slot_record(s, clock) for s in slots if _slot_differs(before.slots, s)),
             *(_eni_record(e) for e in enis if _eni_differs(before.enis, e)),
             *(_intent_record(one) for one in intents if one.token not in before.intents),
+            *(one.vswitch for one in vswitches if _ranges_differ(before.vswitches, one)),
         ),
         delete_slots=gone_slots,
         delete_enis=gone_enis,
@@ -107,6 +110,13 @@ def _slot_record(slot: Slot, clock: WallClock) -> SlotRecord:
 def _eni_differs(before: Mapping[ENIId, PoolENI], eni: PoolENI) -> bool:
     old = before.get(eni.id)
     return old is None or _eni_record(old) != _eni_record(eni)
+
+
+def _ranges_differ(before: Mapping[VSwitchId, VSwitchState], state: VSwitchState) -> bool:
+    """Return whether a vSwitch is other than before; how full it is does not matter."""
+    old = before.get(state.vswitch.id)
+    count = state.vswitch.available_ip_count
+    return old is None or replace(old.vswitch, available_ip_count=count) != state.vswitch
 
 
 def _eni_record(eni: PoolENI) -> ENIRecord:
@@ -148,6 +158,9 @@ def revive(config: PoolConfig, journal: Journal, clock: WallClock, *, now: float
     pool = pool.with_slots(
         _slot(record, config, clock, now) for record in journal.slots if record.eni_id in pool.enis
     )
+    for vswitch in journal.vswitches:
+        state = VSwitchState(vswitch=vswitch, available=0, read_at=_LONG_AGO)
+        pool = pool.with_vswitch(state)
     for attachment in journal.attachments:
         pool = pool.with_slots(_bound(pool, attachment))
     for record in journal.intents:

@@ -157,6 +157,7 @@ class JournalFile:
                     *map(rows.parse_create, self._all("creates")),
                     *map(rows.parse_assign, self._all("assigns")),
                 ),
+                vswitches=tuple(map(rows.parse_vswitch, self._all("vswitches"))),
             )
 
     def _all(self, table: str) -> sqlite3.Cursor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from terway.model.address import IPAddress
 from terway.model.attachment import Attachment, AttachmentKey
-from terway.model.ids import ClientToken, ENIId
+from terway.model.eni import VSwitch
+from terway.model.ids import ClientToken, ENIId, VSwitchId
 from terway.store.records import (
     Batch,
     ENIRecord,
@@ -31,7 +32,18 @@ class Disk:
     slots: Mapping[IPAddress, SlotRecord] = field(default_factory=dict)
     enis: Mapping[ENIId, ENIRecord] = field(default_factory=dict)
     intents: Mapping[ClientToken, IntentRecord] = field(default_factory=dict)
+    vswitches: Mapping[VSwitchId, VSwitch] = field(default_factory=dict)
     flushes: int = 0
+
+    def journal(self) -> Journal:
+        """Return everything that is on the disk."""
+        return Journal(
+            attachments=tuple(self.attachments.values()),
+            slots=tuple(self.slots.values()),
+            enis=tuple(self.enis.values()),
+            intents=tuple(self.intents.values()),
+            vswitches=tuple(self.vswitches.values()),
+        )
 
 
 class MemoryStore:
@@ -52,13 +64,7 @@ class MemoryStore:
 
     async def load(self) -> Journal:
         """Return everything that is on the disk."""
-        disk = self._disk
-        return Journal(
-            attachments=tuple(disk.attachments.values()),
-            slots=tuple(disk.slots.values()),
-            enis=tuple(disk.enis.values()),
-            intents=tuple(disk.intents.values()),
-        )
+        return self._disk.journal()
 
     def _flush(self) -> None:
         jobs, self._queue = self._queue, []
@@ -79,6 +85,7 @@ def apply_batch(disk: Disk, batch: Batch) -> StoreError | None:
     slots = _without(disk.slots, batch.delete_slots)
     enis = _without(disk.enis, batch.delete_enis)
     intents = _without(disk.intents, batch.delete_intents)
+    vswitches = dict(disk.vswitches)
     for record in batch.put:
         match record:
             case Attachment():
@@ -87,12 +94,15 @@ def apply_batch(disk: Disk, batch: Batch) -> StoreError | None:
                 slots[record.address] = record
             case ENIRecord():
                 enis[record.id] = record
+            case VSwitch():
+                vswitches[record.id] = replace(record, available_ip_count=0)
             case _:
                 intents[record.token] = record
     twice = _held_twice(attachments)
     if twice is not None:
         return StoreError(f"journal: two attachments hold {twice}")
     disk.attachments, disk.slots, disk.enis, disk.intents = attachments, slots, enis, intents
+    disk.vswitches = vswitches
     return None
 
 

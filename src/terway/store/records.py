@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from terway.model.address import Family, IPAddress
 from terway.model.attachment import Attachment, AttachmentKey
+from terway.model.eni import VSwitch
 from terway.model.errors import VpcError
 from terway.model.ids import (
     ClientToken,
@@ -69,7 +70,8 @@ class AssignRecord:
 
 
 IntentRecord = CreateRecord | AssignRecord
-Record = Attachment | SlotRecord | ENIRecord | CreateRecord | AssignRecord
+# A vSwitch is there for its ranges: with them, ENIs serve although the cloud does not answer.
+Record = Attachment | SlotRecord | ENIRecord | VSwitch | CreateRecord | AssignRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +103,4 @@ class Journal:
     slots: tuple[SlotRecord, ...] = ()
     enis: tuple[ENIRecord, ...] = ()
     intents: tuple[IntentRecord, ...] = ()
+    vswitches: tuple[VSwitch, ...] = ()

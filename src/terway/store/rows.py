@@ -6,18 +6,21 @@ Columns hold text as people write it, so that `sqlite3 terway.db` answers questi
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 
 from terway.model.address import Family, IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
+from terway.model.eni import VSwitch
 from terway.model.ids import (
     ClientToken,
     ContainerId,
     ENIId,
     MacAddress,
     SecurityGroupId,
+    VpcId,
     VSwitchId,
+    ZoneId,
 )
 from terway.store.records import AssignRecord, CreateRecord, ENIRecord, Record, SlotRecord
 
@@ -36,6 +39,9 @@ CREATE TABLE slots (
 CREATE TABLE enis (
     id TEXT PRIMARY KEY, mac TEXT NOT NULL, vswitch_id TEXT NOT NULL, phase TEXT NOT NULL,
     is_ours INTEGER NOT NULL);
+CREATE TABLE vswitches (
+    id TEXT PRIMARY KEY, vpc_id TEXT NOT NULL, zone_id TEXT NOT NULL, cidr TEXT NOT NULL,
+    ipv6_cidr TEXT);
 CREATE TABLE creates (
     token TEXT PRIMARY KEY, vswitch_id TEXT NOT NULL, security_group_ids TEXT NOT NULL,
     tags TEXT NOT NULL, resource_group_id TEXT NOT NULL, ipv4_count INTEGER NOT NULL,
@@ -49,6 +55,7 @@ TABLE_OF: dict[type[Record], str] = {
     Attachment: "attachments",
     SlotRecord: "slots",
     ENIRecord: "enis",
+    VSwitch: "vswitches",
     CreateRecord: "creates",
     AssignRecord: "assigns",
 }
@@ -64,6 +71,9 @@ def row_of(record: Record) -> Row:
             return str(address), eni_id, *flags, record.rests_until
         case ENIRecord():
             return record.id, record.mac, record.vswitch_id, record.phase, int(record.is_ours)
+        case VSwitch():
+            ranges = str(record.cidr), _text(record.ipv6_cidr)
+            return record.id, record.vpc_id, record.zone_id, *ranges
         case CreateRecord():
             groups, tags = json.dumps(record.security_group_ids), json.dumps(record.tags)
             what = record.token, record.vswitch_id, groups, tags, record.resource_group_id
@@ -88,8 +98,8 @@ def _attachment_row(record: Attachment) -> Row:
     )
 
 
-def _text(address: IPv4Address | IPv6Address | None) -> str | None:
-    return None if address is None else str(address)
+def _text(value: IPv4Address | IPv6Address | IPv6Network | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def parse_attachment(row: tuple[str, ...]) -> Attachment:
@@ -133,6 +143,18 @@ def parse_eni(row: tuple[str, str, str, str, int]) -> ENIRecord:
         vswitch_id=VSwitchId(vswitch_id),
         phase=phase,
         is_ours=bool(is_ours),
+    )
+
+
+def parse_vswitch(row: tuple[str, str, str, str, str | None]) -> VSwitch:
+    """Return the vSwitch that a row of `vswitches` holds; how full it is was not kept."""
+    vswitch_id, vpc_id, zone_id, cidr, ipv6_cidr = row
+    return VSwitch(
+        id=VSwitchId(vswitch_id),
+        vpc_id=VpcId(vpc_id),
+        zone_id=ZoneId(zone_id),
+        cidr=IPv4Network(cidr),
+        ipv6_cidr=IPv6Network(ipv6_cidr) if ipv6_cidr else None,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from terway.store.memory import Disk, MemoryStore
 from terway.store.records import Batch, Journal, StoreError
 from terway.store.sqlite import open_store
-from tests.support.records import ASSIGN, CREATE, attachment, eni, slot
+from tests.support.records import ASSIGN, CREATE, VSWITCH, attachment, eni, slot
 
 
 class Reopened:
@@ -41,7 +41,9 @@ async def test_a_new_journal_is_empty(journal):
 
 
 async def test_what_was_written_is_there_after_a_restart(journal):
-    batch = Batch(put=(attachment(1), attachment(2, pod=False), slot(1), eni(), CREATE, ASSIGN))
+    batch = Batch(
+        put=(attachment(1), attachment(2, pod=False), slot(1), eni(), VSWITCH, CREATE, ASSIGN)
+    )
     with journal.open() as store:
         await store.write(batch)
 
@@ -53,6 +55,7 @@ async def test_what_was_written_is_there_after_a_restart(journal):
         slots=(slot(1),),
         enis=(eni(),),
         intents=(CREATE, ASSIGN),
+        vswitches=(VSWITCH,),
     )
 
 

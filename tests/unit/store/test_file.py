@@ -1,4 +1,4 @@
-"""A file that cannot be trusted is refused, with what to do about it; a good one is flushed once."""
+"""A file that cannot be trusted is refused, with the remedy; writes that coincide share a flush."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from terway.store.file import JournalFile
 from terway.store.records import Batch, StoreError
-from terway.store.sqlite import open_store
+from terway.store.sqlite import SqliteStore, open_store
 from tests.support.records import attachment
 
 
@@ -84,8 +84,6 @@ async def test_writes_that_coincide_share_one_commit(tmp_path):
             return super().apply(batches)
 
     file = Counted(tmp_path / "terway.db")
-    from terway.store.sqlite import SqliteStore
-
     store = SqliteStore(file)
     writes = [store.write(Batch(put=(attachment(number),))) for number in range(8)]
     store.stop()
