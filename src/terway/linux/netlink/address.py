@@ -12,6 +12,7 @@ from terway.linux.netlink.codec import (
     NLM_F_REPLACE,
     Query,
     Request,
+    Words,
     attr,
     attr_u32,
     attributes,
@@ -47,7 +48,7 @@ def put(address: LinkAddress, ifindex: int) -> Request:
         type=RTM_NEWADDR,
         flags=NLM_F_CREATE | NLM_F_REPLACE,
         body=_body(address, ifindex) + attr_u32(_IFA_FLAGS, _IFA_F_NODAD),
-        what=f"address add {address.address} dev {address.link}",
+        what=Words(_words, ("add", address)),
         tolerated=frozenset({errno.EEXIST}),
     )
 
@@ -58,9 +59,14 @@ def remove(address: LinkAddress, ifindex: int) -> Request:
         type=RTM_DELADDR,
         flags=0,
         body=_body(address, ifindex),
-        what=f"address delete {address.address} dev {address.link}",
+        what=Words(_words, ("delete", address)),
         tolerated=frozenset({errno.EADDRNOTAVAIL, errno.ENODEV}),
     )
+
+
+def _words(doing: tuple[str, LinkAddress]) -> str:
+    verb, address = doing
+    return f"address {verb} {address.address} dev {address.link}"
 
 
 def _body(address: LinkAddress, ifindex: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -40,6 +40,17 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 Attributes = dict[int, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text that is made only if somebody reads it: ten of them cost as much as a send(2)."""
+
+    make: Callable[[Any], str]
+    about: object
+
+    def __str__(self) -> str:
+        return self.make(self.about)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A message that changes something and is acknowledged.
@@ -51,7 +62,7 @@ class Request:
     type: int
     flags: int
     body: bytes
-    what: str
+    what: str | Words
     tolerated: frozenset[int] = frozenset()
 
 

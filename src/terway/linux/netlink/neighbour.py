@@ -12,6 +12,7 @@ from terway.linux.netlink.codec import (
     NLM_F_REPLACE,
     Query,
     Request,
+    Words,
     attr,
     attr_u32,
     attributes,
@@ -40,7 +41,7 @@ def put(neighbour: Neighbour, ifindex: int) -> Request:
         type=RTM_NEWNEIGH,
         flags=NLM_F_CREATE | NLM_F_REPLACE,
         body=_body(neighbour, ifindex, _NUD_PERMANENT) + mac,
-        what=f"neighbour replace {neighbour.address} dev {neighbour.link} {neighbour.mac}",
+        what=Words(_words, ("replace", neighbour)),
     )
 
 
@@ -50,9 +51,14 @@ def remove(neighbour: Neighbour, ifindex: int) -> Request:
         type=RTM_DELNEIGH,
         flags=0,
         body=_body(neighbour, ifindex, 0),
-        what=f"neighbour delete {neighbour.address} dev {neighbour.link}",
+        what=Words(_words, ("delete", neighbour)),
         tolerated=frozenset({errno.ENOENT, errno.ENODEV}),
     )
+
+
+def _words(doing: tuple[str, Neighbour]) -> str:
+    verb, neighbour = doing
+    return f"neighbour {verb} {neighbour.address} dev {neighbour.link} lladdr {neighbour.mac}"
 
 
 def _body(neighbour: Neighbour, ifindex: int, state: int) -> bytes:

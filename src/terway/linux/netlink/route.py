@@ -14,6 +14,7 @@ from terway.linux.netlink.codec import (
     Attributes,
     Query,
     Request,
+    Words,
     attr,
     attr_u32,
     attributes,
@@ -65,7 +66,7 @@ def put(route: Route, ifindex: int) -> Request:
         type=RTM_NEWROUTE,
         flags=NLM_F_CREATE | (NLM_F_APPEND if adds else NLM_F_REPLACE),
         body=_body(route, ifindex, _RTN_UNICAST, _RTPROT_BOOT, route.scope.value),
-        what=f"route replace {_words(route)}",
+        what=Words(_words, ("replace", route)),
         tolerated=frozenset({errno.EEXIST}),
     )
 
@@ -76,14 +77,15 @@ def remove(route: Route, ifindex: int = 0) -> Request:
         type=RTM_DELROUTE,
         flags=0,
         body=_body(route, ifindex, _RTN_UNSPEC, _RTPROT_UNSPEC, Scope.NOWHERE.value),
-        what=f"route delete {_words(route)}",
+        what=Words(_words, ("delete", route)),
         tolerated=_GONE,
     )
 
 
-def _words(route: Route) -> str:
+def _words(doing: tuple[str, Route]) -> str:
+    verb, route = doing
     via = "" if route.gateway is None else f" via {route.gateway}"
-    return f"{route.destination}{via} dev {route.link} table {route.table}"
+    return f"route {verb} {route.destination}{via} dev {route.link} table {route.table}"
 
 
 def _body(route: Route, ifindex: int, kind: int, protocol: int, scope: int) -> bytes:

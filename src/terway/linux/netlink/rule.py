@@ -13,6 +13,7 @@ from terway.linux.netlink.codec import (
     Attributes,
     Query,
     Request,
+    Words,
     attr,
     attr_str,
     attr_u32,
@@ -47,7 +48,7 @@ def put(rule: RoutingRule) -> Request:
         type=RTM_NEWRULE,
         flags=NLM_F_CREATE | NLM_F_EXCL,
         body=_body(rule),
-        what=f"rule add {_words(rule)}",
+        what=Words(_words, ("add", rule)),
         tolerated=frozenset({errno.EEXIST}),
     )
 
@@ -58,15 +59,16 @@ def remove(rule: RoutingRule) -> Request:
         type=RTM_DELRULE,
         flags=0,
         body=_body(rule),
-        what=f"rule delete {_words(rule)}",
+        what=Words(_words, ("delete", rule)),
         tolerated=frozenset({errno.ENOENT, errno.ESRCH}),
     )
 
 
-def _words(rule: RoutingRule) -> str:
+def _words(doing: tuple[str, RoutingRule]) -> str:
+    verb, rule = doing
     ends = ("from", rule.source), ("to", rule.destination)
     selector = " ".join(f"{word} {value}" for word, value in ends if value is not None)
-    return f"priority {rule.priority} {selector or 'from all'} lookup {rule.table}"
+    return f"rule {verb} priority {rule.priority} {selector or 'from all'} lookup {rule.table}"
 
 
 def _body(rule: RoutingRule) -> bytes:

@@ -21,6 +21,7 @@ from terway.linux.netlink.codec import (
     NLMSG_ERROR,
     Query,
     Request,
+    Words,
     message,
     messages,
 )
@@ -160,7 +161,7 @@ class NetlinkSocket:
                 request = requests[sequence - first]
                 code = error_code(body)
                 if code and code not in request.tolerated and failure is None:
-                    failure = translate(code, request.what, error_detail(flags, body))
+                    failure = translate(code, str(request.what), error_detail(flags, body))
         if failure is not None:
             raise failure
 
@@ -193,17 +194,17 @@ class NetlinkSocket:
         if code and code not in _ABSENT:
             raise translate(code, query.what, error_detail(flags, body))
 
-    def _transmit(self, data: bytes, what: str) -> None:
+    def _transmit(self, data: bytes, what: str | Words) -> None:
         try:
             self._transport.send(data)
         except OSError as error:
-            raise translate_os_error(error, what) from error
+            raise translate_os_error(error, str(what)) from error
 
-    def _receive(self, what: str) -> bytes:
+    def _receive(self, what: str | Words) -> bytes:
         try:
             return self._transport.recv(_RECEIVE_BYTES)
         except OSError as error:
-            raise translate_os_error(error, what) from error
+            raise translate_os_error(error, str(what)) from error
 
 
 class RouteSocket(NetlinkSocket):
