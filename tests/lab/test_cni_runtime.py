@@ -198,7 +198,7 @@ async def test_gc_deletes_what_is_stale_and_names_what_is_valid(bench: Bench) ->
     await bench.network.add(bench.attach())
     await bench.network.add(Attach(container_id="c2", netns=bench.netns))
 
-    await bench.network.collect({("c2", "eth0")})
+    await bench.network.collect(lambda: {("c2", "eth0")})
 
     assert bench.calls() == ["one ADD", "one ADD", "one DEL", "one GC"]
     valid = bench.stdin("one", "GC")["cni.dev/valid-attachments"]
@@ -222,7 +222,7 @@ async def test_check_and_gc_are_called_where_version_and_configuration_allow(
     await bench.network.add(bench.attach())
 
     await bench.network.check("c1")
-    await bench.network.collect({("c1", "eth0")})
+    await bench.network.collect(lambda: {("c1", "eth0")})
 
     assert bench.calls() == ["one ADD", *verbs]
 

@@ -30,7 +30,7 @@ from terway.lab.kubelet.state import (
     should_restart,
 )
 from terway.lab.node.client import Process, SpawnerClient, capture
-from terway.lab.node.jail import Jail
+from terway.lab.node.jail import Jail, remove_layer
 from terway.model.errors import UsageError, VpcError
 
 Record = Callable[[str, str, str], None]  # type, reason, message
@@ -123,7 +123,7 @@ class ContainerRun:
         meta = around.pod.metadata
         logs = log_folder(meta.namespace, meta.name, meta.uid, spec.name)
         jail = Jail(
-            name=container_id[:32],
+            name=layer_of(container_id),
             net=around.sandbox.path("net"),
             uts=around.sandbox.path("uts"),
             ipc=around.sandbox.path("ipc"),
@@ -159,6 +159,7 @@ class ContainerRun:
             container_id=self.view.container_id,
         )
         self._show(state=ended, ready=False, started=False)
+        remove_layer(layer_of(self.view.container_id))
         return code
 
     async def _back_off(self, wait_s: float) -> None:
@@ -240,3 +241,8 @@ class ContainerRun:
             trouble = "" if answer.ok else answer.message
         if trouble:
             self._around.record(WARNING, f"Failed{name}Hook", f"{name}Hook failed: {trouble}")
+
+
+def layer_of(container_id: str) -> str:
+    """Return the name of a container's copy-on-write layer."""
+    return container_id.removeprefix("terway-lab://")[:32]

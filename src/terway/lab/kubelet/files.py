@@ -12,6 +12,7 @@ from pathlib import Path
 
 from terway.lab import toolbox
 from terway.lab.kubelet.environment import Data, Facts, field_of, resource_of
+from terway.lab.kubelet.logs import pod_logs
 from terway.lab.kubelet.podspec import Container, Downward, FilesFrom, Pod, Volume
 from terway.lab.node.jail import Mount
 from terway.model.errors import UsageError
@@ -56,8 +57,10 @@ class PodFolder:
         )
 
     def remove(self) -> None:
-        """Remove the folder and all in it; idempotent."""
+        """Remove the folder, all in it, and the logs; idempotent."""
         shutil.rmtree(self._path, ignore_errors=True)
+        meta = self._pod.metadata
+        shutil.rmtree(pod_logs(meta.namespace, meta.name, meta.uid), ignore_errors=True)
 
     def _source(self, name: str, sub_path: str) -> str:
         volume = next((one for one in self._pod.spec.volumes if one.name == name), None)

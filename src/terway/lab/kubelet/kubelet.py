@@ -165,15 +165,10 @@ class Kubelet:
         while True:
             await self.readiness.wait()
             try:
-                await self.network.collect(self.attachments())
+                await self.network.collect(self.ports.sandboxes.attachments)
             except VpcError as error:
                 self.log(f"CNI GC: {error}")
             await asyncio.sleep(_COLLECT_EVERY_S)
-
-    def attachments(self) -> set[tuple[str, str]]:
-        """Return (container id, ifname) of every sandbox there is."""
-        boxes = [worker.sandbox for worker in self.workers.values()]
-        return {(box.id, "eth0") for box in boxes if box is not None}
 
     def find_pod(self, key: ObjectKey) -> PodWorker | None:
         """Return the worker of a pod by name."""

@@ -17,7 +17,12 @@ LOGS = Path("/var/log/pods")
 
 def log_folder(namespace: str, name: str, uid: str, container: str) -> Path:
     """Return the folder of one container's log files, as the node sees it."""
-    return LOGS / f"{namespace}_{name}_{uid}" / container
+    return pod_logs(namespace, name, uid) / container
+
+
+def pod_logs(namespace: str, name: str, uid: str) -> Path:
+    """Return the folder of all logs of a pod."""
+    return LOGS / f"{namespace}_{name}_{uid}"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -124,15 +124,17 @@ class CniNetwork:
             for plugin in network.plugins:
                 await self._execute("CHECK", network, plugin, entry, prev_result=entry.result)
 
-    async def collect(self, valid: Collection[tuple[str, str]]) -> None:
+    async def collect(self, list_valid: Callable[[], Collection[tuple[str, str]]]) -> None:
         """Run GC with the full list of valid (container id, ifname) pairs (G6).
 
-        Stale attachments in the cache get a DEL first, as libcni does it.
+        The list is asked for when no ADD is under way: it would not have its attachment. Stale
+        attachments in the cache get a DEL first, as libcni does it.
         """
         network = self.load()
         if network.disable_gc:
             return
         async with self._exclusive():
+            valid = list_valid()
             for entry in list(self._cache.of_network(network.name)):
                 if (entry.container_id, entry.ifname) not in valid:
                     await self._del_chain(parse_network(entry.config), entry)

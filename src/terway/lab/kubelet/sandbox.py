@@ -48,6 +48,11 @@ class SandboxMaker:
         self._spawner = spawner
         self._network = network
         self._host_ips = host_ips
+        self._live: set[str] = set()
+
+    def attachments(self) -> set[tuple[str, str]]:
+        """Return (container id, ifname) of every sandbox there is, or is about to be."""
+        return {(sandbox_id, "eth0") for sandbox_id in self._live}
 
     async def make(self, pod: Pod, *, hostname: str) -> Sandbox:
         """Make a sandbox with an address. After an error nothing is left of it."""
@@ -55,20 +60,21 @@ class SandboxMaker:
         if pod.spec.host_network:
             return Sandbox(id=sandbox_id, pod_ips=self._host_ips)
         sandbox = Sandbox(id=sandbox_id, name=f"cni-{uuid.uuid4()}")
-        paths = {kind: sandbox.path(kind) for kind in _KINDS}
-        await self._spawner.make_sandbox(**paths, hostname=hostname)
+        self._live.add(sandbox_id)
         attach = Attach(
             container_id=sandbox_id,
             netns=sandbox.path("net"),
             args=_cni_args(pod, sandbox_id),
             runtime=runtime_config(pod),
         )
+        paths = {kind: sandbox.path(kind) for kind in _KINDS}
         try:
+            await self._spawner.make_sandbox(**paths, hostname=hostname)
             result = await self._network.add(attach)
         except BaseException:
             with suppress(VpcError):
-                await self._network.delete(sandbox_id, sandbox.path("net"))
-            _unpin(sandbox)
+                await self.remove(sandbox)
+            self._drop(sandbox)
             raise
         return Sandbox(id=sandbox_id, name=sandbox.name, pod_ips=pod_addresses(result))
 
@@ -76,7 +82,11 @@ class SandboxMaker:
         """Give the address back, then drop the namespaces. Repeat it after an error."""
         if sandbox.name:
             await self._network.delete(sandbox.id, sandbox.path("net"))
-            _unpin(sandbox)
+            self._drop(sandbox)
+
+    def _drop(self, sandbox: Sandbox) -> None:
+        self._live.discard(sandbox.id)
+        _unpin(sandbox)
 
 
 def runtime_config(pod: Pod) -> dict[str, Any]:

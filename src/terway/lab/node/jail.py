@@ -10,6 +10,7 @@ Runs in the forked child of the spawner, between fork and exec: lean imports onl
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,11 @@ def _make_layer(name: str) -> str:
     options = f"lowerdir=/,upperdir={base}/upper,workdir={base}/work"
     sys_.mount("overlay", f"{base}/root", "overlay", options=options)
     return f"{base}/root"
+
+
+def remove_layer(name: str) -> None:
+    """Remove what a container that has ended wrote; its mounts ended with it. Idempotent."""
+    shutil.rmtree(Path(LAYERS, name), ignore_errors=True)
 
 
 def _mount_kernel_views(root: str, *, own_pids: bool) -> None:

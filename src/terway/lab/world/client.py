@@ -129,7 +129,7 @@ def _spawn(plan: LabPlan, report: int, log: int, *, tied: bool) -> int:
     words = [sys.executable, "-m", "terway.lab.world.serve", plan_to_json(plan), str(report)]
     return os.posix_spawn(
         sys.executable,
-        [*words, *(["tied"] if tied else [])],
+        [*words, *([str(os.getpid())] if tied else [])],
         os.environ,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -1,8 +1,8 @@
 """How does a lab run in the background? One process, started by ``terway-lab up``.
 
-``python -m terway.lab.world.serve PLAN_JSON REPORT_FD [TIED]``. It reports its progress as JSON
-lines on REPORT_FD until the lab is ready, or says why it cannot be. With TIED it ends when the
-process that started it does.
+``python -m terway.lab.world.serve PLAN_JSON REPORT_FD [PARENT_PID]``. It reports its progress as
+JSON lines on REPORT_FD until the lab is ready, or says why it cannot be. With PARENT_PID it ends
+when the process that started it does.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def main(argv: list[str]) -> int:
     plan_text, report_fd, *tied = argv
     if tied:
         sys_.die_with_parent(signal.SIGTERM)
+        if os.getppid() != int(tied[0]):
+            return 1  # it died before the line above
     # What the fabric mounts stays ours; what the user mounts later is seen here all the same.
     sys_.unshare(sys_.CLONE_NEWNS)
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_SLAVE)
