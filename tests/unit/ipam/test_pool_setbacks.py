@@ -8,6 +8,7 @@ from terway.ipam.commands import (
     AssignAddresses,
     AttachENI,
     CreateENI,
+    FlushConntrack,
     Observe,
     WaitLink,
 )
@@ -297,3 +298,33 @@ def test_errors_are_told_apart_by_class_and_code(error, kind):
 def test_a_bug_is_not_taken_for_an_answer():
     with pytest.raises(BugError):
         classify(BugError("broken"))
+
+
+def test_a_flush_that_failed_is_tried_again_before_the_rest_is_over():
+    world = ready()
+    world.acquire(1)
+    world.work(5)
+    world.release(1)
+    world.acquire(2)
+
+    world.fail(failure(FailureKind.TRANSIENT), index_of(world, FlushConntrack))
+    assert owner(2) not in world.leases
+    world.work(2)
+
+    assert owner(2) in world.leases
+
+
+def test_without_a_flush_the_end_of_the_rest_serves_who_waits():
+    world = ready(ModelCloud(eni_slots=1, per_eni=1))
+    world.acquire(1)
+    world.work(5)
+    world.release(1)
+    world.acquire(2)
+
+    for _ in range(40):
+        if world.commands(FlushConntrack):
+            world.fail(failure(FailureKind.TRANSIENT), index_of(world, FlushConntrack))
+        else:
+            world.work_on()
+
+    assert owner(2) in world.leases
