@@ -1,0 +1,240 @@
+"""What can be done with a running lab? Nodes, instances, pods, manifests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from terway.kube.client import KubeClient
+from terway.kube.resource import CONFIG_MAPS, NODES, PODS, ObjectKey
+from terway.kube.types import Pod
+from terway.lab.cloud.cloud import Cloud
+from terway.lab.cloud.provision import Instance, delete_instance
+from terway.lab.kubelet import projection
+from terway.lab.node.network import eth0_commands
+from terway.lab.vpc.fabric import Fabric
+from terway.lab.world.cluster import wait_nodes_ready, wait_pod_gone, wait_pod_ready
+from terway.lab.world.ground import Ground, eth0_of, make_instance, node_spec
+from terway.lab.world.node import NodeHandle, run_command, start_node
+from terway.lab.world.paths import LabPaths
+from terway.lab.world.plan import LabPlan, eni_config
+from terway.lab.world.pods import SERVE, PodHandle, pair_of, pod_manifest
+from terway.lab.world.services import Services
+from terway.lab.world.tasks import BackgroundTasks
+from terway.model.errors import ConflictError, UsageError, VpcError
+
+Progress = Callable[[str], None]
+
+
+class Lab:
+    """A running lab. Made by `open_lab`."""
+
+    def __init__(
+        self,
+        *,
+        plan: LabPlan,
+        paths: LabPaths,
+        cloud: Cloud,
+        fabric: Fabric,
+        tasks: BackgroundTasks,
+        progress: Progress,
+    ) -> None:
+        self.plan = plan
+        self.paths = paths
+        self.cloud = cloud
+        self.fabric = fabric
+        self.tasks = tasks
+        self.progress = progress
+        self.nodes: dict[str, NodeHandle] = {}
+        self.instances: dict[str, Instance] = {}  # by name; attached namespaces included
+        self._held: dict[str, int] = {}  # open namespaces of attached instances, by name
+        self.ground: Ground
+        self.services: Services
+        self.kube: KubeClient
+
+    def node(self, name: str) -> NodeHandle:
+        """Return a node. UsageError when there is none of that name."""
+        if name not in self.nodes:
+            known = ", ".join(self.nodes) or "none"
+            raise UsageError(f"no node is named {name!r}; there are: {known}", field="node")
+        return self.nodes[name]
+
+    async def add_node(self, name: str) -> NodeHandle:
+        """Run an instance, start the node in it, and return before it is Ready."""
+        if name in self.instances:
+            raise UsageError(f"an instance is named {name!r} already", field="name")
+        instance = make_instance(self.cloud, self.plan, self.ground, name)
+        self.instances[name] = instance
+        folder = self.paths.node(name)
+        spec = node_spec(
+            self.cloud,
+            self.plan,
+            self.ground,
+            instance,
+            name=name,
+            kubeconfig=self.services.node_kubeconfig,
+            log_dir=str(folder),
+            agent_argv=agent_argv(),
+        )
+        node, control = await start_node(spec, folder)
+        self.nodes[name] = node
+        self.tasks.start(node.follow(control, self._node_ended), name=f"node {name}")
+        await node.wait_init()
+        await self._plug(instance, node.netns_path)
+        await node.request("go")
+        self.progress(f"{name}: {instance.id} at {', '.join(spec.addresses)}")
+        return node
+
+    async def remove_node(self, name: str) -> None:
+        """End a node and delete its instance; the cloud releases its ENIs."""
+        node, instance = self.node(name), self.instances[name]
+        await self.kube.delete(NODES, name)
+        del self.nodes[name]
+        await node.stop()
+        await self._release(name, instance)
+
+    async def attach_instance(self, name: str, netns_path: str) -> Instance:
+        """Make an existing network namespace an ECS instance, with eth0 configured in it.
+
+        The namespace is held open until it is detached.
+        """
+        if name in self.instances:
+            raise UsageError(f"an instance is named {name!r} already", field="name")
+        fd = os.open(netns_path, os.O_RDONLY | os.O_CLOEXEC)
+        self._held[name] = fd
+        instance = make_instance(self.cloud, self.plan, self.ground, name)
+        self.instances[name] = instance
+        try:
+            path = f"/proc/{os.getpid()}/fd/{fd}"
+            await self._plug(instance, path)
+            await self._configure(instance, path)
+        except VpcError:
+            await self._release(name, instance)
+            raise
+        return instance
+
+    async def detach_instance(self, name: str) -> None:
+        """Delete the instance that a namespace was made; the namespace itself stays."""
+        if name in self.nodes or name not in self.instances:
+            raise UsageError(f"no attached instance is named {name!r}", field="name")
+        await self._release(name, self.instances[name])
+
+    async def wait_ready(self, *names: str, timeout_s: float = 60.0) -> None:
+        """Wait until the named nodes, or all, are Ready: pods can get addresses there."""
+        wanted = [self.node(name) for name in names or self.nodes]
+        await wait_nodes_ready(self.kube, wanted, timeout_s=timeout_s, progress=self.progress)
+
+    async def apply(self, manifests: str) -> None:
+        """Create or change objects from YAML, as ``kubectl apply`` does."""
+        if self.services.cluster is not None:
+            from terway.lab.kubeapi.manifests import apply_manifests
+
+            apply_manifests(self.services.cluster, manifests)
+            return
+        path = self.paths.folder / "apply.yaml"
+        path.write_text(manifests)
+        config = f"--kubeconfig={self.services.kubeconfig_path}"
+        await run_command(["kubectl", config, "apply", "-f", str(path)])
+
+    async def pod(
+        self,
+        name: str,
+        *,
+        node: str | None = None,
+        namespace: str = "default",
+        command: Sequence[str] = SERVE,
+        timeout_s: float = 30.0,
+        **more: Any,
+    ) -> PodHandle:
+        """Create a pod, wait until it is Ready and return a handle on it.
+
+        Without `command` it serves the lab's tools. `more` as `pod_manifest` has it.
+        """
+        manifest = pod_manifest(name, namespace=namespace, node=node, command=command, **more)
+        await self.kube.create(PODS, manifest, namespace=namespace)
+        return await self.wait_pod(name, namespace=namespace, timeout_s=timeout_s)
+
+    async def wait_pod(
+        self, name: str, *, namespace: str = "default", timeout_s: float = 30.0
+    ) -> PodHandle:
+        """Wait until a pod is Ready and return a handle on it."""
+        key = ObjectKey(namespace=namespace, name=name)
+        return await self.handle(await wait_pod_ready(self.kube, key, timeout_s=timeout_s))
+
+    async def handle(self, pod: Pod) -> PodHandle:
+        """Return a handle on a running pod."""
+        node = self.node(pod.spec.node_name)
+        meta = pod.metadata
+        found = await node.request("pod", namespace=meta.namespace, name=meta.name)
+        pids: dict[str, int] = found["pids"]
+        path = found["netns"]
+        return PodHandle(
+            meta=meta,
+            node=node,
+            addresses=pair_of([ip_address(one.ip) for one in pod.status.pod_ips]),
+            netns_path=str(node.inside(path)) if path else node.netns_path,
+            pid=next(iter(pids.values()), 0),
+        )
+
+    async def delete_pod(
+        self, name: str, *, namespace: str = "default", timeout_s: float = 30.0
+    ) -> None:
+        """Delete a pod and wait until nothing of it is left."""
+        await self.kube.delete(PODS, name, namespace=namespace)
+        key = ObjectKey(namespace=namespace, name=name)
+        await wait_pod_gone(self.kube, key, timeout_s=timeout_s)
+
+    async def configure_agents(self) -> None:
+        """Write the ConfigMap eni-config from the plan."""
+        data = eni_config(
+            self.plan,
+            vswitch_ids=(self.ground.pod_vswitch_id,),
+            security_group_id=self.ground.security_group_id,
+        )
+        name, namespace = projection.NAME, projection.NAMESPACE
+        body = {"metadata": {"name": name, "namespace": namespace}, "data": data}
+        try:
+            await self.kube.create(CONFIG_MAPS, body, namespace=namespace)
+        except ConflictError:
+            await self.kube.patch(CONFIG_MAPS, name, {"data": data}, namespace=namespace)
+
+    async def stop(self) -> None:
+        """End all nodes, at the same time, and let go of attached namespaces."""
+        for name in tuple(self._held):
+            await self.detach_instance(name)
+        nodes = tuple(self.nodes.values())
+        self.nodes.clear()
+        async with asyncio.TaskGroup() as tasks:
+            for node in nodes:
+                tasks.create_task(node.stop())
+
+    def _node_ended(self, node: NodeHandle) -> None:
+        if self.nodes.get(node.name) is node:
+            self.progress(f"node {node.name} has ended: {node.last_words()}")
+
+    async def _plug(self, instance: Instance, netns_path: str) -> None:
+        """Return when eth0 is there: the fabric may not have heard of the instance yet."""
+        await self.fabric.bind(instance.id, netns_path)
+        await self.fabric.apply(self.cloud.vpc_state())
+
+    async def _release(self, name: str, instance: Instance) -> None:
+        delete_instance(self.cloud, instance.id)
+        await self.fabric.unbind(instance.id)
+        self.instances.pop(name, None)
+        if (fd := self._held.pop(name, None)) is not None:
+            os.close(fd)
+
+    async def _configure(self, instance: Instance, netns_path: str) -> None:
+        addresses, gateways = eth0_of(self.cloud, self.ground, instance)
+        lines = eth0_commands(addresses, gateways, mtu_bytes=self.cloud.habits.mtu_bytes)
+        words = ["nsenter", f"--net={netns_path}", "ip", "-batch", "-"]
+        await run_command(words, stdin="\n".join(lines) + "\n")
+
+
+def agent_argv() -> tuple[str, ...]:
+    """Return how terwayd is started on a node."""
+    return (sys.executable, "-m", "terway.agent.main", "--config", "/etc/eni/eni_conf")
