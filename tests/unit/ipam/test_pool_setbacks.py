@@ -321,7 +321,7 @@ def test_without_a_flush_the_end_of_the_rest_serves_who_waits():
     world.release(1)
     world.acquire(2)
 
-    for _ in range(40):
+    for _ in range(150):
         if world.commands(FlushConntrack):
             world.fail(failure(FailureKind.TRANSIENT), index_of(world, FlushConntrack))
         else:
