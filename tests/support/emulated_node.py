@@ -58,7 +58,13 @@ class EmulatedCloud:
             self.machine.unplug(self.plugged.pop(eni_id))
         for eni_id in ports.keys() - self.plugged.keys():
             self.plugged[eni_id] = ports[eni_id].ifname
-            self.machine.plug(ports[eni_id].ifname, ports[eni_id].mac)
+            self.machine.plug(ports[eni_id].ifname, ports[eni_id].mac, *self.gateways())
+
+    def gateways(self) -> tuple[str, ...]:
+        """The router's addresses in the pods' vSwitch."""
+        (vswitch,) = (v for v in self.cloud.vpc_state().vswitches if v.id == self.vswitch)
+        assert vswitch.ipv6_cidr is not None
+        return str(vswitch.cidr[-3]), str(vswitch.ipv6_cidr[-3])
 
     def pool_config(self, **changes: Any) -> PoolConfig:
         config = PoolConfig(

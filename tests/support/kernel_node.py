@@ -110,23 +110,29 @@ class KernelNode:
             ip -6 route add default via fd00:0:0::fffd
         """)
 
-    def plug(self, ifname: str, mac: str) -> None:
-        """Plug another ENI in, as the hypervisor does."""
+    def plug(self, ifname: str, mac: str, *gateways: str) -> None:
+        """Plug another ENI in, as the hypervisor does; the VPC's router answers behind it."""
         far = f"vpc-{ifname}"
         sh(f"""
             ip link add {ifname} address {mac} type veth peer name {far} netns {self.vpc}
             sysctl -qw net.ipv6.conf.{ifname}.accept_dad=0
+            ip netns exec {self.vpc} sysctl -qw net.ipv6.conf.{far}.accept_dad=0
             ip -n {self.vpc} link set {far} up
         """)
+        for gateway in gateways:
+            sh(f"ip -n {self.vpc} addr add {gateway} dev {far}")
 
     def unplug(self, ifname: str) -> None:
         """Pull an ENI out."""
         sh(f"ip link del {ifname}")
 
-    def know(self, *addresses: str) -> None:
-        """Tell the VPC that `addresses` are on the ENI, as the cloud would."""
+    def know(self, *addresses: str, mac: str = ENI_MAC, far: str = "vpc1") -> None:
+        """Tell the VPC that `addresses` are on the ENI with `mac`, as the cloud would."""
         for address in addresses:
-            sh(f"ip -n {self.vpc} neigh replace {address} lladdr {ENI_MAC} dev vpc1 nud permanent")
+            sh(f"""
+                ip -n {self.vpc} route replace {address} dev {far}
+                ip -n {self.vpc} neigh replace {address} lladdr {mac} dev {far} nud permanent
+            """)
 
     def ping(self, pod: str, address: str) -> None:
         """Send one packet from a pod and wait for the answer."""
