@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from terway.ipam import chance
 from terway.ipam.settings import PoolConfig, VSwitchPolicy
 from terway.ipam.values import VSwitchState
+from terway.model.address import Family
 from terway.model.ids import VSwitchId
 
 
@@ -54,6 +55,8 @@ def _unfit(
         return "the cloud does not know it"
     if state.vswitch.zone_id != config.zone_id:
         return f"is in zone {state.vswitch.zone_id}, the node in {config.zone_id}"
+    if Family.V6 in config.families and state.vswitch.ipv6_cidr is None:
+        return "has no IPv6 range"
     if state.is_held(now) or state.available == 0:
         return "has no free address"
     return None

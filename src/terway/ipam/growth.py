@@ -145,6 +145,8 @@ def is_create_held(pool: Pool, now: float) -> bool:
 
 
 def _create_enis(pool: Pool, shortfall: int, now: float) -> Pool:
+    if not pool.is_observed:  # ENIs may be attached that nobody told us of
+        return pool
     while shortfall > 0 and free_eni_slots(pool) > 0 and not is_create_held(pool, now):
         choice = choose_vswitch(pool.config, pool.vswitches, draw=pool.tokens_made, now=now)
         if _needs_fresh_look(pool, choice if isinstance(choice, VSwitchState) else None, now):

@@ -47,6 +47,9 @@ def look_ahead(pool: Pool, now: float) -> Outlook:
 
 
 def _outlook(pool: Pool, pairs: int, holds: list[tuple[str, float]], now: float) -> Outlook:
+    if not pool.config.capacity:
+        reason = "the instance type and eni_conf leave this node no ENI for pods"
+        return Outlook(pairs=pairs, reason=reason, retry_after_s=_FULL_RETRY_S)
     if not holds:
         reason = f"all {pool.config.capacity} addresses of this node's ENIs are in use"
         return Outlook(pairs=pairs, reason=reason, retry_after_s=_FULL_RETRY_S)

@@ -55,6 +55,7 @@ class Pool:
     vswitch_watch: Attempt = field(default_factory=Attempt)
     vswitches_read: bool = False
     watch: Watch = field(default_factory=Watch)
+    is_observed: bool = False  # the ENIs of the instance have been read at least once
     foreign_enis: int = 0  # attached, not primary, and not ours to touch
     create_hold: Hold | None = None
     grow_at: float | None = None  # demand is collected until then

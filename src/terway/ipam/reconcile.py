@@ -36,7 +36,8 @@ def observed(pool: Pool, event: Observed, now: float) -> Pool:
             pool = _unseen(pool, known, event, now)
     pool = _collect(pool, event.detached or (), now)
     foreign = sum(takes_slot(eni) and eni.id not in pool.enis for eni in event.attached)
-    return _look_at_vswitches(replace(pool, foreign_enis=foreign), now)
+    pool = replace(pool, foreign_enis=foreign, is_observed=True)
+    return _look_at_vswitches(pool, now)
 
 
 def _is_settled(pool: Pool, eni: PoolENI, asked_at: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,14 @@ def test_a_vswitch_of_another_zone_is_never_taken(policy):
     states = known(100, 1, zones=("zone-b", "zone-a"))
 
     assert choose(policy, states).vswitch.id == "vsw-2"
+
+
+def test_dual_stack_needs_a_vswitch_with_an_ipv6_range():
+    states = known(9, 9)
+    first = states[vswitch(1).id]
+    states[vswitch(1).id] = replace(first, vswitch=replace(first.vswitch, ipv6_cidr=None))
+
+    assert choose(VSwitchPolicy.ORDERED, states).vswitch.id == "vsw-2"
 
 
 def test_a_held_vswitch_is_passed_over_until_its_hold_ends():

@@ -182,3 +182,11 @@ def test_a_resting_address_is_flushed_before_a_call_is_made():
     assert len(flush.addresses) == 2
     world.perform(world.pending.index(flush))
     assert owner(2) in world.leases
+
+
+def test_a_node_without_room_for_enis_says_so():
+    world = settled(max_enis=0)
+
+    world.acquire(1)
+
+    assert "leave this node no ENI" in world.refused[owner(1)].reason

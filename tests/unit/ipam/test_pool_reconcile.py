@@ -12,7 +12,7 @@ from terway.model.address import Family
 from terway.model.eni import ENI, ENIStatus, ENIType
 from terway.model.ids import ENIId, MacAddress
 from tests.support.model_cloud import INSTANCE, ModelCloud, vswitch
-from tests.support.pool_world import World, owner
+from tests.support.pool_world import TRANSIENT, World, owner
 
 
 def attached_eni(number: int = 90, **changes) -> ENI:
@@ -257,3 +257,18 @@ def test_a_second_look_changes_nothing():
     look(world)
 
     assert (world.pool.slots, world.pool.enis) == before
+
+
+def test_nothing_is_created_before_the_enis_of_the_instance_have_been_read():
+    cloud = ModelCloud()
+    cloud.plug(attached_eni())
+    world = World(cloud, **V4, min_free=2, max_free=4)
+    world.sleep(0)
+    (observe,) = world.commands(Observe)
+    world.fail(TRANSIENT, world.pending.index(observe))
+
+    world.work(0.4)
+    assert cloud.calls["create_eni"] == 0
+
+    world.work(60)
+    assert set(cloud.enis) == {attached_eni().id}
