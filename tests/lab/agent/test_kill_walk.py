@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -149,7 +150,11 @@ ASSIGN = {"warm": 0, "trim_after_s": 0.05, "min_free": 0, "max_free": 0}
 # The ENIs are full: one is created, attached, and in the end detached and deleted.
 CREATE = {**ASSIGN, "max_enis": 2, "ipv4_per_eni": 1, "ipv6_per_eni": 1}
 
-WALKS = {"with a free address": WARM, "with an assignment": ASSIGN, "with a new ENI": CREATE}
+WALKS: dict[str, dict[str, Any]] = {
+    "with a free address": WARM,
+    "with an assignment": ASSIGN,
+    "with a new ENI": CREATE,
+}
 
 
 @pytest.mark.parametrize("way", WALKS)
