@@ -1,7 +1,8 @@
 """How fast is ADD, and DEL, against Debian's `ptp` with `host-local`?
 
-The reference runs alone in a network namespace of its own and gives IPv4 addresses only: with
-IPv6 it waits 1.8 s for duplicate address detection, which no one should be compared with.
+Both sides give a pod one IPv4 address: with IPv6 the reference waits 1.8 s for duplicate address
+detection, which no one should be compared with. The reference runs in a network namespace of its
+own, the subject in a lab's nodes, before a terwayd with an API server and a cloud.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from bench.record import Bound, Record, Target
 from bench.stats import median, percentile
 from bench.wave import Side, Wave, run_wave
 from terway.lab.world.node import NodeHandle
+from terway.model.address import IPStack
 
 # width: (rounds, pods a round). Enough for a p99 to be a measured value, not an extreme.
 WAVES = {1: (10, 30), 8: (8, 48), 32: (8, 64)}
 NODES = 3
 FREE = 200  # addresses a node keeps: three waves, and a little
+
+SUBJECT = "terway, IPv4"
 
 ADD_TARGET = Target(bound=Bound.AT_MOST, limit=0.3)
 RATE_TARGET = Target(bound=Bound.AT_LEAST, limit=4.0)
@@ -49,7 +53,7 @@ def ptp_side(folder: Path, place: Place) -> Side:
         "dataDir": str(folder / "host-local"),
     }
     return Side(
-        label="ptp with host-local",
+        label="ptp with host-local, IPv4",
         place=place,
         plugin="/usr/lib/cni/ptp",
         conf={"cniVersion": "1.0.0", "name": "reference", "type": "ptp", "ipam": ipam},
@@ -70,7 +74,7 @@ def scratch() -> Iterator[Path]:
 async def terway_side(node: NodeHandle) -> Side:
     """Return the subject: our plugin before the terwayd of a lab's node."""
     return Side(
-        label="terway, IPv4 and IPv6",
+        label=SUBJECT,
         place=world.place_of(node),
         plugin="/opt/cni/bin/terway",
         conf=await world.plugin_conf(node, "1.0.0"),
@@ -103,7 +107,7 @@ async def compare(
     return [
         Record(
             figure=name,
-            subject="terway, IPv4 and IPv6",
+            subject=SUBJECT,
             value=_figure(name, waves["subject"]),
             reference=ptp.label,
             reference_value=_figure(name, waves["reference"]),
@@ -138,7 +142,11 @@ async def measure(order: Order) -> list[Record]:
     records: list[Record] = []
     with scratch() as folder:
         async with world.lab(
-            nodes=NODES, instance_type=world.LARGE, min_free=FREE, max_free=FREE
+            nodes=NODES,
+            instance_type=world.LARGE,
+            stack=IPStack.IPV4,
+            min_free=FREE,
+            max_free=FREE,
         ) as lab:
             nodes = itertools.cycle(lab.nodes.values())
             for width in WAVES:

@@ -50,7 +50,10 @@ async def agent_page(node: NodeHandle, page: str) -> str:
 
 
 async def wait_free(node: NodeHandle, addresses: int) -> None:
-    """Wait until the pool has that many free addresses: the last wave's have cooled."""
+    """Wait until the pool has that many free addresses: the last wave's have cooled.
+
+    For nodes of one IP family: the pool counts the addresses of each.
+    """
     async with asyncio.timeout(180):
         while (free := (await _pool(node))["free"]) < addresses:
             say(f"  {node.name}: {free} free addresses, waiting for {addresses}")
