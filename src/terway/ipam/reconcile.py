@@ -79,6 +79,9 @@ def _attached(known: PoolENI, eni: ENI) -> PoolENI:
     match known.phase:
         case ENIPhase.ATTACHING if not known.is_requested:
             return replace(facts, is_requested=True, attempt=Attempt())
+        case ENIPhase.DETACHING if eni.status is ENIStatus.DETACHING:
+            # The detach was accepted, only its answer is missing.
+            return replace(facts, phase=ENIPhase.DELETING, attempt=Attempt())
         case ENIPhase.DELETING if eni.status is ENIStatus.IN_USE:
             return replace(facts, phase=ENIPhase.DETACHING, attempt=Attempt())
         case _:

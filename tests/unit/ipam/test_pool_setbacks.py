@@ -8,6 +8,7 @@ from terway.ipam.commands import (
     AssignAddresses,
     AttachENI,
     CreateENI,
+    DetachENI,
     FlushConntrack,
     Observe,
     WaitLink,
@@ -328,3 +329,18 @@ def test_without_a_flush_the_end_of_the_rest_serves_who_waits():
             world.work_on()
 
     assert owner(2) in world.leases
+
+
+def test_a_detach_that_was_done_but_not_answered_is_found_out_by_looking():
+    world = ready()
+    world.acquire(1)
+    world.work(5)
+    world.release(1)
+    while not world.commands(DetachENI):
+        world.work_on()
+
+    world.lose_answer(index_of(world, DetachENI))
+    world.settle()
+
+    assert world.cloud.enis == {}
+    assert world.cloud.calls["detach_eni"] == 2
