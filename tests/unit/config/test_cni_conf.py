@@ -113,5 +113,5 @@ def test_ours_must_be_the_first_plugin_of_a_list():
 
 
 def test_without_any_cni_configuration_the_key_is_named():
-    with pytest.raises(UsageError, match="10-terway.conf is "):
+    with pytest.raises(UsageError, match=r"10-terway\.conf is "):
         parse_cni_conf({})

@@ -1,4 +1,4 @@
-"""`eni_conf` as upstream's users write it is understood; what cannot be right is refused by path."""
+"""`eni_conf` as people write it is understood; what cannot be right is refused by path."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from terway.config.eni_conf import ENISelection, VSwitchSelection, read_eni_conf
 from terway.config.keys import KNOWN_KEYS
 from terway.model.address import IPStack
 from terway.model.errors import UsageError
+from terway.model.ids import ZoneId
 
 # The example of the original's documentation, with every key that a node's agent follows.
 DOCUMENTED = {
@@ -171,8 +172,8 @@ def test_a_nodes_own_configuration_is_merged_over_the_common_one():
     config = parse_agent_config(files, patch=json.dumps(patch))
 
     assert (config.eni.min_pool_size, config.eni.max_pool_size) == (0, 9)
-    assert config.eni.vswitches["cn-hangzhou-j"] == ("vsw-9",)
-    assert config.eni.vswitches["cn-hangzhou-i"] == ("vsw-1", "vsw-2")
+    assert config.eni.vswitches[ZoneId("cn-hangzhou-j")] == ("vsw-9",)
+    assert config.eni.vswitches[ZoneId("cn-hangzhou-i")] == ("vsw-1", "vsw-2")
 
 
 def test_a_patch_that_is_no_json_names_itself():
