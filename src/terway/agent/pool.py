@@ -78,7 +78,8 @@ class PoolService:
         self._clock = clock
         self._wall = wall_clock
         self._times = WallClock(ahead_s=wall_clock() - clock())
-        self._pool = Pool.empty(config, now=clock())
+        self._stepped_at = clock()
+        self._pool = Pool.empty(config, now=self._stepped_at)
         self._attachments: dict[AttachmentKey, Attachment] = {}
         self._asks: dict[AttachmentKey, _Ask] = {}
         self._durable: asyncio.Future[None] | None = None  # of the last batch
@@ -191,7 +192,8 @@ class PoolService:
     def _advance(self, event: Event) -> None:
         """Step the pool, queue what must be durable, and begin the commands."""
         before = self._pool
-        self._pool, commands = step(before, event, now=self._clock())
+        self._stepped_at = self._clock()
+        self._pool, commands = step(before, event, now=self._stepped_at)
         batch = diff_durable(before, self._pool, self._times)
         batch = self._with_attachments(batch, event, commands)
         if batch:
@@ -275,9 +277,11 @@ class PoolService:
         """Step the pool whenever time alone changes something."""
         while self._broken is None:
             self._woken.clear()
-            now = self._clock()
+            # Alarms after the last step, not after this moment: on a busy machine one may have
+            # passed between the two, and nobody would ever ring it.
+            sleep_s = wake_at(self._pool, self._stepped_at) - self._clock()
             try:
-                async with asyncio.timeout(min(wake_at(self._pool, now) - now, _LONGEST_SLEEP_S)):
+                async with asyncio.timeout(min(sleep_s, _LONGEST_SLEEP_S)):
                     await self._woken.wait()
             except TimeoutError:
                 self._advance(Tick())

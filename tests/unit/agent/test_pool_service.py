@@ -262,6 +262,33 @@ def test_the_enis_of_the_pool_are_shown_with_their_vswitch_and_phase():
     run_virtually(scenario())
 
 
+def test_an_alarm_that_passes_while_the_loop_is_busy_is_rung_all_the_same():
+    reads = iter(range(10**6))
+
+    async def scenario():
+        node = Node()
+        # each look at the clock is later than the last by more than demand is collected for
+        slow = PoolService(
+            pool_config(node.cloud, max_free=2),
+            Ports(
+                cloud=node.remote,
+                store=MemoryStore(node.disk),
+                links=node.links,
+                conntrack=EmptyConntrack(),
+            ),
+            clock=lambda: virtual_clock() + 0.05 * next(reads),
+            wall_clock=virtual_clock,
+        )
+        await slow.restore()
+        async with asyncio.TaskGroup() as tasks:
+            loop = tasks.create_task(slow.run())
+            for number in range(5):
+                await add(slow, number)
+            loop.cancel()
+
+    run_virtually(scenario())
+
+
 def test_somebody_who_saw_a_difference_can_have_the_cloud_read_now():
     async def scenario():
         node = Node()
