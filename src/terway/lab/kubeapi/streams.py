@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 from aiohttp import web
@@ -69,10 +69,11 @@ async def answer_watch(
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
     answer.enable_chunked_encoding()
     await answer.prepare(http)
-    async with aclosing(watch(state.store, options, closing)) as frames:
-        async for frame in _struck(frames, faults):
-            await answer.write(_line(state, http, request, frame, form))
-    await answer.write_eof()
+    with suppress(ConnectionError):  # the watcher has gone: nothing is wrong here
+        async with aclosing(watch(state.store, options, closing)) as frames:
+            async for frame in _struck(frames, faults):
+                await answer.write(_line(state, http, request, frame, form))
+        await answer.write_eof()
     return answer
 
 
@@ -117,8 +118,9 @@ async def answer_log(
         now = state.find(POD, request.name, request.namespace)
         return now is None or is_pod_finished(now) or is_terminating(now)
 
-    async with aclosing(read_log(path, options, is_over=is_over)) as chunks:
-        async for chunk in chunks:
-            await answer.write(chunk)
-    await answer.write_eof()
+    with suppress(ConnectionError):  # as above
+        async with aclosing(read_log(path, options, is_over=is_over)) as chunks:
+            async for chunk in chunks:
+                await answer.write(chunk)
+        await answer.write_eof()
     return answer
