@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 import pytest
 import pytest_asyncio
 
+from terway.kube.resource import CONFIG_MAPS
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import POD_CIDR
 from terway.lab.world.pods import PodHandle
@@ -171,6 +172,22 @@ async def test_thirty_pods_have_thirty_addresses(lab: Lab) -> None:
         assert len(taken) == len(pods)
         assert all(len(owners(lab, address)) == 1 for address in taken)
     await asyncio.gather(*(lab.delete_pod(name) for name in names))
+
+
+async def test_a_changed_eni_config_reaches_the_nodes(lab: Lab) -> None:
+    before = await lab.kube.get(CONFIG_MAPS, "eni-config", namespace="kube-system")
+    assert before is not None
+    conf = lab.node("node-1").inside("/etc/eni")
+    stamp = f"of {uuid.uuid4().hex}"
+
+    patch = {"data": {"note": stamp}}
+    await lab.kube.patch(CONFIG_MAPS, "eni-config", patch, namespace="kube-system")
+
+    # terwayd reads it at its start, as upstream's users know; the files are there at once
+    async with asyncio.timeout(10):
+        while not (conf / "note").exists() or (conf / "note").read_text() != stamp:
+            await lab.node("node-1").exec("true")
+    assert {path.name for path in conf.iterdir()} == {*before.data, "note"}
 
 
 async def test_the_machine_gets_no_link_and_no_address_from_a_lab(lab: Lab) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING
 
-from terway.lab.kubelet.podspec import Container, EnvVar, KeyRef, Pod, ResourceRef
+from terway.lab.kubelet.podspec import Container, EnvVar, KeyRef, Pod
 from terway.lab.kubelet.quantity import parse_quantity
+from terway.lab.kubelet.volumespec import ResourceRef
 from terway.model.errors import UsageError
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -13,7 +13,8 @@ from pathlib import Path
 from terway.lab import toolbox
 from terway.lab.kubelet.environment import Data, Facts, field_of, resource_of
 from terway.lab.kubelet.logs import pod_logs
-from terway.lab.kubelet.podspec import Container, Downward, FilesFrom, Pod, Volume
+from terway.lab.kubelet.podspec import Container, Pod
+from terway.lab.kubelet.volumespec import Downward, FilesFrom, Volume
 from terway.lab.node.jail import Mount
 from terway.model.errors import UsageError
 

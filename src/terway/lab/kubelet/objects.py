@@ -8,7 +8,8 @@ from typing import Any
 from terway.kube.client import KubeClient
 from terway.kube.resource import CONFIG_MAPS, Resource
 from terway.lab.kubelet.environment import Data, Facts
-from terway.lab.kubelet.podspec import Container, Pod, Projection, Volume
+from terway.lab.kubelet.podspec import Container, Pod
+from terway.lab.kubelet.volumespec import Projection, Volume
 
 SECRETS: Resource[dict[str, Any]] = Resource(
     group="", version="v1", plural="secrets", kind="Secret", namespaced=True, read_as=dict

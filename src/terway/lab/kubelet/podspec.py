@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import field
 
 from terway.kube.resource import PODS
 from terway.kube.types import KubeObject, ObjectMeta
+from terway.lab.kubelet.volumespec import FieldRef, ResourceRef, Value, Volume
 from terway.model.errors import UsageError
 
 PAUSE_IMAGES = ("pause", "pause-amd64", "pause-arm64")
@@ -20,11 +21,7 @@ PAUSE_IMAGES = ("pause", "pause-amd64", "pause-arm64")
 PAUSE_COMMAND = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait; done")
 
 
-class _Value(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What all have in common."""
-
-
-class KeyRef(_Value, frozen=True, kw_only=True):
+class KeyRef(Value, frozen=True, kw_only=True):
     """A key of a ConfigMap or Secret."""
 
     name: str = ""
@@ -32,21 +29,7 @@ class KeyRef(_Value, frozen=True, kw_only=True):
     optional: bool = False
 
 
-class FieldRef(_Value, frozen=True, kw_only=True):
-    """A field of the pod."""
-
-    field_path: str = ""
-
-
-class ResourceRef(_Value, frozen=True, kw_only=True):
-    """A resource of a container."""
-
-    resource: str = ""
-    container_name: str = ""
-    divisor: str = "0"
-
-
-class EnvSource(_Value, frozen=True, kw_only=True):
+class EnvSource(Value, frozen=True, kw_only=True):
     """Where the value of a variable comes from; one of them is set."""
 
     field_ref: FieldRef | None = None
@@ -55,7 +38,7 @@ class EnvSource(_Value, frozen=True, kw_only=True):
     secret_key_ref: KeyRef | None = None
 
 
-class EnvVar(_Value, frozen=True, kw_only=True):
+class EnvVar(Value, frozen=True, kw_only=True):
     """One environment variable."""
 
     name: str
@@ -63,7 +46,7 @@ class EnvVar(_Value, frozen=True, kw_only=True):
     value_from: EnvSource | None = None
 
 
-class EnvFrom(_Value, frozen=True, kw_only=True):
+class EnvFrom(Value, frozen=True, kw_only=True):
     """All keys of a ConfigMap or Secret as variables."""
 
     prefix: str = ""
@@ -71,7 +54,7 @@ class EnvFrom(_Value, frozen=True, kw_only=True):
     secret_ref: KeyRef | None = None
 
 
-class ContainerPort(_Value, frozen=True, kw_only=True):
+class ContainerPort(Value, frozen=True, kw_only=True):
     """A port; with `host_port`, the network's portMappings capability is asked for it."""
 
     container_port: int
@@ -81,20 +64,20 @@ class ContainerPort(_Value, frozen=True, kw_only=True):
     host_ip: str = field(name="hostIP", default="")
 
 
-class Exec(_Value, frozen=True, kw_only=True):
+class Exec(Value, frozen=True, kw_only=True):
     """A command inside the container."""
 
     command: tuple[str, ...] = ()
 
 
-class Header(_Value, frozen=True, kw_only=True):
+class Header(Value, frozen=True, kw_only=True):
     """An HTTP header."""
 
     name: str
     value: str = ""
 
 
-class HttpGet(_Value, frozen=True, kw_only=True):
+class HttpGet(Value, frozen=True, kw_only=True):
     """An HTTP request from the node; `host` empty means the pod's address."""
 
     port: int | str
@@ -104,14 +87,14 @@ class HttpGet(_Value, frozen=True, kw_only=True):
     http_headers: tuple[Header, ...] = ()
 
 
-class TcpSocket(_Value, frozen=True, kw_only=True):
+class TcpSocket(Value, frozen=True, kw_only=True):
     """A connection from the node."""
 
     port: int | str
     host: str = ""
 
 
-class Probe(_Value, frozen=True, kw_only=True):
+class Probe(Value, frozen=True, kw_only=True):
     """How to ask a container whether it is well, and how often."""
 
     exec: Exec | None = None
@@ -126,13 +109,13 @@ class Probe(_Value, frozen=True, kw_only=True):
     termination_grace_period_seconds: int | None = None
 
 
-class Sleep(_Value, frozen=True, kw_only=True):
+class Sleep(Value, frozen=True, kw_only=True):
     """Wait."""
 
     seconds: int = 0
 
 
-class Handler(_Value, frozen=True, kw_only=True):
+class Handler(Value, frozen=True, kw_only=True):
     """What to do at a point of a container's life."""
 
     exec: Exec | None = None
@@ -140,14 +123,14 @@ class Handler(_Value, frozen=True, kw_only=True):
     sleep: Sleep | None = None
 
 
-class Lifecycle(_Value, frozen=True, kw_only=True):
+class Lifecycle(Value, frozen=True, kw_only=True):
     """What to do after the start and before the stop of a container."""
 
     post_start: Handler | None = None
     pre_stop: Handler | None = None
 
 
-class VolumeMount(_Value, frozen=True, kw_only=True):
+class VolumeMount(Value, frozen=True, kw_only=True):
     """A volume at a path of the container."""
 
     name: str
@@ -156,14 +139,14 @@ class VolumeMount(_Value, frozen=True, kw_only=True):
     read_only: bool = False
 
 
-class Resources(_Value, frozen=True, kw_only=True):
+class Resources(Value, frozen=True, kw_only=True):
     """Requests and limits; not enforced."""
 
     requests: dict[str, str | int | float] = field(default_factory=dict)
     limits: dict[str, str | int | float] = field(default_factory=dict)
 
 
-class Container(_Value, frozen=True, kw_only=True):
+class Container(Value, frozen=True, kw_only=True):
     """One container."""
 
     name: str
@@ -191,85 +174,21 @@ class Container(_Value, frozen=True, kw_only=True):
         raise UsageError(f"container {self.name}: no port is named {wanted!r}", field="ports")
 
 
-class KeyToPath(_Value, frozen=True, kw_only=True):
-    """A key as a file."""
-
-    key: str
-    path: str
-
-
-class FilesFrom(_Value, frozen=True, kw_only=True):
-    """The keys of a ConfigMap or Secret as files; all of them without `items`."""
-
-    name: str = ""
-    secret_name: str = ""
-    items: tuple[KeyToPath, ...] = ()
-    optional: bool = False
-
-
-class DownwardFile(_Value, frozen=True, kw_only=True):
-    """A field of the pod as a file."""
-
-    path: str
-    field_ref: FieldRef | None = None
-    resource_field_ref: ResourceRef | None = None
-
-
-class Downward(_Value, frozen=True, kw_only=True):
-    """Fields of the pod as files."""
-
-    items: tuple[DownwardFile, ...] = ()
-
-
-class Projection(_Value, frozen=True, kw_only=True):
-    """One source of a projected volume."""
-
-    config_map: FilesFrom | None = None
-    secret: FilesFrom | None = None
-    downward_api: Downward | None = field(name="downwardAPI", default=None)
-    service_account_token: dict[str, Any] | None = None
-
-
-class Projected(_Value, frozen=True, kw_only=True):
-    """Several sources in one folder."""
-
-    sources: tuple[Projection, ...] = ()
-
-
-class HostPath(_Value, frozen=True, kw_only=True):
-    """A file or folder of the node."""
-
-    path: str
-    type: str = ""
-
-
-class Volume(_Value, frozen=True, kw_only=True):
-    """A volume; one of its sources is set."""
-
-    name: str
-    empty_dir: dict[str, Any] | None = None
-    host_path: HostPath | None = None
-    config_map: FilesFrom | None = None
-    secret: FilesFrom | None = None
-    downward_api: Downward | None = field(name="downwardAPI", default=None)
-    projected: Projected | None = None
-
-
-class HostAlias(_Value, frozen=True, kw_only=True):
+class HostAlias(Value, frozen=True, kw_only=True):
     """Further lines of /etc/hosts."""
 
     ip: str
     hostnames: tuple[str, ...] = ()
 
 
-class DnsConfig(_Value, frozen=True, kw_only=True):
+class DnsConfig(Value, frozen=True, kw_only=True):
     """Further lines of /etc/resolv.conf."""
 
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
 
 
-class Spec(_Value, frozen=True, kw_only=True):
+class Spec(Value, frozen=True, kw_only=True):
     """What is to run."""
 
     containers: tuple[Container, ...] = ()
@@ -291,7 +210,7 @@ class PodMeta(ObjectMeta, frozen=True, kw_only=True):
     deletion_grace_period_seconds: int | None = None
 
 
-class OldCondition(_Value, frozen=True, kw_only=True):
+class OldCondition(Value, frozen=True, kw_only=True):
     """A condition as it was last written: who did not change keeps its time."""
 
     type: str
@@ -299,7 +218,7 @@ class OldCondition(_Value, frozen=True, kw_only=True):
     last_transition_time: str | None = None
 
 
-class OldStatus(_Value, frozen=True, kw_only=True):
+class OldStatus(Value, frozen=True, kw_only=True):
     """What we wrote last, or a predecessor on this node."""
 
     phase: str = ""
