@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -203,6 +204,34 @@ async def test_gc_deletes_what_is_stale_and_names_what_is_valid(bench: Bench) ->
     assert bench.calls() == ["one ADD", "one ADD", "one DEL", "one GC"]
     valid = bench.stdin("one", "GC")["cni.dev/valid-attachments"]
     assert valid == [{"containerID": "c2", "ifname": "eth0"}]
+
+
+async def test_gc_waits_for_an_add_under_way_and_asks_for_the_list_after_it(bench: Bench) -> None:
+    bench.recorder("one")
+    bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}])
+    gate = bench.bin / "gate"
+    os.mkfifo(gate)
+    plugin = bench.bin / "one"
+    plugin.write_text(plugin.read_text().replace("conf=$(cat)", f"conf=$(cat); cat {gate}", 1))
+    asked: list[bool] = []
+
+    async with asyncio.TaskGroup() as tasks:
+        adding = tasks.create_task(bench.network.add(bench.attach()))
+        plugin_waits = await asyncio.to_thread(os.open, gate, os.O_WRONLY)
+
+        def list_valid() -> set[tuple[str, str]]:
+            asked.append(adding.done())
+            return {("c1", "eth0")}
+
+        tasks.create_task(bench.network.collect(list_valid))
+        await asyncio.sleep(0)
+        os.close(plugin_waits)
+        await adding
+        # GC is the next to run the program, and waits at the gate as well
+        os.close(await asyncio.to_thread(os.open, gate, os.O_WRONLY))
+
+    assert asked == [True]
+    assert bench.calls() == ["one ADD", "one GC"]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def up(name: str, **options: Any) -> None:
     began = time.monotonic()
     start_lab(plan, lambda text: click.echo(f"  {text}"))
     click.echo(f"lab {name!r} is up after {time.monotonic() - began:.1f} s")
-    _print_next_steps(name)
+    _print_next_steps(name, has_nodes=plan.nodes > 0)
 
 
 @cli.command()
@@ -85,8 +85,10 @@ def status(name: str, as_json: bool) -> None:
 
     for line in summary_lines(facts):
         click.echo(line)
-    click.echo(f"OpenAPI     {facts['endpoints']['openapi']}")
-    click.echo(f"kubeconfig  {facts['endpoints']['kubeconfig']}")
+    ends = facts["endpoints"]
+    click.echo(f"OpenAPI     {ends['openapi']}")
+    click.echo(f"access key  {ends['access_key_id']} {ends['access_key_secret']}")
+    click.echo(f"kubeconfig  {ends['kubeconfig']}")
 
 
 @cli.command("list")
@@ -198,12 +200,9 @@ def _become(words: list[str]) -> None:
         raise UsageError(f"{words[0]} is not installed") from error
 
 
-def _print_next_steps(name: str) -> None:
+def _print_next_steps(name: str, *, has_nodes: bool) -> None:
     suffix = "" if name == "lab" else f" --name {name}"
-    for line in (
-        f"terway-lab status{suffix}",
-        f"terway-lab kubectl{suffix} get pods -A -o wide",
-        f"terway-lab exec{suffix} node-1 ip address",
-        f"terway-lab down{suffix}",
-    ):
-        click.echo(f"  {line}")
+    inside = (f"kubectl{suffix} get pods -A -o wide", f"exec{suffix} node-1 ip address")
+    outside = (f"attach-instance{suffix} /run/netns/NAME",)
+    for line in (f"status{suffix}", *(inside if has_nodes else outside), f"down{suffix}"):
+        click.echo(f"  terway-lab {line}")
