@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import os
 import signal
 import sys
@@ -17,7 +16,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from terway.agent.log import configure_log  # first: it decides what structlog loads
+from terway.agent.lean import settle  # first: it decides what the others load
+
+# isort: split
+from terway.agent.log import configure_log  # then this: it decides what structlog loads
 
 # isort: split
 from terway.agent.instance import (
@@ -93,10 +95,8 @@ async def run(options: Options) -> None:
 
 
 async def _settle(ready: asyncio.Event) -> None:
-    """Once all is loaded, let the collector pass it over: it lives as long as the process."""
     await ready.wait()
-    gc.collect()
-    gc.freeze()
+    settle()
 
 
 async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) -> Terwayd:

@@ -170,6 +170,6 @@ async def test_the_readonly_listener_shows_health_metrics_and_state(world, machi
         metrics = (await page(daemon, "/metrics"))[1].decode()
         state = json.loads((await page(daemon, "/debug/state"))[1])
 
-    assert 'terway_rpc_latency_count{error="false",rpc_api="ADD"} 1.0' in metrics
+    assert 'terway_rpc_latency_count{rpc_api="ADD",error="false"} 1\n' in metrics
     assert 'terway_resource_pool_allocated_count{type="LocalIP"} 2.0' in metrics
     assert [one["key"]["container_id"] for one in state["attachments"]] == ["c1"]
