@@ -29,8 +29,8 @@ from terway.model.address import IPStack
 
 # width: (rounds, pods a round). Enough for a p99 to be a measured value, not an extreme.
 WAVES = {1: (10, 30), 8: (8, 48), 32: (8, 64)}
-NODES = 3
-FREE = 200  # addresses a node keeps: three waves, and a little
+NODES = 2
+FREE = 70  # addresses that a node's pool keeps: a wave's, and a little
 
 SUBJECT = "terway, IPv4"
 
@@ -137,7 +137,7 @@ def _target(name: str) -> Target | None:
 async def measure(order: Order) -> list[Record]:
     """Measure every width of which a figure was asked for.
 
-    The waves go around the nodes, because an address cools for half a minute after a DEL.
+    The waves go around the nodes, because an address cools for a while after a DEL.
     """
     records: list[Record] = []
     with scratch() as folder:
@@ -147,6 +147,8 @@ async def measure(order: Order) -> list[Record]:
             stack=IPStack.IPV4,
             min_free=FREE,
             max_free=FREE,
+            # So that the addresses of one wave are there again for the next but one.
+            eni_conf={"ip_cooldown_period": "1s"},
         ) as lab:
             nodes = itertools.cycle(lab.nodes.values())
             for width in WAVES:
