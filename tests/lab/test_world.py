@@ -204,6 +204,16 @@ def test_an_agent_is_restarted_from_the_command_line(served: LabClient) -> None:
     assert after["agent_pid"] != before["agent_pid"]
 
 
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/x", "Upper", "a.b", "-a", "a" * 64])
+def test_a_name_that_is_no_host_name_is_refused(served: LabClient, name: str) -> None:
+    for path, body in (
+        ("/nodes", {"name": name}),
+        ("/instances", {"name": name, "netns": "/proc/self/ns/net"}),
+    ):
+        with pytest.raises(UsageError, match="instance name"):
+            served.request("POST", path, body)
+
+
 def test_manifests_from_the_command_line_run(served: LabClient, tmp_path: Path) -> None:
     name = served.paths.name
     manifest = {

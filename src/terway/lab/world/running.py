@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -28,6 +29,7 @@ from terway.lab.world.tasks import BackgroundTasks
 from terway.model.errors import ConflictError, UsageError, VpcError
 
 Progress = Callable[[str], None]
+_INSTANCE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, a label
 
 
 class Lab:
@@ -65,8 +67,7 @@ class Lab:
 
     async def add_node(self, name: str) -> NodeHandle:
         """Run an instance, start the node in it, and return before it is Ready."""
-        if name in self.instances:
-            raise UsageError(f"an instance is named {name!r} already", field="name")
+        self._check_new(name)
         instance = make_instance(self.cloud, self.plan, self.ground, name)
         self.instances[name] = instance
         folder = self.paths.node(name)
@@ -102,8 +103,7 @@ class Lab:
 
         The namespace is held open until it is detached.
         """
-        if name in self.instances:
-            raise UsageError(f"an instance is named {name!r} already", field="name")
+        self._check_new(name)
         fd = os.open(netns_path, os.O_RDONLY | os.O_CLOEXEC)
         self._held[name] = fd
         instance = make_instance(self.cloud, self.plan, self.ground, name)
@@ -215,6 +215,16 @@ class Lab:
     def _node_ended(self, node: NodeHandle) -> None:
         if self.nodes.get(node.name) is node:
             self.progress(f"node {node.name} has ended: {node.last_words()}")
+
+    def _check_new(self, name: str) -> None:
+        # It becomes a host name, the name of a Node, and that of a folder.
+        if not _INSTANCE_NAME.fullmatch(name):
+            raise UsageError(
+                f"instance name {name!r}: use up to 63 lower case letters, digits and dashes",
+                field="name",
+            )
+        if name in self.instances:
+            raise UsageError(f"an instance is named {name!r} already", field="name")
 
     async def _plug(self, instance: Instance, netns_path: str) -> None:
         """Return when eth0 is there: the fabric may not have heard of the instance yet."""
