@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -60,19 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         options = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
         configure_log(options.log_level)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run(options))
+        asyncio.run(run(options))
     except VpcError as error:
         sys.exit(f"terwayd: {error}")
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    # uvloop answers a unix socket in a fifth of the time; without it all works the same.
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def run(options: Options) -> None:
