@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from typing import Protocol, assert_never
@@ -69,7 +70,8 @@ class Answerer:
             # A defect of ours in one request must not take the other pods' terwayd away.
             _log.exception("cni.defect", **facts)
             reply = _refuse(BugError(f"a defect in terwayd: {error!r}"), request, facts)
-        self._write_line(watch, facts)
+        # The runtime waits for the reply, and nobody for the line.
+        asyncio.get_running_loop().call_soon(self._write_line, watch, facts, watch.elapsed_s)
         return reply
 
     async def work_off(self) -> None:
@@ -92,7 +94,7 @@ class Answerer:
             facts["error"] = str(error)
         else:
             self._spool.done(note)
-        self._write_line(watch, facts)
+        self._write_line(watch, facts, watch.elapsed_s)
 
     async def _do(
         self, request: Request, asked_at: float, watch: Stopwatch, facts: dict[str, object]
@@ -160,8 +162,7 @@ class Answerer:
             case _:
                 assert_never(call)
 
-    def _write_line(self, watch: Stopwatch, facts: dict[str, object]) -> None:
-        elapsed_s = watch.elapsed_s
+    def _write_line(self, watch: Stopwatch, facts: dict[str, object], elapsed_s: float) -> None:
         failed = "error" in facts
         self._metrics.observe_request(str(facts["verb"]), failed=failed, elapsed_s=elapsed_s)
         stages = {name: round(seconds, 6) for name, seconds in watch.stages.items()}
