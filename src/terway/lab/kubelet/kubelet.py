@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from terway.kube.backoff import Backoff
-from terway.kube.client import KubeClient, Selector
+from terway.kube.client import KubeClient, PatchType, Selector
 from terway.kube.events import NORMAL, EventRecorder, node_reference
 from terway.kube.informer import Change, Informer
 from terway.kube.lease import renew_lease
@@ -158,7 +158,14 @@ class Kubelet:
         status = node_status(
             self.spec, trouble=self.readiness.trouble, since=since, now=time.time()
         )
-        await self.client.patch(NODES, self.spec.name, {"status": status}, subresource="status")
+        # Conditions of others (a CNI agent's, say) stay: strategic merge knows them by their type.
+        await self.client.patch(
+            NODES,
+            self.spec.name,
+            {"status": status},
+            kind=PatchType.STRATEGIC,
+            subresource="status",
+        )
 
     async def _collect(self) -> None:
         """Have stale attachments collected: at the start, then once in a while."""
