@@ -64,21 +64,22 @@ def _parser() -> argparse.ArgumentParser:
         prog="terwayd", description="the node daemon of Terway: pods get addresses of the VPC"
     )
     add = parser.add_argument
-    add("--config", default="/etc/eni/eni_conf", help="the file eni_conf of eni-config")
-    add("--daemon-mode", default=DAEMON_MODE, help=f"only {DAEMON_MODE} is there")
-    add("--log-level", default="info", choices=sorted(LEVELS))
-    add("--readonly-listen", default="", help="unix:///path or tcp://host:port for metrics, health")
+    # The original is written in Go, where one dash does; its users' manifests have one.
+    add("-config", "--config", default="/etc/eni/eni_conf", help="the file eni_conf of eni-config")
+    add("-daemon-mode", "--daemon-mode", default=DAEMON_MODE, help=f"only {DAEMON_MODE} is there")
+    add("-log-level", "--log-level", default="info", choices=sorted(LEVELS))
     add(
-        "--kubeconfig",
+        *("-readonly-listen", "--readonly-listen"),
         default="",
-        help="a kubeconfig; default: KUBECONFIG, then the service account",
+        help="unix:///path or tcp://host:port, for health, metrics and state",
     )
     add(
-        "--no-kubernetes",
-        action="store_true",
-        help="serve containers that Kubernetes does not know",
+        *("-kubeconfig", "--kubeconfig"),
+        default="",
+        help="a kubeconfig; without it KUBECONFIG, then the service account",
     )
+    add("--no-kubernetes", action="store_true", help="serve without an API server")
     add("--root", default="/", help="where the host's file system begins")
-    add("--run-dir", default="/var/run/eni", help="sockets and the lock")
-    add("--state-dir", default="/var/lib/cni/terway", help="the journal and the spool folder")
+    add("--run-dir", default="/var/run/eni", help="the folder of sockets and lock")
+    add("--state-dir", default="/var/lib/cni/terway", help="the folder of journal and notes")
     return parser

@@ -1,0 +1,112 @@
+"""Pods learn their addresses, whenever the API server takes it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from random import Random
+from typing import Any, cast
+
+from terway.agent.reporter import PodReporter
+from terway.kube.backoff import Backoff
+from terway.model.address import IPPair
+from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
+from terway.model.errors import ConflictError, TransientError
+from terway.model.ids import ContainerId, ENIId, MacAddress
+
+
+class FakeEvents:
+    def __init__(self):
+        self.recorded = []
+
+    def record(self, target, type_, reason, message):
+        self.recorded.append((target.name, type_, reason, message))
+
+
+class FakeClient:
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.patched = []
+
+    async def patch(self, _resource, name, patch, *, namespace):
+        if self.errors:
+            raise self.errors.pop(0)
+        self.patched.append((namespace, name, patch["metadata"]))
+
+
+def attachment(pod):
+    return Attachment(
+        key=AttachmentKey(container_id=ContainerId("c1"), ifname="eth0"),
+        network="terway",
+        netns="",
+        pod=pod,
+        lease=Lease(
+            eni_id=ENIId("eni-1"),
+            eni_mac=MacAddress("00:16:3e:00:00:01"),
+            addresses=IPPair(v4=IPv4Address("10.0.0.1"), v6=IPv6Address("fd00::1")),
+        ),
+        created_at=0.0,
+    )
+
+
+WEB = PodRef(namespace="default", name="web", uid="u1")
+
+
+def reporter(client, *, patches_pods=True):
+    events = FakeEvents()
+    backoff = Backoff(Random(0), initial_s=0.0)
+    told: Any = PodReporter(client, cast("Any", events), patches_pods=patches_pods, backoff=backoff)
+    return events, told
+
+
+async def test_a_success_is_an_event_and_an_annotation_on_that_very_pod():
+    client = FakeClient()
+    events, told = reporter(client)
+
+    told.add_succeeded(attachment(WEB), elapsed_s=0.0123)
+    await told.flush()
+
+    message = "Alloc IP 10.0.0.1,fd00::1 took 12.3ms"
+    assert events.recorded == [("web", "Normal", "AllocIPSucceed", message)]
+    annotations = {"k8s.aliyun.com/pod-ips": "10.0.0.1,fd00::1"}
+    assert client.patched == [("default", "web", {"annotations": annotations, "uid": "u1"})]
+
+
+async def test_a_failure_is_a_warning():
+    events, told = reporter(FakeClient())
+
+    told.add_failed(WEB, TransientError("the cloud is away"))
+
+    assert events.recorded == [("web", "Warning", "AllocIPFailed", "the cloud is away")]
+
+
+async def test_an_api_server_that_is_away_is_asked_again():
+    client = FakeClient(TransientError("away"), TransientError("away"))
+    _, told = reporter(client)
+
+    told.add_succeeded(attachment(WEB), elapsed_s=0.0)
+    await told.flush()
+
+    assert len(client.patched) == 1
+
+
+async def test_a_pod_that_is_gone_is_dropped():
+    client = FakeClient(ConflictError("gone", code="NotFound"))
+    _, told = reporter(client)
+
+    told.add_succeeded(attachment(WEB), elapsed_s=0.0)
+    await told.flush()
+
+    assert client.patched == []
+
+
+async def test_without_the_setting_and_without_a_pod_nothing_is_patched():
+    client = FakeClient()
+    _, silent = reporter(client, patches_pods=False)
+    _, told = reporter(client)
+
+    silent.add_succeeded(attachment(WEB), elapsed_s=0.0)
+    told.add_succeeded(attachment(None), elapsed_s=0.0)
+    await silent.flush()
+    await told.flush()
+
+    assert client.patched == []

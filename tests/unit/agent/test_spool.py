@@ -1,0 +1,57 @@
+"""Notes: oldest first, until they are done; drafts of killed plugins do not stay."""
+
+from __future__ import annotations
+
+import pytest
+
+from terway.agent.spool import Spool
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return Spool(tmp_path)
+
+
+def test_notes_come_back_oldest_first_until_they_are_done(spool):
+    spool.leave(b"second", now=1_700_000_002.5)
+    spool.leave(b"first", now=1_700_000_001.5)
+
+    first, second = spool.read(now=1_700_000_003.0)
+    assert (first.body, first.asked_at) == (b"first", 1_700_000_001.5)
+    spool.done(first)
+
+    assert spool.read(now=1_700_000_003.0) == (second,)
+
+
+def test_an_empty_folder_is_empty_and_one_with_a_note_is_not(spool):
+    assert spool.is_empty()
+    spool.leave(b"note", now=1.0)
+    assert not spool.is_empty()
+
+
+def test_a_note_that_is_done_twice_is_done(spool):
+    spool.leave(b"note", now=1.0)
+    (note,) = spool.read(now=2.0)
+
+    spool.done(note)
+    spool.done(note)
+
+    assert spool.is_empty()
+
+
+def test_a_draft_is_no_note_and_goes_when_its_plugin_must_be_dead(spool, tmp_path):
+    draft = tmp_path / ".1700000000.000000000-7"
+    draft.write_bytes(b"half of a no")
+
+    assert spool.read(now=1_700_000_010.0) == ()
+    assert draft.exists()
+    assert spool.read(now=1_700_001_000.0) == ()
+    assert not draft.exists()
+
+
+def test_what_somebody_else_put_there_is_older_than_everything(spool, tmp_path):
+    (tmp_path / "README").write_bytes(b"hello")
+
+    (note,) = spool.read(now=1.0)
+
+    assert note.asked_at == 0.0
