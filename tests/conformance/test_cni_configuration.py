@@ -7,6 +7,8 @@ import json
 import pytest
 
 from terway.cni.version import SUPPORTED
+from terway.config.agent_config import parse_agent_config
+from terway.model.errors import UsageError
 from tests.support.cni import conf_of
 
 pytestmark = pytest.mark.usefixtures("terwayd")
@@ -82,3 +84,12 @@ async def test_a_prev_result_with_a_bad_address_is_refused_with_7(node):
     conf = conf_of(prevResult={"cniVersion": "1.1.0", "ips": [{"address": "10.0.0.300/24"}]})
 
     assert (await node.run("ADD", conf)).json["code"] == 7
+
+
+@pytest.mark.parametrize("key", ["runtimeConfig", "cni.dev/valid-attachments", "prevResult"])
+async def test_C10_keys_that_only_a_runtime_may_set_are_refused_in_eni_config(key):
+    conf = {"type": "terway", "name": "terway", key: {}}
+    files = {"eni_conf": '{"version": "1"}', "10-terway.conf": json.dumps(conf)}
+
+    with pytest.raises(UsageError, match=key):
+        parse_agent_config(files)
