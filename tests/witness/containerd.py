@@ -62,6 +62,8 @@ async def open_containerd(
     """Run containerd in `node` and remove the cgroups of its containers afterwards."""
     conf = "/run/containerd-witness.toml"
     await node.run("sh", "-c", f"cat > {conf}", stdin=_CONFIG)
-    async with node.server("containerd", "--config", conf, ready="successfully booted"):
-        yield Containerd(node=node, namespace=namespace, rootfs=rootfs)
-    await remove_cgroups(node, namespace)
+    try:
+        async with node.server("containerd", "--config", conf, ready="successfully booted"):
+            yield Containerd(node=node, namespace=namespace, rootfs=rootfs)
+    finally:
+        await remove_cgroups(node, namespace)

@@ -71,5 +71,7 @@ async def open_podman(node: Place, *, cgroup: str, rootfs: Path) -> AsyncIterato
         CONTAINERS_CONF="/run/witness-containers.conf",
         CONTAINERS_STORAGE_CONF="/run/witness-storage.conf",
     )
-    yield Podman(node=place, cgroup=cgroup, rootfs=rootfs)
-    await remove_cgroups(node, cgroup)
+    try:
+        yield Podman(node=place, cgroup=cgroup, rootfs=rootfs)
+    finally:
+        await remove_cgroups(node, cgroup)
