@@ -5,10 +5,9 @@
  * Hook:   tc ingress (clsact, direct action) of the fabric's end of each ENI's veth
  *         [fabric_port], and of the veth to the provider's services [fabric_services].
  * Reads:  ports, addresses, routes, rule_lists.  Writes: flows, fragments, counters.
- * Oracle: src/terway/lab/vpc/oracle.py answers the same questions in Python; tests/bpf feeds both.
+ * Oracle: src/terway/lab/vpc/oracle/ answers the same questions in Python; tests/bpf feeds both.
  *
- *   instance A │ eth0 ═══ e… fabric_port ──► groups of A ─► MTU ─► groups of B ──► eth1 │ instance
- * B
+ *   A │ eth0 ═══ e… fabric_port ──► groups of A ─► MTU ─► groups of B ──► eth1 │ B
  *
  * A packet leaves straight into the receiver's namespace (bpf_redirect_peer): one backlog queue
  * fewer than through the veth. Checksum and segmentation state of the skb stay as they are. TTL and

@@ -4,7 +4,7 @@
  *
  * An ENI's groups are merged, by the lab, into one ordered list a direction: lower priority first,
  * drop before accept at equal priority. The first rule that matches decides, as in the cloud.
- * Oracle: src/terway/lab/vpc/oracle.py reads the groups themselves, not the lists.
+ * Oracle: src/terway/lab/vpc/oracle/ reads the groups themselves, not the lists.
  */
 #ifndef TERWAY_GROUPS_H
 #define TERWAY_GROUPS_H

@@ -60,16 +60,4 @@ static __always_inline const struct owner *find_owner(__u32 vpc, enum family fam
 	return bpf_map_lookup_elem(&addresses, &key);
 }
 
-/* Whether the ENI may send from this address. */
-static __always_inline bool owns_address(const struct arrival *in, enum family family,
-					 const struct address *address)
-{
-	const struct owner *owner;
-
-	if (!(in->port->flags & PORT_SOURCE_CHECK))
-		return true;
-	owner = find_owner(in->port->vpc, family, address);
-	return owner && owner->kind == OWNER_PORT && owner->port == in->ifindex;
-}
-
 #endif

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from terway.model.errors import VpcError
 __all__ = ["LAB_DELAYS", "Lab", "open_lab"]
 
 LAB_DELAYS = Delays(attach_s=0.5, detach_s=0.5, delete_s=0.2, start_s=0.0)
+_SLOWEST_RETRY_S = 5.0
 
 
 @asynccontextmanager
@@ -98,16 +99,20 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
 
 
 async def carry(cloud: Cloud, fabric: Fabric, progress: Progress) -> None:
-    """Keep the fabric as the cloud says, until cancelled."""
+    """Keep the fabric as the cloud says, until cancelled; what failed is tried again."""
     changed = asyncio.Event()
     unsubscribe = cloud.subscribe(changed.set)
+    retry_s: float | None = None
     try:
         while True:
-            await changed.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), retry_s)
             changed.clear()
             try:
                 await fabric.apply(cloud.vpc_state())
+                retry_s = None
             except VpcError as error:  # an instance's namespace ended before the cloud heard
                 progress(f"fabric: {error}")
+                retry_s = min(2 * (retry_s or 0.25), _SLOWEST_RETRY_S)
     finally:
         unsubscribe()
