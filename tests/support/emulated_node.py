@@ -25,6 +25,7 @@ from terway.lab.cloud.openapi_http import running
 from terway.lab.cloud.transitions import Delays
 from terway.linux.kernel import open_kernel
 from terway.model.address import Family
+from terway.model.errors import TransientError
 from terway.model.ids import ENIId, InstanceId, SecurityGroupId, VSwitchId, ZoneId
 from terway.store.sqlite import open_store
 from tests.support.cni import Node
@@ -124,11 +125,24 @@ class Daemon:
     paths: Paths
 
 
+class AwayCloud:
+    """A cloud that answers nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def refuse(*_: object, **__: object) -> None:
+            raise TransientError(f"{name}: the cloud cannot be reached")
+
+        return refuse
+
+
 @asynccontextmanager
 async def in_process_terwayd(
-    world: EmulatedCloud, folder: Path, **pool_changes: Any
+    world: EmulatedCloud, folder: Path, *, cloud: Any = None, **pool_changes: Any
 ) -> AsyncIterator[Daemon]:
-    """Run terwayd for the block, on the journal that is in `folder`; it serves on entry."""
+    """Run terwayd for the block, on the journal that is in `folder`; it serves on entry.
+
+    `cloud` takes the place of the client of `world`.
+    """
     paths = paths_under(folder)
     paths.make_folders()
     setup = Setup(
@@ -145,7 +159,7 @@ async def in_process_terwayd(
                 paths=paths,
                 kernel=kernel,
                 store=store,
-                cloud=inprocess_ecs_client(world.cloud),
+                cloud=cloud or inprocess_ecs_client(world.cloud),
                 kube=None,
                 facts=await read_node_facts(kernel, BOTH, mtu_bytes=1500),
                 stop=stop,

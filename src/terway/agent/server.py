@@ -60,7 +60,10 @@ class _Connection(asyncio.Protocol):
     async def _serve(self, request: Request) -> None:
         # A runtime that gave up has closed the connection by now; the work is done all the same,
         # because a DEL follows, and finds a journal and a kernel that agree.
-        self._reply(await self._answer(request))
+        try:
+            self._reply(await self._answer(request))
+        finally:
+            self._transport.close()  # cut off without a reply: the plugin asks again
 
     def _reply(self, reply: Reply) -> None:
         self._transport.write(encode_reply(reply))

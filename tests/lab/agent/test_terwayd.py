@@ -9,8 +9,9 @@ import os
 import pytest
 
 from tests.support.cni import conf_of, valid
-from tests.support.emulated_node import CONFLIST, emulated_cloud, in_process_terwayd
+from tests.support.emulated_node import CONFLIST, AwayCloud, emulated_cloud, in_process_terwayd
 from tests.support.kernel_node import kernel_node, links_are_gone, node_state, sh
+from tests.support.kill_walk import eventually, read_state
 
 pytestmark = pytest.mark.root
 
@@ -89,6 +90,25 @@ async def test_a_restart_keeps_the_pods_and_asks_the_cloud_for_nothing_new(
     assert (check.exit_code, again.json) == (0, result)
     assert node_state() == before
     assert [one for one in world.cloud.calls.all if one.is_mutating] == changing
+
+
+async def test_a_restart_without_the_cloud_serves_what_is_there(world, machine, tmp_path):
+    one, two = machine.pod(), machine.pod()
+    async with in_process_terwayd(world, tmp_path, min_free=2, max_free=2) as daemon:
+        result = (await daemon.node.run("ADD", CNI_CONTAINERID="one", CNI_NETNS=one)).json
+
+        async def has_spare():
+            return (await read_state(tmp_path))["pool"]["free"] >= 2
+
+        await eventually(has_spare)
+
+    async with in_process_terwayd(world, tmp_path, cloud=AwayCloud()) as daemon:
+        conf = conf_of(prevResult=result)
+        check = await daemon.node.run("CHECK", conf, CNI_CONTAINERID="one", CNI_NETNS=one)
+        more = await daemon.node.run("ADD", CNI_CONTAINERID="two", CNI_NETNS=two)
+        less = await daemon.node.run("DEL", CNI_CONTAINERID="one", CNI_NETNS=one)
+
+    assert (check.exit_code, more.exit_code, less.exit_code) == (0, 0, 0), more
 
 
 async def test_what_is_nobodys_in_the_kernel_is_removed_at_start(world, machine, tmp_path):

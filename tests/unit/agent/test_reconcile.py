@@ -1,0 +1,116 @@
+"""An attachment is released when its namespace and its pod have long been gone, and not before."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+import pytest
+
+from terway.agent.reconcile import FORGOTTEN_S, Reconciler
+from terway.agent.verbs import Verbs
+from terway.model.attachment import AttachmentKey, PodRef
+from terway.model.errors import TransientError
+from terway.model.ids import ContainerId
+from tests.support.cni import FakeNetwork, FakePool
+
+KEY = AttachmentKey(container_id=ContainerId("c1"), ifname="eth0")
+WEB = PodRef(namespace="default", name="web", uid="u1")
+
+
+class Pool(FakePool):
+    def enis(self):
+        return ()
+
+
+class Network(FakeNetwork):
+    mended: list[str]
+    swept = 0
+
+    async def mend(self, attachment):
+        return False
+
+    async def sweep(self, attachments, busy):
+        self.swept += 1
+        raise TransientError("no link")  # the rest goes on all the same
+
+
+class Pods:
+    gone = True
+
+    def is_gone(self, ref):
+        return self.gone
+
+
+class Scene:
+    def __init__(self):
+        self.pool, self.network, self.pods, self.now = Pool(), Network(), Pods(), 1000.0
+        verbs = Verbs(pool=self.pool, network=self.network, pods=None, clock=time.time)
+        self.reconciler = Reconciler(
+            pool=self.pool,
+            network=cast("Any", self.network),
+            enis=cast("Any", self),
+            verbs=verbs,
+            pods=self.pods,
+            now=lambda: self.now,
+        )
+
+    async def wait_eni_ready(self, mac):
+        raise TransientError(f"no link has {mac}")
+
+    async def attach(self, netns, pod=WEB):
+        await self.pool.acquire(KEY, network="terway", netns=netns, pod=pod)
+
+    async def pass_by(self, seconds):
+        self.now += seconds
+        await self.reconciler.reconcile()
+        return self.pool.attachment(KEY) is not None
+
+
+@pytest.fixture
+def scene():
+    return Scene()
+
+
+async def test_it_is_released_after_five_minutes(scene):
+    await scene.attach("/run/netns/gone")
+
+    assert await scene.pass_by(0)
+    assert await scene.pass_by(FORGOTTEN_S - 1)
+    assert not await scene.pass_by(2)
+    assert scene.network.calls == [("detach", "c1/eth0")]
+
+
+async def test_a_namespace_that_is_there_keeps_it(scene, tmp_path):
+    await scene.attach(str(tmp_path))
+
+    for _ in range(3):
+        assert await scene.pass_by(FORGOTTEN_S)
+
+
+async def test_a_pod_that_may_be_there_keeps_it(scene):
+    await scene.attach("/run/netns/gone")
+    scene.pods.gone = False
+
+    for _ in range(3):
+        assert await scene.pass_by(FORGOTTEN_S)
+
+
+async def test_the_time_begins_anew_when_somebody_claimed_it(scene):
+    await scene.attach("/run/netns/gone")
+    await scene.pass_by(0)
+    scene.pods.gone = False
+    await scene.pass_by(FORGOTTEN_S)
+    scene.pods.gone = True
+
+    assert await scene.pass_by(1)
+    assert await scene.pass_by(FORGOTTEN_S - 1)
+    assert not await scene.pass_by(1)
+
+
+async def test_a_container_without_a_pod_has_only_its_namespace(scene):
+    await scene.attach("/run/netns/gone", pod=None)
+    scene.pods.gone = False
+
+    await scene.pass_by(0)
+    assert not await scene.pass_by(FORGOTTEN_S)
