@@ -90,6 +90,26 @@ async def test_a_note_that_is_none_is_dropped(node):
     assert node.notes() == []
 
 
+async def test_a_folder_among_the_notes_hides_no_note_and_ends_no_terwayd(node):
+    async with node.terwayd():
+        await node.run("ADD")
+    await node.run("DEL")
+    (node.spool / "0000000000-folder").mkdir()
+
+    async with node.terwayd() as answerer:
+        assert node.pool.attachments() == ()
+        await answerer.work_off()
+        assert (await node.run("ADD")).exit_code == 0
+
+
+async def test_a_spool_folder_that_is_gone_ends_no_terwayd(node, terwayd):
+    node.spool.rmdir()
+
+    await terwayd.work_off()
+
+    assert (await node.run("ADD")).exit_code == 0
+
+
 async def test_a_terwayd_that_starts_within_a_second_is_waited_for(node):
     # The plugin starts first; whether it asks before or after the socket is there, it is served.
     async with asyncio.TaskGroup() as tasks:

@@ -21,7 +21,7 @@ from terway.cni.protocol import Reply, Request, encode_request, parse_request
 from terway.cni.result import encode_result
 from terway.cni.version import SUPPORTED
 from terway.model.attachment import Attachment, PodRef
-from terway.model.errors import BugError, UsageError, VpcError
+from terway.model.errors import BugError, TransientError, UsageError, VpcError
 
 _log = structlog.get_logger("cni")
 _DONE = Reply(exit_code=0, body=b"")
@@ -76,15 +76,19 @@ class Answerer:
 
     async def work_off(self) -> None:
         """Do what the notes in the spool folder ask; a note stays until that has succeeded."""
-        for note in self._spool.read(now=self._clock()):
-            await self._work_off_one(note)
+        try:
+            for note in self._spool.read(now=self._clock()):
+                await self._work_off_one(note)
+        except TransientError as error:
+            # The folder is not as it should be: no reason to take terwayd from all pods.
+            _log.warning("spool.refused", error=str(error))
 
     async def _work_off_one(self, note: Note) -> None:
         watch = Stopwatch(self._now)
         try:
             call = parse_note(note)
         except UsageError as error:
-            _log.warning("spool.refused", note=note.path.name, error=str(error))
+            _log.warning("spool.dropped", note=note.path.name, error=str(error))
             self._spool.done(note)
             return
         facts = {"verb": type(call).__name__.upper(), "note": note.path.name, **facts_of(call)}

@@ -7,11 +7,20 @@ epoch), so that names sort by age and a note is never held against a younger att
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
+from terway.model.errors import TransientError
+
 # A draft that is this old belongs to a plugin that was killed while it wrote.
 _DRAFT_LIFE_S = 300.0
+
+_log = structlog.get_logger("spool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,47 +35,83 @@ class Note:
 class Spool:
     """The folder of notes. A note is there until `done` is called for it.
 
-    Everything here is a few file operations on a folder that is nearly always empty, so it is
-    done in place, not in a thread.
+    Every method raises TransientError when the file system refuses. All of it is a few file
+    operations on a folder that is nearly always empty, so it is done in place, not in a thread.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._unreadable: frozenset[str] = frozenset()
 
     def is_empty(self) -> bool:
         """Return whether nothing waits. One readdir: cheap enough for each ADD."""
-        with os.scandir(self._folder) as entries:
+        with self._refusals_told(), os.scandir(self._folder) as entries:
             return next(entries, None) is None
 
     def read(self, *, now: float) -> tuple[Note, ...]:
-        """Return the notes, oldest first, and clear away what killed plugins left unfinished."""
-        names = sorted(os.listdir(self._folder))
+        """Return the notes, oldest first, and clear away what killed plugins left unfinished.
+
+        What cannot be read, and what is no regular file, is left alone, with one warning.
+        """
+        with self._refusals_told():
+            names = sorted(os.listdir(self._folder))
+        unreadable: set[str] = set()
+        notes: list[Note] = []
         for name in names:
-            if name.startswith(".") and _asked_at(name[1:]) < now - _DRAFT_LIFE_S:
-                (self._folder / name).unlink(missing_ok=True)
-        paths = (self._folder / name for name in names if not name.startswith("."))
-        return tuple(
-            Note(path=path, asked_at=_asked_at(path.name), body=path.read_bytes()) for path in paths
-        )
+            try:
+                notes += self._take(name, now)
+            except OSError as error:
+                unreadable.add(name)
+                if name not in self._unreadable:
+                    _log.warning("spool.unreadable", note=name, error=str(error))
+        self._unreadable = frozenset(unreadable)
+        return tuple(notes)
+
+    def _take(self, name: str, now: float) -> Iterator[Note]:
+        """Yield the note `name`, if it is one; remove it if it is a dead plugin's draft."""
+        path = self._folder / name
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise OSError(f"{path} is no regular file: remove it")
+        if not name.startswith("."):
+            yield Note(path=path, asked_at=_asked_at(name), body=path.read_bytes())
+        elif _asked_at(name[1:]) < now - _DRAFT_LIFE_S:
+            path.unlink(missing_ok=True)
 
     def leave(self, body: bytes, *, now: float) -> None:
         """Write a note of our own, about what could not be finished. Durable when it returns."""
         name = f"{now:020.9f}-{os.getpid()}"
         draft = self._folder / f".{name}"
-        with draft.open("xb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(self._folder / name)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with self._refusals_told():
+            _write_synced(draft, body)
+            draft.rename(self._folder / name)
+            _sync_folder(self._folder)
 
     def done(self, note: Note) -> None:
         """Remove a note that was worked off."""
-        note.path.unlink(missing_ok=True)
+        with self._refusals_told():
+            note.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _refusals_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TransientError(f"the notes in {self._folder}: {error}") from error
+
+
+def _write_synced(path: Path, body: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _asked_at(name: str) -> float:

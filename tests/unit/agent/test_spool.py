@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from terway.agent.spool import Spool
+from terway.model.errors import TransientError
 
 
 @pytest.fixture
@@ -55,3 +58,22 @@ def test_what_somebody_else_put_there_is_older_than_everything(spool, tmp_path):
     (note,) = spool.read(now=1.0)
 
     assert note.asked_at == 0.0
+
+
+def test_what_is_no_regular_file_is_left_alone_and_harms_no_note(spool, tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "0000000000.fifo")
+    spool.leave(b"note", now=1.0)
+
+    assert [note.body for note in spool.read(now=1e9)] == [b"note"]
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_folder_that_is_gone_is_told_as_transient(spool, tmp_path):
+    tmp_path.rmdir()
+
+    for use in (spool.is_empty, lambda: spool.read(now=1.0), lambda: spool.leave(b"", now=1.0)):
+        with pytest.raises(TransientError, match=str(tmp_path)):
+            use()
