@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.support.place import Place
+
+_PATIENCE_S = 5.0
 
 
 async def remove_cgroups(node: Place, name: str) -> None:
-    """Remove the cgroup `name` of every hierarchy, with the empty ones below it."""
-    find = f"find /sys/fs/cgroup/*/{name} -depth -type d -exec rmdir {{}} +"
-    await node.run("sh", "-c", f"{find} 2>/dev/null || true")
+    """Remove the cgroup `name` of every hierarchy, with those below it, as they become empty.
+
+    podman's monitor lives a moment longer than its container.
+    """
+    remove = f"find /sys/fs/cgroup/*/{name} -depth -type d -exec rmdir {{}} + 2>/dev/null"
+    look = f"{remove}; ls -d /sys/fs/cgroup/*/{name} 2>/dev/null || true"
+    async with asyncio.timeout(_PATIENCE_S):
+        while await node.run("sh", "-c", look):
+            pass  # looking takes long enough
