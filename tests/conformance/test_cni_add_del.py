@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
 
 from terway.cni.version import SUPPORTED
 from terway.model.errors import BugError, TransientError
-from tests.support.cni import FakePool, Node, conf_of, valid
+from tests.support.cni import FakePool, Node, conf_of, in_a_minute, valid
 
 OTHERS: dict[str, Any] = {
     "interfaces": [{"name": "dummy0", "sandbox": "/run/netns/absent"}],
@@ -267,7 +266,7 @@ async def test_a_note_about_an_earlier_run_does_not_harm_the_present_one(node):
     assert (await node.run("DEL")).exit_code == 0  # terwayd is away: a note
 
     # when the same id is added again before the note was read
-    async with node.terwayd(clock=lambda: time.time() + 60) as answerer:
+    async with node.terwayd(clock=in_a_minute) as answerer:
         await node.run("ADD")
         await answerer.work_off()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
 from terway.model.attachment import AttachmentKey
 from terway.model.errors import TransientError
 from terway.model.ids import ContainerId
-from tests.support.cni import FakePool, Node, conf_of, valid
+from tests.support.cni import FakePool, Node, conf_of, in_a_minute, valid
 
 C1 = AttachmentKey(container_id=ContainerId("c1"), ifname="eth0")
 
@@ -180,7 +179,7 @@ async def test_G7_an_attachment_of_another_network_is_left_alone(node, terwayd):
 
 async def test_G7_an_attachment_younger_than_the_list_is_left_alone(tmp_path):
     # given an attachment of the future, as a clock sees it that the list was not made by
-    node = Node(folder=tmp_path, pool=FakePool(clock=lambda: time.time() + 3600))
+    node = Node(folder=tmp_path, pool=FakePool(clock=in_a_minute))
     async with node.terwayd():
         await added(node)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 
 import pytest
 
+from terway.agent.moments import read_moment
+from terway.agent.spool import Spool
 from terway.cni.protocol import MAX_FRAME_BYTES
 from terway.cni.version import SUPPORTED
 from tests.support.cni import conf_of, valid
@@ -46,6 +49,24 @@ async def test_D4_DEL_succeeds_and_terwayd_does_it_at_its_next_start(node):
     async with node.terwayd():
         assert [str(one.key) for one in node.pool.attachments()] == ["c2/eth0"]
     assert node.notes() == []
+
+
+async def test_D4_what_the_clock_was_set_to_does_not_matter_to_a_note(node, monkeypatch):
+    # given an attachment that was made while the clock was an hour ahead
+    ahead = time.time() + 3600
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: ahead)
+        async with node.terwayd():
+            await node.run("ADD")
+
+    before = read_moment()
+    await node.run("DEL")
+
+    (note,) = Spool(node.spool).read(now=before)
+    assert note.asked_at.boot_id == before.boot_id
+    assert before.seconds <= note.asked_at.seconds <= read_moment().seconds
+    async with node.terwayd():
+        assert node.pool.attachments() == ()
 
 
 async def test_a_DEL_that_names_no_attachment_fails_and_leaves_no_note(node):

@@ -8,6 +8,7 @@ from terway.datapath.facts import ENILink, NodeFacts
 from terway.model.address import Family, IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
 from terway.model.ids import ContainerId, ENIId, MacAddress
+from terway.model.moment import Moment
 
 ENI = ENILink(
     name="eth1",
@@ -45,5 +46,5 @@ def attachment(
         lease=Lease(
             eni_id=ENIId("eni-1"), eni_mac=ENI.mac, addresses=addresses or dual_stack(number)
         ),
-        created_at=0.0,
+        made_at=Moment(boot_id="boot", seconds=0.0),
     )

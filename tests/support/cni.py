@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from terway.agent.answer import Answerer
 from terway.agent.links import AttachedLinks
 from terway.agent.metrics import Metrics
+from terway.agent.moments import read_moment
 from terway.agent.pool_ports import PoolStatus
 from terway.agent.server import open_server
 from terway.agent.spool import Spool
@@ -24,15 +25,22 @@ from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
 from terway.model.errors import CapacityError, VpcError
 from terway.model.ids import ENIId, MacAddress
+from terway.model.moment import Moment
 
 PLUGIN = Path(__file__).resolve().parents[2] / "src" / "terway" / "cni" / "bin" / "terway"
 ENI_MAC = MacAddress("00:16:3e:00:00:01")
 
 
+def in_a_minute() -> Moment:
+    """Return the moment that a clock shows which is a minute ahead."""
+    now = read_moment()
+    return replace(now, seconds=now.seconds + 60)
+
+
 class FakePool:
     """A pool with `size` addresses of each family that answers at once and remembers."""
 
-    def __init__(self, *, size: int = 8, clock=time.time) -> None:
+    def __init__(self, *, size: int = 8, clock=read_moment) -> None:
         self._free = list(range(10, 10 + size))
         self._held: dict[AttachmentKey, tuple[int, Attachment]] = {}
         self._clock = clock
@@ -52,7 +60,7 @@ class FakePool:
             ),
         )
         attachment = Attachment(
-            key=key, network=network, netns=netns, pod=pod, lease=lease, created_at=self._clock()
+            key=key, network=network, netns=netns, pod=pod, lease=lease, made_at=self._clock()
         )
         self._held[key] = (number, attachment)
         return attachment
@@ -161,7 +169,7 @@ class Node:
         return sorted(self.spool.glob("[!.]*"))
 
     @asynccontextmanager
-    async def terwayd(self, *, clock=time.time) -> AsyncIterator[Answerer]:
+    async def terwayd(self, *, clock=read_moment) -> AsyncIterator[Answerer]:
         """Serve, as terwayd does after its start, for the block."""
         self.spool.mkdir(exist_ok=True)
         verbs = Verbs(pool=self.pool, network=self.network, pods=self.pods, clock=clock)

@@ -33,6 +33,7 @@ from terway.model.address import Family, IPAddress
 from terway.model.attachment import Attachment, AttachmentKey, Lease
 from terway.model.errors import VpcError
 from terway.model.ids import ContainerId, MacAddress
+from terway.model.moment import Moment
 from terway.store.memory import Disk, apply_batch
 from tests.support.model_cloud import GROUP, INSTANCE, ZONE, ModelCloud
 
@@ -267,5 +268,10 @@ def _ports(cloud: ModelCloud) -> Ports:
 
 def _attachment(bind: Bind) -> Attachment:
     return Attachment(
-        key=bind.owner, network="terway", netns="/n", pod=None, lease=bind.lease, created_at=1.0
+        key=bind.owner,
+        network="terway",
+        netns="/n",
+        pod=None,
+        lease=bind.lease,
+        made_at=Moment(boot_id="b", seconds=1.0),
     )

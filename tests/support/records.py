@@ -17,6 +17,7 @@ from terway.model.ids import (
     VSwitchId,
     ZoneId,
 )
+from terway.model.moment import Moment
 from terway.store.records import AssignRecord, CreateRecord, ENIRecord, SlotRecord
 
 ENI = ENIId("eni-1")
@@ -39,7 +40,7 @@ def attachment(number: int, *, address: int | None = None, pod: bool = True) -> 
             eni_mac=MAC,
             addresses=IPPair(v4=v4(address), v6=IPv6Address("fd00::") + address),
         ),
-        created_at=1700000000.25 + number,
+        made_at=Moment(boot_id="boot", seconds=1000.25 + number),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
@@ -22,6 +21,7 @@ from terway.cni.result import encode_result
 from terway.cni.version import SUPPORTED
 from terway.model.attachment import Attachment, PodRef
 from terway.model.errors import BugError, TransientError, UsageError, VpcError
+from terway.model.moment import Moment
 
 _log = structlog.get_logger("cni")
 _DONE = Reply(exit_code=0, body=b"")
@@ -38,7 +38,7 @@ class AddReporter(Protocol):
 
 
 class Answerer:
-    """Answers requests; `clock` is seconds since the epoch, `now` monotonic seconds."""
+    """Answers requests; `clock` gives moments, `now` monotonic seconds."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Answerer:
         spool: Spool,
         metrics: Metrics,
         reporter: AddReporter | None,
-        clock: Callable[[], float],
+        clock: Callable[[], Moment],
         now: Callable[[], float],
     ) -> None:
         self._verbs = verbs
@@ -101,7 +101,7 @@ class Answerer:
         self._write_line(watch, facts, watch.elapsed_s)
 
     async def _do(
-        self, request: Request, asked_at: float, watch: Stopwatch, facts: dict[str, object]
+        self, request: Request, asked_at: Moment, watch: Stopwatch, facts: dict[str, object]
     ) -> Reply:
         call = parse_call(request)
         facts |= facts_of(call)
@@ -140,12 +140,12 @@ class Answerer:
         self,
         call: Del | Gc,
         request: Request,
-        asked_at: float,
+        asked_at: Moment,
         watch: Stopwatch,
         facts: dict[str, object],
     ) -> Reply:
         try:
-            await self._undo(call, asked_at if isinstance(call, Gc) else math.inf, watch, facts)
+            await self._undo(call, asked_at if isinstance(call, Gc) else None, watch, facts)
         except VpcError as error:
             if isinstance(call, Gc):
                 raise  # the runtime repeats it, with a fresh list
@@ -155,14 +155,15 @@ class Answerer:
         return _DONE
 
     async def _undo(
-        self, call: Del | Gc, asked_at: float, watch: Stopwatch, facts: dict[str, object]
+        self, call: Del | Gc, asked_at: Moment | None, watch: Stopwatch, facts: dict[str, object]
     ) -> None:
         match call:
             case Del():
                 gone = await self._verbs.delete(call.key, watch, asked_at=asked_at)
                 facts["addresses"] = [str(one) for one in gone.lease.addresses] if gone else []
             case Gc():
-                facts["undone"] = await self._verbs.collect(call, asked_at=asked_at, watch=watch)
+                made_at = asked_at or self._clock()
+                facts["undone"] = await self._verbs.collect(call, asked_at=made_at, watch=watch)
             case _:
                 assert_never(call)
 

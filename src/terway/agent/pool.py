@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from terway.agent.moments import read_moment
 from terway.agent.pool_calls import Calls, Ports
 from terway.agent.pool_journal import WallClock, diff_durable, revive
 from terway.agent.pool_ports import ManagedENI, PoolStatus
@@ -40,6 +41,7 @@ from terway.ipam.wake import wake_at
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import BugError, CapacityError, VpcError
 from terway.model.ids import ENIId
+from terway.model.moment import Moment
 from terway.store.records import Batch
 
 _log = structlog.get_logger()
@@ -71,12 +73,13 @@ class PoolService:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        moment: Callable[[], Moment] = read_moment,
     ) -> None:
         self._config = config
         self._store = ports.store
         self._calls = Calls(config, ports, clock)
         self._clock = clock
-        self._wall = wall_clock
+        self._moment = moment
         self._times = WallClock(ahead_s=wall_clock() - clock())
         self._stepped_at = clock()
         self._pool = Pool.empty(config, now=self._stepped_at)
@@ -220,7 +223,7 @@ class PoolService:
             netns=ask.netns,
             pod=ask.pod,
             lease=bind.lease,
-            created_at=self._wall(),
+            made_at=self._moment(),
         )
         self._attachments[bind.owner] = attachment
         return attachment

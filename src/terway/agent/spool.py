@@ -1,7 +1,8 @@
 """The notes that the plugin leaves while terwayd is away: requests to forget something.
 
-A note's name begins with the moment at which it was asked (seconds and nanoseconds since the
-epoch), so that names sort by age and a note is never held against a younger attachment.
+A note's name is the moment at which it was asked: seconds since the machine was started, which
+start that was, and the plugin's process id. So a note is never held against a younger attachment,
+nor lost on an older one, whatever the clock was set to.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from terway.model.errors import TransientError
+from terway.model.moment import Moment
 
 # A draft that is this old belongs to a plugin that was killed while it wrote.
 _DRAFT_LIFE_S = 300.0
@@ -25,10 +27,10 @@ _log = structlog.get_logger("spool")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """One request that waits. `asked_at` is in seconds since the epoch."""
+    """One request that waits."""
 
     path: Path
-    asked_at: float
+    asked_at: Moment
     body: bytes  # a request's, as in cni/protocol.py
 
 
@@ -48,13 +50,13 @@ class Spool:
         with self._refusals_told(), os.scandir(self._folder) as entries:
             return next(entries, None) is None
 
-    def read(self, *, now: float) -> tuple[Note, ...]:
+    def read(self, *, now: Moment) -> tuple[Note, ...]:
         """Return the notes, oldest first, and clear away what killed plugins left unfinished.
 
         What cannot be read, and what is no regular file, is left alone, with one warning.
         """
         with self._refusals_told():
-            names = sorted(os.listdir(self._folder))
+            names = os.listdir(self._folder)
         unreadable: set[str] = set()
         notes: list[Note] = []
         for name in names:
@@ -65,21 +67,21 @@ class Spool:
                 if name not in self._unreadable:
                     _log.warning("spool.unreadable", note=name, error=str(error))
         self._unreadable = frozenset(unreadable)
-        return tuple(notes)
+        return tuple(sorted(notes, key=lambda note: _age_order(note.asked_at, now)))
 
-    def _take(self, name: str, now: float) -> Iterator[Note]:
+    def _take(self, name: str, now: Moment) -> Iterator[Note]:
         """Yield the note `name`, if it is one; remove it if it is a dead plugin's draft."""
         path = self._folder / name
         if not stat.S_ISREG(path.lstat().st_mode):
             raise OSError(f"{path} is no regular file: remove it")
         if not name.startswith("."):
             yield Note(path=path, asked_at=_asked_at(name), body=path.read_bytes())
-        elif _asked_at(name[1:]) < now - _DRAFT_LIFE_S:
+        elif _is_dead(_asked_at(name[1:]), now):
             path.unlink(missing_ok=True)
 
-    def leave(self, body: bytes, *, now: float) -> None:
+    def leave(self, body: bytes, *, now: Moment) -> None:
         """Write a note of our own, about what could not be finished. Durable when it returns."""
-        name = f"{now:020.9f}-{os.getpid()}"
+        name = f"{now.seconds:020.9f}-{now.boot_id}-{os.getpid()}"
         draft = self._folder / f".{name}"
         with self._refusals_told():
             _write_synced(draft, body)
@@ -114,9 +116,19 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _asked_at(name: str) -> float:
+def _asked_at(name: str) -> Moment:
     # A file that somebody else put here has no time: older than everything, so it harms nobody.
+    seconds, _, rest = name.partition("-")
     try:
-        return float(name.partition("-")[0])
+        return Moment(boot_id=rest.rpartition("-")[0], seconds=float(seconds))
     except ValueError:
-        return 0.0
+        return Moment(boot_id="", seconds=0.0)
+
+
+def _age_order(asked_at: Moment, now: Moment) -> tuple[bool, float]:
+    return asked_at.boot_id == now.boot_id, asked_at.seconds
+
+
+def _is_dead(begun_at: Moment, now: Moment) -> bool:
+    """Return whether the plugin that began to write then cannot be at it any more."""
+    return begun_at.boot_id != now.boot_id or begun_at.seconds < now.seconds - _DRAFT_LIFE_S

@@ -23,6 +23,7 @@ from terway.agent.enis import ENILinks
 from terway.agent.install import install_conflist, install_plugin
 from terway.agent.kube_side import KubeSide
 from terway.agent.metrics import Metrics
+from terway.agent.moments import read_moment
 from terway.agent.network import KernelNetwork
 from terway.agent.pages import pages_of
 from terway.agent.paths import Paths
@@ -96,7 +97,7 @@ class Terwayd:
             pool=self._pool,
             network=self._network,
             pods=kube.pods if kube else None,
-            clock=time.time,
+            clock=read_moment,
         )
         self._metrics = Metrics(self._pool)
         self._answerer = Answerer(
@@ -104,7 +105,7 @@ class Terwayd:
             spool=Spool(paths.spool),
             metrics=self._metrics,
             reporter=kube.reporter if kube else None,
-            clock=time.time,
+            clock=read_moment,
             now=time.monotonic,
         )
         self._reconciler = Reconciler(

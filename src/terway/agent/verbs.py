@@ -7,7 +7,6 @@ until the kernel is clean. So each verb can be repeated, and can be interrupted 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from terway.cni.errors import CniError, Code
 from terway.cni.result import Result, join
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import TransientError, VpcError
+from terway.model.moment import Moment
 
 # Less than the plugin's own patience and than any runtime's, so that ours is the answer they see.
 _ADD_BUDGET_S = 100.0
@@ -73,12 +73,12 @@ class Verbs:
         pool: Pool,
         network: Network,
         pods: PodSource | None,
-        clock: Callable[[], float],
+        clock: Callable[[], Moment],
     ) -> None:
         self._pool = pool
         self._network = network
         self._pods = pods
-        self._clock = clock  # seconds since the epoch
+        self._clock = clock
         self.turns = Turns()
 
     async def add(self, call: Add, watch: Stopwatch) -> tuple[Attachment, Result]:
@@ -101,15 +101,15 @@ class Verbs:
         return attachment, join(call.conf.prev_result, result_of(attachment, links))
 
     async def delete(
-        self, key: AttachmentKey, watch: Stopwatch, *, asked_at: float = math.inf
+        self, key: AttachmentKey, watch: Stopwatch, *, asked_at: Moment | None = None
     ) -> Attachment | None:
         """Undo the attachment, whatever is left of it; return what it was, None if unknown.
 
-        One that was made after `asked_at` (seconds since the epoch) is another one, and stays.
+        One that was made after `asked_at` is another one, and stays.
         """
         async with self.turns.turn(key):
             attachment = self._pool.attachment(key)
-            if attachment is None or attachment.created_at >= asked_at:
+            if attachment is None or not self._is_meant(attachment, asked_at):
                 return None
             with watch.stage("undo"):
                 await self._forget(key)
@@ -129,11 +129,11 @@ class Verbs:
             text = f"attachment {call.key} is not as it was made: {'; '.join(found)}"
             raise CniError(Code.CHECK_FAILED, text)
 
-    async def collect(self, call: Gc, *, asked_at: float, watch: Stopwatch) -> int:
+    async def collect(self, call: Gc, *, asked_at: Moment, watch: Stopwatch) -> int:
         """Undo the attachments of the network that are not in the list; return their number.
 
-        `asked_at` is when the list was made, in seconds since the epoch: what is younger, or
-        just being made, is not its business. One failure does not stop the rest; raises CniError
+        `asked_at` is when the list was made: what is younger, or just being made, is not its
+        business. One failure does not stop the rest; raises CniError
         with all of them.
         """
         stale = self._stale(call, asked_at)
@@ -204,7 +204,7 @@ class Verbs:
             await asyncio.sleep(_CHECK_WAIT_S)
         return await self._network.differences(attachment)
 
-    def _stale(self, call: Gc, asked_at: float) -> tuple[AttachmentKey, ...]:
+    def _stale(self, call: Gc, asked_at: Moment) -> tuple[AttachmentKey, ...]:
         busy = self.turns.busy
         return tuple(
             attachment.key
@@ -212,8 +212,12 @@ class Verbs:
             if attachment.network == call.conf.name
             and attachment.key not in call.valid
             and attachment.key not in busy
-            and attachment.created_at < asked_at
+            and self._is_meant(attachment, asked_at)
         )
+
+    def _is_meant(self, attachment: Attachment, asked_at: Moment | None) -> bool:
+        """Return whether `attachment` was there when it was asked to be undone; None is now."""
+        return asked_at is None or attachment.made_at.is_before(asked_at, now=self._clock())
 
 
 def _too_slow(watch: Stopwatch) -> TransientError:

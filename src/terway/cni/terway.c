@@ -220,20 +220,40 @@ static int write_synced(const char *path, const char *data, size_t len)
 	return close(fd) || rc ? -1 : 0;
 }
 
-/* The note is the request without its length; its name is the time at which it was asked. */
+/* A random name that the kernel gives to each start of the machine; NULL without /proc. */
+static const char *boot_id(void)
+{
+	static char id[37];
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return NULL;
+	n = read(fd, id, sizeof(id) - 1);
+	close(fd);
+	return n == sizeof(id) - 1 ? id : NULL;
+}
+
+/*
+ * The note is the request without its length; its name is the time at which it was asked, by the
+ * one clock that nobody can set.
+ */
 static int leave_note(const struct buffer *request)
 {
 	const char *folder = setting("TERWAY_CNI_SPOOL", SPOOL_PATH);
 	const size_t head = sizeof(uint32_t);
-	char note[512], draft[512];
+	const char *boot = boot_id();
+	char name[96], note[512], draft[512];
 	struct timespec now;
 	int fd, rc;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	snprintf(note, sizeof(note), "%s/%010lld.%09ld-%d", folder, (long long)now.tv_sec,
-		 now.tv_nsec, getpid());
-	snprintf(draft, sizeof(draft), "%s/.%lld.%09ld-%d", folder, (long long)now.tv_sec,
-		 now.tv_nsec, getpid());
+	if (!boot)
+		return fail("spool");
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	snprintf(name, sizeof(name), "%010lld.%09ld-%s-%d", (long long)now.tv_sec, now.tv_nsec,
+		 boot, getpid());
+	snprintf(note, sizeof(note), "%s/%s", folder, name);
+	snprintf(draft, sizeof(draft), "%s/.%s", folder, name);
 	if (make_folders(draft) || write_synced(draft, request->data + head, request->len - head) ||
 	    rename(draft, note))
 		return fail("spool");

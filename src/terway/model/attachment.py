@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from terway.model.address import IPPair
 from terway.model.ids import ContainerId, ENIId, MacAddress
+from terway.model.moment import Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -54,4 +55,4 @@ class Attachment:
     netns: str  # path as CNI_NETNS gave it; may be gone by now
     pod: PodRef | None  # None for a container that Kubernetes does not know (`ctr run --cni`)
     lease: Lease
-    created_at: float  # seconds since the epoch, for GC's "never younger than the list"
+    made_at: Moment  # a DEL or a GC list that is older means another attachment

@@ -22,6 +22,7 @@ from terway.model.ids import (
     VSwitchId,
     ZoneId,
 )
+from terway.model.moment import Moment
 from terway.store.records import AssignRecord, CreateRecord, ENIRecord, Record, SlotRecord
 
 Column: TypeAlias = str | int | float | None
@@ -32,7 +33,7 @@ CREATE TABLE attachments (
     container_id TEXT NOT NULL, ifname TEXT NOT NULL, network TEXT NOT NULL, netns TEXT NOT NULL,
     pod_namespace TEXT, pod_name TEXT, pod_uid TEXT,
     eni_id TEXT NOT NULL, eni_mac TEXT NOT NULL, ipv4 TEXT UNIQUE, ipv6 TEXT UNIQUE,
-    created_at REAL NOT NULL, PRIMARY KEY (container_id, ifname));
+    boot_id TEXT NOT NULL, made_s REAL NOT NULL, PRIMARY KEY (container_id, ifname));
 CREATE TABLE slots (
     address TEXT PRIMARY KEY, eni_id TEXT NOT NULL, is_primary INTEGER NOT NULL,
     is_retiring INTEGER NOT NULL, rests_until REAL NOT NULL);
@@ -94,7 +95,8 @@ def _attachment_row(record: Attachment) -> Row:
         record.lease.eni_mac,
         _text(record.lease.addresses.v4),
         _text(record.lease.addresses.v6),
-        record.created_at,
+        record.made_at.boot_id,
+        record.made_at.seconds,
     )
 
 
@@ -105,7 +107,7 @@ def _text(value: IPv4Address | IPv6Address | IPv6Network | None) -> str | None:
 def parse_attachment(row: tuple[str, ...]) -> Attachment:
     """Return the attachment that a row of `attachments` holds."""
     container_id, ifname, network, netns, namespace, name, uid, *rest = row
-    eni_id, mac, ipv4, ipv6, created_at = rest
+    eni_id, mac, ipv4, ipv6, boot_id, made_s = rest
     return Attachment(
         key=AttachmentKey(container_id=ContainerId(container_id), ifname=ifname),
         network=network,
@@ -118,7 +120,7 @@ def parse_attachment(row: tuple[str, ...]) -> Attachment:
                 v4=IPv4Address(ipv4) if ipv4 else None, v6=IPv6Address(ipv6) if ipv6 else None
             ),
         ),
-        created_at=float(created_at),
+        made_at=Moment(boot_id=boot_id, seconds=float(made_s)),
     )
 
 

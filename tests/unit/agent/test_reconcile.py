@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, cast
 
 import pytest
 
+from terway.agent.moments import read_moment
 from terway.agent.reconcile import FORGOTTEN_S, Reconciler
 from terway.agent.verbs import Verbs
 from terway.model.attachment import AttachmentKey, PodRef
@@ -45,7 +45,7 @@ class Pods:
 class Scene:
     def __init__(self):
         self.pool, self.network, self.pods, self.now = Pool(), Network(), Pods(), 1000.0
-        verbs = Verbs(pool=self.pool, network=self.network, pods=None, clock=time.time)
+        verbs = Verbs(pool=self.pool, network=self.network, pods=None, clock=read_moment)
         self.reconciler = Reconciler(
             pool=self.pool,
             network=cast("Any", self.network),

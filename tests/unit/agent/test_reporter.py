@@ -12,6 +12,7 @@ from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
 from terway.model.errors import ConflictError, TransientError
 from terway.model.ids import ContainerId, ENIId, MacAddress
+from terway.model.moment import Moment
 
 
 class FakeEvents:
@@ -44,7 +45,7 @@ def attachment(pod):
             eni_mac=MacAddress("00:16:3e:00:00:01"),
             addresses=IPPair(v4=IPv4Address("10.0.0.1"), v6=IPv6Address("fd00::1")),
         ),
-        created_at=0.0,
+        made_at=Moment(boot_id="boot", seconds=0.0),
     )
 
 
