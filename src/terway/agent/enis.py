@@ -1,6 +1,8 @@
-"""An ENI's link: found by its MAC, configured once, remembered until it changes.
+"""An ENI's link: found by its MAC, configured once, remembered as long as it is there.
 
 ENI attached ──udev, hot-plug──► link with the MAC ──configure──► ready to carry pods
+      ▲                                                                  │
+      └─────────── attached again: another number, another table ◄── unplugged
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
+
+import structlog
 
 from terway.agent.pool_ports import ManagedENI
 from terway.datapath.diff import diff
@@ -19,9 +23,11 @@ from terway.datapath.verify import verify_objects
 from terway.linux.kernel import Kernel
 from terway.model.address import Family, IPPair, family_of
 from terway.model.eni import VSwitch
-from terway.model.errors import TransientError
+from terway.model.errors import TransientError, VpcError
 from terway.model.ids import MacAddress
 from terway.model.network import NODE, Link, NetObject, NodeState, Route, Sysctl
+
+_log = structlog.get_logger("enis")
 
 
 class ENILinks:
@@ -38,8 +44,8 @@ class ENILinks:
 
     @property
     def ready(self) -> tuple[ENILink, ...]:
-        """Return the links that are configured."""
-        return tuple(self._ready.values())
+        """Return the links that are configured and still there."""
+        return tuple(eni for eni in self._ready.values() if self._is_there(eni))
 
     async def wait_eni_ready(self, mac: MacAddress) -> None:
         """Return when the link with `mac` is there and configured; TransientError if not."""
@@ -47,24 +53,52 @@ class ENILinks:
 
     async def link_of(self, mac: MacAddress) -> ENILink:
         """Return the link with `mac`, configured. Costs nothing once it is."""
-        known = self._ready.get(mac)
+        known = self.known(mac)
         if known is not None:
             return known
         async with self._locks[mac]:
-            if mac not in self._ready:
-                self._ready[mac] = await self._configure(await self._kernel.link_by_mac(mac))
-            return self._ready[mac]
+            known = self.known(mac)
+            return known or await self._take(await self._kernel.link_by_mac(mac))
 
     def known(self, mac: MacAddress) -> ENILink | None:
-        """Return the link with `mac` if it was configured before, without waiting for it."""
-        return self._ready.get(mac)
+        """Return the link with `mac` if it was configured and is there, without waiting for it.
 
-    def forget_changed(self, links: Iterable[Link]) -> None:
-        """Forget links that are no longer as remembered: unplugged, renamed, plugged again."""
-        there = {(link.name, link.ifindex, link.mac) for link in links}
-        for mac, eni in tuple(self._ready.items()):
-            if (eni.name, eni.ifindex, mac) not in there:
-                del self._ready[mac]
+        One that was unplugged and plugged again has another number, so it is another link.
+        """
+        eni = self._ready.get(mac)
+        return eni if eni is not None and self._is_there(eni) else None
+
+    async def refresh(self, macs: Iterable[MacAddress]) -> dict[MacAddress, VpcError]:
+        """Forget links that are gone, configure those of `macs` that came.
+
+        Return why the others are not ready. Nothing is waited for.
+        """
+        for eni in tuple(self._ready.values()):
+            if not self._is_there(eni):
+                del self._ready[eni.mac]
+                _log.info("enis.link_gone", eni_mac=eni.mac, link=eni.name, ifindex=eni.ifindex)
+        wanted = [mac for mac in macs if mac not in self._ready]
+        failures = await asyncio.gather(*map(self._take_now, wanted))
+        return {mac: error for mac, error in zip(wanted, failures, strict=True) if error}
+
+    async def _take_now(self, mac: MacAddress) -> VpcError | None:
+        try:
+            link = await self._kernel.find_link(mac)
+            if link is None:
+                return TransientError(f"no link has MAC {mac}", code="ENODEV")
+            await self.link_of(mac)
+        except VpcError as error:
+            return error
+        return None
+
+    async def _take(self, link: Link) -> ENILink:
+        eni = await self._configure(link)
+        self._ready[eni.mac] = eni
+        _log.info("enis.link_ready", eni_mac=eni.mac, link=eni.name, ifindex=eni.ifindex)
+        return eni
+
+    def _is_there(self, eni: ENILink) -> bool:
+        return self._kernel.has_link(eni.name, eni.ifindex)
 
     async def _configure(self, link: Link) -> ENILink:
         assert link.mac is not None  # it was found by it

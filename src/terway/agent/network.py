@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
+from ipaddress import ip_network
 
 from terway.agent.enis import ENILinks
 from terway.agent.gate import Gate
@@ -22,7 +23,16 @@ from terway.linux.kernel import Kernel
 from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.errors import ConflictError, TransientError, UsageError
-from terway.model.network import NODE, AttachmentState, NetObject, Operation, Put, Sysctl
+from terway.model.network import (
+    NODE,
+    AttachmentState,
+    NetObject,
+    Operation,
+    Put,
+    Remove,
+    RoutingRule,
+    Sysctl,
+)
 
 # Somebody else is changing the same objects when a plan fails more often than this.
 _TRIES = 3
@@ -109,32 +119,22 @@ class KernelNetwork:
 
         Both are asked once no attachment is being changed in the kernel. The journal is
         ahead of the kernel on the way in and behind it on the way out, so whatever is in the
-        kernel then and not in the journal is nobody's. Those in `busy` are left as they are.
-        Raises TransientError while the link of an attachment's ENI is not there: without its
-        number nobody can tell which table is right.
+        kernel then and not in the journal is nobody's. Those in `busy` are left as they are, and
+        so are those of an ENI that has no link: without its number nobody can tell which table
+        is right.
         """
         async with self._gate.alone():
             held = {one: self._desired(one) for one in attachments()}
-            for one in held:
-                self._require_eni(one)
+            homeless = [held[one] for one in held if self._enis.known(one.lease.eni_mac) is None]
             at_work = busy()
-            working = {part for one in held if one.key in at_work for part in held[one].node}
+            working = [held[one] for one in held if one.key in at_work]
             host = self._desired_host()
             wanted = (*host, *(part for state in held.values() for part in state.node))
             actual = await self._kernel.read_node(_settings(wanted))
-            operations = tuple(
-                one
-                for one in plan_node(host, held.values(), actual)
-                if not (isinstance(one, Put) and one.object in working)
-            )
+            plan = plan_node(host, held.values(), actual)
+            operations = _without_rules_of(homeless, _without_puts_of([*working, *homeless], plan))
             await self._kernel.apply(operations)
         return operations
-
-    def _require_eni(self, attachment: Attachment) -> None:
-        lease = attachment.lease
-        if self._enis.known(lease.eni_mac) is None:
-            text = f"{attachment.key} has addresses of {lease.eni_id}, which has no link here"
-            raise TransientError(text, code="ENODEV")
 
     def _desired_host(self) -> tuple[NetObject, ...]:
         enis = (part for eni in self._enis.ready for part in desired_eni(eni, self._node))
@@ -170,6 +170,27 @@ class KernelNetwork:
         gone = ENILink(name="", ifindex=0, mac=attachment.lease.eni_mac, gateways=IPPair())
         eni = self._enis.known(attachment.lease.eni_mac) or gone
         return desired_attachment(attachment, eni=eni, node=self._node)
+
+
+def _without_puts_of(
+    states: Iterable[AttachmentState], plan: Iterable[Operation]
+) -> tuple[Operation, ...]:
+    parts = {part for state in states for part in state.node}
+    return tuple(one for one in plan if not (isinstance(one, Put) and one.object in parts))
+
+
+def _without_rules_of(
+    states: Iterable[AttachmentState], plan: Iterable[Operation]
+) -> tuple[Operation, ...]:
+    """Keep the rules that the attachments have in the kernel, whatever table they lead to."""
+    owners = {ip_network(address) for state in states for address in state.addresses}
+
+    def is_kept(one: Operation) -> bool:
+        if not isinstance(one, Remove) or not isinstance(one.object, RoutingRule):
+            return False
+        return not owners.isdisjoint((one.object.source, one.object.destination))
+
+    return tuple(one for one in plan if not is_kept(one))
 
 
 def _settings(objects: Iterable[NetObject]) -> tuple[Sysctl, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -22,8 +23,13 @@ from terway.agent.verbs import Pool, Verbs
 from terway.ipam.values import ENIPhase
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import VpcError
+from terway.model.ids import MacAddress
 
 PERIOD_S = 30.0
+# While the link of an ENI in use is missing: until then the cloud may not say yet that it is gone.
+_MISSING_PERIOD_S = 10.0
+# What changes the kernel rarely changes one thing; and who undoes our work is not raced with.
+_SETTLE_S = 0.3
 # How long nobody may have claimed an attachment before it is taken for forgotten. A runtime that
 # is restarting, or an API server that is away, must not cost a pod its address.
 FORGOTTEN_S = 300.0
@@ -43,6 +49,9 @@ class ManagedPool(Pool, Protocol):
 
     def enis(self) -> tuple[ManagedENI, ...]:
         """Return the ENIs of the pool."""
+
+    def observe_soon(self) -> None:
+        """Have the cloud read now."""
 
 
 class Reconciler:
@@ -65,14 +74,33 @@ class Reconciler:
         self._pods = pods
         self._now = now
         self._unclaimed_since: dict[AttachmentKey, float] = {}
+        self._woken = asyncio.Event()
+        self._pause_s = PERIOD_S
         self.has_run = asyncio.Event()
 
     async def run(self) -> None:
-        """Reconcile now and every `PERIOD_S` seconds, until cancelled."""
+        """Reconcile now, every `PERIOD_S` seconds and when woken, until cancelled."""
         while True:
+            self._woken.clear()
             await self.reconcile()
             self.has_run.set()
-            await asyncio.sleep(PERIOD_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s):
+                    await self._woken.wait()
+                    await asyncio.sleep(_SETTLE_S)
+
+    def wake(self) -> None:
+        """Reconcile soon: somebody saw the kernel change."""
+        self._woken.set()
+
+    @property
+    def enis_in_use(self) -> frozenset[MacAddress]:
+        """Return the ENIs that must have a link here.
+
+        After a restart the pool looks at its ENIs anew; those that pods use are in use before.
+        """
+        in_use = {eni.mac for eni in self._pool.enis() if eni.phase is ENIPhase.IN_USE}
+        return frozenset(in_use | {one.lease.eni_mac for one in self._pool.attachments()})
 
     async def reconcile(self) -> None:
         """Bring all together once. What fails is logged, and tried again the next time."""
@@ -88,20 +116,16 @@ class Reconciler:
         }
 
     async def _ready_enis(self) -> None:
-        """Configure the ENIs in use, all at once: one that is not plugged in costs seconds.
+        """Configure the ENIs in use; have the cloud asked about those that have no link.
 
-        After a restart the pool looks at its ENIs anew; those that pods use are in use before.
+        Nothing is waited for: the link that comes later wakes us.
         """
-        in_use = {eni.mac for eni in self._pool.enis() if eni.phase is ENIPhase.IN_USE}
-        macs = sorted(in_use | {one.lease.eni_mac for one in self._pool.attachments()})
-        found = await asyncio.gather(
-            *(self._enis.wait_eni_ready(mac) for mac in macs), return_exceptions=True
-        )
-        for mac, error in zip(macs, found, strict=True):
-            if isinstance(error, VpcError):
-                _log.warning("reconcile.eni_not_ready", eni_mac=mac, error=str(error))
-            elif isinstance(error, BaseException):
-                raise error
+        failures = await self._enis.refresh(sorted(self.enis_in_use))
+        for mac, error in failures.items():
+            _log.warning("reconcile.eni_not_ready", eni_mac=mac, error=str(error))
+        self._pause_s = _MISSING_PERIOD_S if failures else PERIOD_S
+        if failures:
+            self._pool.observe_soon()
 
     async def _sweep(self) -> None:
         try:

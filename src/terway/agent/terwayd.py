@@ -35,6 +35,7 @@ from terway.agent.reconcile import Reconciler
 from terway.agent.server import open_server
 from terway.agent.spool import Spool
 from terway.agent.verbs import Verbs
+from terway.agent.watch import KernelWatch
 from terway.datapath.facts import NodeFacts
 from terway.ipam.settings import PoolConfig
 from terway.linux.kernel import Kernel
@@ -116,6 +117,7 @@ class Terwayd:
             pods=kube.pods if kube else None,
             now=time.monotonic,
         )
+        self._watch = KernelWatch(enis=enis, reconciler=self._reconciler, turns=self._verbs.turns)
         self.reconciled = self._reconciler.has_run
 
     async def run(self) -> None:
@@ -138,6 +140,7 @@ class Terwayd:
 
     def _loops(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
         yield "pool", self._pool.run()
+        yield "watch", self._watch.run()  # subscribed before the first look
         yield "reconcile", self._reconciler.run()
         yield "spool", self._work_off()
         if self._kube is not None:

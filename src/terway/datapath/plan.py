@@ -179,11 +179,19 @@ class _NodeOwner:
                 return is_pod_rule(one)
             case Route():
                 is_pods = one.table == MAIN_TABLE and one.link in self._pod_links
-                return one.table in self._tables or is_pods
+                return one.table in self._tables or is_pods or self._is_stale(one)
             case LinkAddress():
                 return one.link in self._eni_links | self._pod_links
             case LinkSettings() | Neighbour() | Sysctl():
                 return False
+
+    def _is_stale(self, one: Route) -> bool:
+        """Return whether a route is one that we make for an ENI, in a table that no ENI has.
+
+        An ENI that was plugged again has another number and so another table.
+        """
+        is_default = one.destination.prefixlen == 0 and one.is_onlink
+        return is_eni_table(one.table) and is_default and one.link in self._eni_links
 
 
 def is_pod_rule(rule: RoutingRule) -> bool:

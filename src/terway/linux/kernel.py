@@ -6,6 +6,7 @@ Every method runs in a worker thread and costs the event loop nothing but the ho
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -96,6 +97,20 @@ class Kernel:
     async def links(self) -> tuple[Link, ...]:
         """Return the links of the node's namespace."""
         return await self._run(read.read_links)
+
+    def has_link(self, name: str, ifindex: int) -> bool:
+        """Return whether the link is there, still with this name and number.
+
+        One ioctl in the calling thread, cheap enough to be asked instead of remembered.
+        """
+        try:
+            return socket.if_nametoindex(name) == ifindex
+        except OSError:
+            return False
+
+    async def find_link(self, mac: MacAddress) -> Link | None:
+        """Return the link that has an ENI's MAC now, as `link_by_mac`; None when there is none."""
+        return _with_mac(await self.links(), mac)
 
     async def _run(self, work: Callable[[Session], T]) -> T:
         def in_session() -> T:

@@ -25,7 +25,10 @@ _NETLINK_ADD_MEMBERSHIP = 1
 
 
 class Watched(Enum):
-    """A kind of kernel object; the value lists its multicast groups (RTNLGRP_*)."""
+    """A kind of kernel object; the value lists its multicast groups (RTNLGRP_*).
+
+    Of routes, only those that were added by hand are told, as ours are.
+    """
 
     LINKS = (1,)
     NEIGHBOURS = (3,)
@@ -83,8 +86,13 @@ class Monitor:
                 yield EventsLost()
                 continue
             for kind, _flags, _sequence, body in messages(data):
-                if kind in _KIND_OF:
+                if _is_told(kind, body):
                     yield _event(kind, body)
+
+
+def _is_told(kind: int, body: bytes) -> bool:
+    watched = _KIND_OF.get(kind)
+    return watched is not None and (watched is not Watched.ROUTES or route.is_configured(body))
 
 
 def _event(kind: int, body: bytes) -> Changed:

@@ -19,8 +19,13 @@ WEB = PodRef(namespace="default", name="web", uid="u1")
 
 
 class Pool(FakePool):
+    observations = 0
+
     def enis(self):
         return ()
+
+    def observe_soon(self):
+        self.observations += 1
 
 
 class Network(FakeNetwork):
@@ -55,8 +60,8 @@ class Scene:
             now=lambda: self.now,
         )
 
-    async def wait_eni_ready(self, mac):
-        raise TransientError(f"no link has {mac}")
+    async def refresh(self, macs):
+        return {mac: TransientError(f"no link has {mac}") for mac in macs}
 
     async def attach(self, netns, pod=WEB):
         await self.pool.acquire(KEY, network="terway", netns=netns, pod=pod)
@@ -114,3 +119,13 @@ async def test_a_container_without_a_pod_has_only_its_namespace(scene):
 
     await scene.pass_by(0)
     assert not await scene.pass_by(FORGOTTEN_S)
+
+
+async def test_the_cloud_is_asked_about_an_eni_in_use_that_has_no_link(scene):
+    await scene.pass_by(0)
+    assert scene.pool.observations == 0
+
+    await scene.attach("/run/netns/gone")
+    await scene.pass_by(0)
+
+    assert scene.pool.observations == 1

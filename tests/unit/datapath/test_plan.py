@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from terway.datapath.diff import diff
-from terway.datapath.host import desired_eni, desired_host
+from terway.datapath.host import EVERYWHERE, desired_eni, desired_host
 from terway.datapath.plan import plan_attach, plan_detach, plan_node
 from terway.datapath.veth import desired_attachment
 from terway.model.address import Family
@@ -187,6 +187,36 @@ def test_surplus_routes_in_an_enis_table_are_removed():
     )
 
     assert plan == (Remove(netns=NODE, object=surplus),)
+
+
+def default_via(link: str, table: int, *, is_onlink: bool = True) -> Route:
+    return Route(
+        destination=EVERYWHERE[Family.V4],
+        link=link,
+        table=table,
+        gateway=ENI.gateways.v4,
+        is_onlink=is_onlink,
+    )
+
+
+def test_the_table_that_an_eni_had_under_another_number_is_emptied():
+    stale = default_via("eth1", 1003)
+
+    plan = plan_node(HOST_OBJECTS, (DESIRED,), replace(HEALTHY, objects=(*HEALTHY.objects, stale)))
+
+    assert plan == (Remove(netns=NODE, object=stale),)
+
+
+def test_other_tables_in_the_range_of_the_enis_are_left_alone():
+    foreign = (
+        default_via("eth0", 1003),
+        default_via("eth1", 1004, is_onlink=False),
+        default_via("eth1", 500),
+        Route(destination=ip_network("10.0.0.0/8"), link="eth1", table=1005),
+    )
+    actual = replace(HEALTHY, objects=(*HEALTHY.objects, *foreign))
+
+    assert plan_node(HOST_OBJECTS, (DESIRED,), actual) == ()
 
 
 def test_an_eni_that_is_unplugged_does_not_keep_the_rest_from_being_mended():

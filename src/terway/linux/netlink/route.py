@@ -82,6 +82,14 @@ def remove(route: Route, ifindex: int = 0) -> Request:
     )
 
 
+def is_configured(body: bytes) -> bool:
+    """Return whether a route message is about one that was added by hand, as ours are.
+
+    Not those of the kernel, of the router's advertisements, or of a routing daemon.
+    """
+    return _RTMSG.unpack_from(body)[5] == _RTPROT_BOOT
+
+
 def _words(doing: tuple[str, Route]) -> str:
     verb, route = doing
     via = "" if route.gateway is None else f" via {route.gateway}"
