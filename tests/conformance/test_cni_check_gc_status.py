@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -10,8 +11,18 @@ from terway.model.attachment import AttachmentKey
 from terway.model.errors import TransientError
 from terway.model.ids import ContainerId
 from tests.support.cni import FakePool, Node, conf_of, in_a_minute, valid
+from tests.support.netns import scratch_netns
 
 C1 = AttachmentKey(container_id=ContainerId("c1"), ifname="eth0")
+
+
+@pytest.fixture
+def netns_paths(tmp_path):
+    """Two paths to one network namespace, and one to another."""
+    with scratch_netns() as one, scratch_netns() as other:
+        link = tmp_path / "link"
+        link.symlink_to(one.path)
+        yield one.path, str(link), other.path
 
 
 async def added(node, **env):
@@ -39,6 +50,18 @@ async def test_K1_an_interface_that_the_result_lacks_is_an_error(node, terwayd):
     result["interfaces"][1]["name"] = "eth9"
 
     assert (await node.run("CHECK", conf_of(prevResult=result))).json["code"] == 102
+
+
+@pytest.mark.root
+async def test_K1_the_netns_counts_by_what_it_is_and_not_by_its_path(node, terwayd, netns_paths):
+    one, same, other = netns_paths
+    result = await added(node, CNI_NETNS=one)
+
+    async def code(netns):
+        ran = await node.run("CHECK", conf_of(prevResult=result), CNI_NETNS=netns)
+        return ran.exit_code and ran.json["code"]
+
+    assert [await code(netns) for netns in (one, same, other)] == [0, 0, 102]
 
 
 async def test_K2_what_later_plugins_added_is_no_error(node, terwayd):
@@ -101,6 +124,33 @@ async def test_S2_S3_an_exhausted_pool_is_50_with_its_reason(tmp_path):
 
     assert (ran.exit_code, ran.json["code"]) == (1, 50)
     assert "all addresses of the node are in use" in ran.json["msg"]
+
+
+async def test_S2_lost_addresses_of_living_pods_make_it_51(tmp_path):
+    node = Node(folder=tmp_path, pool=FakePool(size=1))
+    async with node.terwayd():
+        await added(node)
+        node.pool.missing = (IPv4Address("192.168.32.10"),)
+        ran = await node.run("STATUS")
+
+    assert (ran.exit_code, ran.json["code"]) == (1, 51)
+    assert "192.168.32.10" in ran.json["msg"]
+
+
+async def test_S2_lost_addresses_alone_do_not_make_an_ADD_impossible(node, terwayd):
+    node.pool.missing = (IPv4Address("192.168.32.10"),)
+
+    assert (await node.run("STATUS")).exit_code == 0
+
+
+async def test_S1_a_node_whose_pods_have_all_its_addresses_is_full_not_broken(tmp_path):
+    node = Node(folder=tmp_path, pool=FakePool(size=1))
+    async with node.terwayd():
+        assert (await node.run("ADD")).exit_code == 0
+
+        ran = await node.run("STATUS")
+
+    assert (ran.exit_code, ran.stdout) == (0, b"")
 
 
 async def test_S2_S3_a_terwayd_that_is_away_is_50(node):

@@ -164,6 +164,31 @@ async def test_K2_CHECK_tolerates_what_later_plugins_changed(node, machine):
     assert (ran.exit_code, ran.stdout) == (0, b"")
 
 
+def named(result, mac):
+    (end,) = (one for one in result["interfaces"] if one.get("sandbox"))
+    end["mac"] = mac
+    return conf_of(prevResult=result)
+
+
+async def test_K2_CHECK_takes_the_mac_that_a_later_plugin_gave_and_put_in_the_result(node, machine):
+    pod, mac = machine.pod(), "02:00:00:00:00:AA"
+    result = (await node.run("ADD", CNI_NETNS=pod)).json
+    sh(f"nsenter --net={pod} ip link set eth0 address {mac}")
+
+    assert (await node.run("CHECK", named(result, mac), CNI_NETNS=pod)).exit_code == 0
+    assert (await node.run("CHECK", named(result, ""), CNI_NETNS=pod)).exit_code == 0
+
+
+async def test_K3_CHECK_misses_the_mac_that_the_result_has(node, machine):
+    pod = machine.pod()
+    result = (await node.run("ADD", CNI_NETNS=pod)).json
+
+    ran = await node.run("CHECK", named(result, "02:00:00:00:00:aa"), CNI_NETNS=pod)
+
+    assert (ran.exit_code, ran.json["code"]) == (1, 102)
+    assert "02:00:00:00:00:aa" in ran.json["msg"]
+
+
 async def test_K5_CHECK_fails_when_the_netns_is_gone(node, machine):
     pod = machine.pod()
     result = (await node.run("ADD", CNI_NETNS=pod)).json

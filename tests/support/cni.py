@@ -21,7 +21,7 @@ from terway.agent.pool_ports import PoolStatus
 from terway.agent.server import open_server
 from terway.agent.spool import Spool
 from terway.agent.verbs import Network, Verbs
-from terway.model.address import IPPair
+from terway.model.address import IPAddress, IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
 from terway.model.errors import CapacityError, VpcError
 from terway.model.ids import ENIId, MacAddress
@@ -43,6 +43,7 @@ class FakePool:
     def __init__(self, *, size: int = 8, clock=read_moment) -> None:
         self._free = list(range(10, 10 + size))
         self._held: dict[AttachmentKey, tuple[int, Attachment]] = {}
+        self.missing: tuple[IPAddress, ...] = ()
         self._clock = clock
 
     async def acquire(self, key, *, network, netns, pod: PodRef | None) -> Attachment:
@@ -88,7 +89,7 @@ class FakePool:
             retiring=0,
             coming=0,
             waiting=0,
-            missing=(),
+            missing=self.missing,
             enis={},
         )
 
@@ -126,7 +127,9 @@ class FakeNetwork:
             raise self.detach_error
         self.attached.pop(attachment.key, None)
 
-    async def differences(self, attachment: Attachment) -> tuple[str, ...]:
+    async def differences(
+        self, attachment: Attachment, *, pod_mac: MacAddress | None
+    ) -> tuple[str, ...]:
         # Each look takes one entry; the last one stays.
         looks = self.broken.get(attachment.key, [()])
         return looks.pop(0) if len(looks) > 1 else looks[0]

@@ -1,4 +1,4 @@
-"""Is a network namespace the one that terwayd itself runs in, the node's?"""
+"""Is a network namespace the node's own, and do two paths lead to the same one?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ def is_own_netns(path: str) -> bool:
     The process never changes its namespace: `linux` does so only in threads of its own. It is
     looked at each time all the same (3 us): an inode number means nothing once it is remembered.
     """
+    return is_same_netns(path, _OWN)
+
+
+def is_same_netns(one: str, other: str) -> bool:
+    """Return whether the paths are the same, or lead to the same network namespace now."""
     try:
-        return os.path.samestat(os.stat(path), os.stat(_OWN))
+        return one == other or os.path.samestat(os.stat(one), os.stat(other))
     except OSError:
         return False

@@ -23,6 +23,7 @@ from terway.linux.kernel import Kernel
 from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.errors import ConflictError, TransientError, UsageError
+from terway.model.ids import MacAddress
 from terway.model.network import (
     NODE,
     AttachmentState,
@@ -88,10 +89,13 @@ class KernelNetwork:
         async with self._gate.shared():
             await self._kernel.read_and_apply(desired, plan_detach)
 
-    async def differences(self, attachment: Attachment) -> tuple[str, ...]:
+    async def differences(
+        self, attachment: Attachment, *, pod_mac: MacAddress | None
+    ) -> tuple[str, ...]:
         """Return what is not as it should be, in words; empty when all is."""
         desired = self._desired(attachment)
-        return tuple(map(str, verify_chained(desired, await self._read(desired))))
+        actual = await self._read(desired)
+        return tuple(map(str, verify_chained(desired, actual, pod_mac=pod_mac)))
 
     async def mend(self, attachment: Attachment) -> bool:
         """Put right what somebody has changed; return whether there was something.

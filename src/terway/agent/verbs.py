@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from terway.agent.links import AttachedLinks, result_of
-from terway.agent.netns import is_own_netns
+from terway.agent.netns import is_own_netns, is_same_netns
 from terway.agent.pods import PodSource, require_eligible
 from terway.agent.pool_ports import PoolStatus
 from terway.agent.stopwatch import Stopwatch
@@ -21,6 +21,7 @@ from terway.cni.errors import CniError, Code
 from terway.cni.result import Result, join
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import TransientError, VpcError
+from terway.model.ids import MacAddress
 from terway.model.moment import Moment
 
 # Less than the plugin's own patience and than any runtime's, so that ours is the answer they see.
@@ -60,8 +61,13 @@ class Network(Protocol):
     async def detach(self, attachment: Attachment) -> None:
         """Remove what the attachment has in the kernel; nothing there is success."""
 
-    async def differences(self, attachment: Attachment) -> tuple[str, ...]:
-        """Return what is missing of the attachment, in words; empty when all is there."""
+    async def differences(
+        self, attachment: Attachment, *, pod_mac: MacAddress | None
+    ) -> tuple[str, ...]:
+        """Return what is missing of the attachment, in words; empty when all is there.
+
+        `pod_mac` is what the pod's end must have, None for any.
+        """
 
 
 class Verbs:
@@ -122,9 +128,10 @@ class Verbs:
             if attachment is None:
                 raise CniError(Code.CHECK_FAILED, f"attachment {call.key} is not known here")
             assert call.conf.prev_result is not None  # parse_call saw to it
-            _check_result(attachment, call.conf.prev_result)
+            _check_netns(attachment, call.netns)
+            pod_mac = _check_result(attachment, call.conf.prev_result)
             with watch.stage("kernel"):
-                found = await self._lasting_differences(attachment)
+                found = await self._lasting_differences(attachment, pod_mac)
         if found:
             text = f"attachment {call.key} is not as it was made: {'; '.join(found)}"
             raise CniError(Code.CHECK_FAILED, text)
@@ -155,10 +162,20 @@ class Verbs:
         return self._pool.attachment(key) is not None
 
     def status(self) -> None:
-        """Raise CniError unless an ADD could be served."""
+        """Raise CniError unless an ADD could be served.
+
+        With 51 where pods that are here have lost their way, too: with their address, or their
+        whole ENI.
+        """
         status = self._pool.status()
-        if not status.can_add:
-            raise CniError(Code.NOT_AVAILABLE, f"no address for a pod: {status.reason}")
+        if status.can_add:
+            return
+        text = f"no address for a pod: {status.reason}"
+        if status.missing:
+            lost = ", ".join(map(str, status.missing))
+            text += f"; and the cloud no longer shows addresses that pods have: {lost}"
+            raise CniError(Code.LIMITED_CONNECTIVITY, text)
+        raise CniError(Code.NOT_AVAILABLE, text)
 
     async def _attach(self, call: Add, watch: Stopwatch) -> tuple[Attachment, AttachedLinks]:
         with watch.stage("pod"):
@@ -196,13 +213,15 @@ class Verbs:
             await self._network.detach(attachment)
             await self._pool.release(key)
 
-    async def _lasting_differences(self, attachment: Attachment) -> tuple[str, ...]:
+    async def _lasting_differences(
+        self, attachment: Attachment, pod_mac: MacAddress | None
+    ) -> tuple[str, ...]:
         for _ in range(_CHECK_TRIES):
-            found = await self._network.differences(attachment)
+            found = await self._network.differences(attachment, pod_mac=pod_mac)
             if not found:
                 return ()
             await asyncio.sleep(_CHECK_WAIT_S)
-        return await self._network.differences(attachment)
+        return await self._network.differences(attachment, pod_mac=pod_mac)
 
     def _stale(self, call: Gc, asked_at: Moment) -> tuple[AttachmentKey, ...]:
         busy = self.turns.busy
@@ -225,13 +244,21 @@ def _too_slow(watch: Stopwatch) -> TransientError:
     return TransientError(f"ADD took longer than {_ADD_BUDGET_S:.0f} s: {spent}", code="Timeout")
 
 
-def _check_result(attachment: Attachment, result: Result) -> None:
+def _check_netns(attachment: Attachment, netns: str) -> None:
+    """Raise CniError unless `netns` is where the attachment was made, by whatever path."""
+    if not is_same_netns(attachment.netns, netns):
+        text = f"CNI_NETNS {netns!r} is another than that of {attachment.key}, {attachment.netns!r}"
+        raise CniError(Code.CHECK_FAILED, text, field="CNI_NETNS")
+
+
+def _check_result(attachment: Attachment, result: Result) -> MacAddress | None:
     """Raise CniError unless `result` has the attachment's interface and addresses.
 
-    Others of the chain may have added to it: more is fine.
+    Others of the chain may have added to it: more is fine. Return the interface's MAC, as the
+    last of the chain left it, or None where the result has none.
     """
-    names = {one.name for one in result.interfaces if one.sandbox}
-    if attachment.key.ifname not in names:
+    macs = {one.name: one.mac for one in result.interfaces if one.sandbox}
+    if attachment.key.ifname not in macs:
         text = f"prevResult has no interface {attachment.key.ifname} in the container"
         raise CniError(Code.CHECK_FAILED, text, field="prevResult.interfaces")
     listed = {ip.address.partition("/")[0] for ip in result.ips}
@@ -239,3 +266,5 @@ def _check_result(attachment: Attachment, result: Result) -> None:
         if str(address) not in listed:
             text = f"prevResult lacks {address}, the address of {attachment.key}"
             raise CniError(Code.CHECK_FAILED, text, field="prevResult.ips")
+    mac = macs[attachment.key.ifname]
+    return MacAddress(mac.lower()) if mac else None

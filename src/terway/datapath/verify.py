@@ -8,6 +8,7 @@ from typing import assert_never
 
 from terway.datapath.diff import is_satisfied, place_of
 from terway.datapath.plan import is_of_a_pod
+from terway.model.ids import MacAddress
 from terway.model.network import (
     NODE,
     AttachmentState,
@@ -53,18 +54,23 @@ def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Differenc
     )
 
 
-def verify_chained(desired: AttachmentState, actual: AttachmentState) -> tuple[Difference, ...]:
+def verify_chained(
+    desired: AttachmentState, actual: AttachmentState, *, pod_mac: MacAddress | None
+) -> tuple[Difference, ...]:
     """Return what `verify` does, less what a later plugin of the chain may take away (CHECK).
 
     One that changes the MAC of the pod's end (`tuning`) makes the kernel drop the neighbours on
     it; the pod finds its gateway all the same, because the host end has the address. A neighbour
-    that is there must be right.
+    that is there must be right. `pod_mac` is what the chain's result says of the pod's end, None
+    where it says nothing.
     """
     there = {place_of(one) for one in actual.pod or ()}
     kept = (
         one for one in desired.pod or () if not isinstance(one, Neighbour) or place_of(one) in there
     )
-    return verify(replace(desired, pod=tuple(kept)), actual)
+    end = LinkSettings(name=desired.veth.peer.name)
+    pod = tuple(replace(one, mac=pod_mac) if one == end else one for one in kept)
+    return verify(replace(desired, pod=pod), actual)
 
 
 def verify_objects(

@@ -64,7 +64,7 @@ def test_check_allows_that_a_chained_plugin_has_cost_the_pod_its_neighbours():
     rest = tuple(one for one in DESIRED.pod if not isinstance(one, Neighbour))
 
     assert verify(DESIRED, replace(DESIRED, pod=rest))
-    assert verify_chained(DESIRED, replace(DESIRED, pod=rest)) == ()
+    assert verify_chained(DESIRED, replace(DESIRED, pod=rest), pod_mac=None) == ()
 
 
 def test_check_names_a_neighbour_that_leads_elsewhere():
@@ -74,6 +74,6 @@ def test_check_names_a_neighbour_that_leads_elsewhere():
         for one in DESIRED.pod
     )
 
-    found = verify_chained(DESIRED, replace(DESIRED, pod=wrong))
+    found = verify_chained(DESIRED, replace(DESIRED, pod=wrong), pod_mac=None)
 
     assert {one.found for one in found} == {"02:00:00:00:00:98"}
