@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 APT := clang llvm musl-tools linux-libc-dev libbpf1 libbpf-dev libnftables1 nftables conntrack \
 	iproute2 iputils-ping iperf3 busybox-static python3-venv shellcheck clang-format \
-	containerd runc podman containernetworking-plugins ca-certificates procps kmod tcpdump
+	containerd runc podman containernetworking-plugins iptables ca-certificates procps kmod tcpdump
 WORKERS ?= 3
 
 .PHONY: help

@@ -165,10 +165,12 @@ class Verbs:
         """Raise CniError unless an ADD could be served.
 
         With 51 where pods that are here have lost their way, too: with their address, or their
-        whole ENI.
+        whole ENI. A node whose pods have every address that it may ever have is full, not
+        broken: a failing STATUS would have those pods evicted (decision record 6).
         """
         status = self._pool.status()
-        if status.can_add:
+        is_full = 0 < status.capacity <= len(self._pool.attachments()) and not status.missing
+        if status.can_add or is_full:
             return
         text = f"no address for a pod: {status.reason}"
         if status.missing:
