@@ -1,12 +1,14 @@
 """Can pods get a network now? Asks the CNI configuration and its plugins' STATUS.
 
-A real runtime watches the folder; here it is looked at every tenth of a second until it serves,
-and every few seconds afterwards, which costs one plugin run each (0.3 ms).
+A real runtime watches the folder; here it is looked at: every tenth of a second when trouble is
+new, ever more rarely the longer it lasts, and every few seconds while all is well. A look costs one
+run of the plugin (0.3 ms).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from terway.lab.kubelet.network import CniNetwork
@@ -14,6 +16,14 @@ from terway.model.errors import UsageError, VpcError
 
 _EAGER_S = 0.1
 _STEADY_S = 5.0
+_SHARE = 0.1  # of the time that trouble has lasted: so much later its end is seen, at most
+
+
+def pause_s(troubled_s: float | None) -> float:
+    """Return how long to wait after trouble of so many seconds; None: there is none."""
+    if troubled_s is None:
+        return _STEADY_S
+    return min(max(_EAGER_S, troubled_s * _SHARE), _STEADY_S)
 
 
 class NetworkReadiness:
@@ -30,8 +40,11 @@ class NetworkReadiness:
 
     async def watch(self, changed: Callable[[], None]) -> None:
         """Keep looking until cancelled; `changed` is called when the answer changes."""
+        began = time.monotonic()
         while True:
             trouble = await self._look()
+            if bool(trouble) != bool(self.trouble):
+                began = time.monotonic()
             if trouble != self.trouble:
                 self.trouble = trouble
                 if trouble:
@@ -39,7 +52,7 @@ class NetworkReadiness:
                 else:
                     self._ready.set()
                 changed()
-            await asyncio.sleep(_EAGER_S if trouble else _STEADY_S)
+            await asyncio.sleep(pause_s(time.monotonic() - began if trouble else None))
 
     async def _look(self) -> str:
         try:
