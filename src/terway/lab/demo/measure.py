@@ -7,6 +7,7 @@ the median round trip of one byte over TCP, and the throughput of one TCP stream
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,11 +97,15 @@ def measure(
 
 def _run(command: Sequence[str]) -> Json:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["nothing"]
-        raise TransientError(f"{' '.join(command[-2:])}: {said[-1]}")
+    if done.returncode or not done.stdout:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise TransientError(f"{' '.join(command[-2:])}: {_how(done.returncode)}: {said[-1]}")
     answer: Json = json.loads(done.stdout)
     return answer
+
+
+def _how(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"ended by {signal.Signals(-status).name}"
 
 
 def _pods(status: Json, prefix: str) -> list[Json]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,8 @@ class Step:
         if self._is_terminal:
             sys.stdout.write(f"\r\x1b[2K\x1b[36m{line[:79]}\x1b[0m")
         elif text:
-            sys.stdout.write(f"{line[:79]}\n")
+            lines = textwrap.wrap(line, 79, subsequent_indent=" " * 8)
+            sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
     def close(self, word: str) -> None:
