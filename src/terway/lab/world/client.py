@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from terway.lab.world.paths import LabPaths, sweep
 from terway.lab.world.plan import LabPlan, plan_to_json
@@ -53,7 +54,9 @@ class LabClient:
                 text = answer.read().decode()
             except OSError as error:
                 raise UsageError(
-                    f"lab {self.paths.name!r} is not running; start it: terway-lab up", field="name"
+                    f"lab {self.paths.name!r} is not running; start it: "
+                    f"terway-lab up --name {self.paths.name}",
+                    field="name",
                 ) from error
         try:
             result: Json = json.loads(text)
@@ -69,7 +72,7 @@ class LabClient:
 
     def words(self, target: str) -> list[str]:
         """Return the words that run a command on a node, or in a pod as namespace/name."""
-        words: list[str] = self.request("GET", f"/enter?target={target}")["words"]
+        words: list[str] = self.request("GET", f"/enter?target={quoted(target)}")["words"]
         return words
 
     def down(self) -> bool:
@@ -91,6 +94,11 @@ class LabClient:
         return was_alive
 
 
+def quoted(name: str) -> str:
+    """Return a name as a part of a request's path, whatever is in it."""
+    return quote(name, safe="")
+
+
 def start_lab(plan: LabPlan, progress: Callable[[str], None], *, tied: bool = False) -> LabClient:
     """Start a lab's process and return when the lab is ready. VpcError when it cannot be.
 
@@ -101,7 +109,8 @@ def start_lab(plan: LabPlan, progress: Callable[[str], None], *, tied: bool = Fa
     client = LabClient(plan.name)
     if client.paths.is_alive():
         raise UsageError(
-            f"lab {plan.name!r} is running; take another --name, or end it: terway-lab down",
+            f"lab {plan.name!r} is running; take another --name, or end it: "
+            f"terway-lab down --name {plan.name}",
             field="name",
         )
     sweep(client.paths.root)
@@ -117,9 +126,10 @@ def start_lab(plan: LabPlan, progress: Callable[[str], None], *, tied: bool = Fa
             os.waitpid(pid, 0)
             raise
         if trouble is not None:
-            os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, 0)
             early.seek(0)
-            raise UsageError(trouble or _tail(early.read(), client.paths.log))
+            end = os.waitstatus_to_exitcode(status)
+            raise UsageError(trouble or _tail(end, early.read(), client.paths.log))
     return client
 
 
@@ -153,8 +163,9 @@ def _follow(read: int, progress: Callable[[str], None]) -> str | None:
     return ""
 
 
-def _tail(early: bytes, log: Path) -> str:
+def _tail(end: int, early: bytes, log: Path) -> str:
     text = early.decode(errors="replace")
     if log.exists():
         text += log.read_text(errors="replace")
-    return "the lab ended before it was ready:\n" + "\n".join(text.splitlines()[-15:])
+    how = f"exit status {end}" if end >= 0 else f"signal {signal.Signals(-end).name}"
+    return f"the lab ended before it was ready, with {how}:\n" + "\n".join(text.splitlines()[-15:])

@@ -90,7 +90,8 @@ class LabPaths:
         except OSError as error:
             shutil.rmtree(draft)
             raise UsageError(
-                f"lab {self.name!r} exists; take another --name, or end it: terway-lab down",
+                f"lab {self.name!r} exists; take another --name, or end it: "
+                f"terway-lab down --name {self.name}",
                 field="name",
             ) from error
 

@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import uvloop
@@ -21,10 +20,10 @@ import uvloop
 from terway.lab.kubeapi.serve import Listener, open_listener
 from terway.lab.node import syscalls as sys_
 from terway.lab.world.control import Control
+from terway.lab.world.failures import explain
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.paths import LabPaths, sweep
 from terway.lab.world.plan import LabPlan, plan_from_json
-from terway.model.errors import VpcError
 
 
 class Report:
@@ -98,22 +97,12 @@ def main(argv: list[str]) -> int:
     sys_.unshare(sys_.CLONE_NEWNS)
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_SLAVE)
     report = Report(int(report_fd))
-    failures: list[str] = []
     try:
         uvloop.run(serve(plan_from_json(plan_text), report))
-    except* VpcError as group:
-        failures = [str(error) for error in _leaves(group)]
-    if failures:
-        report.say(error="; ".join(failures))
-    return 1 if failures else 0
-
-
-def _leaves(group: BaseExceptionGroup[VpcError]) -> Iterator[VpcError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+    except Exception as error:  # whatever it was: the log is gone with the lab's folder
+        report.say(error=explain(error))
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -33,14 +33,16 @@ async def wait_until(
     """
     backoff = Backoff(random.Random(), initial_s=0.05, maximum_s=1.0)
     informer = Informer(client, resource, backoff=backoff, namespace=namespace, selector=selector)
-    last = "the API server does not answer"
+    last, told = "the API server does not answer", ""
     try:
         async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as tasks:
             run = tasks.create_task(informer.run())
             await informer.synced.wait()
             with informer.subscribe() as changes:
                 while last := trouble(informer.objects):
-                    progress(last)
+                    if last != told:
+                        progress(last)
+                        told = last
                     await anext(changes)
             run.cancel()
     except TimeoutError as error:
