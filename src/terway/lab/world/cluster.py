@@ -7,16 +7,14 @@ the events of a pod are. Nobody should have to run it again to find out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from terway.kube.client import KubeClient
 from terway.kube.resource import EVENTS, NODES, PODS, ObjectKey
 from terway.kube.types import Node, Pod
+from terway.lab.world.lastwords import node_trouble
 from terway.lab.world.node import NodeHandle
 from terway.lab.world.waiting import wait_until
 from terway.model.errors import TransientError
-
-_LAST_WORDS = 600  # characters of a log
 
 
 async def wait_nodes_ready(
@@ -39,7 +37,7 @@ async def wait_nodes_ready(
         await wait_until(client, NODES, trouble, timeout_s=timeout_s, progress=progress)
     except TransientError as error:
         found = {_key(one.metadata.name): one for one in (await client.list(NODES)).items}
-        words = [f"{node.name}: {_why(node)}" for node in unready(found)]
+        words = [f"{node.name}: {node_trouble(node.spec.log_dir)}" for node in unready(found)]
         raise TransientError("\n".join([str(error), *words])) from error
 
 
@@ -78,14 +76,6 @@ async def _events_of(client: KubeClient, key: ObjectKey) -> list[str]:
 def _is_ready(found: Node | Pod | None) -> bool:
     conditions = found.status.conditions if found is not None else ()
     return any((one.type, one.status) == ("Ready", "True") for one in conditions)
-
-
-def _why(node: NodeHandle) -> str:
-    for name in ("terwayd.log", "node.log"):
-        log = Path(node.spec.log_dir, name)
-        if log.exists() and (text := log.read_text(errors="replace").strip()):
-            return f"{name}: …{text[-_LAST_WORDS:]}"
-    return "it said nothing"
 
 
 def _key(name: str) -> ObjectKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import IPv4Network
 
 from terway.lab.cloud.cloud import Cloud
@@ -38,7 +39,9 @@ def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
     """Make VPC, vSwitches, security group and the instances' role.
 
     The group accepts ICMP and the whole VPC, as the one that a managed cluster makes does.
+    UsageError when the plan's instance type cannot be had.
     """
+    _check_type(cloud, plan)
     has_v6 = Family.V6 in plan.stack.families
     zone_id = ZoneId(plan.zone_id)
     cloud.world.keyring.create_role(ROLE, allow=_ROLE_ALLOWS)
@@ -115,6 +118,20 @@ def node_spec(
         agent_argv=agent_argv,
         mtu_bytes=cloud.habits.mtu_bytes,
     )
+
+
+def _check_type(cloud: Cloud, plan: LabPlan) -> None:
+    """Refuse a type that instances cannot have, once, before each of them would be refused."""
+    kind = cloud.world.types.get(plan.instance_type)
+    if kind is None:
+        near = get_close_matches(plan.instance_type, cloud.world.types) or [LabPlan().instance_type]
+        raise UsageError(
+            f"instance type {plan.instance_type!r} does not exist; "
+            f"take one such as {', '.join(near)}",
+            field="instance-type",
+        )
+    if not plan.cloud_only:
+        _max_pods(kind, plan.stack)
 
 
 def _max_pods(kind: InstanceType, stack: IPStack) -> int:

@@ -45,6 +45,7 @@ class LabPlan:
     eni_conf: dict[str, object] = field(default_factory=dict)  # merged over the generated one
     chained: tuple[dict[str, object], ...] = ()  # CNI plugins after ours
     agent: bool = True
+    cloud_only: bool = False  # without Kubernetes nodes, now and later
     kubeconfig: str = ""  # of another API server, in place of the embedded one
 
     def node_names(self) -> tuple[str, ...]:

@@ -5,30 +5,39 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
 from terway.kube.client import KubeClient
-from terway.kube.resource import CONFIG_MAPS, NODES, PODS, ObjectKey
+from terway.kube.resource import PODS, ObjectKey
 from terway.kube.types import Pod
 from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.provision import Instance, delete_instance
-from terway.lab.kubelet import projection
 from terway.lab.node.network import eth0_commands
 from terway.lab.vpc.fabric import Fabric
 from terway.lab.world.cluster import wait_nodes_ready, wait_pod_gone, wait_pod_ready
+from terway.lab.world.cluster_objects import (
+    Undo,
+    take_out_eni_config,
+    take_out_nodes,
+    write_eni_config,
+)
 from terway.lab.world.ground import Ground, eth0_of, make_instance, node_spec
+from terway.lab.world.namespaces import check_is_free
 from terway.lab.world.node import NodeHandle, run_command, start_node
 from terway.lab.world.paths import LabPaths
-from terway.lab.world.plan import LabPlan, eni_config
+from terway.lab.world.plan import LabPlan
 from terway.lab.world.pods import SERVE, PodHandle, pair_of, pod_manifest
 from terway.lab.world.services import Services
 from terway.lab.world.tasks import BackgroundTasks
-from terway.model.errors import ConflictError, UsageError, VpcError
+from terway.linux.netns import open_netns
+from terway.model.errors import UsageError, VpcError
 
 Progress = Callable[[str], None]
+_TAKE_OUT_S = 10.0
 _INSTANCE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, a label
 
 
@@ -53,6 +62,8 @@ class Lab:
         self.progress = progress
         self.nodes: dict[str, NodeHandle] = {}
         self.instances: dict[str, Instance] = {}  # by name; attached namespaces included
+        self._configured = False  # eni-config is written
+        self._undo: Undo | None = None
         self._held: dict[str, int] = {}  # open namespaces of attached instances, by name
         self.ground: Ground
         self.services: Services
@@ -67,9 +78,20 @@ class Lab:
 
     async def add_node(self, name: str) -> NodeHandle:
         """Run an instance, start the node in it, and return before it is Ready."""
+        if self.plan.cloud_only:
+            raise UsageError(f"lab {self.plan.name!r} was started with --cloud-only, without nodes")
         self._check_new(name)
+        if not self._configured:
+            await self.configure_agents()
         instance = make_instance(self.cloud, self.plan, self.ground, name)
         self.instances[name] = instance
+        try:
+            return await self._start(name, instance)
+        except Exception:  # nothing of a node that did not come about may stay
+            await self.remove_node(name)
+            raise
+
+    async def _start(self, name: str, instance: Instance) -> NodeHandle:
         folder = self.paths.node(name)
         spec = node_spec(
             self.cloud,
@@ -91,12 +113,16 @@ class Lab:
         return node
 
     async def remove_node(self, name: str) -> None:
-        """End a node and delete its instance; the cloud releases its ENIs."""
-        node, instance = self.node(name), self.instances[name]
-        await self.kube.delete(NODES, name)
-        del self.nodes[name]
-        await node.stop()
-        await self._release(name, instance)
+        """End a node, whole or half made, and delete its instance; the cloud releases its ENIs."""
+        if name in self._held:
+            raise UsageError(f"{name} is an attached instance, no node: detach-instance ends it")
+        if name not in self.instances:
+            self.node(name)  # says which there are
+        if (node := self.nodes.pop(name, None)) is not None:
+            await node.stop()
+        await take_out_nodes(self.kube, [name])
+        await self._release(name, self.instances[name])
+        shutil.rmtree(self.paths.node(name), ignore_errors=True)
 
     async def attach_instance(self, name: str, netns_path: str) -> Instance:
         """Make an existing network namespace an ECS instance, with eth0 configured in it.
@@ -104,9 +130,13 @@ class Lab:
         The namespace is held open until it is detached.
         """
         self._check_new(name)
-        fd = os.open(netns_path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = self._open_free(netns_path)
+        try:
+            instance = make_instance(self.cloud, self.plan, self.ground, name)
+        except VpcError:
+            os.close(fd)
+            raise
         self._held[name] = fd
-        instance = make_instance(self.cloud, self.plan, self.ground, name)
         self.instances[name] = instance
         try:
             path = f"/proc/{os.getpid()}/fd/{fd}"
@@ -190,27 +220,31 @@ class Lab:
 
     async def configure_agents(self) -> None:
         """Write the ConfigMap eni-config from the plan."""
-        data = eni_config(
-            self.plan,
-            vswitch_ids=(self.ground.pod_vswitch_id,),
-            security_group_id=self.ground.security_group_id,
-        )
-        name, namespace = projection.NAME, projection.NAMESPACE
-        body = {"metadata": {"name": name, "namespace": namespace}, "data": data}
-        try:
-            await self.kube.create(CONFIG_MAPS, body, namespace=namespace)
-        except ConflictError:
-            await self.kube.patch(CONFIG_MAPS, name, {"data": data}, namespace=namespace)
+        undo = await write_eni_config(self.kube, self.plan, self.ground)
+        if not self._configured:
+            self._undo, self._configured = undo, True
 
     async def stop(self) -> None:
         """End all nodes, at the same time, and let go of attached namespaces."""
         for name in tuple(self._held):
             await self.detach_instance(name)
-        nodes = tuple(self.nodes.values())
+        nodes = dict(self.nodes)
         self.nodes.clear()
         async with asyncio.TaskGroup() as tasks:
-            for node in nodes:
+            for node in nodes.values():
                 tasks.create_task(node.stop())
+        if self.services.cluster is None:
+            await self._take_out(nodes)
+
+    async def _take_out(self, nodes: Iterable[str]) -> None:
+        """Leave somebody else's API server as it was found."""
+        try:
+            async with asyncio.timeout(_TAKE_OUT_S):
+                await take_out_nodes(self.kube, nodes)
+                if self._configured:
+                    await take_out_eni_config(self.kube, self._undo)
+        except (VpcError, TimeoutError) as error:
+            self.progress(f"Nodes and eni-config stay in {self.plan.kubeconfig}: {error}")
 
     def _node_ended(self, node: NodeHandle) -> None:
         if self.nodes.get(node.name) is node:
@@ -225,6 +259,18 @@ class Lab:
             )
         if name in self.instances:
             raise UsageError(f"an instance is named {name!r} already", field="name")
+
+    def _open_free(self, netns_path: str) -> int:
+        """Open a network namespace that may become an instance, and return the descriptor."""
+        taken = {
+            self.fabric.vpc_netns_path: "the lab's own",
+            self.fabric.services_netns_path: "the lab's own",
+            **{node.netns_path: f"that of node {node.name}" for node in self.nodes.values()},
+            **{f"/proc/self/fd/{fd}": f"attached as {one}" for one, fd in self._held.items()},
+        }
+        with open_netns(netns_path) as opened:
+            check_is_free(opened.fd, taken)
+            return os.dup(opened.fd)
 
     async def _plug(self, instance: Instance, netns_path: str) -> None:
         """Return when eth0 is there: the fabric may not have heard of the instance yet."""
