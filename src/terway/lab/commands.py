@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
-from terway.lab.world.client import LabClient, start_lab
+from terway.lab.world.client import LabClient, quoted, start_lab
 from terway.lab.world.paths import list_labs, sweep
 from terway.lab.world.plan import LabPlan
 from terway.model.address import IPStack
@@ -45,11 +47,16 @@ def cli() -> None:
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(0, 64))
 @click.option("--instance-type", default=LabPlan().instance_type, show_default=True)
 @click.option("--stack", type=_STACKS, default=IPStack.DUAL.value, show_default=True)
-@click.option("--kubeconfig", default="", help="Use this API server, not the embedded one.")
+@click.option(
+    "--kubeconfig",
+    default="",
+    help="Use this API server, not the embedded one; `down` takes Nodes and eni-config out again.",
+)
 @click.option("--cloud-only", is_flag=True, help="Cloud and VPC, without Kubernetes nodes.")
 @click.option("--no-agent", is_flag=True, help="Nodes without terwayd, for another CNI plugin.")
 def up(name: str, **options: Any) -> None:
     """Bring a lab up and leave it running."""
+    _check_kubeconfig(options["kubeconfig"])
     plan = LabPlan(
         name=name,
         nodes=0 if options["cloud_only"] else options["nodes"],
@@ -57,11 +64,12 @@ def up(name: str, **options: Any) -> None:
         stack=IPStack(options["stack"]),
         kubeconfig=os.path.abspath(options["kubeconfig"]) if options["kubeconfig"] else "",
         agent=not options["no_agent"],
+        cloud_only=options["cloud_only"],
     )
     began = time.monotonic()
     start_lab(plan, lambda text: click.echo(f"  {text}"))
     click.echo(f"lab {name!r} is up after {time.monotonic() - began:.1f} s")
-    _print_next_steps(name, has_nodes=plan.nodes > 0)
+    _print_next_steps(plan)
 
 
 @cli.command()
@@ -83,7 +91,8 @@ def status(name: str, as_json: bool) -> None:
         return
     from terway.lab.demo.summary import summary_lines
 
-    for line in summary_lines(facts):
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in summary_lines(facts, columns=columns):
         click.echo(line)
     ends = facts["endpoints"]
     click.echo(f"OpenAPI     {ends['openapi']}")
@@ -115,6 +124,9 @@ def nodes(name: str) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def kubectl(name: str, arguments: tuple[str, ...]) -> None:
     """Run kubectl against a lab; without arguments, print how to point one's own there."""
+    if arguments in {("-h",), ("--help",)}:  # kubectl's own is at: terway-lab kubectl help
+        click.echo(click.get_current_context().get_help())
+        return
     path = LabClient(name).status()["endpoints"]["kubeconfig"]
     if not arguments:
         click.echo(f"export KUBECONFIG={path}")
@@ -145,7 +157,7 @@ def add_node(name: str, node: str | None) -> None:
 @click.argument("node")
 def remove_node(name: str, node: str) -> None:
     """Delete a node, its instance and its ENIs."""
-    LabClient(name).request("DELETE", f"/nodes/{node}")
+    LabClient(name).request("DELETE", f"/nodes/{quoted(node)}")
     click.echo(f"{node} is gone")
 
 
@@ -155,21 +167,29 @@ def remove_node(name: str, node: str) -> None:
 @click.argument("node")
 def restart_agent(name: str, node: str, kill: bool) -> None:
     """Restart terwayd on a node."""
-    answer = LabClient(name).request("POST", f"/nodes/{node}/agent", {"kill": kill})
-    click.echo(f"terwayd on {node} runs again, process {answer['agent_pid']} of the node")
+    answer = LabClient(name).request("POST", f"/nodes/{quoted(node)}/agent", {"kill": kill})
+    click.echo(f"terwayd on {node} serves again, process {answer['agent_pid']} of the node")
 
 
 @cli.command("attach-instance")
 @_NAME
 @click.option("--instance", default="", help="Its name; that of the namespace by default.")
-@click.argument("netns", type=click.Path(exists=True))
+@click.argument("netns", metavar="NETNS")
 def attach_instance(name: str, instance: str, netns: str) -> None:
-    """Make an existing network namespace an ECS instance of the lab's VPC."""
+    """Make an existing network namespace an ECS instance of the lab's VPC.
+
+    NETNS is a path, or a name that `ip netns` lists.
+    """
+    from terway.lab.world.namespaces import find_netns
+
     # Handed over open: the lab's process may not see a mount that was made after its start.
-    fd = os.open(netns, os.O_RDONLY)
+    fd = os.open(find_netns(netns), os.O_RDONLY)
     held = f"/proc/{os.getpid()}/fd/{fd}"
     wanted = {"name": instance or os.path.basename(netns), "netns": held}
-    answer = LabClient(name).request("POST", "/instances", wanted)
+    try:
+        answer = LabClient(name).request("POST", "/instances", wanted)
+    except UsageError as error:
+        raise UsageError(f"{netns}: {error}") from error
     click.echo(f"{answer['instance_id']} with eth0 at {', '.join(answer['addresses'])}")
 
 
@@ -178,7 +198,7 @@ def attach_instance(name: str, instance: str, netns: str) -> None:
 @click.argument("instance")
 def detach_instance(name: str, instance: str) -> None:
     """Delete an attached instance; its namespace stays."""
-    LabClient(name).request("DELETE", f"/instances/{instance}")
+    LabClient(name).request("DELETE", f"/instances/{quoted(instance)}")
     click.echo(f"{instance} is detached")
 
 
@@ -200,9 +220,21 @@ def _become(words: list[str]) -> None:
         raise UsageError(f"{words[0]} is not installed") from error
 
 
-def _print_next_steps(name: str, *, has_nodes: bool) -> None:
-    suffix = "" if name == "lab" else f" --name {name}"
-    inside = (f"kubectl{suffix} get pods -A -o wide", f"exec{suffix} node-1 ip address")
-    outside = (f"attach-instance{suffix} /run/netns/NAME",)
-    for line in (f"status{suffix}", *(inside if has_nodes else outside), f"down{suffix}"):
+def _check_kubeconfig(path: str) -> None:
+    """Refuse a file that is no kubeconfig before anything is built."""
+    if path:
+        from terway.kube.connection import read_kubeconfig
+
+        read_kubeconfig(Path(path))
+
+
+def _print_next_steps(plan: LabPlan) -> None:
+    suffix = "" if plan.name == "lab" else f" --name {plan.name}"
+    if plan.nodes:
+        tries = [f"kubectl{suffix} get pods -A -o wide", f"exec{suffix} node-1 ip address"]
+    elif plan.cloud_only:
+        tries = [f"attach-instance{suffix} /run/netns/NAME"]
+    else:
+        tries = [f"add-node{suffix}"]
+    for line in (f"status{suffix}", *tries, f"down{suffix}"):
         click.echo(f"  terway-lab {line}")

@@ -1,4 +1,4 @@
-"""What does one want to know of a lab at a glance? Lines of at most 80 columns, without colour."""
+"""What does one want to know of a lab at a glance? Lines of text, without colour."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 from terway.lab.demo.measure import Measurement
 
 Json = Mapping[str, Any]
+COLUMNS = 78  # 80, and the indent of the demo
+_SHORTEST_NAME = 18
+_GAP = "  "
 
 
-def summary_lines(status: Json) -> list[str]:
-    """Return the lab's VPC, nodes, ENIs and pods."""
+def summary_lines(status: Json, *, columns: int | None = None) -> list[str]:
+    """Return the lab's VPC, nodes, attached instances, ENIs and pods.
+
+    With `columns`, the names of pods are shortened to what fits; they are whole otherwise.
+    """
     vpc = status["vpc"]
     lines = [
         f"VPC {vpc['cidr']}  {vpc['ipv6_cidr']}  services {vpc['service_cidr']}",
@@ -22,8 +28,9 @@ def summary_lines(status: Json) -> list[str]:
         ),
         "",
         *node_table(status),
+        *instance_table(status),
         "",
-        *pod_table(status),
+        *pod_table(status, columns=columns),
     ]
     return [line.rstrip() for line in lines]
 
@@ -49,15 +56,29 @@ def node_table(status: Json) -> list[str]:
     return align(rows)
 
 
-def pod_table(status: Json) -> list[str]:
-    """Return a row for each pod with an address of its own."""
-    rows = [("POD", "NODE", "IPv4", "IPv6")]
+def instance_table(status: Json) -> list[str]:
+    """Return an empty line and a row for each attached namespace; nothing where there is none."""
+    found = status["instances"]
+    rows = [(one["name"], one["instance_id"], *one["addresses"][:1]) for one in found]
+    return ["", *align([("ATTACHED", "INSTANCE", "ADDRESS"), *rows])] if rows else []
+
+
+def pod_table(status: Json, *, columns: int | None = COLUMNS) -> list[str]:
+    """Return a row for each pod with an address of its own, in at most `columns` columns."""
+    rows = []
     for pod in status["pods"]:
         if not pod["host_network"]:
             addresses = [*pod["addresses"], "", ""]
             name = f"{pod['namespace']}/{pod['name']}"
-            rows.append((shorten(name, 18), pod["node"], addresses[0], addresses[1]))
-    return align(rows) if len(rows) > 1 else ["no pods"]
+            rows.append((name, pod["node"], addresses[0], addresses[1]))
+    if not rows:
+        return ["no pods"]
+    head = ("POD", "NODE", "IPv4", "IPv6")
+    if columns is None:
+        return align([head, *rows])
+    others = max(map(len, align([head[1:], *(row[1:] for row in rows)])))
+    width = max(columns - others - len(_GAP), _SHORTEST_NAME)
+    return align([head, *((shorten(row[0], width), *row[1:]) for row in rows)])
 
 
 def traffic_table(measurements: Iterable[Measurement]) -> list[str]:
@@ -80,7 +101,7 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows with their columns below each other."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
 

@@ -10,8 +10,10 @@ from typing import Any
 from aiohttp import web
 
 from terway.kube.resource import PODS
+from terway.lab.world.agent_watch import wait_serving
 from terway.lab.world.lab import Lab
 from terway.lab.world.report import describe
+from terway.lab.world.targets import find_target
 from terway.model.errors import UsageError, VpcError
 
 Json = dict[str, Any]
@@ -45,12 +47,17 @@ class Control:
     async def _enter(self, request: web.Request) -> web.Response:
         """Answer with the words that run a command on a node, or in a pod as namespace/name."""
         target = request.query["target"]
-        namespace, slash, name = target.rpartition("/")
-        if not slash:
+        if "/" not in target:
             return web.json_response({"words": self._lab.node(target).words(())})
+        pods = (await self._lab.kube.list(PODS)).items
+        names = (f"{one.metadata.namespace}/{one.metadata.name}" for one in pods)
+        namespace, _, name = find_target(target, names).rpartition("/")
         pod = await self._lab.kube.get(PODS, name, namespace=namespace)
         if pod is None or not pod.spec.node_name:
-            raise UsageError(f"no pod {target} runs; terway-lab status shows those that do")
+            raise UsageError(
+                f"no pod {target} runs; those that do: "
+                f"terway-lab status --name {self._lab.plan.name}"
+            )
         handle = await self._lab.handle(pod)
         if not handle.pid:
             raise UsageError(f"no container of pod {target} is running")
@@ -63,7 +70,11 @@ class Control:
     async def _add_node(self, request: web.Request) -> web.Response:
         name = (await request.json()).get("name") or self._next_name()
         await self._lab.add_node(name)
-        await self._lab.wait_ready(name)
+        try:
+            await self._lab.wait_ready(name)
+        except VpcError:
+            await self._lab.remove_node(name)
+            raise
         return web.json_response({"name": name})
 
     async def _remove_node(self, request: web.Request) -> web.Response:
@@ -72,7 +83,10 @@ class Control:
 
     async def _agent(self, request: web.Request) -> web.Response:
         node = self._lab.node(request.match_info["name"])
+        if not node.spec.agent:
+            raise UsageError(f"lab {self._lab.plan.name!r} was started with --no-agent")
         await (node.kill_agent() if (await request.json()).get("kill") else node.restart_agent())
+        await wait_serving(node)
         return web.json_response({"agent_pid": node.agent_pid})
 
     async def _attach(self, request: web.Request) -> web.Response:

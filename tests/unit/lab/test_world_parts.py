@@ -1,0 +1,138 @@
+"""What a lab says and finds: abbreviated names, last words, failures, pauses, patient plans."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terway.lab.cloud.cloud import Cloud
+from terway.lab.demo.measure import _run
+from terway.lab.demo.summary import instance_table, pod_table
+from terway.lab.kubelet.readiness import pause_s
+from terway.lab.world.failures import explain
+from terway.lab.world.ground import lay_ground
+from terway.lab.world.lastwords import last_error, node_trouble
+from terway.lab.world.plan import LabPlan
+from terway.lab.world.targets import find_target
+from terway.model.errors import BugError, TransientError, UsageError
+
+PODS = ["shop/client-6f7-q95g4", "shop/client-6f7-x11aa", "shop/web-1", "default/a"]
+
+
+@pytest.mark.parametrize("target", ["shop/client…-q95g4", "shop/c...q95g4", "…q95g4"])
+def test_a_name_pasted_with_its_ellipsis_is_found(target: str) -> None:
+    assert find_target(target, PODS) == "shop/client-6f7-q95g4"
+
+
+def test_a_whole_name_is_taken_as_it_is() -> None:
+    assert find_target("shop/other", PODS) == "shop/other"
+
+
+def test_an_abbreviation_of_several_names_is_refused_with_them() -> None:
+    with pytest.raises(UsageError, match="q95g4, shop/client-6f7-x11aa"):
+        find_target("shop/client…", PODS)
+
+
+def test_an_abbreviation_never_counts_a_letter_twice() -> None:
+    with pytest.raises(UsageError, match="no pod's name"):
+        find_target("shop/web…b-1", ["shop/web-1"])
+
+
+def log_line(level: str, event: str) -> str:
+    return json.dumps({"event": event, "level": level})
+
+
+def test_the_last_error_of_a_log_is_found_under_later_noise() -> None:
+    lines = [log_line("error", "old"), log_line("error", "bad"), log_line("info", "cni.request")]
+
+    assert last_error(lines) == log_line("error", "bad")
+    assert last_error(["Traceback:", "OSError: no", log_line("info", "x")]) == "OSError: no"
+    assert last_error(["  | OSError: no", "  +-----------"]) == "OSError: no"
+    assert last_error([log_line("info", "x")]) == ""
+
+
+def test_a_node_that_is_not_ready_says_its_own_reason(tmp_path: Path) -> None:
+    (tmp_path / "node.log").write_text("12:00:00 registering the node: 422 Invalid value\n")
+    (tmp_path / "terwayd.log").write_text(log_line("info", "noise") + "\n")
+
+    assert (
+        node_trouble(str(tmp_path)) == "node.log: 12:00:00 registering the node: 422 Invalid value"
+    )
+    assert node_trouble(str(tmp_path / "none")) == "it said nothing"
+
+
+def test_errors_of_ours_are_told_once_and_without_a_traceback() -> None:
+    same = UsageError("bad type")
+
+    assert explain(ExceptionGroup("x", [same, ExceptionGroup("y", [UsageError("bad type")])])) == (
+        "bad type"
+    )
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), BugError("never")])
+def test_an_unexpected_error_is_told_with_where_it_was(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        fail()
+
+    assert "in fail" in explain(caught.value)
+    assert str(error) in explain(caught.value)
+
+
+def test_trouble_is_looked_at_more_rarely_the_longer_it_lasts() -> None:
+    pauses = [pause_s(troubled_s) for troubled_s in (0.0, 0.5, 10.0, 1000.0)]
+
+    assert pauses == [0.1, 0.1, 1.0, 5.0]
+    assert pause_s(None) == 5.0
+
+
+def test_an_unknown_instance_type_is_refused_once_with_a_remedy() -> None:
+    cloud = Cloud(clock=lambda: 0.0)
+
+    with pytest.raises(UsageError, match=r"'ecs\.g7\.2xlarg' does not exist; .*ecs\.g7\.2xlarge"):
+        lay_ground(cloud, LabPlan(instance_type="ecs.g7.2xlarg"))
+
+    assert not cloud.world.state.vpcs
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL: it said nothing"),
+        ("import sys; sys.exit('refused')", "exit status 1: refused"),
+        ("", "exit status 0: it said nothing"),
+    ],
+)
+def test_a_measurement_that_fails_says_how_its_tool_ended(code: str, said: str) -> None:
+    with pytest.raises(TransientError, match=said):
+        _run([sys.executable, "-I", "-S", "-c", code])
+
+
+def pod(name: str) -> dict[str, Any]:
+    return {
+        "namespace": "shop",
+        "name": name,
+        "node": "node-1",
+        "host_network": False,
+        "addresses": ["192.168.32.10", "2001:db8:0:102:6b10:e53a:9145:de05"],
+    }
+
+
+def test_names_of_pods_are_whole_where_nobody_counts_columns() -> None:
+    status = {"pods": [pod("client-5d9c7f6b58-q95g4")]}
+
+    assert pod_table(status, columns=None)[1].startswith("shop/client-5d9c7f6b58-q95g4 ")
+    assert max(map(len, pod_table(status, columns=80))) <= 80
+
+
+def test_attached_instances_are_shown() -> None:
+    one = {"name": "mine", "instance_id": "i-1", "addresses": ["192.168.0.9"]}
+
+    assert instance_table({"instances": [one]})[-1].split() == ["mine", "i-1", "192.168.0.9"]
+    assert instance_table({"instances": []}) == []
