@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -22,6 +22,7 @@ from terway.agent.lean import settle  # first: it decides what the others load
 from terway.agent.log import configure_log  # then this: it decides what structlog loads
 
 # isort: split
+from terway.agent.access_key import choose_credentials
 from terway.agent.instance import (
     InstanceFile,
     Known,
@@ -35,17 +36,10 @@ from terway.agent.node_config import KeptPatch, read_agent_config
 from terway.agent.options import Options, parse_options
 from terway.agent.pool_settings import pool_config
 from terway.agent.terwayd import Setup, Terwayd, read_node_facts
-from terway.cloud.credentials import (
-    Credentials,
-    CredentialsProvider,
-    RamRoleCredentials,
-    StaticCredentials,
-)
 from terway.cloud.ecs import open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
-from terway.config.eni_conf import EniConf
 from terway.datapath.facts import NodeFacts
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
@@ -63,6 +57,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         asyncio.run(run(options))
     except VpcError as error:
         sys.exit(f"terwayd: {error}")
+    except BaseExceptionGroup as group:
+        known, unknown = group.split(VpcError)
+        if known is None or unknown is not None:
+            raise
+        sys.exit(f"terwayd: {'; '.join(map(str, _leaves(known)))}")
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """Yield the errors in a group, however deep the task groups were nested."""
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
 
 
 async def run(options: Options) -> None:
@@ -110,7 +118,7 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     cloud = await stack.enter_async_context(
         open_ecs_client(
             region_id=config.eni.region_id or place.region_id,
-            credentials=_credentials(config.eni, metadata),
+            credentials=choose_credentials(config.eni, metadata, addon_secret=paths.addon_secret),
             ecs_endpoint=options.ecs_endpoint,
             vpc_endpoint=options.vpc_endpoint,
         )
@@ -150,14 +158,11 @@ async def _open_kube_client(stack: AsyncExitStack, options: Options) -> KubeClie
 def _kube_side(client: KubeClient | None, options: Options, config: AgentConfig) -> KubeSide | None:
     if client is None:
         return None
-    return KubeSide(client, options.node_name, patches_pods=config.eni.patches_pod_ips)
-
-
-def _credentials(conf: EniConf, metadata: MetadataClient) -> CredentialsProvider:
-    if not conf.access_key:
-        return RamRoleCredentials(metadata, now=time.time)
-    return StaticCredentials(
-        Credentials(access_key_id=conf.access_key, access_key_secret=conf.access_secret)
+    return KubeSide(
+        client,
+        options.node_name,
+        patches_pods=config.eni.patches_pod_ips,
+        cautions=config.warnings,
     )
 
 

@@ -32,7 +32,16 @@ from terway.ipam.commands import (
     ObserveVSwitches,
     Refuse,
 )
-from terway.ipam.events import Acquire, Event, Failed, Release, Tick, Withdraw
+from terway.ipam.events import (
+    Acquire,
+    Assigned,
+    Created,
+    Event,
+    Failed,
+    Release,
+    Tick,
+    Withdraw,
+)
 from terway.ipam.failure import classify
 from terway.ipam.pool import Pool
 from terway.ipam.settings import PoolConfig
@@ -274,6 +283,9 @@ class PoolService:
         except VpcError as error:
             event = Failed(command=command, failure=classify(error))
             _log.warning("pool.call_failed", command=type(command).__name__, error=str(error))
+        else:
+            if not isinstance(command, Observe | ObserveVSwitches):
+                _log.info("pool.called", **_facts_of(command, event))
         self._advance(event)
 
     async def _tick(self) -> None:
@@ -289,3 +301,15 @@ class PoolService:
             except TimeoutError:
                 self._advance(Tick())
         raise self._broken
+
+
+def _facts_of(command: CloudCommand, event: Event) -> dict[str, object]:
+    """Return what one log line says of a call that was answered."""
+    match event:
+        case Created(eni=eni):
+            facts: dict[str, object] = {"eni_id": eni.id, "addresses": len(eni.ipv4)}
+        case Assigned(addresses=addresses):
+            facts = {"addresses": len(addresses)}
+        case _:
+            facts = {"eni_id": getattr(event, "eni_id", "")}
+    return {"command": type(command).__name__, **facts}
