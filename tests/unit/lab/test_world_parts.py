@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
+import socket
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,9 +17,13 @@ from terway.lab.cloud.cloud import Cloud
 from terway.lab.demo.measure import _run
 from terway.lab.demo.summary import instance_table, pod_table
 from terway.lab.kubelet.readiness import pause_s
+from terway.lab.world.agent_watch import wait_serving
+from terway.lab.world.client import LabClient
 from terway.lab.world.failures import explain
 from terway.lab.world.ground import lay_ground
 from terway.lab.world.lastwords import last_error, node_trouble
+from terway.lab.world.node import NodeHandle
+from terway.lab.world.paths import LabPaths
 from terway.lab.world.plan import LabPlan
 from terway.lab.world.targets import find_target
 from terway.model.errors import BugError, TransientError, UsageError
@@ -83,6 +91,59 @@ def test_an_unexpected_error_is_told_with_where_it_was(error: Exception) -> None
 
     assert "in fail" in explain(caught.value)
     assert str(error) in explain(caught.value)
+
+
+class RestartedNode:
+    """A node of which only terwayd's socket, its starts and its log are looked at."""
+
+    name = "node-1"
+    agent_pid = 7
+
+    def __init__(self, folder: Path, *, crashes: bool) -> None:
+        self.spec = SimpleNamespace(log_dir=str(folder))
+        self._folder = folder
+        self._starts = itertools.count(1, int(crashes))
+
+    @property
+    def agent_starts(self) -> int:
+        return next(self._starts)
+
+    def inside(self, path: str) -> Path:
+        return self._folder
+
+
+async def test_a_restarted_terwayd_is_waited_for_until_it_takes_connections(tmp_path: Path) -> None:
+    node = cast("NodeHandle", RestartedNode(tmp_path, crashes=False))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "cni.socket"))
+        waiting = asyncio.create_task(wait_serving(node))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+
+        listener.listen()
+
+        await waiting
+
+
+async def test_a_terwayd_that_crashes_again_and_again_is_told_with_its_error(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "terwayd.log").write_text("UsageError: vswitches: 3\n")
+
+    with pytest.raises(TransientError, match=r"does not serve.*vswitches: 3"):
+        await wait_serving(cast("NodeHandle", RestartedNode(tmp_path, crashes=True)))
+
+
+def test_a_lab_that_had_been_up_leaves_word_of_its_failure(tmp_path: Path) -> None:
+    client = LabClient("gone")
+    client.paths = LabPaths(name="gone", root=tmp_path)
+    client.paths.failure.write_text("ValueError: odd")
+
+    with pytest.raises(UsageError, match=r"up --name gone\nit had been up, and failed: ValueError"):
+        client.status()
+
+    assert not client.down()
+    assert not client.paths.failure.exists()
 
 
 def test_trouble_is_looked_at_more_rarely_the_longer_it_lasts() -> None:

@@ -53,11 +53,7 @@ class LabClient:
                 answer = connection.getresponse()
                 text = answer.read().decode()
             except OSError as error:
-                raise UsageError(
-                    f"lab {self.paths.name!r} is not running; start it: "
-                    f"terway-lab up --name {self.paths.name}",
-                    field="name",
-                ) from error
+                raise self._not_running() from error
         try:
             result: Json = json.loads(text)
         except ValueError:
@@ -65,6 +61,13 @@ class LabClient:
         if "error" in result:
             raise UsageError(result["error"])
         return result
+
+    def _not_running(self) -> UsageError:
+        name, failure = self.paths.name, self.paths.failure
+        why = f"\nit had been up, and failed: {failure.read_text()}" if failure.exists() else ""
+        return UsageError(
+            f"lab {name!r} is not running; start it: terway-lab up --name {name}{why}", field="name"
+        )
 
     def status(self) -> Json:
         """Return what is in the lab."""
@@ -90,6 +93,7 @@ class LabClient:
                 os.close(fd)
             with suppress(ChildProcessError):  # somebody else started it
                 os.waitpid(record.pid, os.WNOHANG)
+        self.paths.failure.unlink(missing_ok=True)
         sweep(self.paths.root)
         return was_alive
 

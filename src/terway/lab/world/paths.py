@@ -6,6 +6,7 @@
 <name>/api.sock       the Kubernetes API; also at the port in kubeconfig, on 127.0.0.1
 <name>/kubeconfig     for kubectl
 <name>/nodes/<node>/  spec.json, node.log, terwayd.log
+<name>.failure        why a lab ended that had been up; the next up or down removes it
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ class LabPaths:
         return self.folder / "lab.log"
 
     @property
+    def failure(self) -> Path:
+        """Return the file that outlives the lab when its process failed."""
+        return self.root / f"{self.name}.failure"
+
+    @property
     def control_socket(self) -> Path:
         """Return the socket of the command line."""
         return self.folder / "control.sock"
@@ -80,6 +86,7 @@ class LabPaths:
         It appears with the record of its owner inside: whoever sweeps must not take it for dead.
         """
         self.root.mkdir(parents=True, exist_ok=True)
+        self.failure.unlink(missing_ok=True)
         owner = record_of(os.getpid())
         assert owner is not None, "this process runs"
         draft = self.root / f".{self.name}.{owner.pid}"

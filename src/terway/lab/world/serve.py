@@ -32,6 +32,11 @@ class Report:
     def __init__(self, fd: int) -> None:
         self._fd: int | None = fd
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody may still be listening."""
+        return self._fd is not None
+
     def say(self, **facts: object) -> None:
         """Send one line; nobody may be listening any more."""
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {json.dumps(facts)}\n")
@@ -97,12 +102,22 @@ def main(argv: list[str]) -> int:
     sys_.unshare(sys_.CLONE_NEWNS)
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_SLAVE)
     report = Report(int(report_fd))
+    plan = plan_from_json(plan_text)
     try:
-        uvloop.run(serve(plan_from_json(plan_text), report))
+        uvloop.run(serve(plan, report))
     except Exception as error:  # whatever it was: the log is gone with the lab's folder
-        report.say(error=explain(error))
+        _tell(LabPaths(name=plan.name), report, explain(error))
         return 1
     return 0
+
+
+def _tell(paths: LabPaths, report: Report, words: str) -> None:
+    """Report a failure, or keep it for the next command when the lab had been up."""
+    if report.is_heard:
+        report.say(error=words)
+    else:
+        paths.root.mkdir(parents=True, exist_ok=True)
+        paths.failure.write_text(words + "\n")
 
 
 if __name__ == "__main__":
