@@ -56,9 +56,9 @@ class ENILinks:
         known = self.known(mac)
         if known is not None:
             return known
+        link = await self._kernel.link_by_mac(mac)  # all who wait for it wait side by side
         async with self._locks[mac]:
-            known = self.known(mac)
-            return known or await self._take(await self._kernel.link_by_mac(mac))
+            return self.known(mac) or await self._take(link)
 
     def known(self, mac: MacAddress) -> ENILink | None:
         """Return the link with `mac` if it was configured and is there, without waiting for it.
@@ -93,6 +93,9 @@ class ENILinks:
 
     async def _take(self, link: Link) -> ENILink:
         eni = await self._configure(link)
+        if not self._is_there(eni):
+            text = f"link {eni.name} of ENI {eni.mac} went while it was being configured"
+            raise TransientError(text, code="ENODEV")
         self._ready[eni.mac] = eni
         _log.info("enis.link_ready", eni_mac=eni.mac, link=eni.name, ifindex=eni.ifindex)
         return eni

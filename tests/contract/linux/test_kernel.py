@@ -73,6 +73,31 @@ async def test_each_kind_of_change_is_told(netns, watched, command):
     assert (event.kind, event.is_gone) == (watched, False)
 
 
+async def test_routes_that_the_kernel_makes_by_itself_are_not_told(netns):
+    with open_monitor(Watched.ROUTES, Watched.RULES) as monitor:
+        netns.run(
+            "ip link set lo up; ip address add 10.0.0.1/24 dev lo; ip rule add priority 7 lookup 77"
+        )
+
+        event = await anext(monitor.events())
+
+    assert isinstance(event, Changed)
+    assert event.kind is Watched.RULES
+
+
+async def test_a_link_is_there_as_long_as_it_has_its_name_and_number(netns):
+    netns.run(PLUG)
+    async with open_kernel() as kernel:
+        found = await kernel.find_link(MAC)
+        assert found is not None
+
+        assert kernel.has_link("eth9", found.ifindex)
+        netns.run("ip link del eth9")
+        assert not kernel.has_link("eth9", found.ifindex)
+        netns.run(PLUG)
+        assert not kernel.has_link("eth9", found.ifindex)
+
+
 async def test_a_link_that_goes_is_told_as_gone(netns):
     netns.run(PLUG)
     with open_monitor(Watched.LINKS) as monitor:

@@ -118,6 +118,26 @@ async def test_enis_that_come_back_in_the_other_order_carry_their_own_pods(
             ping_world(machine, pod)
 
 
+async def test_an_eni_that_is_away_keeps_its_rules_and_keeps_nothing_else_from_being_mended(
+    world, machine, tmp_path
+):
+    few = {"max_enis": 2, "ipv4_per_eni": 1, "ipv6_per_eni": 1}
+    async with in_process_terwayd(world, tmp_path, **few) as daemon:
+        owned = [await add(daemon, f"c{number}", machine.pod()) for number in range(2)]
+        first = ports(world)[0]
+        away, near = sorted(owned, key=lambda one: one[0] not in map(str, first.ipv4))
+        rules = sorted(sh("ip rule").splitlines())
+
+        machine.unplug("eth1")
+        sh(f"ip rule del from {near[0]}")
+
+        async def are_as_before():
+            return sorted(sh("ip rule").splitlines()) == rules
+
+        await eventually(are_as_before)
+        assert f"from {away[0]} " in "\n".join(rules)
+
+
 def rules_of(lines):
     return [line for line in lines if "lookup" in line]
 

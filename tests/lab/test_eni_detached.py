@@ -1,0 +1,61 @@
+"""Somebody detaches an ENI by the API under a running pod: the pod is reached again by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from terway.lab.cloud.inprocess import inprocess_ecs_client
+from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.node import NodeHandle
+from terway.model.address import Family
+
+pytestmark = pytest.mark.lab
+
+# detached, seen by the node, asked of the cloud, attached, configured; the lab's delays are 0.5 s
+RECOVERY_S = 60.0
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with open_lab(name=f"t{uuid.uuid4().hex[:8]}", nodes=2) as lab:
+        yield lab
+
+
+async def table_of_eth1(node: NodeHandle) -> int | None:
+    links = json.loads(await node.exec("ip", "-j", "link"))
+    return next((1000 + one["ifindex"] for one in links if one["ifname"] == "eth1"), None)
+
+
+async def eni_tables(node: NodeHandle) -> set[int]:
+    """Return the tables in the ENIs' range that have a route of either family."""
+    said = [
+        json.loads(await node.exec("ip", family, "-j", "route", "show", "table", "all"))
+        for family in ("-4", "-6")
+    ]
+    names = {str(route.get("table", "")) for routes in said for route in routes}
+    return {int(name) for name in names if name.isdigit() and int(name) > 1000}
+
+
+async def test_a_pod_whose_eni_was_detached_is_reached_again(lab: Lab) -> None:
+    near, far = await asyncio.gather(lab.pod("a", node="node-1"), lab.pod("b", node="node-2"))
+    node = lab.node("node-1")
+    before = await table_of_eth1(node)
+    address = near.address(Family.V4)
+    (eni,) = (one for one in lab.cloud.world.state.enis.values() if address in one.ipv4)
+    client = inprocess_ecs_client(lab.cloud)
+
+    await client.detach_eni(eni.id, lab.instances["node-1"].id)
+
+    async with asyncio.timeout(RECOVERY_S):
+        while (after := await table_of_eth1(node)) in (None, before):
+            await node.exec("true")
+        for family in Family:
+            while not await far.can_reach(near, family=family):
+                await node.exec("true")
+        while await eni_tables(node) != {after}:
+            await node.exec("true")
