@@ -86,10 +86,16 @@ async def test_a_prev_result_with_a_bad_address_is_refused_with_7(node):
     assert (await node.run("ADD", conf)).json["code"] == 7
 
 
-@pytest.mark.parametrize("key", ["runtimeConfig", "cni.dev/valid-attachments", "prevResult"])
+@pytest.mark.parametrize(
+    "key", ["runtimeConfig", "args", "cni.dev/valid-attachments", "prevResult"]
+)
 async def test_C10_keys_that_only_a_runtime_may_set_are_refused_in_eni_config(key):
     conf = {"type": "terway", "name": "terway", key: {}}
     files = {"eni_conf": '{"version": "1"}', "10-terway.conf": json.dumps(conf)}
 
-    with pytest.raises(UsageError, match=key):
+    with pytest.raises(UsageError) as caught:
         parse_agent_config(files)
+
+    assert caught.value.field == f"10-terway.conf.{key}"
+    assert "is {}: only a container runtime may set this key" in str(caught.value)
+    assert "remove it" in str(caught.value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 import structlog
@@ -16,9 +16,10 @@ from terway.agent.node_report import NodeReporter
 from terway.agent.pods import WatchedPods
 from terway.agent.pool_ports import PoolStatus
 from terway.agent.reporter import PodReporter
+from terway.config.fields import Caution
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient, Selector
-from terway.kube.events import EventRecorder
+from terway.kube.events import WARNING, EventRecorder, node_reference
 from terway.kube.informer import Informer
 from terway.kube.resource import PODS
 from terway.model.ids import NodeName
@@ -29,7 +30,14 @@ _log = structlog.get_logger("kube")
 class KubeSide:
     """The loops and caches over one API server, for one node."""
 
-    def __init__(self, client: KubeClient, node: NodeName, *, patches_pods: bool) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        node: NodeName,
+        *,
+        patches_pods: bool,
+        cautions: Iterable[Caution],
+    ) -> None:
         rng = Random()  # noqa: S311 - waits are drawn from it, not secrets
         self._client = client
         self._node = node
@@ -47,6 +55,7 @@ class KubeSide:
             clock=time.time,
             on_error=lambda error: _log.info("kube.event_lost", error=str(error)),
         )
+        record_cautions(self._events, node, cautions)
         self.pods = WatchedPods(client, self._cache)
         self.reporter = PodReporter(
             client, self._events, patches_pods=patches_pods, backoff=Backoff(rng)
@@ -58,3 +67,11 @@ class KubeSide:
         async with asyncio.TaskGroup() as tasks:
             for loop in (self._cache, self._events, self.reporter, node):
                 tasks.create_task(loop.run(), name=type(loop).__name__)
+
+
+def record_cautions(events: EventRecorder, node: NodeName, cautions: Iterable[Caution]) -> None:
+    """Tell at the node what in eni-config does not do what its reader may think."""
+    # The kubelet's events name the node's name as its uid, and `kubectl describe` looks for that.
+    target = node_reference(node, node)
+    for caution in cautions:
+        events.record(target, WARNING, "ConfigWithoutEffect", str(caution))

@@ -15,6 +15,7 @@ class Paths:
     state_dir: Path
     cni_conf_dir: Path
     cni_bin_dir: Path
+    addon_secret: Path  # a mounted access key, if there is one
 
     @property
     def socket(self) -> Path:
@@ -62,4 +63,5 @@ def paths_under(
         state_dir=root / state_dir.lstrip("/"),
         cni_conf_dir=root / "etc/cni/net.d",
         cni_bin_dir=root / "opt/cni/bin",
+        addon_secret=root / "var/alibaba-addon-secret",
     )

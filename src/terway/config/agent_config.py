@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from terway.config.cni_conf import CONF, CONFLIST, CniConf, parse_cni_conf
@@ -11,7 +11,8 @@ from terway.config.fields import Caution, decode_object, refuse
 from terway.config.merge import merge_patch
 
 # The files that the kubelet projects from the ConfigMap; everything else in the folder is its own.
-FILES = (PATH, CONF, CONFLIST, "disable_network_policy", "in_cluster_loadbalance")
+_POLICY_OFF, _LOADBALANCE = "disable_network_policy", "in_cluster_loadbalance"
+FILES = (PATH, CONF, CONFLIST, _POLICY_OFF, _LOADBALANCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,6 @@ class AgentConfig:
 
     eni: EniConf
     cni: CniConf
-    enables_network_policy: bool
     warnings: tuple[Caution, ...]
 
 
@@ -41,9 +41,21 @@ def parse_agent_config(files: Mapping[str, str], *, patch: str | None = None) ->
     return AgentConfig(
         eni=eni,
         cni=cni,
-        enables_network_policy=_is_off(files.get("disable_network_policy", "")),
-        warnings=(*eni_warnings, *cni_warnings),
+        warnings=(*eni_warnings, *cni_warnings, *_switches(files)),
     )
+
+
+def _switches(files: Mapping[str, str]) -> Iterator[Caution]:
+    """Yield what the keys that are no JSON ask for, and do not get."""
+    if _is_off(files.get(_POLICY_OFF, "")):
+        text = (
+            "NetworkPolicy is on unless this key is true, and this release does not enforce it "
+            'yet: every pod reaches every pod. Set it to "true" to say that you know'
+        )
+        yield Caution(field=_POLICY_OFF, text=text)
+    if not _is_off(files.get(_LOADBALANCE, "")):
+        text = "has no effect: kube-proxy leads pods to services, here and outside"
+        yield Caution(field=_LOADBALANCE, text=text)
 
 
 def _is_off(text: str) -> bool:

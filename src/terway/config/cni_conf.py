@@ -24,10 +24,13 @@ DEFAULT_MTU = 1500
 _VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
-_EFFECTIVE = ("cniVersion", "name", "type", "capabilities", "eniip_virtual_type", "mtu", "auto_mtu")
-# The runtime or the plugin reads these, or nobody does; nothing to say about them.
-_SILENT = ("args", "dns", "debug", "veth_prefix", "ip_stack", "cniVersions")
-_LATER = (
+EFFECTIVE = ("cniVersion", "name", "type", "capabilities", "eniip_virtual_type", "mtu", "auto_mtu")
+WITHOUT_EFFECT = (
+    "dns",
+    "debug",
+    "veth_prefix",
+    "ip_stack",
+    "cniVersions",
     "network_policy_provider",
     "bandwidth_mode",
     "enable_network_priority",
@@ -42,6 +45,16 @@ _LATER = (
     "cilium_hubble_listen_address",
     "cilium_hubble_metrics_server",
 )
+_WHY = {
+    "dns": "pods have the DNS that Kubernetes gives them",
+    "debug": "what is logged is terwayd's --log-level",
+    "veth_prefix": "host links are named cali…, as in the original",
+    "ip_stack": "write it into eni_conf",
+    "cniVersions": "it belongs to the list, beside cniVersion",
+}
+# SPEC.md, "Plugin configuration objects": keys that a runtime makes for each call.
+_RESERVED = ("runtimeConfig", "args", "prevResult")
+_RESERVED_PREFIX = "cni.dev/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +77,21 @@ def parse_cni_conf(files: Mapping[str, str]) -> tuple[CniConf, tuple[Caution, ..
     chain, path = _chain(files)
     ours, ours_path = _our_plugin(chain, path)
     fields = Fields(ours, ours_path)
-    fields.refuse_unknown((*_EFFECTIVE, *_SILENT, *_LATER))
+    _refuse_reserved(ours, fields)
+    fields.refuse_unknown((*EFFECTIVE, *WITHOUT_EFFECT))
     name, version = _name(Fields(chain, path)), _version(Fields(chain, path))
     virtual_type, warnings = _virtual_type(fields)
     plugins = _plugins(chain, path)
+    chained = tuple(str(one["type"]) for one in plugins if one["type"] != PLUGIN_TYPE)
     conf = CniConf(
         name=name,
         version=version,
         virtual_type=virtual_type,
         mtu_bytes=_mtu_bytes(fields),
-        chained=tuple(str(one["type"]) for one in plugins if one["type"] != PLUGIN_TYPE),
+        chained=chained,
         conflist=_conflist(chain, plugins, name=name, version=version),
     )
-    return conf, (*warnings, *_later(fields))
+    return conf, (*warnings, *_bandwidth(fields, chained), *_without_effect(fields))
 
 
 def _chain(files: Mapping[str, str]) -> tuple[dict[str, object], str]:
@@ -144,10 +159,29 @@ def _mtu_bytes(fields: Fields) -> int | None:
     return None if fields.flag("auto_mtu") else DEFAULT_MTU
 
 
-def _later(fields: Fields) -> Iterator[Caution]:
-    for key in _LATER:
+def _refuse_reserved(plugin: Mapping[str, object], fields: Fields) -> None:
+    for key, value in plugin.items():
+        if key in _RESERVED or key.startswith(_RESERVED_PREFIX):
+            rule = "only a container runtime may set this key, for each call: remove it"
+            refuse(fields.path(key), value, rule)
+
+
+def _bandwidth(fields: Fields, chained: tuple[str, ...]) -> Iterator[Caution]:
+    capabilities = fields.object("capabilities")
+    asked = capabilities is not None and capabilities.flag("bandwidth")
+    if asked and "bandwidth" not in chained:
+        text = (
+            "pods are not held to their bandwidth annotations by this plugin yet: "
+            "chain the plugin bandwidth after it, with this capability"
+        )
+        yield Caution(field=fields.path("capabilities.bandwidth"), text=text)
+
+
+def _without_effect(fields: Fields) -> Iterator[Caution]:
+    for key in WITHOUT_EFFECT:
         if fields.has(key) and fields.text_of(key) not in ("false", '""', "[]", "{}"):
-            yield Caution(field=fields.path(key), text="has no effect in this release")
+            why = _WHY.get(key, "not part of this release")
+            yield Caution(field=fields.path(key), text=f"has no effect: {why}")
 
 
 def _conflist(

@@ -65,7 +65,6 @@ class EniConf:
 
     access_key: str
     access_secret: str = field(repr=False)  # nothing that prints the value shows it
-    credential_path: str
     region_id: RegionId  # empty: the instance's own
     service_cidr: ServiceCIDR
     vswitches: Mapping[ZoneId, tuple[VSwitchId, ...]]
@@ -99,7 +98,6 @@ def read_eni_conf(raw: Mapping[str, object]) -> tuple[EniConf, tuple[Caution, ..
     conf = EniConf(
         access_key=fields.text("access_key"),
         access_secret=fields.text("access_secret"),
-        credential_path=fields.text("credential_path"),
         region_id=RegionId(fields.text("region_id")),
         service_cidr=_service_cidr(fields),
         vswitches=_vswitches(fields),

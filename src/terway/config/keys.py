@@ -3,9 +3,7 @@
 EFFECTIVE = (
     "access_key",
     "access_secret",
-    "credential_path",
     "region_id",
-    "service_cidr",
     "vswitches",
     "security_group",
     "security_groups",
@@ -29,8 +27,9 @@ EFFECTIVE = (
     "resource_group_id",
     "enable_patch_pod_ips",
 )
-# Understood by the original as comments or by releases before this one.
-SILENT = ("version",)
+# Nothing to say about these: a comment, and what the node's own routes do without being told (the
+# original leads services past the pod's ENI by it; here all that a pod sends passes the node).
+SILENT = ("version", "service_cidr")
 FLAGS_WITHOUT_EFFECT = (
     "enable_eni_trunking",
     "enable_erdma",
@@ -41,6 +40,7 @@ FLAGS_WITHOUT_EFFECT = (
     "allow_eip_rob",
 )
 OTHERS_WITHOUT_EFFECT = (
+    "credential_path",
     "ipam_type",
     "ip_warm_up_size",
     "ipv4_prefix_count",

@@ -12,6 +12,8 @@ _WHY = {
     "enable_eni_trunking": "this release gives every pod an address of a shared ENI",
     "enable_erdma": "RDMA interfaces are left to their own controller",
     "enable_ip_prefix": "addresses are assigned one by one",
+    "credential_path": "encrypted token files are not read; without access_key, or a secret "
+    "mounted at /var/alibaba-addon-secret, the keys are those of the instance's RAM role",
     "ipam_type": "addresses are managed by the node itself",
     "prefix": "nothing ever read it",
     "rate_limit": "one budget of calls adapts to the cloud's throttling",

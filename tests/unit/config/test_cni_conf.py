@@ -9,7 +9,7 @@ import pytest
 from terway.config.cni_conf import parse_cni_conf
 from terway.model.errors import UsageError
 
-OURS = {"type": "terway", "capabilities": {"bandwidth": True}}
+OURS = {"type": "terway", "eniip_virtual_type": "veth"}
 PORTMAP = {"type": "portmap", "capabilities": {"portMappings": True}}
 
 
@@ -73,6 +73,14 @@ def test_an_explicit_mtu_goes_before_auto_mtu():
     conf, _ = parse({**OURS, "mtu": 1400, "auto_mtu": True})
 
     assert conf.mtu_bytes == 1400
+
+
+def test_a_bandwidth_that_nobody_limits_is_cautioned_about():
+    ours = {**OURS, "capabilities": {"bandwidth": True}}
+    limiter = {"type": "bandwidth", "capabilities": {"bandwidth": True}}
+
+    assert [one.field for one in parse(ours)[1]] == ["10-terway.conf.capabilities.bandwidth"]
+    assert parse(ours, {"plugins": [ours, limiter]})[1] == ()
 
 
 @pytest.mark.parametrize("kind", ["IPVlan", "datapathv2"])

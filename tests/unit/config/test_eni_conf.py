@@ -187,9 +187,11 @@ def test_a_missing_eni_conf_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("text", "enabled"), [("", True), ("false", True), ("0", True), ("true", False), ("1", False)]
+    ("text", "cautioned"),
+    [("", True), ("false", True), ("0", True), ("true", False), ("1", False)],
 )
-def test_network_policy_is_on_unless_switched_off(text, enabled):
+def test_a_network_policy_that_is_not_switched_off_is_cautioned_about(text, cautioned):
     config = parse_agent_config({"eni_conf": "{}", **CNI, "disable_network_policy": text})
 
-    assert config.enables_network_policy is enabled
+    fields = [one.field for one in config.warnings]
+    assert fields == (["disable_network_policy"] if cautioned else [])

@@ -1,0 +1,130 @@
+"""Every key of eni-config does something that somebody reads, or is cautioned about."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import terway.agent
+from terway.config.agent_config import FILES, parse_agent_config
+from terway.config.cni_conf import CONF, CONFLIST, EFFECTIVE, WITHOUT_EFFECT, parse_cni_conf
+from terway.config.eni_conf import PATH, EniConf, read_eni_conf
+from terway.config.keys import EFFECTIVE as ENI_EFFECTIVE
+from terway.config.keys import (
+    FLAGS_WITHOUT_EFFECT,
+    OTHERS_WITHOUT_EFFECT,
+    SILENT,
+)
+
+AGENT = "\n".join(one.read_text() for one in Path(terway.agent.__path__[0]).glob("*.py"))
+
+# A value of each key that differs from its default, with the keys that it cannot be without.
+SAMPLES: dict[str, dict[str, Any]] = {
+    "access_key": {"access_key": "AK", "access_secret": "SK"},
+    "access_secret": {"access_key": "AK", "access_secret": "SK"},
+    "region_id": {"region_id": "cn-hangzhou"},
+    "vswitches": {"vswitches": {"cn-hangzhou-i": ["vsw-1"]}},
+    "security_group": {"security_group": "sg-1"},
+    "security_groups": {"security_groups": ["sg-1"]},
+    "eni_tags": {"eni_tags": {"a": "b"}},
+    "eni_tag_filter": {"eni_tag_filter": {"a": "b"}},
+    "eni_tag_block_list": {"eni_tag_block_list": [{"key": "a", "value": "b"}]},
+    "min_pool_size": {"min_pool_size": 1},
+    "max_pool_size": {"max_pool_size": 1},
+    "min_eni": {"min_eni": 1},
+    "max_eni": {"max_eni": 1},
+    "eni_cap_ratio": {"eni_cap_ratio": 0.5},
+    "eni_cap_shift": {"eni_cap_shift": -1},
+    "vswitch_selection_policy": {"vswitch_selection_policy": "most"},
+    "eni_selection_policy": {"eni_selection_policy": "least_ips"},
+    "ip_stack": {"ip_stack": "dual"},
+    "ip_pool_sync_period": {"ip_pool_sync_period": "1m"},
+    "ip_cooldown_period": {"ip_cooldown_period": "1m"},
+    "idle_ip_reclaim_after": {"idle_ip_reclaim_after": "1h"},
+    "idle_ip_reclaim_interval": {
+        "idle_ip_reclaim_after": "1h",
+        "idle_ip_reclaim_interval": "7m",
+    },
+    "idle_ip_reclaim_batch_size": {
+        "idle_ip_reclaim_after": "1h",
+        "idle_ip_reclaim_batch_size": 7,
+    },
+    "resource_group_id": {"resource_group_id": "rg-1"},
+    "enable_patch_pod_ips": {"enable_patch_pod_ips": False},
+}
+
+
+def test_there_is_a_sample_of_each_effective_key():
+    assert set(SAMPLES) == set(ENI_EFFECTIVE)
+
+
+@pytest.mark.parametrize("key", ENI_EFFECTIVE)
+def test_an_effective_key_changes_a_value_that_the_agent_reads(key):
+    others = {name: value for name, value in SAMPLES[key].items() if name != key}
+    if "access" in key:
+        others = {}  # half of a key is refused
+    without, _ = read_eni_conf(others)
+    with_key, cautions = read_eni_conf(SAMPLES[key])
+
+    names = [one.name for one in fields(EniConf)]
+    changed = [name for name in names if getattr(with_key, name) != getattr(without, name)]
+    assert changed
+    assert all(re.search(rf"\b(conf|eni)\.{name}\b", AGENT) for name in changed)
+    assert cautions == ()
+
+
+@pytest.mark.parametrize("key", [*FLAGS_WITHOUT_EFFECT, *OTHERS_WITHOUT_EFFECT])
+def test_every_other_key_is_cautioned_about(key):
+    value = True if key in FLAGS_WITHOUT_EFFECT else "x"
+
+    _, cautions = read_eni_conf({key: value})
+
+    assert [one.field for one in cautions] == [f"eni_conf.{key}"]
+
+
+def test_nothing_is_passed_over_but_a_comment_and_what_happens_anyway():
+    assert SILENT == ("version", "service_cidr")
+
+
+@pytest.mark.parametrize("key", WITHOUT_EFFECT)
+def test_every_key_of_the_cni_configuration_that_does_nothing_is_cautioned_about(key):
+    conf = json.dumps({"type": "terway", key: "x"})
+
+    _, cautions = parse_cni_conf({CONF: conf})
+
+    assert [one.field for one in cautions] == [f"{CONF}.{key}"]
+
+
+def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_about():
+    asked = {
+        "cniVersion": ("1.0.0", lambda conf: conf.version == "1.0.0"),
+        "name": ("mine", lambda conf: conf.name == "mine"),
+        "type": ("terway", lambda conf: b'"terway"' in conf.conflist),
+        "capabilities": ({"mac": True}, lambda conf: b'"mac"' in conf.conflist),
+        "mtu": (8500, lambda conf: conf.mtu_bytes == 8500),
+        "auto_mtu": (True, lambda conf: conf.mtu_bytes is None),
+        "eniip_virtual_type": ("VETH", lambda conf: conf.virtual_type == "veth"),
+    }
+    assert set(asked) == set(EFFECTIVE)
+    for key, (value, is_done) in asked.items():
+        conf, cautions = parse_cni_conf({CONF: json.dumps({"type": "terway", key: value})})
+        assert is_done(conf)
+        assert cautions == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("disable_network_policy", "false"), ("in_cluster_loadbalance", "true")]
+)
+def test_a_file_that_asks_for_what_is_not_there_is_cautioned_about(key, text):
+    quiet = {PATH: "{}", CONF: '{"type": "terway"}', "disable_network_policy": "true"}
+    assert parse_agent_config(quiet).warnings == ()
+
+    config = parse_agent_config(quiet | {key: text})
+
+    assert [one.field for one in config.warnings] == [key]
+    assert {PATH, CONF, CONFLIST, "disable_network_policy", "in_cluster_loadbalance"} == set(FILES)
