@@ -236,6 +236,16 @@ def test_a_lab_in_the_background_answers_the_command_line(served: LabClient) -> 
     assert name in command("list")
 
 
+def test_a_lab_without_agents_is_up_before_another_plugin_is_there() -> None:
+    client = start_lab(LabPlan(name=short_name(), nodes=1, agent=False), lambda text: None)
+    try:
+        assert not client.status()["nodes"][0]["ready"]
+        assert not client.request("POST", "/nodes", {"name": "extra"})["ready"]
+        assert "--no-agent" in refusal("restart-agent", "--name", client.paths.name, "extra")
+    finally:
+        client.down()
+
+
 def test_an_agent_is_restarted_from_the_command_line(served: LabClient) -> None:
     before = served.status()["nodes"][0]
 

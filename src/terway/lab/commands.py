@@ -147,9 +147,9 @@ def exec_command(name: str, target: str, command: tuple[str, ...]) -> None:
 @_NAME
 @click.argument("node", required=False)
 def add_node(name: str, node: str | None) -> None:
-    """Add a node and wait until it is Ready."""
+    """Add a node and wait until it is Ready (without an agent: until it is registered)."""
     added = LabClient(name).request("POST", "/nodes", {"name": node})
-    click.echo(f"{added['name']} is Ready")
+    click.echo(f"{added['name']} is {'Ready' if added['ready'] else 'registered'}")
 
 
 @cli.command("remove-node")

@@ -23,15 +23,23 @@ async def wait_nodes_ready(
     *,
     timeout_s: float,
     progress: Callable[[str], None],
+    registered: bool = False,
 ) -> None:
-    """Wait until all `nodes` are Ready. TransientError says what those said that are not."""
+    """Wait until all `nodes` are Ready. TransientError says what those said that are not.
+
+    With `registered` it is enough that they are in the API: what makes them Ready is not ours.
+    """
+    wish = "registered" if registered else "Ready"
 
     def unready(found: Mapping[ObjectKey, Node]) -> list[NodeHandle]:
-        return [node for node in nodes if not _is_ready(found.get(_key(node.name)))]
+        ours = [(node, found.get(_key(node.name))) for node in nodes]
+        return [
+            node for node, its in ours if not (its is not None if registered else _is_ready(its))
+        ]
 
     def trouble(found: Mapping[ObjectKey, Node]) -> str:
         names = [node.name for node in unready(found)]
-        return f"nodes not Ready: {', '.join(names)}" if names else ""
+        return f"nodes not {wish}: {', '.join(names)}" if names else ""
 
     try:
         await wait_until(client, NODES, trouble, timeout_s=timeout_s, progress=progress)

@@ -71,11 +71,11 @@ class Control:
         name = (await request.json()).get("name") or self._next_name()
         await self._lab.add_node(name)
         try:
-            await self._lab.wait_ready(name)
+            await self._lab.wait_begun(name)
         except VpcError:
             await self._lab.remove_node(name)
             raise
-        return web.json_response({"name": name})
+        return web.json_response({"name": name, "ready": self._lab.plan.agent})
 
     async def _remove_node(self, request: web.Request) -> web.Response:
         await self._lab.remove_node(request.match_info["name"])

@@ -158,6 +158,19 @@ class Lab:
         wanted = [self.node(name) for name in names or self.nodes]
         await wait_nodes_ready(self.kube, wanted, timeout_s=timeout_s, progress=self.progress)
 
+    async def wait_begun(self, *names: str, timeout_s: float = 60.0) -> None:
+        """Wait until the named nodes, or all, are as far as they come by themselves.
+
+        That is Ready, but without terwayd only registered: somebody brings another CNI plugin.
+        """
+        await wait_nodes_ready(
+            self.kube,
+            [self.node(name) for name in names or self.nodes],
+            timeout_s=timeout_s,
+            progress=self.progress,
+            registered=not self.plan.agent,
+        )
+
     async def apply(self, manifests: str) -> None:
         """Create or change objects from YAML, as ``kubectl apply`` does."""
         if self.services.cluster is not None:

@@ -86,7 +86,7 @@ def _log_to(path: Path) -> None:
 
 
 async def _begin(lab: Lab, report: Report) -> None:
-    await lab.wait_ready()
+    await lab.wait_begun()
     report.say(ready=True)
     report.close()
 
