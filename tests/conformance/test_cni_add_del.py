@@ -236,8 +236,9 @@ async def test_two_interfaces_of_one_container_are_two_attachments(node, terwayd
     assert [one.key.ifname for one in node.pool.attachments()] == ["eth0"]
 
 
-async def test_A6_D5_K7_S5_G4_L5_L6_no_other_plugin_is_ever_executed(node, terwayd, tmp_path):
-    # Terway delegates to nobody: what the specification asks of delegates has no subject here.
+async def test_A6_A8_D5_K7_S5_G4_L5_L6_no_other_plugin_is_ever_executed(node, terwayd, tmp_path):
+    # Terway delegates to nobody, and is nobody's IPAM plugin: what the specification asks of
+    # delegates and of an IPAM plugin's result (A8) has no subject here.
     trap = tmp_path / "bin"
     trap.mkdir()
     for name in ("host-local", "terway", "static"):

@@ -1,4 +1,7 @@
-"""The lab's CNI runtime, with Debian's reference plugins at the other end."""
+"""The lab's CNI runtime, with Debian's reference plugins at the other end.
+
+Tests that are named by a number hold a requirement of the specification on the runtime.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +131,7 @@ async def test_check_fails_when_the_interface_is_gone(bench: Bench) -> None:
     await bench.network.delete("c1", bench.netns)
 
 
-async def test_a_mapped_port_is_asked_of_the_plugin_that_declares_it(bench: Bench) -> None:
+async def test_L4_a_mapped_port_is_asked_of_the_plugin_that_declares_it(bench: Bench) -> None:
     bench.recorder("one", "two")
     bench.configure(
         cniVersion="1.1.0",
@@ -144,7 +147,7 @@ async def test_a_mapped_port_is_asked_of_the_plugin_that_declares_it(bench: Benc
     assert "capabilities" not in bench.stdin("two", "ADD")
 
 
-async def test_a_chain_is_added_in_order_and_deleted_in_reverse(bench: Bench) -> None:
+async def test_L4_a_chain_is_added_in_order_and_deleted_in_reverse(bench: Bench) -> None:
     bench.recorder("one", "two")
     bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}, {"type": "two"}])
 
@@ -153,6 +156,8 @@ async def test_a_chain_is_added_in_order_and_deleted_in_reverse(bench: Bench) ->
 
     assert bench.calls() == ["one ADD", "two ADD", "two DEL", "one DEL"]
     assert "prevResult" not in bench.stdin("one", "ADD")
+    stdins = [bench.stdin(plugin, verb) for plugin in ("one", "two") for verb in ("ADD", "DEL")]
+    assert {(one["cniVersion"], one["name"]) for one in stdins} == {("1.1.0", "net")}
     assert bench.stdin("two", "ADD")["prevResult"]["ips"] == [{"address": "192.168.1.2/24"}]
     assert bench.stdin("one", "DEL")["prevResult"] == bench.stdin("two", "DEL")["prevResult"]
     env = (bench.bin / "one.ADD.env").read_text()
@@ -172,7 +177,7 @@ async def test_a_failed_add_is_followed_by_del_and_raises_the_first_error(bench:
     assert bench.calls() == ["one ADD", "two ADD", "two DEL", "one DEL"]
 
 
-async def test_del_uses_the_configuration_that_add_had(bench: Bench) -> None:
+async def test_L3_del_uses_the_configuration_that_add_had(bench: Bench) -> None:
     bench.recorder("one", "two")
     bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one", "mine": "old"}])
     await bench.network.add(bench.attach())
@@ -193,7 +198,7 @@ async def test_del_of_what_was_never_added_calls_nobody(bench: Bench) -> None:
     assert bench.calls() == []
 
 
-async def test_gc_deletes_what_is_stale_and_names_what_is_valid(bench: Bench) -> None:
+async def test_G6_gc_deletes_what_is_stale_and_names_what_is_valid(bench: Bench) -> None:
     bench.recorder("one")
     bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}])
     await bench.network.add(bench.attach())
@@ -206,7 +211,9 @@ async def test_gc_deletes_what_is_stale_and_names_what_is_valid(bench: Bench) ->
     assert valid == [{"containerID": "c2", "ifname": "eth0"}]
 
 
-async def test_gc_waits_for_an_add_under_way_and_asks_for_the_list_after_it(bench: Bench) -> None:
+async def test_G6_gc_waits_for_an_add_under_way_and_asks_for_the_list_after_it(
+    bench: Bench,
+) -> None:
     bench.recorder("one")
     bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}])
     gate = bench.bin / "gate"
@@ -243,7 +250,7 @@ async def test_gc_waits_for_an_add_under_way_and_asks_for_the_list_after_it(benc
         ({"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.1.0"]}, ["one CHECK", "one GC"]),
     ],
 )
-async def test_check_and_gc_are_called_where_version_and_configuration_allow(
+async def test_C4_check_and_gc_are_called_where_version_and_configuration_allow(
     bench: Bench, conf: dict[str, object], verbs: list[str]
 ) -> None:
     bench.recorder("one")
@@ -267,15 +274,84 @@ async def test_status_says_what_the_first_unready_plugin_says(bench: Bench) -> N
     assert bench.calls() == ["one STATUS"]
 
 
-async def test_plugins_in_a_folder_of_the_networks_name_join_the_chain(bench: Bench) -> None:
+async def test_C5_C6_plugins_in_a_folder_of_the_networks_name_join_that_chain_alone(
+    bench: Bench,
+) -> None:
     bench.recorder("one", "two")
     bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}])
     (bench.conf / "net").mkdir()
     (bench.conf / "net" / "20-two.conf").write_text('{"type": "two"}')
+    (bench.conf / "other").mkdir()
+    (bench.conf / "other" / "10-one.conf").write_text('{"type": "one"}')
 
     await bench.network.add(bench.attach())
 
     assert bench.calls() == ["one ADD", "two ADD"]
+    assert bench.stdin("two", "ADD")["name"] == "net"
+
+
+async def test_C6_a_plugin_that_joins_is_held_to_the_same_rules(bench: Bench) -> None:
+    bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}])
+    (bench.conf / "net").mkdir()
+    (bench.conf / "net" / "20-two.conf").write_text('{"type": "../two"}')
+
+    with pytest.raises(UsageError, match="name of a program"):
+        bench.network.load()
+
+
+async def test_C3_a_name_is_one_network_even_where_two_files_have_it(bench: Bench) -> None:
+    # The runtime has one network, the first file's: another of its name is never looked at.
+    bench.recorder("one", "two")
+    bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}])
+    second = {"cniVersion": "1.1.0", "name": "net", "plugins": [{"type": "two"}]}
+    (bench.conf / "20-net.conflist").write_text(json.dumps(second))
+
+    await bench.network.add(bench.attach())
+    await bench.network.delete("c1", bench.netns)
+
+    assert bench.calls() == ["one ADD", "one DEL"]
+
+
+async def test_K9_check_has_the_final_result_and_comes_between_add_and_del(bench: Bench) -> None:
+    bench.recorder("one", "two")
+    bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}, {"type": "two"}])
+
+    await bench.network.check("c1")
+    result = await bench.network.add(bench.attach())
+    await bench.network.check("c1")
+    await bench.network.delete("c1", bench.netns)
+    await bench.network.check("c1")
+
+    checks = [call for call in bench.calls() if "CHECK" in call]
+    assert checks == ["one CHECK", "two CHECK"]
+    assert bench.stdin("one", "CHECK")["prevResult"] == result
+
+
+async def test_K9_check_stops_at_the_first_error(bench: Bench) -> None:
+    bench.recorder("one", "two")
+    bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}, {"type": "two"}])
+    await bench.network.add(bench.attach())
+    (bench.bin / "fail.one.CHECK").write_text('{"code": 102, "msg": "the route is gone"}')
+
+    with pytest.raises(VpcError, match="the route is gone"):
+        await bench.network.check("c1")
+
+    assert "two CHECK" not in bench.calls()
+
+
+async def test_L2_the_final_result_outlives_the_runtime_until_del(bench: Bench) -> None:
+    bench.recorder("one")
+    bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": "one"}])
+    result = await bench.network.add(bench.attach())
+
+    cache = ResultCache(bench.root / "results")
+    restarted = CniNetwork(conf_dir=bench.conf, bin_dir=bench.bin, cache=cache)
+    kept = cache.find("c1", "eth0")
+    assert kept is not None
+    assert kept.result == result
+
+    await restarted.delete("c1", bench.netns)
+    assert cache.find("c1", "eth0") is None
 
 
 async def test_the_first_valid_file_is_the_network(bench: Bench) -> None:
@@ -291,14 +367,16 @@ async def test_an_empty_folder_is_a_network_that_is_not_ready(bench: Bench) -> N
 
 
 @pytest.mark.parametrize("kind", ["../evil", "a/b", ""])
-async def test_a_plugin_type_that_is_a_path_is_refused(bench: Bench, kind: str) -> None:
+async def test_C7_a_plugin_type_that_is_a_path_is_refused(bench: Bench, kind: str) -> None:
     bench.configure(cniVersion="1.1.0", name="net", plugins=[{"type": kind}])
 
     with pytest.raises(UsageError, match="name of a program"):
         bench.network.load()
 
 
-async def test_reserved_keys_of_a_file_never_reach_a_plugin(bench: Bench) -> None:
+async def test_C8_C10_reserved_keys_of_a_file_never_reach_a_plugin_and_others_do(
+    bench: Bench,
+) -> None:
     bench.recorder("one")
     plugin = {"type": "one", "runtimeConfig": {"x": 1}, "cni.dev/valid-attachments": [], "own": 1}
     bench.configure(cniVersion="1.1.0", name="net", plugins=[plugin])

@@ -330,7 +330,7 @@ async def test_a_container_that_will_not_end_is_killed(lab: Lab, runs: Runs) -> 
     assert name not in await lab.node("node-1").exec("ps", "ax")
 
 
-async def test_nothing_of_a_deleted_pod_is_left_on_the_node(lab: Lab) -> None:
+async def test_L2_nothing_of_a_deleted_pod_is_left_on_the_node(lab: Lab) -> None:
     pod = await lab.pod("gone")
     await lab.delete_pod("gone")
 

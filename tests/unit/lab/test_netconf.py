@@ -32,14 +32,14 @@ def test_a_single_configuration_is_a_chain_of_one() -> None:
         ("2.0.0", ["1.0.0"], "1.0.0"),
     ],
 )
-def test_the_highest_version_that_both_speak_is_chosen(
+def test_C12_the_highest_version_that_both_speak_is_chosen(
     version: str, more: list[str], chosen: str
 ) -> None:
     assert negotiate(version, more) == chosen
 
 
 @given(st.sampled_from(SUPPORTED_VERSIONS), st.lists(st.sampled_from(SUPPORTED_VERSIONS)))
-def test_the_order_of_versions_does_not_matter(version: str, more: list[str]) -> None:
+def test_C12_the_order_of_versions_does_not_matter(version: str, more: list[str]) -> None:
     assert negotiate(version, more) == negotiate(version, more[::-1])
 
 
@@ -54,7 +54,6 @@ def test_the_order_of_versions_does_not_matter(version: str, more: list[str]) ->
         (conflist(plugins=[]), "no plugins"),
         (conflist(plugins={}), "not a list"),
         (conflist(plugins=[{"type": "p", "ipam": {"type": "a/b"}}]), "name of a program"),
-        ('{"cniVersion": "1.1.0", "name": "n", "loadOnlyInlinedPlugins": true}', "no plugins"),
     ],
 )
 def test_a_wrong_configuration_is_refused_with_the_reason(text: str, says: str) -> None:
@@ -62,7 +61,7 @@ def test_a_wrong_configuration_is_refused_with_the_reason(text: str, says: str) 
         parse_network(text)
 
 
-def test_siblings_are_ignored_where_only_inlined_plugins_load() -> None:
+def test_C5_siblings_are_ignored_where_only_inlined_plugins_load() -> None:
     sibling = '{"type": "q"}'
 
     joined = parse_network(conflist(), siblings=[sibling])
@@ -73,7 +72,19 @@ def test_siblings_are_ignored_where_only_inlined_plugins_load() -> None:
     assert parse_network(joined.source) == joined
 
 
-def test_a_plugin_sees_of_the_runtime_what_it_declared() -> None:
+def test_C5_loading_only_inlined_plugins_needs_some() -> None:
+    text = '{"cniVersion": "1.1.0", "name": "n", "loadOnlyInlinedPlugins": true}'
+
+    with pytest.raises(UsageError, match="loadOnlyInlinedPlugins is true and there is no plugins"):
+        parse_network(text, siblings=['{"type": "q"}'])
+
+
+def test_C6_a_sibling_that_is_no_configuration_is_refused() -> None:
+    with pytest.raises(UsageError, match="plugin of n: not JSON"):
+        parse_network(conflist(), siblings=["{"])
+
+
+def test_L4_a_plugin_sees_of_the_runtime_what_it_declared() -> None:
     plugins = [{"type": "p", "capabilities": {"bandwidth": True, "mac": False}}]
     network = parse_network(conflist(plugins=plugins))
     asked = {"bandwidth": {"ingressRate": 1}, "mac": "x", "portMappings": []}
