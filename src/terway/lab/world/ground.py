@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Network
@@ -22,6 +23,7 @@ from terway.model.address import Family, IPStack, gateway_of
 from terway.model.errors import UsageError
 from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
 
+_AGENT_ARGV = (sys.executable, "-m", "terway.agent.main", "--config", "/etc/eni/eni_conf")
 _NODE_NUMBER, _POD_NUMBER = 1, 2  # the last byte of each vSwitch's /64
 
 
@@ -92,7 +94,6 @@ def node_spec(
     name: str,
     kubeconfig: str,
     log_dir: str,
-    agent_argv: tuple[str, ...],
 ) -> NodeSpec:
     """Return what the node has to know."""
     kind = cloud.world.type_of(plan.instance_type)
@@ -115,7 +116,7 @@ def node_spec(
         ecs_endpoint=f"http://{OPENAPI}",
         log_dir=log_dir,
         agent=plan.agent,
-        agent_argv=agent_argv,
+        agent_argv=_AGENT_ARGV,
         mtu_bytes=cloud.habits.mtu_bytes,
     )
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -101,7 +100,6 @@ class Lab:
             name=name,
             kubeconfig=self.services.node_kubeconfig,
             log_dir=str(folder),
-            agent_argv=agent_argv(),
         )
         node, control = await start_node(spec, folder)
         self.nodes[name] = node
@@ -155,21 +153,14 @@ class Lab:
 
     async def wait_ready(self, *names: str, timeout_s: float = 60.0) -> None:
         """Wait until the named nodes, or all, are Ready: pods can get addresses there."""
-        wanted = [self.node(name) for name in names or self.nodes]
-        await wait_nodes_ready(self.kube, wanted, timeout_s=timeout_s, progress=self.progress)
+        await self._wait_nodes(names, timeout_s, registered=False)
 
     async def wait_begun(self, *names: str, timeout_s: float = 60.0) -> None:
         """Wait until the named nodes, or all, are as far as they come by themselves.
 
         That is Ready, but without terwayd only registered: somebody brings another CNI plugin.
         """
-        await wait_nodes_ready(
-            self.kube,
-            [self.node(name) for name in names or self.nodes],
-            timeout_s=timeout_s,
-            progress=self.progress,
-            registered=not self.plan.agent,
-        )
+        await self._wait_nodes(names, timeout_s, registered=not self.plan.agent)
 
     async def apply(self, manifests: str) -> None:
         """Create or change objects from YAML, as ``kubectl apply`` does."""
@@ -249,6 +240,14 @@ class Lab:
         if self.services.cluster is None:
             await self._take_out(nodes)
 
+    async def _wait_nodes(
+        self, names: Sequence[str], timeout_s: float, *, registered: bool
+    ) -> None:
+        nodes = [self.node(name) for name in names or self.nodes]
+        await wait_nodes_ready(
+            self.kube, nodes, timeout_s=timeout_s, progress=self.progress, registered=registered
+        )
+
     async def _take_out(self, nodes: Iterable[str]) -> None:
         """Leave somebody else's API server as it was found."""
         try:
@@ -302,8 +301,3 @@ class Lab:
         lines = eth0_commands(addresses, gateways, mtu_bytes=self.cloud.habits.mtu_bytes)
         words = ["nsenter", f"--net={netns_path}", "ip", "-batch", "-"]
         await run_command(words, stdin="\n".join(lines) + "\n")
-
-
-def agent_argv() -> tuple[str, ...]:
-    """Return how terwayd is started on a node."""
-    return (sys.executable, "-m", "terway.agent.main", "--config", "/etc/eni/eni_conf")
