@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from terway.lab.cloud.faults import Fault
 from tests.support.cni import conf_of, valid
 from tests.support.emulated_node import CONFLIST, AwayCloud, emulated_cloud, in_process_terwayd
 from tests.support.kernel_node import kernel_node, links_are_gone, node_state, sh
@@ -169,15 +170,27 @@ async def test_30_pods_at_once_get_30_pairs_of_addresses_by_few_calls(world, mac
         assert json.loads((await page(daemon, "/debug/state"))[1])["attachments"] == []
 
 
-async def test_STATUS_says_when_the_cloud_gives_no_more(world, machine, tmp_path):
+async def test_a_full_node_refuses_a_pod_but_passes_STATUS(world, machine, tmp_path):
     async with in_process_terwayd(world, tmp_path, max_enis=1, ipv4_per_eni=1) as daemon:
         assert (await daemon.node.run("ADD", CNI_NETNS=machine.pod())).exit_code == 0
 
         ran = await daemon.node.run("STATUS")
         more = await daemon.node.run("ADD", CNI_CONTAINERID="c2", CNI_NETNS=machine.pod())
 
-    assert ran.json["code"] == 50
+    assert (ran.exit_code, ran.stdout) == (0, b"")
     assert more.json["code"] == 11
+
+
+async def test_STATUS_says_when_the_cloud_gives_no_more(world, machine, tmp_path):
+    empty = Fault(action="CreateNetworkInterface", code="InvalidVSwitchId.IpNotEnough", status=403)
+    world.cloud.faults.add(empty)
+    async with in_process_terwayd(world, tmp_path) as daemon:
+        refused = await daemon.node.run("ADD", CNI_NETNS=machine.pod())
+
+        ran = await daemon.node.run("STATUS")
+
+    assert refused.json["code"] == 11
+    assert ran.json["code"] == 50
 
 
 async def test_the_readonly_listener_shows_health_metrics_and_state(world, machine, tmp_path):
