@@ -87,7 +87,8 @@ def is_configured(body: bytes) -> bool:
 
     Not those of the kernel, of the router's advertisements, or of a routing daemon.
     """
-    return _RTMSG.unpack_from(body)[5] == _RTPROT_BOOT
+    protocol: int = _RTMSG.unpack_from(body)[5]
+    return protocol == _RTPROT_BOOT
 
 
 def _words(doing: tuple[str, Route]) -> str:
