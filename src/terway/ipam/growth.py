@@ -31,7 +31,7 @@ def plan_growth(pool: Pool, now: float) -> Pool:
     census = take_census(pool)
     shortfall = len(pool.waiting) + pool.config.min_free - ready_pairs(pool, census)
     if shortfall <= 0:
-        return replace(pool, grow_at=None)
+        return pool if pool.grow_at is None else replace(pool, grow_at=None)
     if pool.grow_at is None:
         return replace(pool, grow_at=now + pool.config.coalesce_s)
     if now < pool.grow_at:

@@ -96,6 +96,9 @@ def _shrink(pool: Pool, eni: PoolENI, tally: ENITally, surplus: int) -> tuple[in
 
     No more of a family than one call takes.
     """
+    usable = [tally.of(family).usable for family in pool.config.families]
+    if not surplus and max(usable) == tally.usable_pairs:
+        return 0, []  # as after nearly every ADD and DEL: not worth a walk over all addresses
     spare = {family: _spare(pool, eni, family) for family in pool.config.families}
     pairs = min(surplus, *map(len, spare.values()))
     chosen: list[Slot] = []
