@@ -12,7 +12,8 @@ import os
 import ssl
 from pathlib import Path
 
-_M_ARENA_MAX = -8  # malloc.h
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
+_LARGE_BYTES = 64 * 1024
 
 
 def _prefer_plain_frozenlist() -> None:
@@ -35,12 +36,14 @@ def _load_certificates_when_needed() -> None:
         os.environ["SSL_CERT_FILE"] = os.devnull
 
 
-def _use_one_arena() -> None:
+def _use_one_small_heap() -> None:
     # Threads that allocate get arenas of their own; the interpreter's lock makes them take turns
-    # anyway. musl has no mallopt and no arenas.
+    # anyway. Large buffers (a netlink dump, a page of pods) get pages of their own, which go back
+    # when they are freed. musl has no mallopt and no arenas.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def settle() -> None:
@@ -57,4 +60,4 @@ def settle() -> None:
 
 _prefer_plain_frozenlist()
 _load_certificates_when_needed()
-_use_one_arena()
+_use_one_small_heap()
