@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,7 @@ import pytest
 
 from tests.support.live_cluster import open_live_cluster
 
-pytestmark = [
-    pytest.mark.witness,
-    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed"),
-]
+pytestmark = pytest.mark.witness
 
 POD = """\
 apiVersion: v1

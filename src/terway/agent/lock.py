@@ -25,10 +25,16 @@ async def open_lock(path: Path, *, patience_s: float = 5.0) -> AsyncIterator[Non
         tries = int(patience_s / _POLL_S)
         while not _try_lock(descriptor):
             if tries <= 0:
-                text = f"another terwayd holds {path}: stop it, or give this one its own --run-dir"
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                text = (
+                    f"another terwayd holds {path}, process {holder}: "
+                    "stop it, or give this one its own --run-dir"
+                )
                 raise UsageError(text, field="--run-dir")
             tries -= 1
             await asyncio.sleep(_POLL_S)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

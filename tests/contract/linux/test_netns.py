@@ -8,7 +8,6 @@ import threading
 import pytest
 
 from terway.linux import sysctl
-from terway.linux.locks import hold_lock
 from terway.linux.netlink import link
 from terway.linux.netlink.socket import open_route_socket
 from terway.linux.netns import (
@@ -120,13 +119,3 @@ def test_a_setting_that_does_not_exist_is_none_to_read_and_a_conflict_to_write(n
     assert sysctl.read(path) is None
     with pytest.raises(ConflictError):
         sysctl.ensure(Sysctl(path=path, value="0"))
-
-
-def test_a_lock_is_held_by_one_and_names_its_holder(tmp_path):
-    path = tmp_path / "run" / "terwayd.lock"
-
-    held = f"held by process {os.getpid()}"
-    with hold_lock(path), pytest.raises(UsageError, match=held), hold_lock(path):
-        pass
-    with hold_lock(path):
-        pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from terway.agent.install import install_conflist, install_plugin
@@ -92,9 +94,10 @@ def test_the_conflist_replaces_the_single_configuration(tmp_path):
 
 async def test_a_second_terwayd_is_refused_and_a_dead_ones_lock_is_free(tmp_path):
     async with open_lock(tmp_path / "lock"):
-        with pytest.raises(UsageError, match="another terwayd holds"):
+        with pytest.raises(UsageError, match="another terwayd holds") as refused:
             async with open_lock(tmp_path / "lock", patience_s=0.0):
                 pass
+    assert f"process {os.getpid()}:" in str(refused.value)
     async with open_lock(tmp_path / "lock", patience_s=0.0):
         pass
 

@@ -7,7 +7,7 @@ go between two pages are neither skipped nor repeated.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from terway.lab.cloud.refusal import invalid
@@ -44,6 +44,28 @@ def page_by_token(items: Iterable[S], *, token: str, size: int) -> tuple[list[S]
     rest = [item for item in items if item.serial > after]
     page = rest[:size]
     return page, _encode(page[-1].serial) if len(rest) > size else ""
+
+
+def page_either_way(
+    items: Sequence[S],
+    *,
+    number: int,
+    size: int,
+    max_results: int | None,
+    token: str,
+    most: int,
+) -> tuple[list[S], dict[str, object]]:
+    """Return a page and what the answer says of it, for actions that page both ways.
+
+    By token when MaxResults or NextToken is given, by number otherwise; `most` is the action's
+    largest page.
+    """
+    if max_results is None and not token:
+        size = min(size, most)
+        page, total = page_by_number(items, number=number, size=size)
+        return page, {"TotalCount": total, "PageNumber": number, "PageSize": size, "NextToken": ""}
+    page, following = page_by_token(items, token=token, size=min(max_results or 10, most))
+    return page, {"TotalCount": len(items), "NextToken": following}
 
 
 def _encode(serial: int) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-import terway.bpf_objects
+from terway.bpf_objects import object_path
 from terway.lab.vpc.contract import ROUTER_MAC, pack_u32
 from terway.lab.vpc.plan import DeleteEntry, MapOperation, Plug, PutEntry, Unplug
 from terway.lab.vpc.services import ServicesLink, create_services_link
@@ -24,7 +23,7 @@ from terway.linux.netns import create_netns, delete_netns, entered, netns_inode,
 from terway.model.errors import ConflictError
 from terway.model.network import Link, LinkSettings, Sysctl
 
-OBJECT = Path(terway.bpf_objects.__file__).parent / "fabric.bpf.o"
+OBJECT = object_path("fabric")
 
 # A fabric end takes whatever its instance sends: the program measures, answers and counts.
 _LARGEST_MTU_BYTES = 65535

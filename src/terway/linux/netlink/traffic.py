@@ -24,7 +24,6 @@ from terway.linux.netlink.codec import (
 RTM_NEWQDISC = 36
 RTM_DELQDISC = 37
 RTM_NEWTFILTER = 44
-RTM_DELTFILTER = 45
 
 _TCMSG = struct.Struct("=BxxxiIII")  # family, ifindex, handle, parent, info
 _TCA_KIND = 1
@@ -88,17 +87,6 @@ def put_program(
         flags=NLM_F_CREATE | NLM_F_REPLACE,
         body=_filter(ifindex, hook, priority, handle) + options,
         what=f"filter replace dev {ifindex} {hook.name.lower()} bpf {name}",
-    )
-
-
-def remove_program(ifindex: int, hook: Hook, *, priority: int, handle: int = 1) -> Request:
-    """Detach a program; that it is not there is success."""
-    return Request(
-        type=RTM_DELTFILTER,
-        flags=0,
-        body=_filter(ifindex, hook, priority, handle),
-        what=f"filter delete dev {ifindex} {hook.name.lower()} priority {priority}",
-        tolerated=frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV}),
     )
 
 

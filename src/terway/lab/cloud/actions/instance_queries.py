@@ -13,7 +13,7 @@ from terway.lab.cloud import views
 from terway.lab.cloud.action import Action, Actions, Answer
 from terway.lab.cloud.actions.eni_queries import has_tags
 from terway.lab.cloud.instance_types import InstanceType
-from terway.lab.cloud.paging import page_by_number, page_by_token
+from terway.lab.cloud.paging import page_by_token, page_either_way
 from terway.lab.cloud.records import InstanceRecord
 from terway.lab.cloud.refusal import invalid
 from terway.lab.cloud.requests import Regional, Request, Tag, json_list
@@ -54,16 +54,16 @@ def describe_instances(world: World, request: DescribeInstances) -> Answer:
         for instance in world.state.instances.values()
         if _matches(world, instance, request, ids, addresses)
     ]
-    if request.max_results is None and not request.next_token:
-        size = min(request.page_size, MAX_INSTANCES_PER_PAGE)
-        page, total = page_by_number(found, number=request.page_number, size=size)
-        paging: Answer = {"PageNumber": request.page_number, "PageSize": size, "NextToken": ""}
-    else:
-        size = min(request.max_results or 10, MAX_INSTANCES_PER_PAGE)
-        page, token = page_by_token(found, token=request.next_token, size=size)
-        total, paging = len(found), {"NextToken": token}
+    page, paging = page_either_way(
+        found,
+        number=request.page_number,
+        size=request.page_size,
+        max_results=request.max_results,
+        token=request.next_token,
+        most=MAX_INSTANCES_PER_PAGE,
+    )
     shown = [views.described_instance(world, instance) for instance in page]
-    return {"Instances": {"Instance": shown}, "TotalCount": total, **paging}
+    return {"Instances": {"Instance": shown}, **paging}
 
 
 def _matches(

@@ -11,7 +11,7 @@ from terway.lab.cloud import views
 from terway.lab.cloud.action import Action, Actions, Answer
 from terway.lab.cloud.actions.eni_queries import has_tags
 from terway.lab.cloud.eni_factory import check_tags
-from terway.lab.cloud.paging import page_by_number, page_by_token
+from terway.lab.cloud.paging import page_either_way
 from terway.lab.cloud.records import GroupRecord
 from terway.lab.cloud.refusal import forbidden, invalid, missing
 from terway.lab.cloud.requests import Regional, Tag, json_list
@@ -76,20 +76,19 @@ def describe_security_groups(world: World, request: DescribeSecurityGroups) -> A
     """List security groups by page number, or by token."""
     ids = json_list("SecurityGroupIds", request.security_group_ids)
     found = [group for group in world.state.groups.values() if _matches(world, group, request, ids)]
-    if request.max_results is None and not request.next_token:
-        size = min(request.page_size, MAX_GROUPS_PER_PAGE)
-        page, total = page_by_number(found, number=request.page_number, size=size)
-        paging: Answer = {"PageNumber": request.page_number, "PageSize": size, "NextToken": ""}
-    else:
-        size = min(request.max_results or 10, MAX_GROUPS_PER_PAGE)
-        page, token = page_by_token(found, token=request.next_token, size=size)
-        total, paging = len(found), {"NextToken": token}
+    page, paging = page_either_way(
+        found,
+        number=request.page_number,
+        size=request.page_size,
+        max_results=request.max_results,
+        token=request.next_token,
+        most=MAX_GROUPS_PER_PAGE,
+    )
     return {
         "RegionId": world.place.region_id,
         "SecurityGroups": {
             "SecurityGroup": [views.described_group(world, group) for group in page]
         },
-        "TotalCount": total,
         **paging,
     }
 
