@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from terway.agent.answer import Answerer
+from terway.agent.interfaces import InterfacePolicy
 from terway.agent.links import AttachedLinks
 from terway.agent.metrics import Metrics
 from terway.agent.moments import read_moment
@@ -25,6 +26,7 @@ from terway.model.address import IPAddress, IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
 from terway.model.errors import CapacityError, VpcError
 from terway.model.ids import ENIId, MacAddress
+from terway.model.interface import InterfaceSpec
 from terway.model.moment import Moment
 
 PLUGIN = Path(__file__).resolve().parents[2] / "src" / "terway" / "cni" / "bin" / "terway"
@@ -46,7 +48,9 @@ class FakePool:
         self.missing: tuple[IPAddress, ...] = ()
         self._clock = clock
 
-    async def acquire(self, key, *, network, netns, pod: PodRef | None) -> Attachment:
+    async def acquire(
+        self, key, *, network, netns, pod: PodRef | None, spec: InterfaceSpec
+    ) -> Attachment:
         await asyncio.sleep(0)
         if key in self._held:
             return self._held[key][1]
@@ -61,7 +65,13 @@ class FakePool:
             ),
         )
         attachment = Attachment(
-            key=key, network=network, netns=netns, pod=pod, lease=lease, made_at=self._clock()
+            key=key,
+            network=network,
+            netns=netns,
+            pod=pod,
+            lease=lease,
+            made_at=self._clock(),
+            spec=spec,
         )
         self._held[key] = (number, attachment)
         return attachment
@@ -175,7 +185,13 @@ class Node:
     async def terwayd(self, *, clock=read_moment) -> AsyncIterator[Answerer]:
         """Serve, as terwayd does after its start, for the block."""
         self.spool.mkdir(exist_ok=True)
-        verbs = Verbs(pool=self.pool, network=self.network, pods=self.pods, clock=clock)
+        verbs = Verbs(
+            pool=self.pool,
+            network=self.network,
+            pods=self.pods,
+            clock=clock,
+            policy=InterfacePolicy(),
+        )
         answerer = Answerer(
             verbs,
             spool=Spool(self.spool),

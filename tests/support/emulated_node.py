@@ -15,6 +15,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+from terway.agent.interfaces import InterfacePolicy
 from terway.agent.paths import Paths, paths_under
 from terway.agent.terwayd import Setup, Terwayd, read_node_facts
 from terway.ipam.settings import PoolConfig
@@ -149,6 +150,7 @@ async def in_process_terwayd(
         pool=world.pool_config(**pool_changes),
         conflist=CONFLIST,
         readonly_listen=f"unix://{paths.run_dir}/eni_debug.socket",
+        interfaces=InterfacePolicy(),
     )
     stop = asyncio.Event()
     with ExitStack() as stack:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from terway.agent.interfaces import InterfacePolicy
 from terway.agent.log import configure_log
 from terway.agent.paths import paths_under
 from terway.agent.terwayd import Setup, Terwayd, read_node_facts
@@ -138,6 +139,7 @@ async def live(folder: Path, config: PoolConfig, steps: Steps) -> None:
         pool=config,
         conflist=CONFLIST,
         readonly_listen=f"unix://{paths.run_dir}/eni_debug.socket",
+        interfaces=InterfacePolicy(),
     )
     with ExitStack() as stack:
         store = stack.enter_context(open_store(paths.journal))

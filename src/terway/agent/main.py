@@ -30,6 +30,7 @@ from terway.agent.instance import (
     read_allowance,
     read_place,
 )
+from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
 from terway.agent.lock import open_lock
 from terway.agent.node_config import KeptPatch, read_agent_config
@@ -135,6 +136,7 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
             pool=pool,
             conflist=config.cni.conflist,
             readonly_listen=options.readonly_listen,
+            interfaces=InterfacePolicy(),
         ),
         paths=paths,
         kernel=kernel,

@@ -50,10 +50,12 @@ from terway.ipam.wake import wake_at
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import BugError, CapacityError, VpcError
 from terway.model.ids import ENIId
+from terway.model.interface import InterfaceSpec
 from terway.model.moment import Moment
 from terway.store.records import Batch
 
 _log = structlog.get_logger()
+_ORDINARY = InterfaceSpec()
 _LONGEST_SLEEP_S = 3600.0
 
 
@@ -64,6 +66,7 @@ class _Ask:
     network: str
     netns: str
     pod: PodRef | None
+    spec: InterfaceSpec
     granted: asyncio.Future[Attachment]
     waiters: int = 0
     is_answered: bool = False
@@ -129,7 +132,13 @@ class PoolService:
                 self._tasks = None
 
     async def acquire(
-        self, key: AttachmentKey, *, network: str, netns: str, pod: PodRef | None
+        self,
+        key: AttachmentKey,
+        *,
+        network: str,
+        netns: str,
+        pod: PodRef | None,
+        spec: InterfaceSpec = _ORDINARY,
     ) -> Attachment:
         """Return the attachment of `key`, with its addresses; it is in the journal by then.
 
@@ -141,7 +150,7 @@ class PoolService:
         if held is not None and key not in self._asks:
             await self._flushed()
             return held
-        ask = self._ask(key, network, netns, pod)
+        ask = self._ask(key, network=network, netns=netns, pod=pod, spec=spec)
         ask.waiters += 1
         try:
             self._advance(Acquire(owner=key))
@@ -152,10 +161,20 @@ class PoolService:
         finally:
             self._leave(key, ask)
 
-    def _ask(self, key: AttachmentKey, network: str, netns: str, pod: PodRef | None) -> _Ask:
+    def _ask(
+        self,
+        key: AttachmentKey,
+        *,
+        network: str,
+        netns: str,
+        pod: PodRef | None,
+        spec: InterfaceSpec,
+    ) -> _Ask:
         if key not in self._asks:
             granted: asyncio.Future[Attachment] = asyncio.get_running_loop().create_future()
-            self._asks[key] = _Ask(network=network, netns=netns, pod=pod, granted=granted)
+            self._asks[key] = _Ask(
+                network=network, netns=netns, pod=pod, spec=spec, granted=granted
+            )
         return self._asks[key]
 
     def _leave(self, key: AttachmentKey, ask: _Ask) -> None:
@@ -174,6 +193,18 @@ class PoolService:
         """
         if key in self._attachments:
             self._advance(Release(owner=key))
+        await self._flushed()
+
+    async def change(self, attachment: Attachment) -> None:
+        """Journal what has changed of an attachment that is there; durable on return.
+
+        Nothing if it has gone, or is another by now.
+        """
+        held = self._attachments.get(attachment.key)
+        if held is None or held.made_at != attachment.made_at:
+            return
+        self._attachments[attachment.key] = attachment
+        self._write(Batch(put=(attachment,)))
         await self._flushed()
 
     def attachment(self, key: AttachmentKey) -> Attachment | None:
@@ -233,6 +264,7 @@ class PoolService:
             pod=ask.pod,
             lease=bind.lease,
             made_at=self._moment(),
+            spec=ask.spec,
         )
         self._attachments[bind.owner] = attachment
         return attachment

@@ -21,6 +21,7 @@ import structlog
 from terway.agent.answer import Answerer
 from terway.agent.enis import ENILinks
 from terway.agent.install import install_conflist, install_plugin
+from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
 from terway.agent.metrics import Metrics
 from terway.agent.moments import read_moment
@@ -54,6 +55,7 @@ class Setup:
     pool: PoolConfig
     conflist: bytes
     readonly_listen: str
+    interfaces: InterfacePolicy
 
 
 class _Conntrack:
@@ -99,6 +101,7 @@ class Terwayd:
             network=self._network,
             pods=kube.pods if kube else None,
             clock=read_moment,
+            policy=setup.interfaces,
         )
         self._metrics = Metrics(self._pool)
         self._answerer = Answerer(

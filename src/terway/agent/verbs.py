@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from terway.agent.interfaces import InterfacePolicy, interfaces_of
 from terway.agent.links import AttachedLinks, result_of
 from terway.agent.netns import is_own_netns, is_same_netns
 from terway.agent.pods import PodSource, require_eligible
@@ -19,9 +20,11 @@ from terway.agent.turns import Turns
 from terway.cni.call import Add, Check, Gc
 from terway.cni.errors import CniError, Code
 from terway.cni.result import Result, join
+from terway.kube.types import Pod
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import TransientError, VpcError
 from terway.model.ids import MacAddress
+from terway.model.interface import InterfaceSpec
 from terway.model.moment import Moment
 
 # Less than the plugin's own patience and than any runtime's, so that ours is the answer they see.
@@ -35,7 +38,13 @@ class Pool(Protocol):
     """The pool, as far as the verbs need it; `PoolService` is the real one."""
 
     async def acquire(
-        self, key: AttachmentKey, *, network: str, netns: str, pod: PodRef | None
+        self,
+        key: AttachmentKey,
+        *,
+        network: str,
+        netns: str,
+        pod: PodRef | None,
+        spec: InterfaceSpec,
     ) -> Attachment:
         """Return the attachment of `key`, journalled; the one it has, if it has one."""
 
@@ -80,7 +89,9 @@ class Verbs:
         network: Network,
         pods: PodSource | None,
         clock: Callable[[], Moment],
+        policy: InterfacePolicy,
     ) -> None:
+        self._policy = policy
         self._pool = pool
         self._network = network
         self._pods = pods
@@ -182,6 +193,7 @@ class Verbs:
     async def _attach(self, call: Add, watch: Stopwatch) -> tuple[Attachment, AttachedLinks]:
         with watch.stage("pod"):
             pod = await self._read_pod(call.pod)
+            (interface,) = interfaces_of(call, pod, self._policy)
         held = self._pool.attachment(call.key)
         if held is not None and held.netns != call.netns:
             # The container was started again under its id, and the DEL of the first run is lost.
@@ -189,17 +201,20 @@ class Verbs:
                 await self._forget(call.key)
         with watch.stage("ipam"):
             attachment = await self._pool.acquire(
-                call.key, network=call.conf.name, netns=call.netns, pod=pod
+                call.key,
+                network=call.conf.name,
+                netns=call.netns,
+                pod=_ref_of(call.pod, pod),
+                spec=interface.spec,
             )
         with watch.stage("kernel"):
             links = await self._network.attach(attachment, mtu_bytes=call.conf.mtu_bytes)
         return attachment, links
 
-    async def _read_pod(self, ref: PodRef | None) -> PodRef | None:
+    async def _read_pod(self, ref: PodRef | None) -> Pod | None:
         if ref is None or self._pods is None:
-            return ref
-        pod = require_eligible(await self._pods.find(ref), ref)
-        return PodRef(namespace=ref.namespace, name=ref.name, uid=ref.uid or pod.metadata.uid)
+            return None
+        return require_eligible(await self._pods.find(ref), ref)
 
     async def _roll_back(self, key: AttachmentKey, failure: VpcError) -> None:
         try:
@@ -239,6 +254,12 @@ class Verbs:
     def _is_meant(self, attachment: Attachment, asked_at: Moment | None) -> bool:
         """Return whether `attachment` was there when it was asked to be undone; None is now."""
         return asked_at is None or attachment.made_at.is_before(asked_at, now=self._clock())
+
+
+def _ref_of(ref: PodRef | None, pod: Pod | None) -> PodRef | None:
+    if ref is None or pod is None:
+        return ref
+    return PodRef(namespace=ref.namespace, name=ref.name, uid=ref.uid or pod.metadata.uid)
 
 
 def _too_slow(watch: Stopwatch) -> TransientError:

@@ -7,10 +7,11 @@ the pod's name is only a fact about it (two sandboxes of one pod are two attachm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from terway.model.address import IPPair
 from terway.model.ids import ContainerId, ENIId, MacAddress
+from terway.model.interface import InterfaceSpec
 from terway.model.moment import Moment
 
 
@@ -56,3 +57,4 @@ class Attachment:
     pod: PodRef | None  # None for a container that Kubernetes does not know (`ctr run --cni`)
     lease: Lease
     made_at: Moment  # a DEL or a GC list that is older means another attachment
+    spec: InterfaceSpec = field(default_factory=InterfaceSpec)

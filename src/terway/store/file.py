@@ -13,7 +13,7 @@ from pathlib import Path
 from terway.store import rows
 from terway.store.records import Batch, Journal, StoreError
 
-VERSION = 1  # of the tables; kept in PRAGMA user_version
+VERSION = 2  # of the tables; kept in PRAGMA user_version
 APPLICATION_ID = 0x7E22A701  # tells our file from another SQLite file; PRAGMA application_id
 
 _REMEDY = (
@@ -67,6 +67,8 @@ class JournalFile:
         self._db.execute("PRAGMA cache_size = -256")
         if not tables:
             self._create()
+        elif version < VERSION:
+            self._migrate(version)
 
     def _check(self) -> None:
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
@@ -78,6 +80,11 @@ class JournalFile:
             f"BEGIN; {rows.SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {VERSION}; COMMIT;"
         )
+
+    def _migrate(self, version: int) -> None:
+        """Bring the tables of an earlier terwayd to ours, whole or not at all."""
+        steps = "".join(rows.MIGRATIONS[one] for one in range(version, VERSION))
+        self._db.executescript(f"BEGIN; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from terway.model.ids import (
     ZoneId,
 )
 from terway.model.moment import Moment
+from terway.store.interface_text import parse_spec, spec_text
 from terway.store.records import AssignRecord, CreateRecord, ENIRecord, Record, SlotRecord
 
 Column: TypeAlias = str | int | float | None
@@ -33,7 +34,8 @@ CREATE TABLE attachments (
     container_id TEXT NOT NULL, ifname TEXT NOT NULL, network TEXT NOT NULL, netns TEXT NOT NULL,
     pod_namespace TEXT, pod_name TEXT, pod_uid TEXT,
     eni_id TEXT NOT NULL, eni_mac TEXT NOT NULL, ipv4 TEXT UNIQUE, ipv6 TEXT UNIQUE,
-    boot_id TEXT NOT NULL, made_s REAL NOT NULL, PRIMARY KEY (container_id, ifname));
+    boot_id TEXT NOT NULL, made_s REAL NOT NULL, spec TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (container_id, ifname));
 CREATE TABLE slots (
     address TEXT PRIMARY KEY, eni_id TEXT NOT NULL, is_primary INTEGER NOT NULL,
     is_retiring INTEGER NOT NULL, rests_until REAL NOT NULL);
@@ -51,6 +53,9 @@ CREATE TABLE assigns (
     token TEXT PRIMARY KEY, eni_id TEXT NOT NULL, family INTEGER NOT NULL,
     count INTEGER NOT NULL);
 """
+
+# What makes the tables of each earlier version those of the next, by the earlier one's number.
+MIGRATIONS = {1: "ALTER TABLE attachments ADD COLUMN spec TEXT NOT NULL DEFAULT '{}';"}
 
 TABLE_OF: dict[type[Record], str] = {
     Attachment: "attachments",
@@ -97,6 +102,7 @@ def _attachment_row(record: Attachment) -> Row:
         _text(record.lease.addresses.v6),
         record.made_at.boot_id,
         record.made_at.seconds,
+        spec_text(record.spec),
     )
 
 
@@ -107,7 +113,7 @@ def _text(value: IPv4Address | IPv6Address | IPv6Network | None) -> str | None:
 def parse_attachment(row: tuple[str, ...]) -> Attachment:
     """Return the attachment that a row of `attachments` holds."""
     container_id, ifname, network, netns, namespace, name, uid, *rest = row
-    eni_id, mac, ipv4, ipv6, boot_id, made_s = rest
+    eni_id, mac, ipv4, ipv6, boot_id, made_s, spec = rest
     return Attachment(
         key=AttachmentKey(container_id=ContainerId(container_id), ifname=ifname),
         network=network,
@@ -121,6 +127,7 @@ def parse_attachment(row: tuple[str, ...]) -> Attachment:
             ),
         ),
         made_at=Moment(boot_id=boot_id, seconds=float(made_s)),
+        spec=parse_spec(spec),
     )
 
 

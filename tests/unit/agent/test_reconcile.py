@@ -6,12 +6,14 @@ from typing import Any, cast
 
 import pytest
 
+from terway.agent.interfaces import InterfacePolicy
 from terway.agent.moments import read_moment
 from terway.agent.reconcile import FORGOTTEN_S, Reconciler
 from terway.agent.verbs import Verbs
 from terway.model.attachment import AttachmentKey, PodRef
 from terway.model.errors import TransientError
 from terway.model.ids import ContainerId
+from terway.model.interface import InterfaceSpec
 from tests.support.cni import FakeNetwork, FakePool
 
 KEY = AttachmentKey(container_id=ContainerId("c1"), ifname="eth0")
@@ -50,7 +52,13 @@ class Pods:
 class Scene:
     def __init__(self):
         self.pool, self.network, self.pods, self.now = Pool(), Network(), Pods(), 1000.0
-        verbs = Verbs(pool=self.pool, network=self.network, pods=None, clock=read_moment)
+        verbs = Verbs(
+            pool=self.pool,
+            network=self.network,
+            pods=None,
+            clock=read_moment,
+            policy=InterfacePolicy(),
+        )
         self.reconciler = Reconciler(
             pool=self.pool,
             network=cast("Any", self.network),
@@ -64,7 +72,7 @@ class Scene:
         return {mac: TransientError(f"no link has {mac}") for mac in macs}
 
     async def attach(self, netns, pod=WEB):
-        await self.pool.acquire(KEY, network="terway", netns=netns, pod=pod)
+        await self.pool.acquire(KEY, network="terway", netns=netns, pod=pod, spec=InterfaceSpec())
 
     async def pass_by(self, seconds):
         self.now += seconds

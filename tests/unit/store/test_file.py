@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from terway.store.file import JournalFile
+from terway.store.file import VERSION, JournalFile
 from terway.store.records import Batch, StoreError
 from terway.store.sqlite import SqliteStore, open_store
 from tests.support.records import attachment
@@ -44,10 +44,24 @@ def test_the_file_of_a_newer_version_is_refused(tmp_path):
     path = tmp_path / "terway.db"
     JournalFile(path).close()
     db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 2")
+    db.execute(f"PRAGMA user_version = {VERSION + 1}")
     db.close()
 
     assert "written by a newer terwayd" in refusal(path)
+
+
+async def test_the_file_of_an_older_version_keeps_its_attachments(tmp_path):
+    path = tmp_path / "terway.db"
+    with open_store(path) as store:
+        await store.write(Batch(put=(attachment(1),)))
+    db = sqlite3.connect(path)
+    db.executescript("ALTER TABLE attachments DROP COLUMN spec; PRAGMA user_version = 1;")
+    db.close()
+
+    with open_store(path) as store:
+        journal = await store.load()
+
+    assert journal.attachments == (attachment(1),)
 
 
 def test_the_database_of_another_program_is_refused(tmp_path):

@@ -1,0 +1,78 @@
+"""How is what was asked of an interface written into one column, and read again?
+
+JSON with what differs from the default, so that most rows say `{}` and a newer field needs no
+migration.
+"""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+
+from terway.model.ids import SecurityGroupId, VSwitchId
+from terway.model.interface import (
+    Bandwidth,
+    InterfaceSpec,
+    Mode,
+    NetworkPriority,
+    Placement,
+)
+
+_DEFAULT = InterfaceSpec()
+
+
+def spec_text(spec: InterfaceSpec) -> str:
+    """Return `spec` as JSON."""
+    if spec == _DEFAULT:
+        return "{}"
+    wire = {
+        "mode": spec.mode.value,
+        "parent": spec.parent,
+        "has_default_route": spec.has_default_route,
+        "routes": [str(one) for one in spec.routes],
+        "ingress": spec.bandwidth.ingress,
+        "egress": spec.bandwidth.egress,
+        "priority": None if spec.priority is None else spec.priority.value,
+        "has_metadata": spec.has_metadata,
+        "vswitch_ids": list(spec.placement.vswitch_ids),
+        "security_group_ids": list(spec.placement.security_group_ids),
+        "is_erdma": spec.placement.is_erdma,
+    }
+    return json.dumps({key: value for key, value in wire.items() if value != _PLAIN.get(key)})
+
+
+_PLAIN: dict[str, object] = {
+    "mode": "veth",
+    "parent": "",
+    "has_default_route": True,
+    "routes": [],
+    "ingress": None,
+    "egress": None,
+    "priority": None,
+    "has_metadata": True,
+    "vswitch_ids": [],
+    "security_group_ids": [],
+    "is_erdma": False,
+}
+
+
+def parse_spec(text: str) -> InterfaceSpec:
+    """Return what `spec_text` wrote."""
+    if text == "{}":
+        return _DEFAULT
+    wire = {**_PLAIN, **json.loads(text)}
+    priority = wire["priority"]
+    return InterfaceSpec(
+        mode=Mode(wire["mode"]),
+        parent=wire["parent"],
+        has_default_route=wire["has_default_route"],
+        routes=tuple(map(ip_network, wire["routes"])),
+        bandwidth=Bandwidth(ingress=wire["ingress"], egress=wire["egress"]),
+        priority=None if priority is None else NetworkPriority(priority),
+        has_metadata=wire["has_metadata"],
+        placement=Placement(
+            vswitch_ids=tuple(map(VSwitchId, wire["vswitch_ids"])),
+            security_group_ids=tuple(map(SecurityGroupId, wire["security_group_ids"])),
+            is_erdma=wire["is_erdma"],
+        ),
+    )

@@ -1,0 +1,50 @@
+"""What was asked of an interface is read back from the journal as it was written."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from terway.model.ids import SecurityGroupId, VSwitchId
+from terway.model.interface import (
+    Bandwidth,
+    InterfaceSpec,
+    Mode,
+    NetworkPriority,
+    Placement,
+)
+from terway.store.interface_text import parse_spec, spec_text
+
+EVERYTHING = InterfaceSpec(
+    mode=Mode.EXCLUSIVE,
+    parent="eth0",
+    has_default_route=False,
+    routes=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
+    bandwidth=Bandwidth(ingress=125_000, egress=1),
+    priority=NetworkPriority.BEST_EFFORT,
+    has_metadata=False,
+    placement=Placement(
+        vswitch_ids=(VSwitchId("vsw-1"),),
+        security_group_ids=(SecurityGroupId("sg-1"), SecurityGroupId("sg-2")),
+        is_erdma=True,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        InterfaceSpec(),
+        EVERYTHING,
+        InterfaceSpec(bandwidth=Bandwidth(egress=1)),
+        InterfaceSpec(has_default_route=False),
+        InterfaceSpec(placement=Placement(is_erdma=True)),
+    ],
+)
+def test_a_spec_is_read_as_it_was_written(spec):
+    assert parse_spec(spec_text(spec)) == spec
+
+
+def test_an_ordinary_interface_costs_two_characters():
+    assert spec_text(InterfaceSpec()) == "{}"
