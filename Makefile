@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 APT := clang llvm musl-tools linux-libc-dev libbpf1 libbpf-dev libnftables1 nftables conntrack \
 	iproute2 iputils-ping iperf3 busybox-static python3-venv shellcheck clang-format \
-	containerd runc podman containernetworking-plugins iptables ca-certificates procps kmod tcpdump
+	containerd runc podman containernetworking-plugins iptables ca-certificates procps kmod tcpdump prometheus
 WORKERS ?= 3
 
 .PHONY: help
@@ -25,7 +25,7 @@ build/apt.stamp: Makefile
 	command -v kubectl >/dev/null || missing="$$missing kubernetes-client"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" != 0 ]; then echo "make: these packages are missing and need root:$$missing" >&2; exit 1; fi; \
-		apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+		apt-get update -qq; RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 	@mkdir -p build && touch $@
 
