@@ -170,7 +170,11 @@ def _kube_side(client: KubeClient | None, options: Options, config: AgentConfig)
 
 async def _node_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
     families = config.eni.ip_stack.families
-    facts = await read_node_facts(kernel, families, mtu_bytes=config.cni.mtu_bytes or 0)
+    facts = replace(
+        await read_node_facts(kernel, families, mtu_bytes=config.cni.mtu_bytes or 0),
+        service_cidrs=config.eni.service_cidr.networks,
+        host_stack_cidrs=config.cni.host_stack_cidrs or (),
+    )
     if config.cni.mtu_bytes is not None:
         return facts
     # auto_mtu: pods have what the node itself has.

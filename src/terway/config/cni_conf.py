@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 import msgspec
 
 from terway.config.fields import Caution, Fields, decode_object, refuse
+from terway.model.address import IPNetwork
 
 CONF, CONFLIST = "10-terway.conf", "10-terway.conflist"
 PLUGIN_TYPE = "terway"
@@ -24,7 +26,17 @@ DEFAULT_MTU = 1500
 _VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
-EFFECTIVE = ("cniVersion", "name", "type", "capabilities", "eniip_virtual_type", "mtu", "auto_mtu")
+EFFECTIVE = (
+    "cniVersion",
+    "name",
+    "type",
+    "capabilities",
+    "eniip_virtual_type",
+    "mtu",
+    "auto_mtu",
+    "host_stack_cidrs",
+    "disable_host_peer",
+)
 WITHOUT_EFFECT = (
     "dns",
     "debug",
@@ -34,8 +46,6 @@ WITHOUT_EFFECT = (
     "network_policy_provider",
     "bandwidth_mode",
     "enable_network_priority",
-    "host_stack_cidrs",
-    "disable_host_peer",
     "vlan_strip_type",
     "symmetric_routing",
     "symmetric_routing_config",
@@ -61,13 +71,16 @@ _RESERVED_PREFIX = "cni.dev/"
 class CniConf:
     """The CNI configuration. `conflist` is what the runtime gets, as JSON.
 
-    `mtu_bytes` is None for "as the node's own link has it" (`auto_mtu`).
+    `mtu_bytes` is None for "as the node's own link has it" (`auto_mtu`). `host_stack_cidrs` is None
+    where nothing is said.
     """
 
     name: str
     version: str
     virtual_type: str
     mtu_bytes: int | None
+    host_stack_cidrs: tuple[IPNetwork, ...] | None
+    has_host_peer: bool  # exclusive ENI: whether pods have a second leg, to the node
     chained: tuple[str, ...]  # the types of the plugins after ours
     conflist: bytes
 
@@ -88,6 +101,8 @@ def parse_cni_conf(files: Mapping[str, str]) -> tuple[CniConf, tuple[Caution, ..
         version=version,
         virtual_type=virtual_type,
         mtu_bytes=_mtu_bytes(fields),
+        host_stack_cidrs=_host_stack_cidrs(fields),
+        has_host_peer=not fields.flag("disable_host_peer"),
         chained=chained,
         conflist=_conflist(chain, plugins, name=name, version=version),
     )
@@ -157,6 +172,19 @@ def _mtu_bytes(fields: Fields) -> int | None:
     if mtu:
         return mtu
     return None if fields.flag("auto_mtu") else DEFAULT_MTU
+
+
+def _host_stack_cidrs(fields: Fields) -> tuple[IPNetwork, ...] | None:
+    if not fields.has("host_stack_cidrs"):
+        return None
+    path = fields.path("host_stack_cidrs")
+    found: list[IPNetwork] = []
+    for index, text in enumerate(fields.texts("host_stack_cidrs")):
+        try:
+            found.append(ip_network(text))
+        except ValueError as error:
+            refuse(f"{path}[{index}]", text, f'must be a range such as "169.254.20.10/32": {error}')
+    return tuple(found)
 
 
 def _refuse_reserved(plugin: Mapping[str, object], fields: Fields) -> None:

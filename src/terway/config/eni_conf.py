@@ -58,6 +58,11 @@ class ServiceCIDR:
     v4: IPv4Network | None = None
     v6: IPv6Network | None = None
 
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the ranges that are there, IPv4 first."""
+        return tuple(one for one in (self.v4, self.v6) if one is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EniConf:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from terway.model.address import Family, IPPair
+from terway.model.address import Family, IPNetwork, IPPair
 from terway.model.ids import MacAddress
 
 DEFAULT_MTU_BYTES = 1500
@@ -22,9 +22,14 @@ class ENILink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """The node itself: its addresses (those its default routes choose) and its way out."""
+    """The node itself: its addresses (those its default routes choose) and its way out.
+
+    `service_cidrs` and `host_stack_cidrs` are what pods reach by the node's own network stack.
+    """
 
     addresses: IPPair
     uplink: str
     families: tuple[Family, ...]
     mtu_bytes: int = DEFAULT_MTU_BYTES
+    service_cidrs: tuple[IPNetwork, ...] = ()
+    host_stack_cidrs: tuple[IPNetwork, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,11 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
         "mtu": (8500, lambda conf: conf.mtu_bytes == 8500),
         "auto_mtu": (True, lambda conf: conf.mtu_bytes is None),
         "eniip_virtual_type": ("VETH", lambda conf: conf.virtual_type == "veth"),
+        "host_stack_cidrs": (
+            ["169.254.20.10/32"],
+            lambda conf: conf.host_stack_cidrs == (ip_network("169.254.20.10/32"),),
+        ),
+        "disable_host_peer": (True, lambda conf: not conf.has_host_peer),
     }
     assert set(asked) == set(EFFECTIVE)
     for key, (value, is_done) in asked.items():
