@@ -37,8 +37,11 @@ class KubeSide:
         *,
         patches_pods: bool,
         cautions: Iterable[Caution],
+        rng: Random | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        rng = Random()  # noqa: S311 - waits are drawn from it, not secrets
+        rng = rng or Random()  # noqa: S311 - waits are drawn from it, not secrets
+        self._clock = clock
         self._client = client
         self._node = node
         self._cache = Informer(
@@ -52,7 +55,7 @@ class KubeSide:
             client,
             component="terwayd",
             host=node,
-            clock=time.time,
+            clock=clock,
             on_error=lambda error: _log.info("kube.event_lost", error=str(error)),
         )
         record_cautions(self._events, node, cautions)
@@ -63,7 +66,7 @@ class KubeSide:
 
     async def run(self, status: Callable[[], PoolStatus]) -> None:
         """Follow and report until cancelled; `status` tells how the pool is."""
-        node = NodeReporter(self._client, self._node, status=status, clock=time.time)
+        node = NodeReporter(self._client, self._node, status=status, clock=self._clock)
         async with asyncio.TaskGroup() as tasks:
             for loop in (self._cache, self._events, self.reporter, node):
                 tasks.create_task(loop.run(), name=type(loop).__name__)

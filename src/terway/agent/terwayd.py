@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -42,6 +42,7 @@ from terway.ipam.settings import PoolConfig
 from terway.linux.kernel import Kernel
 from terway.model.address import Family, IPAddress, IPPair, family_of
 from terway.model.errors import TransientError
+from terway.model.moment import Moment
 
 SPOOL_PERIOD_S = 10.0
 
@@ -56,6 +57,15 @@ class Setup:
     conflist: bytes
     readonly_listen: str
     interfaces: InterfacePolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """Where terwayd's times come from. The lab has others, on which time passes at once."""
+
+    moment: Callable[[], Moment] = read_moment
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
 
 
 class _Conntrack:
@@ -86,6 +96,7 @@ class Terwayd:
         kube: KubeSide | None,
         facts: NodeFacts,
         stop: asyncio.Event,
+        clocks: Clocks = Clocks(),
     ) -> None:
         self._setup = setup
         self._paths = paths
@@ -94,46 +105,53 @@ class Terwayd:
         self._stop = stop
         enis = ENILinks(kernel, facts, self._enis)
         ports = Ports(cloud=cloud, store=store, links=enis, conntrack=_Conntrack(kernel))
-        self._pool = PoolService(setup.pool, ports)
-        self._network = KernelNetwork(kernel, facts, enis)
-        self._verbs = Verbs(
-            pool=self._pool,
-            network=self._network,
+        self.pool = PoolService(
+            setup.pool,
+            ports,
+            clock=clocks.monotonic,
+            wall_clock=clocks.wall,
+            moment=clocks.moment,
+        )
+        self.network = KernelNetwork(kernel, facts, enis)
+        self.verbs = Verbs(
+            pool=self.pool,
+            network=self.network,
             pods=kube.pods if kube else None,
-            clock=read_moment,
+            clock=clocks.moment,
             policy=setup.interfaces,
         )
-        self._metrics = Metrics(self._pool)
-        self._answerer = Answerer(
-            self._verbs,
+        self._metrics = Metrics(self.pool)
+        self.answerer = Answerer(
+            self.verbs,
             spool=Spool(paths.spool),
             metrics=self._metrics,
             reporter=kube.reporter if kube else None,
-            clock=read_moment,
-            now=time.monotonic,
+            clock=clocks.moment,
+            now=clocks.monotonic,
         )
-        self._reconciler = Reconciler(
-            pool=self._pool,
-            network=self._network,
+        self.reconciler = Reconciler(
+            pool=self.pool,
+            network=self.network,
             enis=enis,
-            verbs=self._verbs,
+            verbs=self.verbs,
             pods=kube.pods if kube else None,
-            now=time.monotonic,
+            now=clocks.monotonic,
         )
-        self._watch = KernelWatch(enis=enis, reconciler=self._reconciler, turns=self._verbs.turns)
-        self.reconciled = self._reconciler.has_run
+        self._watch = KernelWatch(enis=enis, reconciler=self.reconciler, turns=self.verbs.turns)
+        self.reconciled = self.reconciler.has_run
 
     async def run(self) -> None:
         """Restore, serve until `stop` is set, and let what is being answered finish."""
-        await self._network.prepare()
-        await self._pool.restore()
+        await self.restore()
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(loop, name=name) for name, loop in self._loops()]
+            # The watch is subscribed before the first look.
+            loops = (("watch", self._watch.run()), *self.loops())
+            background = [tasks.create_task(loop, name=name) for name, loop in loops]
             async with AsyncExitStack() as stack:
-                pages = pages_of(self._pool, self._metrics, self.ready)
+                pages = pages_of(self.pool, self._metrics, self.ready)
                 await stack.enter_async_context(open_readonly(self._setup.readonly_listen, pages))
                 await stack.enter_async_context(
-                    open_server(self._paths.socket, self._answerer.answer)
+                    open_server(self._paths.socket, self.answerer.answer)
                 )
                 self._announce()
                 await self._stop.wait()
@@ -141,18 +159,23 @@ class Terwayd:
             for task in background:
                 task.cancel()
 
-    def _loops(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
-        yield "pool", self._pool.run()
-        yield "watch", self._watch.run()  # subscribed before the first look
-        yield "reconcile", self._reconciler.run()
+    async def restore(self) -> None:
+        """Make the node forward, and the pool what the journal and the cloud say it is."""
+        await self.network.prepare()
+        await self.pool.restore()
+
+    def loops(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+        """Yield what runs beside the serving, by name, but for the watch of the real kernel."""
+        yield "pool", self.pool.run()
+        yield "reconcile", self.reconciler.run()
         yield "spool", self._work_off()
         if self._kube is not None:
-            yield "kube", self._kube.run(self._pool.status)
+            yield "kube", self._kube.run(self.pool.status)
 
     async def _work_off(self) -> None:
         # A plugin that found nobody may write its note after the first look.
         while True:
-            await self._answerer.work_off()
+            await self.answerer.work_off()
             await asyncio.sleep(SPOOL_PERIOD_S)
 
     def _announce(self) -> None:
@@ -163,7 +186,7 @@ class Terwayd:
         _log.info("terwayd.serving", socket=str(self._paths.socket))
 
     def _enis(self) -> tuple[ManagedENI, ...]:
-        return self._pool.enis()
+        return self.pool.enis()
 
 
 async def read_node_facts(

@@ -240,11 +240,20 @@ class MemoryKernel:
         """See `Kernel.links`."""
         return tuple(self._namespaces[NODE].links.values())
 
+    def has_link(self, name: str, ifindex: int) -> bool:
+        """See `Kernel.has_link`."""
+        link = self._namespaces[NODE].links.get(name)
+        return link is not None and link.ifindex == ifindex
+
+    async def find_link(self, mac: MacAddress) -> Link | None:
+        """See `Kernel.find_link`."""
+        return next((link for link in await self.links() if link.mac == mac), None)
+
     async def link_by_mac(self, mac: MacAddress, *, timeout_s: float = 10.0) -> Link:
         """See `Kernel.link_by_mac`; does not wait."""
-        for link in await self.links():
-            if link.mac == mac:
-                return link
+        found = await self.find_link(mac)
+        if found is not None:
+            return found
         raise TransientError(
             f"no link has MAC {mac} after {timeout_s:g} s; is the ENI attached?", code="ENODEV"
         )
