@@ -1,0 +1,80 @@
+"""Which commands does terway-cli have, and which module holds each?
+
+A command's module is imported when the command is run: `--help` and completion answer before one
+has let go of the key.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from terway.cli.exits import CANNOT_REACH, USAGE
+from terway.model.errors import TransientError, VpcError
+
+# name: (module with a click command called `command`, what it does)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "show": ("terway.cli.show", "A node at a glance: pool, ENIs, pods, cautions."),
+    "mapping": ("terway.cli.mapping", "Cloud, journal, kernel and Kubernetes side by side."),
+    "metadata": ("terway.cli.metadata", "What the metadata service says of this instance."),
+    "doctor": ("terway.cli.doctor", "Find what is wrong with a node, and mend it."),
+    "why": ("terway.cli.why", "Walk one packet of a pod, and name the hop that fails."),
+    "capture": ("terway.cli.capture", "Packets of a pod or ENI, as pcap; both sides of a hop."),
+    "connectivity-test": ("terway.cli.matrix", "Test every path between pods and nodes."),
+    "capacity": ("terway.cli.capacity", "How many pods fit on an instance type, and why."),
+    "plan": ("terway.cli.plan", "Plan a network, and create it."),
+    "validate": ("terway.cli.validate", "Check a configuration before it is used."),
+    "support-bundle": ("terway.cli.bundle", "Everything about a node in one file."),
+    "metrics": ("terway.cli.metrics", "terwayd's own figures."),
+    "completion": ("terway.cli.completion", "Completion for bash, zsh or fish."),
+}
+
+
+class LazyCommands(click.Group):
+    """The commands of the table; errors of ours are a line, not a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now; None when there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error of ours becomes a line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except VpcError as error:
+            click.echo(f"terway-cli: {error}", err=True)
+            ctx.exit(CANNOT_REACH if isinstance(error, TransientError) else USAGE)
+
+
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="terway", prog_name="terway-cli")
+def cli() -> None:
+    """Look into a Terway node, find out why, and mend it.
+
+    Every command has --json. Exit codes: 0 all is well, 1 something was found (a finding, a
+    difference, a hop that fails), 2 wrong use, 3 what was asked for cannot be reached.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        cli(prog_name="terway-cli")
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        sys.exit(0)
