@@ -58,3 +58,13 @@ class Attachment:
     lease: Lease
     made_at: Moment  # a DEL or a GC list that is older means another attachment
     spec: InterfaceSpec = field(default_factory=InterfaceSpec)
+
+    @property
+    def owner(self) -> AttachmentKey:
+        """Return the key of the ADD that made this attachment: its own, or its parent's.
+
+        All attachments of one owner come, are checked and go together.
+        """
+        if not self.spec.parent:
+            return self.key
+        return AttachmentKey(container_id=self.key.container_id, ifname=self.spec.parent)

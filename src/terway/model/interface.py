@@ -56,6 +56,7 @@ class InterfaceSpec:
     mode: Mode = Mode.VETH
     parent: str = ""
     has_default_route: bool = True
+    is_one_of_several: bool = False  # of its pod's interfaces: what belongs to it keeps to it
     routes: tuple[IPNetwork, ...] = ()  # beside the default, by the vSwitch's gateway
     bandwidth: Bandwidth = field(default_factory=Bandwidth)
     priority: NetworkPriority | None = None

@@ -20,6 +20,7 @@ EVERYTHING = InterfaceSpec(
     mode=Mode.EXCLUSIVE,
     parent="eth0",
     has_default_route=False,
+    is_one_of_several=True,
     routes=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
     bandwidth=Bandwidth(ingress=125_000, egress=1),
     priority=NetworkPriority.BEST_EFFORT,
