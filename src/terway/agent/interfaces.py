@@ -6,12 +6,21 @@ journalled, and not asked again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from terway.cni.call import Add
+from terway.config.fields import refuse
+from terway.config.pod_networks import (
+    POD_NETWORKS,
+    PodNetwork,
+    parse_metadata_access,
+    parse_pod_networks,
+)
 from terway.kube.types import Pod
+from terway.model.address import IPNetwork
 from terway.model.attachment import AttachmentKey
-from terway.model.interface import InterfaceSpec, Mode
+from terway.model.interface import InterfaceSpec, Mode, Placement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +33,58 @@ class Interface:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterfacePolicy:
-    """What the node makes of every pod."""
+    """What the node makes of every pod. `routes` are those of its first interface."""
 
     mode: Mode = Mode.VETH
+    routes: tuple[IPNetwork, ...] = ()
 
 
 def interfaces_of(call: Add, pod: Pod | None, policy: InterfacePolicy) -> tuple[Interface, ...]:
     """Return the interfaces of the container, the one that the call names first.
 
-    `pod` is None for a container that Kubernetes does not know: it has no wishes.
+    `pod` is None for a container that Kubernetes does not know: it has no wishes. Raises
+    UsageError with the annotation's path for a wish that cannot be had.
     """
-    return (Interface(key=call.key, spec=InterfaceSpec(mode=policy.mode)),)
+    annotations = {} if pod is None else pod.metadata.annotations
+    networks = parse_pod_networks(annotations, primary=call.key.ifname)
+    common = _common(annotations, policy)
+    if not networks:
+        return (Interface(key=call.key, spec=replace(common, routes=policy.routes)),)
+    if len(networks) > 1 and policy.mode is Mode.EXCLUSIVE:
+        rule = "pods of this node have a whole ENI each: several need a node in shared mode"
+        refuse(f"{POD_NETWORKS}.podNetworks", [one.interface for one in networks], rule)
+    common = replace(common, is_one_of_several=len(networks) > 1)
+    return tuple(_of_network(one, call, common, _routes(one, networks, policy)) for one in networks)
+
+
+def _common(annotations: Mapping[str, str], policy: InterfacePolicy) -> InterfaceSpec:
+    """Return what all interfaces of a pod have in common."""
+    return InterfaceSpec(mode=policy.mode, has_metadata=parse_metadata_access(annotations))
+
+
+def _of_network(
+    network: PodNetwork, call: Add, common: InterfaceSpec, routes: tuple[IPNetwork, ...]
+) -> Interface:
+    is_primary = network.interface == call.key.ifname
+    spec = replace(
+        common,
+        parent="" if is_primary else call.key.ifname,
+        has_default_route=network.has_default_route,
+        routes=routes,
+        placement=Placement(
+            vswitch_ids=network.vswitch_ids,
+            security_group_ids=network.security_group_ids,
+            is_erdma=network.is_erdma,
+        ),
+    )
+    return Interface(key=replace(call.key, ifname=network.interface), spec=spec)
+
+
+def _routes(
+    network: PodNetwork, networks: tuple[PodNetwork, ...], policy: InterfacePolicy
+) -> tuple[IPNetwork, ...]:
+    """Return the routes by an interface: by the first the node's, too, where the pod lets them."""
+    if network is not networks[0]:
+        return network.routes
+    asked = {route for one in networks for route in one.routes}
+    return (*network.routes, *(route for route in policy.routes if route not in asked))

@@ -15,6 +15,7 @@ from terway.model.ids import MacAddress
 
 TO_POD_PRIORITY = 512
 FROM_POD_PRIORITY = 2048
+IN_POD_PRIORITY = 512  # in the namespace of a pod with several interfaces
 
 HOST_LINK_PREFIX = "cali"
 OWNER_PREFIX = "terway "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import assert_never
 
 from terway.datapath.diff import Changes, diff
@@ -19,6 +20,7 @@ from terway.datapath.names import (
     TO_POD_PRIORITY,
     is_eni_table,
 )
+from terway.datapath.networks import is_stale_in_pod
 from terway.model.address import IPNetwork
 from terway.model.errors import ConflictError, UsageError
 from terway.model.network import (
@@ -46,7 +48,8 @@ def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     """Return what makes, or mends, an attachment. Nothing, when all is as it should be.
 
     A host link of the name that is not this attachment's is an earlier sandbox's and goes first.
-    In the pod nothing is removed: later plugins of the chain may have added to it.
+    In the pod nothing is removed but rules of ours for an interface of another number: later
+    plugins of the chain may have added to it.
 
     Raises UsageError when the pod has an interface of the name that is not ours (CNI: the
     interface must not exist), ConflictError (code ENOENT) when its namespace is gone.
@@ -57,9 +60,10 @@ def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     birth: tuple[Operation, ...] = ()
     if not is_ours:
         birth, actual = _plan_birth(desired, actual)
-    pod = diff(desired.pod, actual.pod or (), netns=desired.veth.netns, is_owned=_is_nothing)
+    is_stale = partial(is_stale_in_pod, link=desired.veth.peer.name)
+    pod = diff(desired.pod, actual.pod or (), netns=desired.veth.netns, is_owned=is_stale)
     node = diff(desired.node, actual.node, netns=NODE, is_owned=_is_attachments)
-    return (*birth, *pod.puts, *node.puts, *node.removals)
+    return (*birth, *pod.operations, *node.puts, *node.removals)
 
 
 def unborn(desired: AttachmentState) -> AttachmentState:
@@ -232,10 +236,6 @@ def is_of_a_pod(one: NetObject) -> bool:
             return table == MAIN_TABLE and _is_host(destination)
         case LinkAddress() | LinkSettings() | Neighbour() | Sysctl():
             return False
-
-
-def _is_nothing(_one: NetObject) -> bool:
-    return False
 
 
 def _has_link(objects: Iterable[NetObject] | None, name: str) -> bool:

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
 
 from terway.datapath.facts import ENILink, NodeFacts
-from terway.datapath.host import EVERYWHERE, host_route_scope, link_sysctls
+from terway.datapath.host import host_route_scope, link_sysctls
 from terway.datapath.names import (
     FROM_POD_PRIORITY,
     TO_POD_PRIORITY,
@@ -34,6 +34,7 @@ from terway.datapath.names import (
     pod_mac,
     table_of,
 )
+from terway.datapath.networks import routes_of
 from terway.model.address import Family, IPNetwork, family_of
 from terway.model.attachment import Attachment
 from terway.model.network import (
@@ -117,9 +118,4 @@ def _pod_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[
         gateway = link_local_gateway(family_of(address))
         yield LinkAddress(link=key.ifname, address=ip_interface(address))
         yield Neighbour(link=key.ifname, address=gateway, mac=host_mac(key))
-        yield Route(
-            destination=EVERYWHERE[family_of(address)],
-            link=key.ifname,
-            gateway=gateway,
-            is_onlink=True,
-        )
+    yield from routes_of(attachment)

@@ -218,6 +218,7 @@ class MemoryKernel:
             is_paired=host is not None and peer is not None and host.peer_ifindex == peer.ifindex,
             node=tuple(one for one in node.read(desired.node) if _concerns(one, desired)),
             pod=None if pod is None else pod.read(desired.pod or ()),
+            pod_ifindex=None if peer is None else peer.ifindex,
         )
 
     async def apply_and_read(

@@ -201,3 +201,4 @@ class NodeState:
 
     links: tuple[Link, ...]
     objects: tuple[NetObject, ...]
+    pod_ifindex: int | None = None  # of the pod's end, as it was read; None: not there
