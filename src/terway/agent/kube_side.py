@@ -16,7 +16,7 @@ from terway.agent.node_report import NodeReporter
 from terway.agent.pods import WatchedPods
 from terway.agent.pool_ports import PoolStatus
 from terway.agent.reporter import PodReporter
-from terway.config.fields import Caution
+from terway.config.findings import Caution
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient, Selector
 from terway.kube.events import WARNING, EventRecorder, node_reference

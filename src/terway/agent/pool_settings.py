@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from terway.capacity.pods import Tuning, eni_slots, max_enis
-from terway.config.eni_conf import EniConf, ENISelection, VSwitchSelection
+from terway.config.choices import ENISelection, VSwitchSelection
+from terway.config.eni_conf import EniConf
 from terway.ipam.settings import ENIPolicy, PoolConfig, VSwitchPolicy
 from terway.model.eni import InstanceLimits
 from terway.model.errors import UsageError

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from terway.config.cni_conf import CONF, CONFLIST, CniConf, parse_cni_conf
-from terway.config.eni_conf import PATH, EniConf, read_eni_conf
-from terway.config.fields import Caution, decode_object, refuse
+from terway.config.cni_conf import CniConf, read_cni_conf_into
+from terway.config.document import decode_object
+from terway.config.eni_conf import EniConf, read_eni_conf_into
+from terway.config.findings import Caution, Report
+from terway.config.keys_map import (
+    DISABLE_NETWORK_POLICY,
+    ENI_CONF,
+    FELIX_RELAY_SERVICE,
+    FILES,
+    IN_CLUSTER_LOADBALANCE,
+)
 from terway.config.merge import merge_patch
 
-# The files that the kubelet projects from the ConfigMap; everything else in the folder is its own.
-_POLICY_OFF, _LOADBALANCE = "disable_network_policy", "in_cluster_loadbalance"
-FILES = (PATH, CONF, CONFLIST, _POLICY_OFF, _LOADBALANCE)
+__all__ = ["FILES", "AgentConfig", "parse_agent_config", "read_agent_config_into"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,41 +27,68 @@ class AgentConfig:
 
     eni: EniConf
     cni: CniConf
+    wants_policy: bool
+    wants_inner_loadbalance: bool
     warnings: tuple[Caution, ...]
 
 
 def parse_agent_config(files: Mapping[str, str], *, patch: str | None = None) -> AgentConfig:
     """Return what `files` ask for; `patch` is the `eni_conf` of the node's own ConfigMap.
 
-    That one is named by the node label `terway-config`. Raises UsageError with the field's path.
+    That one is named by the node label `terway-config`. Raises ConfigError with everything that
+    cannot be right in any of them.
     """
-    if PATH not in files:
-        refuse(PATH, "", "eni-config needs this key: a JSON object with vswitches and so on")
-    base = decode_object(files[PATH], PATH)
-    if patch is not None:
-        merged = merge_patch(base, decode_object(patch, f"{PATH} of the node's own ConfigMap"))
-        assert isinstance(merged, dict)  # two objects merge to an object
-        base = merged
-    eni, eni_warnings = read_eni_conf(base)
-    cni, cni_warnings = parse_cni_conf(files)
+    report = Report()
+    config = read_agent_config_into(report, files, patch=patch)
+    report.raise_refusals()
+    return config
+
+
+def read_agent_config_into(
+    report: Report, files: Mapping[str, str], *, patch: str | None = None
+) -> AgentConfig:
+    """Return what `files` ask for, with defaults where `report` has a refusal."""
+    eni = read_eni_conf_into(report, _merged(report, files, patch))
+    cni = read_cni_conf_into(report, files)
+    switches = _switches(report, files)
     return AgentConfig(
         eni=eni,
         cni=cni,
-        warnings=(*eni_warnings, *cni_warnings, *_switches(files)),
+        wants_policy=not switches[DISABLE_NETWORK_POLICY.name],
+        wants_inner_loadbalance=switches[IN_CLUSTER_LOADBALANCE.name],
+        warnings=tuple(report.cautions),
     )
 
 
-def _switches(files: Mapping[str, str]) -> Iterator[Caution]:
-    """Yield what the keys that are no JSON ask for, and do not get."""
-    if _is_off(files.get(_POLICY_OFF, "")):
+def _merged(report: Report, files: Mapping[str, str], patch: str | None) -> dict[str, object]:
+    if ENI_CONF not in files:
+        rule = "eni-config needs this key: a JSON object with vswitches and so on"
+        report.refuse(ENI_CONF, "", rule)
+        return {}
+    base = decode_object(files[ENI_CONF], ENI_CONF, report) or {}
+    if patch is None:
+        return base
+    own = decode_object(patch, f"{ENI_CONF} of the node's own ConfigMap", report) or {}
+    merged = merge_patch(base, own)
+    assert isinstance(merged, dict)  # two objects merge to an object
+    return merged
+
+
+def _switches(report: Report, files: Mapping[str, str]) -> dict[str, bool]:
+    """Return what the keys that are no JSON ask for; say what they do not get."""
+    policy, balance = DISABLE_NETWORK_POLICY, IN_CLUSTER_LOADBALANCE
+    asked = {key.name: not _is_off(files.get(key.name, "")) for key in (policy, balance)}
+    if not asked[policy.name]:
         text = (
             "NetworkPolicy is on unless this key is true, and this release does not enforce it "
             'yet: every pod reaches every pod. Set it to "true" to say that you know'
         )
-        yield Caution(field=_POLICY_OFF, text=text)
-    if not _is_off(files.get(_LOADBALANCE, "")):
-        text = "has no effect: kube-proxy leads pods to services, here and outside"
-        yield Caution(field=_LOADBALANCE, text=text)
+        report.caution(policy.name, text)
+    if asked[balance.name]:
+        report.caution(balance.name, f"has no effect: {balance.why}")
+    if files.get(FELIX_RELAY_SERVICE.name, "").strip():
+        report.caution(FELIX_RELAY_SERVICE.name, f"has no effect: {FELIX_RELAY_SERVICE.why}")
+    return asked
 
 
 def _is_off(text: str) -> bool:

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from terway.config.fields import Caution, Fields, refuse
-from terway.config.keys import KNOWN_KEYS
-from terway.config.later import warn_ineffective
-from terway.model.address import IPStack
+from terway.config import keys_cloud as cloud
+from terway.config import keys_pods as pods
+from terway.config import keys_pool as pool
+from terway.config.choices import ENISelection, IPAMType, VSwitchSelection
+from terway.config.combinations import check_combinations
+from terway.config.declare import Key, Values, read_object
+from terway.config.findings import Caution, Report
+from terway.config.keys_map import ENI_CONF
+from terway.model.address import IPNetwork, IPStack
 from terway.model.ids import RegionId, SecurityGroupId, VSwitchId, ZoneId
 
-PATH = "eni_conf"
-MAX_SECURITY_GROUPS = 10
+PATH = ENI_CONF
+KEYS: tuple[Key[object], ...] = (*cloud.KEYS, *pool.KEYS, *pods.KEYS)
 # ENIs of other controllers on the same nodes, and the tag by which people exclude one.
 BUILT_IN_BLOCKLIST = (
     ("creator", "alibabacloud-erdma-controller"),
@@ -27,21 +31,6 @@ BUILT_IN_BLOCKLIST = (
 Tags = tuple[tuple[str, str], ...]
 
 
-class VSwitchSelection(Enum):
-    """`vswitch_selection_policy`. Each does what it says, unlike in the original."""
-
-    RANDOM = "random"
-    ORDERED = "ordered"
-    MOST = "most"
-
-
-class ENISelection(Enum):
-    """`eni_selection_policy`: pack pods on few ENIs, or spread them."""
-
-    MOST_IPS = "most_ips"
-    LEAST_IPS = "least_ips"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reclaim:
     """`idle_ip_reclaim_*`: how a pool that nobody touches shrinks to `min_pool_size`."""
@@ -49,6 +38,7 @@ class Reclaim:
     after_s: float
     interval_s: float
     batch: int
+    jitter: float = 0.1  # share of the interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +55,24 @@ class ServiceCIDR:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """One of `backoff_override`: the waits between tries. None is as it is without."""
+
+    initial_delay_s: float | None = None
+    duration_s: float | None = None
+    factor: float | None = None
+    jitter: float | None = None
+    steps: int | None = None
+    cap_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EniConf:
-    """`eni_conf`, as far as the node's agent follows it. Sizes of the pool count pods."""
+    """`eni_conf`, every key of it. Sizes of the pool count pods."""
 
     access_key: str
     access_secret: str = field(repr=False)  # nothing that prints the value shows it
+    credential_path: str
     region_id: RegionId  # empty: the instance's own
     service_cidr: ServiceCIDR
     vswitches: Mapping[ZoneId, tuple[VSwitchId, ...]]
@@ -79,6 +82,7 @@ class EniConf:
     eni_tag_blocklist: Tags
     min_pool_size: int
     max_pool_size: int
+    warm_up_size: int  # 0: no warm-up
     min_eni: int
     max_eni: int  # 0: what the instance type allows
     eni_cap_ratio: float
@@ -89,109 +93,141 @@ class EniConf:
     pool_sync_s: float
     cooldown_s: float
     reclaim: Reclaim | None
+    uses_prefixes: bool
+    ipv4_prefix_count: int
+    ipv6_prefix_count: int
+    uses_erdma: bool
+    uses_trunk: bool
     resource_group_id: str
     patches_pod_ips: bool
+    registers_devices: bool
+    extra_routes: tuple[IPNetwork, ...]
+    custom_stateful_kinds: tuple[str, ...]
+    ipam_type: IPAMType
+    rate_limits_per_min: Mapping[str, int]  # by the cloud's action
+    waits: Mapping[str, Waits]  # by the name of what is tried
+    kube_client_qps: float  # 0: no limit
+    kube_client_burst: int
 
 
 def read_eni_conf(raw: Mapping[str, object]) -> tuple[EniConf, tuple[Caution, ...]]:
-    """Return what `raw` asks for, and what in it is without effect. Raises UsageError."""
-    fields = Fields(raw, PATH)
-    fields.refuse_unknown(KNOWN_KEYS)
-    minimum, maximum = fields.count("min_pool_size"), fields.count("max_pool_size")
-    if fields.has("max_pool_size") and minimum > maximum:
-        refuse(fields.path("min_pool_size"), minimum, f"must be at most max_pool_size, {maximum}")
-    conf = EniConf(
-        access_key=fields.text("access_key"),
-        access_secret=fields.text("access_secret"),
-        region_id=RegionId(fields.text("region_id")),
-        service_cidr=_service_cidr(fields),
-        vswitches=_vswitches(fields),
-        security_group_ids=_security_groups(fields),
-        eni_tags=fields.pairs("eni_tags"),
-        eni_tag_filter=fields.pairs("eni_tag_filter"),
-        eni_tag_blocklist=(*BUILT_IN_BLOCKLIST, *_blocklist(fields)),
+    """Return what `raw` asks for, and what in it is without effect.
+
+    Raises ConfigError with all that cannot be right.
+    """
+    report = Report()
+    conf = read_eni_conf_into(report, raw)
+    report.raise_refusals()
+    return conf, tuple(report.cautions)
+
+
+def read_eni_conf_into(report: Report, raw: Mapping[str, object]) -> EniConf:
+    """Return what `raw` asks for, with defaults where `report` has a refusal."""
+    said = read_object(KEYS, raw, PATH, report)
+    check_combinations(said, report)
+    minimum, maximum = said[pool.MIN_POOL_SIZE], said[pool.MAX_POOL_SIZE]
+    return EniConf(
+        access_key=said[cloud.ACCESS_KEY],
+        access_secret=said[cloud.ACCESS_SECRET],
+        credential_path=said[cloud.CREDENTIAL_PATH],
+        region_id=RegionId(said[cloud.REGION_ID]),
+        service_cidr=_service_cidr(said, report),
+        vswitches=_vswitches(said),
+        security_group_ids=tuple(map(SecurityGroupId, security_groups(said))),
+        eni_tags=tuple(said[cloud.ENI_TAGS].items()),
+        eni_tag_filter=tuple(said[cloud.ENI_TAG_FILTER].items()),
+        eni_tag_blocklist=(*BUILT_IN_BLOCKLIST, *_blocklist(said)),
         min_pool_size=minimum,
         max_pool_size=max(minimum, maximum),
-        min_eni=fields.count("min_eni"),
-        max_eni=fields.count("max_eni"),
-        eni_cap_ratio=fields.ratio("eni_cap_ratio", 1.0),
-        eni_cap_shift=fields.integer("eni_cap_shift"),
-        vswitch_selection=fields.choice("vswitch_selection_policy", VSwitchSelection.RANDOM),
-        eni_selection=fields.choice("eni_selection_policy", ENISelection.MOST_IPS),
-        ip_stack=fields.choice("ip_stack", IPStack.IPV4),
-        pool_sync_s=fields.duration_s("ip_pool_sync_period", 120.0) or 120.0,
-        cooldown_s=fields.duration_s("ip_cooldown_period", 30.0) or 30.0,
-        reclaim=_reclaim(fields),
-        resource_group_id=fields.text("resource_group_id"),
-        patches_pod_ips=fields.flag("enable_patch_pod_ips", default=True),
+        warm_up_size=said[pool.IP_WARM_UP_SIZE],
+        min_eni=said[pool.MIN_ENI],
+        max_eni=said[pool.MAX_ENI],
+        eni_cap_ratio=said[pool.ENI_CAP_RATIO],
+        eni_cap_shift=said[pool.ENI_CAP_SHIFT],
+        vswitch_selection=said[cloud.VSWITCH_SELECTION],
+        eni_selection=said[pool.ENI_SELECTION],
+        ip_stack=said[pods.IP_STACK],
+        pool_sync_s=said[pool.IP_POOL_SYNC_PERIOD],
+        cooldown_s=said[pool.IP_COOLDOWN_PERIOD],
+        reclaim=_reclaim(said),
+        uses_prefixes=said[pool.ENABLE_IP_PREFIX],
+        ipv4_prefix_count=said[pool.IPV4_PREFIX_COUNT],
+        ipv6_prefix_count=said[pool.IPV6_PREFIX_COUNT],
+        uses_erdma=said[pods.ENABLE_ERDMA],
+        uses_trunk=said[pods.ENABLE_ENI_TRUNKING],
+        resource_group_id=said[cloud.RESOURCE_GROUP_ID],
+        patches_pod_ips=said[pods.ENABLE_PATCH_POD_IPS],
+        registers_devices=not said[pods.DISABLE_DEVICE_PLUGIN],
+        extra_routes=_extra_routes(said),
+        custom_stateful_kinds=said[pods.CUSTOM_STATEFUL_KINDS],
+        ipam_type=said[cloud.IPAM_TYPE],
+        rate_limits_per_min=said[cloud.RATE_LIMIT],
+        waits={name: _waits(one) for name, one in said[cloud.BACKOFF_OVERRIDE].items()},
+        kube_client_qps=said[cloud.KUBE_CLIENT_QPS],
+        kube_client_burst=said[cloud.KUBE_CLIENT_BURST],
     )
-    _check_keys(conf, fields)
-    return conf, warn_ineffective(fields)
 
 
-def _check_keys(conf: EniConf, fields: Fields) -> None:
-    if bool(conf.access_key) != bool(conf.access_secret):
-        given, other = ("access_key", "access_secret")[:: 1 if conf.access_key else -1]
-        refuse(fields.path(other), "", f"must be set because {given} is; or remove both")
+def security_groups(said: Values) -> tuple[str, ...]:
+    """Return both keys' groups, each once."""
+    single = said[cloud.SECURITY_GROUP]
+    return tuple(dict.fromkeys((*filter(None, (single,)), *said[cloud.SECURITY_GROUPS])))
 
 
-def _vswitches(fields: Fields) -> dict[ZoneId, tuple[VSwitchId, ...]]:
-    found = fields.lists("vswitches")
-    for zone, ids in found.items():
-        for index, one in enumerate(ids):
-            if not one.startswith("vsw-"):
-                path = f"{fields.path('vswitches')}.{zone}[{index}]"
-                refuse(path, one, 'must be the id of a vSwitch: "vsw-…"')
-    return {ZoneId(zone): tuple(map(VSwitchId, ids)) for zone, ids in found.items()}
+def _vswitches(said: Values) -> dict[ZoneId, tuple[VSwitchId, ...]]:
+    found = said[cloud.VSWITCHES].items()
+    return {ZoneId(zone): tuple(map(VSwitchId, ids)) for zone, ids in found}
 
 
-def _security_groups(fields: Fields) -> tuple[SecurityGroupId, ...]:
-    single = fields.text("security_group")
-    ids = dict.fromkeys((*((single,) if single else ()), *fields.texts("security_groups")))
-    path = fields.path("security_groups")
-    for one in ids:
-        if not one.startswith("sg-"):
-            refuse(path, one, 'must be ids of security groups: "sg-…"')
-    if len(ids) > MAX_SECURITY_GROUPS:
-        rule = f"an ENI has at most {MAX_SECURITY_GROUPS}, here are {len(ids)}: remove some"
-        refuse(path, list(ids), rule)
-    return tuple(map(SecurityGroupId, ids))
+def _blocklist(said: Values) -> Tags:
+    found = said[cloud.ENI_TAG_BLOCK_LIST]
+    return tuple((one[cloud.TAG_KEY], one[cloud.TAG_VALUE]) for one in found)
 
 
-def _blocklist(fields: Fields) -> Tags:
-    return tuple((one.text("key"), one.text("value")) for one in _tags(fields))
+def _extra_routes(said: Values) -> tuple[IPNetwork, ...]:
+    found = (one[pods.ROUTE_DST] for one in said[pods.EXTRA_ROUTES])
+    return tuple(one for one in found if one is not None)
 
 
-def _tags(fields: Fields) -> tuple[Fields, ...]:
-    found = fields.objects("eni_tag_block_list")
-    for one in found:
-        one.refuse_unknown(("key", "value"))
-        if not one.text("key"):
-            refuse(one.path("key"), "", "must name the key of a tag")
-    return found
-
-
-def _service_cidr(fields: Fields) -> ServiceCIDR:
-    text = fields.text("service_cidr")
-    path = fields.path("service_cidr")
-    v4: IPv4Network | None = None
-    v6: IPv6Network | None = None
+def _service_cidr(said: Values, report: Report) -> ServiceCIDR:
+    text = said[pods.SERVICE_CIDR]
+    found: dict[int, IPv4Network | IPv6Network] = {}
     for part in filter(None, map(str.strip, text.split(","))):
         try:
             network = ip_network(part)
         except ValueError as error:
-            refuse(path, text, f"must be a range, or one of each family with a comma: {error}")
-        if isinstance(network, IPv4Network):
-            v4 = network
-        else:
-            v6 = network
-    return ServiceCIDR(v4=v4, v6=v6)
+            rule = f"must be a range, or one of each family with a comma: {error}"
+            report.refuse(said.path(pods.SERVICE_CIDR), text, rule)
+            continue
+        if network.version in found:
+            rule = f"has two ranges of IPv{network.version}: a cluster has one of each family"
+            report.refuse(said.path(pods.SERVICE_CIDR), text, rule)
+        found[network.version] = network
+    v4, v6 = found.get(4), found.get(6)
+    return ServiceCIDR(
+        v4=v4 if isinstance(v4, IPv4Network) else None,
+        v6=v6 if isinstance(v6, IPv6Network) else None,
+    )
 
 
-def _reclaim(fields: Fields) -> Reclaim | None:
-    after_s = fields.duration_s("idle_ip_reclaim_after", None)
-    interval_s = fields.duration_s("idle_ip_reclaim_interval", 600.0) or 600.0
-    batch = fields.count("idle_ip_reclaim_batch_size", 5)
+def _reclaim(said: Values) -> Reclaim | None:
+    after_s = said[pool.RECLAIM_AFTER]
     if after_s is None:
         return None
-    return Reclaim(after_s=after_s, interval_s=interval_s, batch=max(1, batch))
+    return Reclaim(
+        after_s=after_s,
+        interval_s=said[pool.RECLAIM_INTERVAL],
+        batch=max(1, said[pool.RECLAIM_BATCH]),
+        jitter=said[pool.RECLAIM_JITTER],
+    )
+
+
+def _waits(said: Values) -> Waits:
+    return Waits(
+        initial_delay_s=said[cloud.BACKOFF_INITIAL],
+        duration_s=said[cloud.BACKOFF_DURATION],
+        factor=said[cloud.BACKOFF_FACTOR],
+        jitter=said[cloud.BACKOFF_JITTER],
+        steps=said[cloud.BACKOFF_STEPS],
+        cap_s=said[cloud.BACKOFF_CAP],
+    )

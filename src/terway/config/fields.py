@@ -1,12 +1,12 @@
-"""How is a field of a JSON object read, and how is it refused?
+"""How is a field of a pod's annotation read, and how is it refused? At the first mistake.
 
-Every refusal names the field's path, the value found and what would be right.
+Every refusal names the field's path, the value found and what would be right. The keys of
+eni-config are read by their declarations (`declare.py`), which find all mistakes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from typing import NoReturn, TypeVar, cast
@@ -14,31 +14,16 @@ from typing import NoReturn, TypeVar, cast
 import msgspec
 
 from terway.config.duration import parse_duration
+from terway.config.findings import shown
 from terway.model.errors import UsageError
 
 Choice = TypeVar("Choice", bound=Enum)
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caution:
-    """Something that is accepted, and does not do what its reader may think."""
-
-    field: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.text}"
-
-
 def refuse(field: str, value: object, rule: str) -> NoReturn:
     """Raise the UsageError for `field`, which has `value` and breaks `rule`."""
-    raise UsageError(f"{field} is {_shown(value)}: {rule}", field=field)
-
-
-def _shown(value: object) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 80 else text[:77] + "…"
+    raise UsageError(f"{field} is {shown(value)}: {rule}", field=field)
 
 
 def decode_object(text: str | bytes, path: str) -> dict[str, object]:

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from terway.config.cni_conf import parse_cni_conf
+from terway.config.choices import VirtualType
+from terway.config.cni_conf import SymmetricRouting, parse_cni_conf
 from terway.model.errors import UsageError
 
 OURS = {"type": "terway", "eniip_virtual_type": "veth"}
@@ -87,7 +88,7 @@ def test_a_bandwidth_that_nobody_limits_is_cautioned_about():
 def test_another_data_path_is_accepted_with_a_caution(kind):
     conf, cautions = parse({**OURS, "eniip_virtual_type": kind})
 
-    assert conf.virtual_type == "veth"
+    assert conf.virtual_type is VirtualType.VETH
     assert [one.field for one in cautions] == ["10-terway.conf.eniip_virtual_type"]
 
 
@@ -123,3 +124,29 @@ def test_ours_must_be_the_first_plugin_of_a_list():
 def test_without_any_cni_configuration_the_key_is_named():
     with pytest.raises(UsageError, match=r"10-terway\.conf is "):
         parse_cni_conf({})
+
+
+def test_symmetric_routing_has_the_originals_defaults():
+    assert parse(OURS)[0].symmetric_routing is None
+
+    conf, _ = parse({**OURS, "symmetric_routing": True, "symmetric_routing_config": {"mark": 16}})
+
+    assert conf.symmetric_routing == SymmetricRouting()
+
+
+@pytest.mark.parametrize(
+    ("keys", "field"),
+    [
+        ({"bandwidth_mode": "edt", "enable_network_priority": True}, "bandwidth_mode"),
+        ({"symmetric_routing_config": {"mark": 32}}, "symmetric_routing_config.mark"),
+        ({"symmetric_routing_config": {"backend": "ipset"}}, "symmetric_routing_config.backend"),
+        ({"host_stack_cidrs": ["10.0.0.1/8"]}, "host_stack_cidrs[0]"),
+        ({"capabilities": {"bandwidth": "yes"}}, "capabilities.bandwidth"),
+        ({"runtimeConfig": {}}, "runtimeConfig"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(keys, field):
+    with pytest.raises(UsageError) as caught:
+        parse({**OURS, **keys})
+
+    assert caught.value.field == f"10-terway.conf.{field}"

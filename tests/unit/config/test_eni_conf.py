@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 
 import pytest
 
 from terway.config.agent_config import parse_agent_config
-from terway.config.eni_conf import ENISelection, VSwitchSelection, read_eni_conf
-from terway.config.keys import KNOWN_KEYS
+from terway.config.choices import ENISelection, IPAMType, VSwitchSelection
+from terway.config.eni_conf import KEYS, Waits, read_eni_conf
+from terway.config.findings import ConfigError
 from terway.model.address import IPStack
 from terway.model.errors import UsageError
 from terway.model.ids import ZoneId
@@ -95,7 +97,7 @@ def test_enis_of_other_controllers_are_excluded_always():
         ({"zzz": 1}, "eni_conf.zzz", "remove it"),
         ({"max_pool_size": "5"}, "eni_conf.max_pool_size", 'is "5": must be a whole number'),
         ({"max_pool_size": True}, "eni_conf.max_pool_size", "must be a whole number"),
-        ({"max_pool_size": -1}, "eni_conf.max_pool_size", "must be 0 or more"),
+        ({"max_pool_size": -1}, "eni_conf.max_pool_size", "0 or more"),
         ({"min_pool_size": 6, "max_pool_size": 5}, "eni_conf.min_pool_size", "at most max_pool"),
         ({"ip_stack": "v4"}, "eni_conf.ip_stack", "one of ipv4, ipv6, dual"),
         ({"vswitch_selection_policy": "best"}, "eni_conf.vswitch_selection_policy", "random, "),
@@ -104,7 +106,7 @@ def test_enis_of_other_controllers_are_excluded_always():
         ({"service_cidr": "172.21.0.1/20"}, "eni_conf.service_cidr", "host bits"),
         ({"vswitches": ["vsw-1"]}, "eni_conf.vswitches", "must be an object"),
         ({"vswitches": {"a": ["sw-1"]}}, "eni_conf.vswitches.a[0]", "vsw-"),
-        ({"vswitches": {"a": [1]}}, "eni_conf.vswitches.a[0]", "must be a string"),
+        ({"vswitches": {"a": [1]}}, "eni_conf.vswitches.a[0]", "the id of a vSwitch"),
         ({"security_groups": [f"sg-{n}" for n in range(11)]}, "eni_conf.security_groups", "11"),
         ({"eni_tag_block_list": [{"value": "x"}]}, "eni_conf.eni_tag_block_list[0].key", "name"),
         ({"access_key": "AK"}, "eni_conf.access_secret", "because access_key is"),
@@ -153,7 +155,7 @@ def test_every_key_of_the_original_is_known():
         "kube_client_burst resource_group_id enable_patch_pod_ips enable_eip_pool "
         "enable_eip_migrate allow_eip_rob"
     )
-    assert set(original.split()) <= set(KNOWN_KEYS)
+    assert set(original.split()) <= {key.name for key in KEYS}
 
 
 def test_a_secret_is_in_nothing_that_is_printed():
@@ -195,3 +197,109 @@ def test_a_network_policy_that_is_not_switched_off_is_cautioned_about(text, caut
 
     fields = [one.field for one in config.warnings]
     assert fields == (["disable_network_policy"] if cautioned else [])
+
+
+def test_everything_that_is_wrong_is_said_at_once():
+    files = {
+        "eni_conf": json.dumps({"max_pool": 1, "min_pool_size": -1, "ip_stack": "v4"}),
+        "10-terway.conf": json.dumps({"type": "terway", "mtu": 100, "debugg": True}),
+    }
+
+    with pytest.raises(ConfigError) as caught:
+        parse_agent_config(files)
+
+    assert [one.field for one in caught.value.refusals] == [
+        "eni_conf.max_pool",
+        "eni_conf.min_pool_size",
+        "eni_conf.ip_stack",
+        "10-terway.conf.mtu",
+        "10-terway.conf.debugg",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "field", "says"),
+    [
+        ({"min_eni": 3, "max_eni": 2}, "eni_conf.min_eni", "at most max_eni, 2"),
+        ({"ipv4_prefix_count": 2}, "eni_conf.ipv4_prefix_count", "enable_ip_prefix"),
+        (
+            {"enable_ip_prefix": True, "ipv6_prefix_count": 1},
+            "eni_conf.ipv6_prefix_count",
+            "ip_stack is ipv4",
+        ),
+        (
+            {"enable_ip_prefix": True, "ipv4_prefix_count": 1, "ip_stack": "ipv6"},
+            "eni_conf.ipv4_prefix_count",
+            "ip_stack is ipv6",
+        ),
+        ({"extra_routes": [{"dst": "fd00::/8"}]}, "eni_conf.extra_routes[0].dst", "no IPv6"),
+        ({"extra_routes": [{}]}, "eni_conf.extra_routes[0].dst", "where to"),
+        (
+            {"eni_tag_filter": {"a": "b"}, "eni_tag_block_list": [{"key": "a", "value": "b"}]},
+            "eni_conf.eni_tag_block_list[0]",
+            "no ENI would be Terway's",
+        ),
+        ({"service_cidr": "10.0.0.0/16,10.1.0.0/16"}, "eni_conf.service_cidr", "two ranges"),
+        ({"rate_limit": {"X": 0}}, "eni_conf.rate_limit.X", "1 or more"),
+        ({"backoff_override": {"a": {"steps": 0}}}, "eni_conf.backoff_override.a.steps", "1 or"),
+        (
+            {"idle_ip_reclaim_jitter_factor": "1.5"},
+            "eni_conf.idle_ip_reclaim_jitter_factor",
+            "1 at most",
+        ),
+    ],
+)
+def test_combinations_that_contradict_each_other_are_refused(keys, field, says):
+    with pytest.raises(ConfigError) as caught:
+        read(**keys)
+
+    assert caught.value.field == field
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"min_eni": 1, "min_eni": 2}', "min_eni is there twice"),
+        ('{"min_eni": 1,}', "line 1 column 15"),
+        ('{"eni_cap_ratio": NaN}', "NaN is no number"),
+        ('{"eni_cap_ratio": 1e999}', "above 0"),
+        ("[]", "a JSON object"),
+    ],
+)
+def test_what_is_no_json_object_is_refused_where_it_is(text, says):
+    with pytest.raises(ConfigError, match=says) as caught:
+        parse_agent_config({"eni_conf": text, **CNI})
+
+    assert caught.value.field.startswith("eni_conf")
+
+
+def test_every_key_has_its_place_in_the_value():
+    conf, _ = read(
+        ip_warm_up_size=4,
+        enable_ip_prefix=True,
+        ipv4_prefix_count=2,
+        enable_erdma=True,
+        rate_limit={"AttachNetworkInterface": 10},
+        backoff_override={"eni_create": {"duration": 2000000000, "factor": 1.5, "cap": "1m"}},
+        extra_routes=[{"dst": "10.0.0.0/8"}],
+        kube_client_qps=5,
+        kube_client_burst=10,
+        custom_stateful_workload_kinds=["CloneSet"],
+        ipam_type="preferCRD",
+        idle_ip_reclaim_after="1h",
+        idle_ip_reclaim_jitter_factor="0.2",
+        disable_device_plugin=True,
+    )
+
+    assert (conf.warm_up_size, conf.uses_prefixes, conf.ipv4_prefix_count) == (4, True, 2)
+    assert conf.uses_erdma
+    assert conf.rate_limits_per_min == {"AttachNetworkInterface": 10}
+    assert conf.waits == {"eni_create": Waits(duration_s=2.0, factor=1.5, cap_s=60.0)}
+    assert conf.extra_routes == (ip_network("10.0.0.0/8"),)
+    assert (conf.kube_client_qps, conf.kube_client_burst) == (5.0, 10)
+    assert conf.custom_stateful_kinds == ("CloneSet",)
+    assert conf.ipam_type is IPAMType.PREFER_CRD
+    assert conf.reclaim is not None
+    assert conf.reclaim.jitter == 0.2
+    assert not conf.registers_devices

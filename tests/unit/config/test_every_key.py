@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 
 import terway.agent
+from terway.config import keys_cni
 from terway.config.agent_config import FILES, parse_agent_config
-from terway.config.cni_conf import CONF, CONFLIST, EFFECTIVE, WITHOUT_EFFECT, parse_cni_conf
-from terway.config.eni_conf import PATH, EniConf, read_eni_conf
-from terway.config.keys import EFFECTIVE as ENI_EFFECTIVE
-from terway.config.keys import (
-    FLAGS_WITHOUT_EFFECT,
-    OTHERS_WITHOUT_EFFECT,
-    SILENT,
-)
+from terway.config.choices import VirtualType
+from terway.config.cni_conf import parse_cni_conf
+from terway.config.declare import Effect, Key
+from terway.config.eni_conf import KEYS, EniConf, read_eni_conf
+from terway.config.findings import Report
+from terway.config.keys_map import CONF, CONFLIST, ENI_CONF
 
 AGENT = "\n".join(one.read_text() for one in Path(terway.agent.__path__[0]).glob("*.py"))
 
@@ -60,11 +59,43 @@ SAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
+def names(keys: tuple[Key[object], ...], *effects: Effect) -> list[str]:
+    return [key.name for key in keys if key.effect in effects]
+
+
+WITHOUT_EFFECT = (Effect.NONE, Effect.LEGACY)
+# A value of each kind that asks for something.
+ASKS: dict[str, Any] = {
+    "ipam_type": "crd",
+    "rate_limit": {"AttachNetworkInterface": 10},
+    "backoff_override": {"eni_create": {"duration": "1s"}},
+    "extra_routes": [{"dst": "10.0.0.0/8"}],
+    "custom_stateful_workload_kinds": ["CloneSet"],
+    "idle_ip_reclaim_jitter_factor": "0.5",
+    "ipv4_prefix_count": 1,
+    "ipv6_prefix_count": 1,
+    "network_policy_provider": "ebpf",
+    "bandwidth_mode": "tc",
+    "vlan_strip_type": "vlan",
+    "symmetric_routing_config": {"mark": 16},
+}
+
+
+def sample(key: Key[object]) -> Any:
+    if key.name in ASKS:
+        return ASKS[key.name]
+    return next(
+        value
+        for value in (True, 1, "x")
+        if key.kind.read(value, "", Report()) not in (None, key.default)
+    )
+
+
 def test_there_is_a_sample_of_each_effective_key():
-    assert set(SAMPLES) == set(ENI_EFFECTIVE)
+    assert set(SAMPLES) == set(names(KEYS, Effect.YES))
 
 
-@pytest.mark.parametrize("key", ENI_EFFECTIVE)
+@pytest.mark.parametrize("key", names(KEYS, Effect.YES))
 def test_an_effective_key_changes_a_value_that_the_agent_reads(key):
     others = {name: value for name, value in SAMPLES[key].items() if name != key}
     if "access" in key:
@@ -79,26 +110,30 @@ def test_an_effective_key_changes_a_value_that_the_agent_reads(key):
     assert cautions == ()
 
 
-@pytest.mark.parametrize("key", [*FLAGS_WITHOUT_EFFECT, *OTHERS_WITHOUT_EFFECT])
-def test_every_other_key_is_cautioned_about(key):
-    value = True if key in FLAGS_WITHOUT_EFFECT else "x"
+@pytest.mark.parametrize("name", names(KEYS, *WITHOUT_EFFECT))
+def test_every_other_key_is_cautioned_about(name):
+    key = next(key for key in KEYS if key.name == name)
+    asked = {name: sample(key)}
+    if name.endswith("prefix_count"):
+        asked |= {"enable_ip_prefix": True, "ip_stack": "ipv6" if "6" in name else "ipv4"}
 
-    _, cautions = read_eni_conf({key: value})
+    _, cautions = read_eni_conf(asked)
 
-    assert [one.field for one in cautions] == [f"eni_conf.{key}"]
+    assert f"eni_conf.{name}" in [one.field for one in cautions]
 
 
 def test_nothing_is_passed_over_but_a_comment_and_what_happens_anyway():
-    assert SILENT == ("version", "service_cidr")
+    assert names(KEYS, Effect.COMMENT) == ["version", "service_cidr"]
 
 
-@pytest.mark.parametrize("key", WITHOUT_EFFECT)
-def test_every_key_of_the_cni_configuration_that_does_nothing_is_cautioned_about(key):
-    conf = json.dumps({"type": "terway", key: "x"})
+@pytest.mark.parametrize("name", names(keys_cni.KEYS, *WITHOUT_EFFECT))
+def test_every_key_of_the_cni_configuration_that_does_nothing_is_cautioned_about(name):
+    key = next(key for key in keys_cni.KEYS if key.name == name)
+    conf = json.dumps({"type": "terway", name: sample(key)})
 
     _, cautions = parse_cni_conf({CONF: conf})
 
-    assert [one.field for one in cautions] == [f"{CONF}.{key}"]
+    assert [one.field for one in cautions] == [f"{CONF}.{name}"]
 
 
 def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_about():
@@ -109,14 +144,14 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
         "capabilities": ({"mac": True}, lambda conf: b'"mac"' in conf.conflist),
         "mtu": (8500, lambda conf: conf.mtu_bytes == 8500),
         "auto_mtu": (True, lambda conf: conf.mtu_bytes is None),
-        "eniip_virtual_type": ("VETH", lambda conf: conf.virtual_type == "veth"),
+        "eniip_virtual_type": ("VETH", lambda conf: conf.virtual_type is VirtualType.VETH),
         "host_stack_cidrs": (
             ["169.254.20.10/32"],
             lambda conf: conf.host_stack_cidrs == (ip_network("169.254.20.10/32"),),
         ),
         "disable_host_peer": (True, lambda conf: not conf.has_host_peer),
     }
-    assert set(asked) == set(EFFECTIVE)
+    assert set(asked) == set(names(keys_cni.KEYS, Effect.YES))
     for key, (value, is_done) in asked.items():
         conf, cautions = parse_cni_conf({CONF: json.dumps({"type": "terway", key: value})})
         assert is_done(conf)
@@ -124,13 +159,25 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
 
 
 @pytest.mark.parametrize(
-    ("key", "text"), [("disable_network_policy", "false"), ("in_cluster_loadbalance", "true")]
+    ("key", "text"),
+    [
+        ("disable_network_policy", "false"),
+        ("in_cluster_loadbalance", "true"),
+        ("felix_relay_service", "typha"),
+    ],
 )
 def test_a_file_that_asks_for_what_is_not_there_is_cautioned_about(key, text):
-    quiet = {PATH: "{}", CONF: '{"type": "terway"}', "disable_network_policy": "true"}
+    quiet = {ENI_CONF: "{}", CONF: '{"type": "terway"}', "disable_network_policy": "true"}
     assert parse_agent_config(quiet).warnings == ()
 
     config = parse_agent_config(quiet | {key: text})
 
     assert [one.field for one in config.warnings] == [key]
-    assert {PATH, CONF, CONFLIST, "disable_network_policy", "in_cluster_loadbalance"} == set(FILES)
+    assert {
+        ENI_CONF,
+        CONF,
+        CONFLIST,
+        "disable_network_policy",
+        "in_cluster_loadbalance",
+        "felix_relay_service",
+    } == set(FILES)

@@ -1,0 +1,108 @@
+"""The keys of `eni_conf` about pods and the node as a whole, and those that are history."""
+
+from __future__ import annotations
+
+from terway.config.declare import Effect, Key, Record, Reload, Values
+from terway.config.kinds import Anything, Flag, ListOf, Network, OneOf, Text
+from terway.model.address import IPNetwork, IPStack
+
+VERSION: Key[object] = Key(
+    name="version",
+    kind=Anything(),
+    default="",
+    meaning='"1", by convention',
+    effect=Effect.COMMENT,
+)
+IP_STACK: Key[IPStack] = Key(
+    name="ip_stack",
+    kind=OneOf(IPStack),
+    default=IPStack.IPV4,
+    meaning="Families of addresses that pods have",
+    reload=Reload.RESTART,
+)
+# Here all that a pod sends to a service passes the node without being told; the original leads
+# services past the pod's ENI by this key.
+SERVICE_CIDR: Key[str] = Key(
+    name="service_cidr",
+    kind=Text(),
+    default="",
+    default_words="what kubeadm-config says",
+    meaning='Range of the cluster\'s services: "v4", "v6" or "v4,v6"',
+    reload=Reload.RESTART,
+    effect=Effect.COMMENT,
+)
+ROUTE_DST: Key[IPNetwork | None] = Key(name="dst", kind=Network(), default=None, meaning="Where to")
+EXTRA_ROUTES: Key[tuple[Values, ...]] = Key(
+    name="extra_routes",
+    kind=ListOf(of=Record(keys=(ROUTE_DST,))),
+    default=(),
+    meaning="Routes in every pod, by the gateway of its vSwitch",
+    reload=Reload.NEW_PODS,
+    effect=Effect.NONE,
+    why="not part of this release",
+)
+ENABLE_PATCH_POD_IPS: Key[bool] = Key(
+    name="enable_patch_pod_ips",
+    kind=Flag(),
+    default=True,
+    meaning="Write a pod's addresses into its annotation k8s.aliyun.com/pod-ips",
+    reload=Reload.RESTART,
+)
+ENABLE_ENI_TRUNKING: Key[bool] = Key(
+    name="enable_eni_trunking",
+    kind=Flag(),
+    default=False,
+    meaning="A trunk ENI, whose members go to pods with a fixed address or vSwitch of their own",
+    effect=Effect.NONE,
+    why="this release gives every pod an address of a shared ENI",
+)
+ENABLE_ERDMA: Key[bool] = Key(
+    name="enable_erdma",
+    kind=Flag(),
+    default=False,
+    meaning="ENIs with RDMA for pods that ask for one",
+    reload=Reload.RESTART,
+    effect=Effect.NONE,
+    why="RDMA interfaces are left to their own controller",
+)
+CUSTOM_STATEFUL_KINDS: Key[tuple[str, ...]] = Key(
+    name="custom_stateful_workload_kinds",
+    kind=ListOf(of=Text(pattern=".+", words='the kind of an owner: "…"')),
+    default=(),
+    meaning="Kinds of owners whose pods keep their names, as those of a StatefulSet do",
+    effect=Effect.NONE,
+    why="no pod keeps its address in this release",
+)
+DISABLE_DEVICE_PLUGIN: Key[bool] = Key(
+    name="disable_device_plugin",
+    kind=Flag(),
+    default=False,
+    meaning="Register no extended resources (aliyun/eni and so on) with the kubelet",
+    effect=Effect.NONE,
+    why="none are registered",
+)
+
+_EIP = "elastic IPs are given by another component: remove it"
+
+
+def _gone(name: str, meaning: str, why: str) -> Key[object]:
+    return Key(
+        name=name, kind=Anything(), default="", meaning=meaning, effect=Effect.LEGACY, why=why
+    )
+
+
+KEYS: tuple[Key[object], ...] = (
+    VERSION,
+    IP_STACK,
+    SERVICE_CIDR,
+    EXTRA_ROUTES,
+    ENABLE_PATCH_POD_IPS,
+    ENABLE_ENI_TRUNKING,
+    ENABLE_ERDMA,
+    CUSTOM_STATEFUL_KINDS,
+    DISABLE_DEVICE_PLUGIN,
+    _gone("prefix", "Prefix of ENIs' names, once", "nothing ever read it: remove it"),
+    _gone("enable_eip_pool", "Elastic IPs, once", _EIP),
+    _gone("enable_eip_migrate", "Elastic IPs, once", _EIP),
+    _gone("allow_eip_rob", "Elastic IPs, once", _EIP),
+)
