@@ -15,6 +15,10 @@ EVERYWHERE: dict[Family, IPNetwork] = {
     Family.V6: ip_network("::/0"),
 }
 
+# Of a pod's gateway on the node: with scope link the node would choose 169.254.1.1 as its own
+# address for what it sends to the pod.
+GATEWAY_SCOPE = {Family.V4: Scope.HOST, Family.V6: Scope.LINK}
+
 
 def host_route_scope(family: Family) -> Scope:
     """Return the scope of a route without a gateway: LINK, where the family has scopes."""

@@ -14,7 +14,7 @@ from typing import assert_never
 from terway.linux.netlink import address, link, neighbour, route, rule
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import send_all
-from terway.linux.netns import open_netns
+from terway.linux.netns import OWN_NETNS, open_netns
 from terway.linux.session import Namespace, Session
 from terway.model.errors import ConflictError, TransientError
 from terway.model.network import (
@@ -23,22 +23,27 @@ from terway.model.network import (
     DeleteLink,
     LinkAddress,
     LinkSettings,
+    MoveLink,
     Neighbour,
     Netns,
     NetObject,
     Operation,
     Put,
     Remove,
+    RenameLink,
     Route,
     RoutingRule,
     Sysctl,
 )
+from terway.model.traffic import TrafficObject
 
 REAPED_GROUP = 0x7E2A
 """The link group of the doomed: whatever is in it is deleted with the next flush."""
 
 _USABLE_WITHIN_S = 1.0
 _POLL_S = 0.0001
+
+_OnLink = LinkAddress | Route | Neighbour | TrafficObject
 
 
 def apply(operations: Sequence[Operation], session: Session) -> None:
@@ -57,7 +62,13 @@ def apply(operations: Sequence[Operation], session: Session) -> None:
 
 
 def _where(operation: Operation) -> Netns:
-    return operation.netns if isinstance(operation, Put | Remove) else NODE
+    match operation:
+        case Put(netns=netns) | Remove(netns=netns) | RenameLink(netns=netns):
+            return netns
+        case MoveLink(source=source):
+            return source
+        case CreateVeth() | DeleteLink():
+            return NODE
 
 
 class _Writer:
@@ -76,6 +87,10 @@ class _Writer:
                     self._create_veth(operation)
                 case DeleteLink():
                     self._delete_link(operation)
+                case RenameLink():
+                    self._rename(operation)
+                case MoveLink():
+                    self._move(operation)
                 case Put(object=wanted):
                     self._put(wanted)
                 case Remove(object=unwanted):
@@ -103,6 +118,17 @@ class _Writer:
             self._socket.request(link.set_group(unwanted.name, REAPED_GROUP))
         self._namespace.forget(unwanted.name)
 
+    def _rename(self, wanted: RenameLink) -> None:
+        self._flush()
+        self._socket.request(link.rename(self._index_of(wanted.name), wanted.new_name))
+        self._namespace.forget(wanted.name)
+
+    def _move(self, wanted: MoveLink) -> None:
+        self._flush()
+        with open_netns(wanted.target or OWN_NETNS) as target:
+            self._socket.request(link.move(wanted.name, target.fd))
+        self._namespace.forget(wanted.name)
+
     def _put(self, wanted: NetObject) -> None:
         match wanted:
             case Sysctl():
@@ -119,6 +145,9 @@ class _Writer:
                 self._batch.append(neighbour.put(wanted, self._index_of(wanted.link)))
             case RoutingRule():
                 self._batch.append(rule.put(wanted))
+            case TrafficObject(link=name):
+                index = self._index_of(name)
+                self._batch += self._namespace.traffic.puts(self._socket, wanted, index)
             case _:
                 assert_never(wanted)
 
@@ -128,12 +157,12 @@ class _Writer:
                 return  # settings have no absence
             case RoutingRule():
                 self._batch.append(rule.remove(unwanted))
-            case LinkAddress() | Route() | Neighbour():
+            case LinkAddress() | Route() | Neighbour() | TrafficObject():
                 self._remove_from_link(unwanted)
             case _:
                 assert_never(unwanted)
 
-    def _remove_from_link(self, unwanted: LinkAddress | Route | Neighbour) -> None:
+    def _remove_from_link(self, unwanted: _OnLink) -> None:
         found = self._namespace.link(unwanted.link)
         if found is None:
             return  # it went with its link
@@ -145,6 +174,8 @@ class _Writer:
                 self._batch.append(route.remove(unwanted, index))
             case Neighbour():
                 self._batch.append(neighbour.remove(unwanted, index))
+            case TrafficObject():
+                self._batch += self._namespace.traffic.removals(unwanted, index)
             case _:
                 assert_never(unwanted)
 

@@ -13,12 +13,15 @@ from functools import partial
 from typing import TypeVar
 
 from terway.linux import apply, conntrack, read
+from terway.linux.device import read_device
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
 from terway.linux.reaper import Reaper
 from terway.linux.session import Session, open_session
+from terway.linux.traffic import Traffic
 from terway.linux.uplink import Uplink, read_uplink
 from terway.linux.workers import Workers
 from terway.model.address import Family, IPAddress
+from terway.model.device import Device, DeviceState
 from terway.model.errors import TransientError
 from terway.model.ids import MacAddress
 from terway.model.network import (
@@ -42,6 +45,7 @@ class Kernel:
     def __init__(self, workers: Workers, reaper: Reaper) -> None:
         self._workers = workers
         self._reaper = reaper
+        self._traffic = Traffic()
 
     async def apply(self, operations: Sequence[Operation]) -> None:
         """Carry out `operations` in order; stop at the first that fails and raise its error.
@@ -56,6 +60,10 @@ class Kernel:
     async def read_attachment(self, desired: AttachmentState) -> AttachmentState:
         """Return the actual state of an attachment; `desired` says where to look."""
         return await self._run(partial(read.read_attachment, desired))
+
+    async def read_device(self, device: Device) -> DeviceState:
+        """Return where an ENI's device is, and what it has there."""
+        return await self._run(partial(read_device, device))
 
     async def apply_and_read(
         self, operations: Sequence[Operation], desired: AttachmentState
@@ -114,7 +122,7 @@ class Kernel:
 
     async def _run(self, work: Callable[[Session], T]) -> T:
         def in_session() -> T:
-            with open_session() as session:
+            with open_session(self._traffic) as session:
                 return work(session)
 
         return await self._workers.run(in_session)

@@ -12,6 +12,7 @@ from typing import assert_never
 from terway.linux.kernel import Planner
 from terway.linux.uplink import Uplink
 from terway.model.address import Family, IPAddress
+from terway.model.device import Device, DeviceState
 from terway.model.errors import ConflictError, TransientError
 from terway.model.ids import MacAddress
 from terway.model.network import (
@@ -23,6 +24,7 @@ from terway.model.network import (
     Link,
     LinkAddress,
     LinkSettings,
+    MoveLink,
     Neighbour,
     Netns,
     NetObject,
@@ -30,6 +32,7 @@ from terway.model.network import (
     Operation,
     Put,
     Remove,
+    RenameLink,
     Route,
     RoutingRule,
     Sysctl,
@@ -61,6 +64,13 @@ class _Namespace:
         for place in on_it:
             del self.objects[place]
         return gone
+
+    def rename(self, name: str, new_name: str) -> None:
+        if new_name in self.links:
+            raise ConflictError(f"link set {name} name {new_name}: EEXIST", code="EEXIST")
+        link = self._link(name)
+        self.drop_link(name)
+        self.add_link(replace(link, name=new_name))
 
     def put(self, wanted: NetObject) -> None:
         match wanted:
@@ -176,6 +186,10 @@ class MemoryKernel:
                     self._create_veth(operation)
                 case DeleteLink(name=name):
                     self._delete_link(name)
+                case RenameLink(netns=netns, name=name, new_name=new_name):
+                    self._namespace(netns).rename(name, new_name)
+                case MoveLink(name=name, source=source, target=target):
+                    self._move(name, self._namespace(source), self._namespace(target))
                 case Put(netns=netns, object=wanted):
                     self._namespace(netns).put(wanted)
                 case Remove(netns=netns, object=unwanted):
@@ -205,6 +219,26 @@ class MemoryKernel:
             ends = [one.name for one in stack.links.values() if one.peer_ifindex == gone.ifindex]
             for end in ends:
                 stack.drop_link(end)
+
+    def _move(self, name: str, source: _Namespace, target: _Namespace) -> None:
+        if name in target.links:
+            raise ConflictError(f"link set {name} netns: EEXIST", code="EEXIST")
+        moved = source.drop_link(name)
+        if moved is None:
+            raise ConflictError(f"there is no link {name!r}", code="ENODEV")
+        target.add_link(replace(moved, is_up=False))
+
+    async def read_device(self, device: Device) -> DeviceState:
+        """See `Kernel.read_device`."""
+        node, pod = self._namespaces[NODE], self._namespaces.get(device.netns)
+        if pod is None:
+            return DeviceState(on_node=_device_in(node, device))
+        return DeviceState(
+            on_node=_device_in(node, device),
+            in_pod=_device_in(pod, device),
+            pod_links=tuple(pod.links),
+            pod=pod.read(device.pod),
+        )
 
     async def read_attachment(self, desired: AttachmentState) -> AttachmentState:
         """See `Kernel.read_attachment`."""
@@ -272,6 +306,13 @@ class MemoryKernel:
         known = len(self.connections)
         self.connections = [ends for ends in self.connections if not {*ends} & {*addresses}]
         return known - len(self.connections)
+
+
+def _device_in(stack: _Namespace, device: Device) -> Link | None:
+    links = stack.links.values()
+    by_mac = (one for one in links if one.mac == device.mac)
+    by_alias = (one for one in links if one.alias == device.alias)
+    return next(by_mac, None) or next(by_alias, None)
 
 
 def _concerns(one: NetObject, desired: AttachmentState) -> bool:

@@ -22,7 +22,7 @@ _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h
 _MS_BIND = 0x1000
 _MNT_DETACH = 2
-_OWN_NETNS = "/proc/thread-self/ns/net"
+OWN_NETNS = "/proc/thread-self/ns/net"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -88,7 +88,7 @@ def netns_inode(path: str) -> int | None:
 
 def own_netns_inode() -> int:
     """Return the inode of the calling thread's namespace."""
-    return os.stat(_OWN_NETNS).st_ino
+    return os.stat(OWN_NETNS).st_ino
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def entered(fd: int) -> Iterator[None]:
 
     Raises BugError when the thread cannot go back: it must not be used any more.
     """
-    home = os.open(_OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
             _call("setns", _libc.setns(fd, _CLONE_NEWNET))
@@ -137,11 +137,11 @@ def create_netns(path: str) -> None:
 
 
 def _unshare_onto(path: str) -> None:
-    home = os.open(_OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _call("unshare", _libc.unshare(_CLONE_NEWNET))
         try:
-            source = _OWN_NETNS.encode()
+            source = OWN_NETNS.encode()
             _call("mount", _libc.mount(source, path.encode(), None, _MS_BIND, None))
         finally:
             _go_home(home)

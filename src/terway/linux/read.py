@@ -24,6 +24,7 @@ from terway.model.network import (
     NetObject,
     NodeState,
     Route,
+    RoutingRule,
     Scope,
     Sysctl,
 )
@@ -55,6 +56,7 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
         is_paired=host is not None and peer is not None and _are_paired(host.link, peer.link),
         node=node_side,
         pod=pod_side,
+        pod_ifindex=None if peer is None else peer.link.ifindex,
     )
 
 
@@ -83,6 +85,7 @@ def _read_node_side(
     for one in links:
         yield one.link.settings
         yield from _read_addresses(node.sock, name_of, one.link.ifindex)
+        yield from node.traffic.read_guarded(node.sock, one.link)
     yield from _read_about(node.sock, tuple(desired.addresses), name_of)
     yield from _read_settings(node, links, desired.node)
 
@@ -124,23 +127,35 @@ def _read_pod(
     names = (desired.veth.peer.name, "lo")
     links = [one for one in pod.sock.query(devconf.all_configured()) if one.link.name in names]
     peer = next((one for one in links if one.link.name == names[0]), None)
-    return tuple(_read_pod_side(pod, links, peer, desired)), peer
+    return tuple(read_interface(pod, links, peer, desired.pod)), peer
 
 
-def _read_pod_side(
+def read_interface(
     pod: Namespace,
     links: Iterable[ConfiguredLink],
     peer: ConfiguredLink | None,
-    desired: AttachmentState,
+    wanted: Iterable[NetObject],
 ) -> Iterable[NetObject]:
+    """Yield the settings of `links`, and what the interface `peer` of a pod has.
+
+    Of settings of the kernel (sysctl), those that are `wanted`.
+    """
     yield from (one.link.settings for one in links)
     if peer is not None:
         ifindex = peer.link.ifindex
         name_of = _namer({ifindex: peer.link.name})
         yield from _read_addresses(pod.sock, name_of, ifindex)
-        yield from _read_routes(pod.sock, name_of, ifindex=ifindex, table=MAIN_TABLE)
+        for table in _tables(wanted):
+            yield from _read_routes(pod.sock, name_of, ifindex=ifindex, table=table)
         yield from pod.sock.query(neighbour.all_neighbours(None, name_of, ifindex=ifindex))
-    yield from _read_settings(pod, links, desired.pod or ())
+        yield from pod.traffic.read_limits(pod.sock, peer.link)
+    if any(isinstance(one, RoutingRule) for one in wanted):
+        yield from pod.sock.query(rule.all_rules(None))
+    yield from _read_settings(pod, links, wanted)
+
+
+def _tables(wanted: Iterable[NetObject]) -> tuple[int, ...]:
+    return (*{MAIN_TABLE: None, **{one.table: None for one in wanted if isinstance(one, Route)}},)
 
 
 def read_node(sysctls: Iterable[Sysctl], session: Session) -> NodeState:

@@ -1,0 +1,136 @@
+"""How an ENI's device gets into a pod, and back to the node.
+
+    node   eth1, down ─rename─► eni00163e…, down ──move──► pod   eni00163e… ─rename─► eth0, up
+    node   eni00163e…, down ◄──move── eni00163e…, down ◄─rename─ pod   eth0
+
+Each step can be the last: what is planned next starts from where the device is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from terway.datapath.diff import diff
+from terway.datapath.exclusive import FREE_ALIAS, node_name_of
+from terway.datapath.verify import Difference, verify_objects
+from terway.model.device import Device, DeviceState
+from terway.model.errors import ConflictError, UsageError
+from terway.model.ids import MacAddress
+from terway.model.network import (
+    NODE,
+    Link,
+    LinkSettings,
+    MoveLink,
+    Netns,
+    Operation,
+    Put,
+    RenameLink,
+)
+
+
+def plan_take(device: Device, actual: DeviceState) -> tuple[Operation, ...]:
+    """Return what brings the device into the pod, or mends it there. Nothing, when all is right.
+
+    Raises UsageError when the pod has an interface of the name already, ConflictError when its
+    namespace (code ENOENT) or the device (code ENODEV) is not there.
+    """
+    if actual.pod is None:
+        raise ConflictError(f"network namespace {device.netns!r} is gone", code="ENOENT")
+    if actual.in_pod is None or actual.in_pod.name != device.ifname:
+        _require_free_name(device, actual)
+    if actual.in_pod is not None:
+        way = tuple(_into_its_name(device, actual.in_pod))
+    elif actual.on_node is not None:
+        way = tuple(_into_pod(device, actual.on_node))
+    else:
+        raise ConflictError(f"the device {device.mac} of the ENI is not there", code="ENODEV")
+    there = () if way else actual.pod
+    changes = diff(device.pod, there, netns=device.netns, is_owned=lambda _: False)
+    return (*way, *changes.puts)
+
+
+def _require_free_name(device: Device, actual: DeviceState) -> None:
+    if device.ifname in actual.pod_links:
+        text = f"interface {device.ifname!r} exists already in {device.netns}"
+        raise UsageError(text, field="CNI_IFNAME", code="EEXIST")
+
+
+def _into_pod(device: Device, found: Link) -> Iterator[Operation]:
+    name = node_name_of(device.mac)
+    yield Put(
+        netns=NODE,
+        object=LinkSettings(
+            name=found.name,
+            mac=_other_mac(device, found),
+            mtu_bytes=device.mtu_bytes,
+            is_up=False,
+            alias=device.alias,
+        ),
+    )
+    if found.name != name:
+        yield RenameLink(netns=NODE, name=found.name, new_name=name)
+    yield MoveLink(name=name, source=NODE, target=device.netns)
+    yield RenameLink(netns=device.netns, name=name, new_name=device.ifname)
+
+
+def _into_its_name(device: Device, found: Link) -> Iterator[Operation]:
+    if found.name == device.ifname:
+        return
+    yield _down(device.netns, found)
+    yield RenameLink(netns=device.netns, name=found.name, new_name=device.ifname)
+
+
+def plan_return(device: Device, actual: DeviceState) -> tuple[Operation, ...]:
+    """Return what brings the device back to the node, down. Nothing, when it is there so.
+
+    Raises ConflictError (code ENODEV) when it is in neither place.
+    """
+    if actual.in_pod is not None:
+        return tuple(_back_to_node(device, actual.in_pod))
+    if actual.on_node is not None:
+        is_free = not actual.on_node.is_up and actual.on_node.alias == FREE_ALIAS
+        return () if is_free else (_free(device, actual.on_node),)
+    raise ConflictError(f"the device {device.mac} of the ENI is not there", code="ENODEV")
+
+
+def _back_to_node(device: Device, found: Link) -> Iterator[Operation]:
+    name = node_name_of(device.mac)
+    yield _down(device.netns, found)
+    if found.name != name:
+        yield RenameLink(netns=device.netns, name=found.name, new_name=name)
+    yield MoveLink(name=name, source=device.netns, target=NODE)
+    yield _free(device, replace(found, name=name))
+
+
+def _down(netns: Netns, found: Link) -> Put:
+    return Put(netns=netns, object=LinkSettings(name=found.name, is_up=False))
+
+
+def _free(device: Device, found: Link) -> Put:
+    mac = _other_mac(device, found)
+    wanted = LinkSettings(name=found.name, mac=mac, is_up=False, alias=FREE_ALIAS)
+    return Put(netns=NODE, object=wanted)
+
+
+def _other_mac(device: Device, found: Link) -> MacAddress | None:
+    """Return the ENI's MAC where a pod has changed it: the VPC knows the ENI by it.
+
+    Only then, because not every driver takes one, even the same, while the link is up.
+    """
+    return None if found.mac == device.mac else device.mac
+
+
+def verify_device(device: Device, actual: DeviceState) -> tuple[Difference, ...]:
+    """Return how the device differs from what it should be; empty when it is in the pod so."""
+    if actual.pod is not None and actual.in_pod is not None:
+        return verify_objects(device.pod, actual.pod, netns=device.netns)
+    found = "no network namespace" if actual.pod is None else "no such device"
+    return (
+        Difference(
+            where=device.netns,
+            object=f"link {device.ifname}",
+            wanted=f"the ENI's device {device.mac}",
+            found=f"{found}; the node has it" if actual.on_node is not None else found,
+        ),
+    )

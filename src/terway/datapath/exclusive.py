@@ -1,0 +1,168 @@
+"""What a pod with an ENI of its own has: the device itself, and a second leg to the node.
+
+    pod                                               node
+    eth0    the ENI's device                          cali…   fe80::1/128, 169.254.1.1
+      192.168.32.1/32, v6 /128                          192.168.32.1/32 dev cali…  (main)
+      default via the vSwitch's gateway onlink ─► VPC   no rules; what it forwards for the pod
+    veth1   the same addresses             ◄─ veth ─►   leaves with the node's address
+      services, host-stack ranges, the node via 169.254.1.1, fe80::1
+      neighbour 169.254.1.1 = MAC of cali…, permanent
+
+Everything but what the second leg leads to goes straight to the VPC. Source: upstream Terway,
+ExclusiveENI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_interface, ip_network
+
+from terway.datapath.facts import NodeFacts
+from terway.datapath.host import EVERYWHERE, GATEWAY_SCOPE, host_route_scope, link_sysctls
+from terway.datapath.names import alias_of, host_link_name, host_mac, link_local_gateway, pod_mac
+from terway.model.address import Family, IPNetwork, IPPair, family_of
+from terway.model.attachment import Attachment
+from terway.model.device import Device
+from terway.model.ids import MacAddress
+from terway.model.network import (
+    AttachmentState,
+    CreateVeth,
+    LinkAddress,
+    LinkSettings,
+    Neighbour,
+    Netns,
+    NetObject,
+    Route,
+    Sysctl,
+)
+
+LEG_IFNAME = "veth1"
+# Not that of a pod's host link: a sweep deletes those that it does not know.
+_ALIAS = "terway-eni"
+FREE_ALIAS = f"{_ALIAS} of no pod"
+
+
+def device_alias(attachment: Attachment) -> str:
+    """Return the alias of a device while it is the attachment's."""
+    return f"{_ALIAS} {attachment.key}"
+
+
+def node_name_of(mac: MacAddress) -> str:
+    """Return the name of a device on its way to a pod, and after it: ``eni`` and the MAC.
+
+    The MAC makes it unique on the node and in the pod; it has the 15 bytes that a name may have.
+    """
+    return f"eni{mac.replace(':', '')}"
+
+
+def desired_device(attachment: Attachment, *, gateways: IPPair, node: NodeFacts) -> Device:
+    """Return the device of `attachment`, and what the pod has of it.
+
+    `gateways` are those of the ENI's vSwitch.
+    """
+    return Device(
+        mac=attachment.lease.eni_mac,
+        alias=device_alias(attachment),
+        ifname=attachment.key.ifname,
+        netns=Netns(attachment.netns),
+        mtu_bytes=node.mtu_bytes,
+        pod=tuple(_device_side(attachment, gateways)),
+    )
+
+
+def _device_side(attachment: Attachment, gateways: IPPair) -> Iterator[NetObject]:
+    ifname, addresses = attachment.key.ifname, attachment.lease.addresses
+    yield from _pod_settings(ifname, tuple(map(family_of, addresses)))
+    yield LinkSettings(name="lo")
+    yield LinkSettings(name=ifname, mac=attachment.lease.eni_mac)
+    for address in addresses:
+        yield LinkAddress(link=ifname, address=ip_interface(address))
+        yield from _way_out(attachment, family_of(address), gateways)
+
+
+def _way_out(attachment: Attachment, family: Family, gateways: IPPair) -> Iterator[Route]:
+    ifname, gateway = attachment.key.ifname, gateways.of(family)
+    if gateway is None:
+        return
+    if family is Family.V6:
+        # The kernel accepts an on-link gateway only where no other link leads to it.
+        yield Route(destination=ip_network(gateway), link=ifname)
+    beside = (one for one in attachment.spec.routes if family_of(one) is family)
+    default = (EVERYWHERE[family],) if attachment.spec.has_default_route else ()
+    for destination in (*default, *beside):
+        yield Route(destination=destination, link=ifname, gateway=gateway, is_onlink=True)
+
+
+def desired_leg(attachment: Attachment, *, node: NodeFacts) -> AttachmentState:
+    """Return what the kernel should have of the second leg: a veth without rules."""
+    addresses = attachment.lease.addresses
+    families = tuple(map(family_of, addresses))
+    return AttachmentState(
+        veth=_birth(attachment, node),
+        addresses=addresses,
+        alias=alias_of(attachment.key),
+        is_paired=True,
+        node=tuple(_node_side(attachment, families)),
+        pod=tuple(_leg_side(attachment, families, node)),
+    )
+
+
+def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
+    key, mtu_bytes = attachment.key, node.mtu_bytes
+    name = host_link_name(key, attachment.pod)
+    return CreateVeth(
+        host=LinkSettings(name=name, mac=host_mac(key), mtu_bytes=mtu_bytes),
+        peer=LinkSettings(name=LEG_IFNAME, mac=pod_mac(key), mtu_bytes=mtu_bytes),
+        netns=Netns(attachment.netns),
+    )
+
+
+def _node_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[NetObject]:
+    name = host_link_name(attachment.key, attachment.pod)
+    yield LinkSettings(name=name, mac=host_mac(attachment.key), alias=alias_of(attachment.key))
+    yield from link_sysctls(name, families)
+    for family in families:
+        gateway = ip_interface(link_local_gateway(family))
+        yield LinkAddress(link=name, address=gateway, scope=GATEWAY_SCOPE[family])
+    for address in attachment.lease.addresses:
+        scope = host_route_scope(family_of(address))
+        yield Route(destination=ip_network(address), link=name, scope=scope)
+
+
+def _leg_side(
+    attachment: Attachment, families: tuple[Family, ...], node: NodeFacts
+) -> Iterator[NetObject]:
+    yield from _pod_settings(LEG_IFNAME, families)
+    yield LinkSettings(name=LEG_IFNAME)
+    for address in attachment.lease.addresses:
+        yield LinkAddress(link=LEG_IFNAME, address=ip_interface(address))
+    for family in families:
+        gateway = link_local_gateway(family)
+        yield Neighbour(link=LEG_IFNAME, address=gateway, mac=host_mac(attachment.key))
+        scope = host_route_scope(family)
+        yield Route(destination=ip_network(gateway), link=LEG_IFNAME, scope=scope)
+        for destination in _by_the_node(family, node):
+            yield Route(destination=destination, link=LEG_IFNAME, gateway=gateway, is_onlink=True)
+
+
+def _by_the_node(family: Family, node: NodeFacts) -> tuple[IPNetwork, ...]:
+    """Return what a pod reaches by the node: once each, though a user may name it twice."""
+    own = node.addresses.of(family)
+    ranges = (
+        *node.service_cidrs,
+        *node.host_stack_cidrs,
+        *(() if own is None else (ip_network(own),)),
+    )
+    return tuple(dict.fromkeys(one for one in ranges if family_of(one) is family))
+
+
+def _pod_settings(link: str, families: tuple[Family, ...]) -> Iterator[Sysctl]:
+    if Family.V6 not in families:
+        return
+    # Some runtimes switch IPv6 off in every new namespace; and a packet of the pod to itself
+    # crosses lo. No router announces anything, and the VPC makes addresses unique: detection
+    # would only keep the link-local address unusable for a second or two.
+    for where in ("lo", link):
+        yield Sysctl(path=f"net/ipv6/conf/{where}/disable_ipv6", value="0")
+    yield Sysctl(path=f"net/ipv6/conf/{link}/accept_ra", value="0")
+    yield Sysctl(path=f"net/ipv6/conf/{link}/accept_dad", value="0")
