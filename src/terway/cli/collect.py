@@ -1,0 +1,159 @@
+"""How does a live node become a snapshot? A source that is silent does not stop the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import click
+
+from terway.cli import read_node
+from terway.cli.place import Place
+from terway.cli.read_cloud import open_cloud, open_metadata, read_cloud, read_instance
+from terway.cli.read_host import read_host
+from terway.cli.read_kernel import Question, read_kernel
+from terway.cli.read_kube import read_kube
+from terway.cli.snapshot import (
+    CloudView,
+    HostView,
+    InstanceView,
+    JournalView,
+    Missing,
+    Snapshot,
+)
+from terway.config.agent_config import AgentConfig
+from terway.model.address import IPAddress
+from terway.model.errors import VpcError
+
+T = TypeVar("T")
+
+ALL = frozenset({"journal", "agent", "config", "kernel", "instance", "cloud", "kubernetes"})
+_PATIENCE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a command needs. `look_at` and `questions` come of what is known by then."""
+
+    sources: Collection[str] = ALL
+    everything_of_kube: bool = False
+    deep_cloud: bool = False
+    probes: bool = False  # what only doctor asks: permissions, clocks, features
+    look_at: Callable[[Snapshot], Iterable[IPAddress]] = lambda _: ()
+    questions: Callable[[Snapshot], Iterable[Question]] = lambda _: ()
+
+
+class _Collector:
+    """Reads source after source, or some at once, and keeps why one failed."""
+
+    def __init__(self, place: Place, wanted: Wanted) -> None:
+        self._place = place
+        self._wanted = wanted
+        self._busy: set[str] = set()
+        self.snapshot = Snapshot(
+            taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            node_name=place.node_name,
+            version=version("terway"),
+        )
+
+    async def run(self) -> Snapshot:
+        async with asyncio.TaskGroup() as tasks:
+            progress = tasks.create_task(self._tell())
+            await self._read_all()
+            progress.cancel()
+        return self.snapshot
+
+    async def _read_all(self) -> None:
+        place = self._place
+        config = await self._config()
+        async with asyncio.TaskGroup() as tasks:
+            for source, reading in (
+                ("journal", lambda: asyncio.to_thread(read_node.read_journal_view, place)),
+                ("agent", lambda: asyncio.to_thread(read_node.read_agent, place)),
+                ("config", lambda: asyncio.to_thread(read_node.read_config, place)),
+                ("instance", self._instance),
+                ("kubernetes", self._kube),
+            ):
+                tasks.create_task(self._take(source, reading))
+        # What is known by now says about which addresses and packets the others are asked.
+        asked = tuple(self._wanted.look_at(self.snapshot))
+        questions = tuple(self._wanted.questions(self.snapshot))
+        journal = self.snapshot.journal or JournalView()
+        async with asyncio.TaskGroup() as tasks:
+            kernel = partial(asyncio.to_thread, read_kernel, journal, config, questions)
+            tasks.create_task(self._take("kernel", kernel))
+            tasks.create_task(self._take("cloud", lambda: self._cloud(config, asked)))
+            if self._wanted.probes:
+                tasks.create_task(self._take("host", lambda: self._host(config), always=True))
+
+    async def _take(
+        self, source: str, read: Callable[[], Awaitable[Any]], *, always: bool = False
+    ) -> None:
+        if source not in self._wanted.sources and not always:
+            return
+        self._busy.add(source)
+        try:
+            part = await read()
+        except VpcError as error:
+            self._miss(source, str(error))
+        except OSError as error:
+            self._miss(source, f"{error.strerror or error}; run it as root on the node")
+        else:
+            self.snapshot = replace(self.snapshot, **{source: part})
+        finally:
+            self._busy.discard(source)
+
+    def _miss(self, source: str, reason: str) -> None:
+        missing = (*self.snapshot.missing, Missing(source=source, reason=reason))
+        self.snapshot = replace(self.snapshot, missing=missing)
+
+    async def _config(self) -> AgentConfig | None:
+        try:
+            return await asyncio.to_thread(read_node.read_agent_config, self._place)
+        except (VpcError, OSError):
+            return None  # the view of it says why
+
+    async def _instance(self) -> InstanceView:
+        async with open_metadata(self._place) as metadata:
+            return await read_instance(metadata)
+
+    async def _kube(self) -> Any:
+        return await read_kube(self._place, everything=self._wanted.everything_of_kube)
+
+    async def _cloud(self, config: AgentConfig | None, asked: Iterable[IPAddress]) -> CloudView:
+        instance = self.snapshot.instance
+        if instance is None:
+            instance = await self._instance()
+        async with open_cloud(
+            self._place, config.eni if config else None, instance.region_id
+        ) as cloud:
+            return await read_cloud(cloud, instance, asked=asked, deep=self._wanted.deep_cloud)
+
+    async def _host(self, config: AgentConfig | None) -> HostView:
+        instance = self.snapshot.instance
+        async with AsyncExitStack() as stack:
+            cloud = None
+            if instance is not None:
+                opening = open_cloud(
+                    self._place, config.eni if config else None, instance.region_id
+                )
+                cloud = await stack.enter_async_context(opening)
+            return await read_host(self._place, cloud)
+
+    async def _tell(self) -> None:
+        """Say after a second, and every two, what is still awaited."""
+        await asyncio.sleep(_PATIENCE_S)
+        while True:
+            click.echo(f"reading {', '.join(sorted(self._busy))} …", err=True)
+            await asyncio.sleep(2 * _PATIENCE_S)
+
+
+async def collect(place: Place, wanted: Wanted) -> Snapshot:
+    """Return what can be known of the node now. Takes a second or two; changes nothing."""
+    return await _Collector(place, wanted).run()

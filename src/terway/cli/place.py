@@ -1,0 +1,138 @@
+"""Where is what a command asks: files, sockets, endpoints of this node?
+
+Everything is found as terwayd finds it: flags, then the environment, then terwayd's own environment
+(on a node it runs as a pod, and a person's shell has none of its variables), then the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from terway.cloud.metadata import BASE_URL
+from terway.model.ids import NodeName
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_VARIABLES = (
+    "NODE_NAME",
+    "POD_NAMESPACE",
+    "KUBECONFIG",
+    "ECS_ENDPOINT",
+    "VPC_ENDPOINT",
+    "METADATA_ENDPOINT",
+)
+_KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One node, seen from itself. Empty endpoints: the region's own."""
+
+    root: Path
+    node_name: NodeName
+    namespace: str  # of the ConfigMap eni-config
+    kubeconfig: Path | None
+    ecs_endpoint: str
+    vpc_endpoint: str
+    metadata_url: str
+
+    @property
+    def config(self) -> Path:
+        """Return the file eni_conf; the other keys of eni-config lie beside it."""
+        return self.root / "etc/eni/eni_conf"
+
+    @property
+    def run_dir(self) -> Path:
+        """Return the folder of terwayd's sockets."""
+        return self.root / "var/run/eni"
+
+    @property
+    def debug_socket(self) -> Path:
+        """Return the socket with health, metrics and state."""
+        return self.run_dir / "eni_debug.socket"
+
+    @property
+    def state_dir(self) -> Path:
+        """Return the folder of the journal."""
+        return self.root / "var/lib/cni/terway"
+
+    @property
+    def journal(self) -> Path:
+        """Return the journal."""
+        return self.state_dir / "terway.db"
+
+    @property
+    def plugin(self) -> Path:
+        """Return the CNI plugin."""
+        return self.root / "opt/cni/bin/terway"
+
+    @property
+    def conf_dir(self) -> Path:
+        """Return the folder in which the container runtime looks for its network."""
+        return self.root / "etc/cni/net.d"
+
+    @property
+    def addon_secret(self) -> Path:
+        """Return the folder of a mounted access key."""
+        return self.root / "var/alibaba-addon-secret"
+
+
+def place_options(command: F) -> F:
+    """Add to a command the options that say where the node is."""
+    for option in (
+        click.option("--kubeconfig", default="", help="Instead of KUBECONFIG, or the kubelet's."),
+        click.option("--node-name", default="", help="Of the Node object; NODE_NAME by default."),
+        click.option("--root", default="/", help="Where the host's file system begins."),
+    ):
+        command = option(command)
+    return command
+
+
+def find_place(*, root: str = "/", node_name: str = "", kubeconfig: str = "") -> Place:
+    """Return the place of this node."""
+    known = {**read_agent_environment(Path("/proc")), **os.environ}
+    return place_of(known, root=Path(root), node_name=node_name, kubeconfig=kubeconfig)
+
+
+def place_of(
+    environ: Mapping[str, str], *, root: Path, node_name: str = "", kubeconfig: str = ""
+) -> Place:
+    """Return the place that an environment tells."""
+    conf = kubeconfig or environ.get("KUBECONFIG", "")
+    if not conf and _KUBELET_CONF.exists() and "KUBERNETES_SERVICE_HOST" not in environ:
+        conf = str(_KUBELET_CONF)
+    return Place(
+        root=root,
+        node_name=NodeName(node_name or environ.get("NODE_NAME") or os.uname().nodename),
+        namespace=environ.get("POD_NAMESPACE") or "kube-system",
+        kubeconfig=Path(conf) if conf else None,
+        ecs_endpoint=environ.get("ECS_ENDPOINT", ""),
+        vpc_endpoint=environ.get("VPC_ENDPOINT", ""),
+        metadata_url=environ.get("METADATA_ENDPOINT") or BASE_URL,
+    )
+
+
+def read_agent_environment(proc: Path) -> dict[str, str]:
+    """Return the variables of a running terwayd that say where things are; empty without one."""
+    for folder in proc.glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if not _is_terwayd(words):
+                continue
+            lines = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended, or is not ours to read
+        pairs = (line.decode(errors="replace").partition("=") for line in lines)
+        return {name: value for name, _, value in pairs if name in _VARIABLES}
+    return {}
+
+
+def _is_terwayd(words: list[bytes]) -> bool:
+    heads = [word.rsplit(b"/", 1)[-1] for word in words[:2]]
+    return b"terwayd" in heads or b"terway.agent.main" in words[:3]

@@ -1,0 +1,242 @@
+"""What is known of a node at one moment? One value, live or from a bundle.
+
+Every command that explains is a function of it. A part that could not be read is None, and
+`missing` says why: a command goes on with what there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from terway.cloud.inspect import Permission, SecurityGroup, VpcRoute
+from terway.linux.inspect import Lookup, Seen
+from terway.model.address import IPAddress
+from terway.model.attachment import Attachment, AttachmentKey
+from terway.model.eni import ENI, InstanceLimits, VSwitch
+from terway.model.errors import TransientError
+from terway.model.ids import ENIId, InstanceId, MacAddress, VpcId, VSwitchId
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A source that did not answer."""
+
+    source: str  # a field of Snapshot
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotView:
+    """An address of the pool, as the journal has it."""
+
+    address: IPAddress
+    eni_id: ENIId
+    is_primary: bool
+    is_retiring: bool
+    rests_until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ENIView:
+    """An ENI of the pool, as the journal has it."""
+
+    id: ENIId
+    mac: MacAddress
+    vswitch_id: VSwitchId
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalView:
+    """The journal. `intents` counts cloud calls that were begun and not recorded as done."""
+
+    attachments: tuple[Attachment, ...] = ()
+    slots: tuple[SlotView, ...] = ()
+    enis: tuple[ENIView, ...] = ()
+    vswitches: tuple[VSwitch, ...] = ()
+    intents: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentView:
+    """terwayd by its own word."""
+
+    is_ready: bool
+    capacity: int = 0
+    can_add: bool = True
+    reason: str = ""
+    free: int = 0
+    bound: int = 0
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """The kernel's state of one attachment: its namespace (None: gone), and what is not right.
+
+    `host_link` is the planned name of the host end, empty where there is none.
+    """
+
+    key: AttachmentKey
+    host_link: str
+    seen: Seen | None
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelView:
+    """The node's namespace and those of its pods; `lookups` are the kernel's own verdicts."""
+
+    node: Seen
+    pods: tuple[PodView, ...] = ()
+    differences: tuple[str, ...] = ()  # of the node's own part
+    lookups: tuple[Lookup, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceView:
+    """What the metadata service says of the instance."""
+
+    instance_id: InstanceId
+    instance_type: str
+    region_id: str
+    zone_id: str
+    vpc_id: VpcId
+    vswitch_id: VSwitchId
+    vpc_cidr: str
+    enis: tuple[MetadataENIView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataENIView:
+    """An ENI, as the metadata service says."""
+
+    id: ENIId
+    mac: MacAddress
+    vswitch_id: VSwitchId
+    cidr: str
+    addresses: tuple[IPAddress, ...]
+    gateways: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudView:
+    """What the OpenAPI says. `peers` are ENIs of other instances that somebody asked about.
+
+    `asked` are the addresses that were looked up, so that one without an ENI is known to have none.
+    """
+
+    enis: tuple[ENI, ...] = ()
+    vswitches: tuple[VSwitch, ...] = ()
+    limits: InstanceLimits | None = None
+    groups: tuple[SecurityGroup, ...] = ()
+    routes: tuple[VpcRoute, ...] = ()
+    peers: tuple[ENI, ...] = ()
+    asked: tuple[IPAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubePod:
+    """A pod of the API, as far as the network is concerned."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    phase: str
+    addresses: tuple[IPAddress, ...]
+    is_host_network: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeNode:
+    """A node of the API."""
+
+    name: str
+    addresses: tuple[IPAddress, ...]
+    is_ready: bool
+    provider_id: str = ""
+    conditions: tuple[str, ...] = ()  # those that say something is wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeService:
+    """A service, and the addresses behind it."""
+
+    namespace: str
+    name: str
+    cluster_ips: tuple[IPAddress, ...]
+    ports: tuple[int, ...]
+    endpoints: tuple[IPAddress, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeView:
+    """What the Kubernetes API says. Pods of other nodes are there when a command asked for them."""
+
+    pods: tuple[KubePod, ...] = ()
+    nodes: tuple[KubeNode, ...] = ()
+    services: tuple[KubeService, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigView:
+    """The configuration: its files without secrets, and what the parser says of them."""
+
+    files: dict[str, str]
+    refusal: str = ""
+    cautions: tuple[str, ...] = ()
+    chained: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """The machine: kernel, files, programs, clocks, permissions."""
+
+    kernel_release: str
+    features: dict[str, str]  # what was probed: "yes", or why not
+    files: tuple[str, ...] = ()  # those of a list of interest that are there
+    programs: tuple[str, ...] = ()  # names of running programs of interest
+    texts: dict[str, str] | None = None  # small files of interest, by path
+    clock_skew_s: dict[str, float] | None = None  # by endpoint; positive: we are ahead
+    permissions: tuple[Permission, ...] = ()
+    path_mtu_bytes: dict[str, int] | None = None  # what got through to the gateway, by link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A node at one moment. `taken_at` is ISO 8601, UTC."""
+
+    taken_at: str
+    node_name: str
+    version: str
+    journal: JournalView | None = None
+    agent: AgentView | None = None
+    kernel: KernelView | None = None
+    instance: InstanceView | None = None
+    cloud: CloudView | None = None
+    kubernetes: KubeView | None = None
+    config: ConfigView | None = None
+    host: HostView | None = None
+    missing: tuple[Missing, ...] = ()
+
+    def why_missing(self, source: str) -> str:
+        """Return why a part is None."""
+        reasons = (one.reason for one in self.missing if one.source == source)
+        return next(reasons, "it was not read")
+
+
+def require(part: T | None, snapshot: Snapshot, source: str) -> T:
+    """Return a part that a command cannot do without. Raises TransientError when it is None."""
+    if part is None:
+        raise TransientError(f"{source}: {snapshot.why_missing(source)}")
+    return part
