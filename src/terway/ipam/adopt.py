@@ -68,10 +68,16 @@ def enter(config: PoolConfig, eni: ENI, now: float) -> PoolENI:
 def slots_for(
     config: PoolConfig, eni: ENI, *, phase: AddressPhase, rests_until: float = 0.0
 ) -> Sequence[Slot]:
-    """Return the slots of all addresses of `eni` that pods can use."""
+    """Return the slots of all addresses of `eni` that pods can use.
+
+    Where pods have an ENI each, that is one of each family, whatever others it carries: a second
+    pair would give the ENI to a second pod.
+    """
+    most = 1 if config.pods_per_eni == 1 else None
+    ipv4 = sorted(eni.ipv4, key=lambda one: one != eni.primary_ipv4)
     pooled: tuple[IPAddress, ...] = (
-        *(eni.ipv4 if Family.V4 in config.families else ()),
-        *(eni.ipv6 if Family.V6 in config.families else ()),
+        *(ipv4[:most] if Family.V4 in config.families else ()),
+        *(eni.ipv6[:most] if Family.V6 in config.families else ()),
     )
     return [
         Slot(

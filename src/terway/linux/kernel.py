@@ -15,6 +15,7 @@ from typing import TypeVar
 from terway.linux import apply, conntrack, read
 from terway.linux.device import read_device
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
+from terway.linux.nftables import OwnedTable
 from terway.linux.reaper import Reaper
 from terway.linux.session import Session, open_session
 from terway.linux.traffic import Traffic
@@ -64,6 +65,13 @@ class Kernel:
     async def read_device(self, device: Device) -> DeviceState:
         """Return where an ENI's device is, and what it has there."""
         return await self._run(partial(read_device, device))
+
+    async def read_inside(self, desired: AttachmentState) -> AttachmentState:
+        """Return what an attachment has in the pod's own namespace, and whether its veth is whole.
+
+        The node's half is empty: it is read for all pods at once, by `read_node`.
+        """
+        return await self._run(partial(read.read_inside, desired))
 
     async def apply_and_read(
         self, operations: Sequence[Operation], desired: AttachmentState
@@ -159,6 +167,10 @@ class Kernel:
     async def uplink(self, family: Family) -> Uplink | None:
         """Return the link and address with which the node reaches the world; None without one."""
         return await self._workers.run(partial(read_uplink, family))
+
+    async def ensure_table(self, table: OwnedTable) -> bool:
+        """Make a table of nftables as defined; return whether something was to be done."""
+        return await self._workers.run(table.ensure)
 
     async def count_connections(self, addresses: Collection[IPAddress]) -> int | None:
         """Return how many tracked connections involve `addresses`; None without conntrack."""
