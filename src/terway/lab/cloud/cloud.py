@@ -16,7 +16,6 @@ from terway.lab.cloud.calls import CallRecord, Calls
 from terway.lab.cloud.client_tokens import ClientTokens
 from terway.lab.cloud.fabric_view import FabricHabits, fabric_state
 from terway.lab.cloud.faults import Fault, Faults
-from terway.lab.cloud.history import History
 from terway.lab.cloud.instance_types import Catalogue, read_catalogue
 from terway.lab.cloud.keyring import Principal
 from terway.lab.cloud.products import find_action
@@ -27,6 +26,7 @@ from terway.lab.cloud.transitions import Delays, settle
 from terway.lab.cloud.world import Limits, Place, World
 from terway.lab.vpc.state import VpcState
 
+KEPT_S = 120.0  # of the past of ENIs: who lags behind, lags less
 OWNER = Principal(arn="acs:ram::root")  # the account itself: may do everything
 
 
@@ -82,7 +82,7 @@ class Cloud:
         self.throttle = Throttle(rates)
         self.faults = Faults()
         self.calls = Calls()
-        self.history = History()
+        self.history = self.world.history
         self._tokens = ClientTokens()
         self._verifier = Verifier(self.world.keyring, clock=clock)
         self._subscribers: list[Callable[[], None]] = []
@@ -200,6 +200,6 @@ class Cloud:
         if revision == self._told_revision:
             return
         self._told_revision = revision
-        self.history.add(self.now(), self.world.state.enis, keep_s=self.world.delays.metadata_s)
+        self.history.add(self.now(), self.world.state.enis, keep_s=KEPT_S)
         for callback in tuple(self._subscribers):
             callback()

@@ -1,4 +1,4 @@
-"""What did the ENIs look like a while ago? For readers that lag behind: the metadata service."""
+"""What did the ENIs look like a while ago? For readers that lag behind."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class History:
             self._snapshots.popleft()
 
     def at(self, time: float) -> ENIs:
-        """Return the ENIs as they were at `time`."""
-        found: ENIs = {}
+        """Return the ENIs as they were at `time`; the oldest that is kept, where none is so old."""
+        found: ENIs = self._snapshots[0][1] if self._snapshots else {}
         for at, enis in self._snapshots:
             if at > time:
                 break

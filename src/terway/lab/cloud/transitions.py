@@ -35,6 +35,7 @@ class Delays:
     start_s: float = 1.0
     stop_s: float = 1.0
     metadata_s: float = 0.0  # how far the metadata service lags behind with ENIs
+    describe_s: float = 0.0  # how far lists of ENIs lag behind
     answer_s: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from terway.lab.cloud.history import ENIs, History
 from terway.lab.cloud.ids import IdSource
 from terway.lab.cloud.instance_types import Catalogue, InstanceType
 from terway.lab.cloud.keyring import Keyring
@@ -57,6 +58,7 @@ class World:
     ) -> None:
         self.state = State()
         self.agenda = Agenda()
+        self.history = History()
         self.ids = IdSource(seed)
         self.keyring = Keyring(self.ids, clock=clock, account_id=place.account_id)
         self.place = place
@@ -68,6 +70,11 @@ class World:
     def now(self) -> float:
         """Return the time, in seconds since the epoch."""
         return self._clock()
+
+    def listed_enis(self) -> ENIs:
+        """Return the ENIs as lists show them: they may be behind what was done."""
+        lag_s = self.delays.describe_s
+        return self.history.at(self.now() - lag_s) if lag_s else self.state.enis
 
     def later(self, delay_s: float, transition: Transition) -> None:
         """Schedule a transition."""

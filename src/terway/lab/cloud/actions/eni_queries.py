@@ -45,7 +45,7 @@ def describe_network_interfaces(world: World, request: DescribeNetworkInterfaces
     """List ENIs by page number, or by token when MaxResults or NextToken is given."""
     if len(request.network_interface_id) > MAX_IDS:
         raise invalid("NetworkInterfaceId.N", f"at most {MAX_IDS} at once")
-    found = [eni for eni in world.state.enis.values() if _matches(eni, request)]
+    found = [eni for eni in world.listed_enis().values() if _matches(eni, request)]
     if request.max_results is None and not request.next_token:
         page, total = page_by_number(
             found, number=request.page_number, size=min(request.page_size, PAGE_SIZES[1])
