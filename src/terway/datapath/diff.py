@@ -18,6 +18,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
+from terway.model.traffic import TokenBucket, TrafficObject
 
 # Each kind may need those before it: a route its gateway's link up, a rule the table's routes.
 _ORDER: dict[type[NetObject], int] = {
@@ -25,9 +26,14 @@ _ORDER: dict[type[NetObject], int] = {
     LinkSettings: 1,
     LinkAddress: 2,
     Route: 3,
+    TrafficObject: 3,
     Neighbour: 4,
     RoutingRule: 5,
 }
+
+
+def _order_of(one: NetObject) -> int:
+    return _ORDER[TrafficObject if isinstance(one, TrafficObject) else type(one)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,8 @@ def place_of(one: NetObject) -> Hashable:
             return ("sysctl", path)
         case Neighbour(link=link, address=address):
             return ("neighbour", link, address)
+        case TrafficObject(link=link):
+            return (type(one), link)
         case Route():
             beside = one.destination.version == 6 and one.gateway is None
             return ("route", one.table, one.destination, one.metric, one.link if beside else "")
@@ -74,6 +82,8 @@ def is_satisfied(wanted: NetObject, found: NetObject | None) -> bool:
             and wanted.mtu_bytes in (None, found.mtu_bytes)
             and wanted.alias in ("", found.alias)
         )
+    if isinstance(wanted, TokenBucket) and isinstance(found, TokenBucket):
+        return wanted.is_like(found)
     return wanted == found
 
 
@@ -93,8 +103,8 @@ def diff(
     found = {place_of(one): one for one in actual}
     puts = [one for place, one in wanted.items() if not is_satisfied(one, found.get(place))]
     surplus = [one for place, one in found.items() if place not in wanted and is_owned(one)]
-    puts.sort(key=lambda one: _ORDER[type(one)])
-    surplus.sort(key=lambda one: (-_ORDER[type(one)], str(one)))
+    puts.sort(key=_order_of)
+    surplus.sort(key=lambda one: (-_order_of(one), str(one)))
     return Changes(
         puts=tuple(Put(netns=netns, object=one) for one in puts),
         removals=tuple(Remove(netns=netns, object=one) for one in surplus),

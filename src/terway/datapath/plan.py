@@ -14,6 +14,7 @@ from functools import partial
 from typing import assert_never
 
 from terway.datapath.diff import Changes, diff
+from terway.datapath.guard import suited
 from terway.datapath.names import (
     FROM_POD_PRIORITY,
     OWNER_PREFIX,
@@ -39,6 +40,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
+from terway.model.traffic import Guard, TrafficObject
 
 # Settings of one link; those of "all" and "default" are the namespace's.
 _LINK_SYSCTL = re.compile(r"net/ipv[46]/(conf|neigh)/(?!all/|default/)(?P<link>[^/]+)/")
@@ -60,10 +62,14 @@ def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     birth: tuple[Operation, ...] = ()
     if not is_ours:
         birth, actual = _plan_birth(desired, actual)
-    is_stale = partial(is_stale_in_pod, link=desired.veth.peer.name)
-    pod = diff(desired.pod, actual.pod or (), netns=desired.veth.netns, is_owned=is_stale)
+    desired = suited(desired, actual)
+    is_owned = partial(_is_ours_in_pod, link=desired.veth.peer.name)
+    pod = diff(desired.pod or (), actual.pod or (), netns=desired.veth.netns, is_owned=is_owned)
     node = diff(desired.node, actual.node, netns=NODE, is_owned=_is_attachments)
-    return (*birth, *pod.operations, *node.puts, *node.removals)
+    # The guard stands before the pod's end is up: no packet is earlier.
+    guards = tuple(put for put in node.puts if isinstance(put.object, Guard))
+    others = tuple(put for put in node.puts if put not in guards)
+    return (*birth, *guards, *pod.operations, *others, *node.removals)
 
 
 def unborn(desired: AttachmentState) -> AttachmentState:
@@ -113,13 +119,13 @@ def plan_node(
 
     `host` is what `desired_host` and `desired_eni` say, together; `attachments` are all that the
     journal has. Parts of a pod whose host link is gone are left to `plan_attach`, which alone can
-    make the link again, and so are the settings of host links: they are read one pod at a time.
+    make the link again, and so is traffic control: it is read one pod at a time.
     """
     pods = tuple(attachments)
     there = {link.name: link for link in actual.links}
     own = tuple(host)
     linked = (one for pod in pods if _has_its_link(pod, there) for one in pod.node)
-    whole = tuple(one for one in linked if not isinstance(one, Sysctl))
+    whole = tuple(one for one in linked if not isinstance(one, TrafficObject))
     parts = (one for pod in pods if not _has_its_link(pod, there) for one in pod.node)
     # Rules need no link, and without them a living pod's packets would leave by the wrong ENI.
     rules = tuple(one for one in parts if isinstance(one, RoutingRule))
@@ -149,6 +155,8 @@ def link_of(one: NetObject) -> str | None:
         case Sysctl(path=path):
             found = _LINK_SYSCTL.match(path)
             return found["link"] if found else None
+        case TrafficObject(link=name):
+            return name
         case RoutingRule():
             return None
         case _:
@@ -186,7 +194,7 @@ class _NodeOwner:
                 return one.table in self._tables or is_pods or self._is_stale(one)
             case LinkAddress():
                 return one.link in self._eni_links | self._pod_links
-            case LinkSettings() | Neighbour() | Sysctl():
+            case LinkSettings() | Neighbour() | Sysctl() | TrafficObject():
                 return False
 
     def _is_stale(self, one: Route) -> bool:
@@ -222,8 +230,8 @@ def _is_host(network: IPNetwork | None) -> bool:
 
 def _is_attachments(one: NetObject) -> bool:
     """Return whether an object that competes with an attachment's is ours to remove."""
-    # Of addresses, only those of the host link are read.
-    return isinstance(one, LinkAddress) or is_of_a_pod(one)
+    # Of addresses and traffic control, only those of the host link are read.
+    return isinstance(one, LinkAddress | TrafficObject) or is_of_a_pod(one)
 
 
 def is_of_a_pod(one: NetObject) -> bool:
@@ -234,8 +242,13 @@ def is_of_a_pod(one: NetObject) -> bool:
         case Route(table=table, destination=destination):
             # The VPC gave the address to this pod: whatever else leads there is a leftover.
             return table == MAIN_TABLE and _is_host(destination)
-        case LinkAddress() | LinkSettings() | Neighbour() | Sysctl():
+        case LinkAddress() | LinkSettings() | Neighbour() | Sysctl() | TrafficObject():
             return False
+
+
+def _is_ours_in_pod(one: NetObject, *, link: str) -> bool:
+    """Return whether a surplus object in a pod is one that we made: a limit that was, a rule."""
+    return isinstance(one, TrafficObject) or is_stale_in_pod(one, link=link)
 
 
 def _has_link(objects: Iterable[NetObject] | None, name: str) -> bool:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from terway.datapath.diff import is_satisfied, place_of
+from terway.datapath.guard import suited
 from terway.datapath.plan import is_of_a_pod
+from terway.datapath.traffic_words import traffic_name, traffic_value
 from terway.model.ids import MacAddress
 from terway.model.network import (
     NODE,
@@ -21,6 +23,9 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
+from terway.model.traffic import TrafficObject
+
+_Plain = LinkSettings | LinkAddress | Route | RoutingRule | Neighbour | Sysctl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +47,18 @@ def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Differenc
     More than was planned counts where it changes the way of the pod's packets: another rule for
     one of its addresses, another route to it.
     """
-    if actual.pod is None or desired.pod is None:
+    pod = desired.pod
+    if actual.pod is None or pod is None:
         return (_different(desired.veth.netns, "network namespace", "present", "nothing"),)
+    node = suited(desired, actual).node
     pair = f"veth {desired.veth.host.name} and {desired.veth.peer.name}"
     unpaired = () if actual.is_paired else (_different(NODE, pair, "one veth", "no such pair"),)
     return (
         *unpaired,
-        *verify_objects(desired.node, actual.node),
-        *verify_objects(desired.pod, actual.pod, netns=desired.veth.netns),
-        *_competitors(desired.node, actual.node),
+        *verify_objects(node, actual.node),
+        *verify_objects(pod, actual.pod, netns=desired.veth.netns),
+        *_competitors(node, actual.node),
+        *_past_limits(pod, actual.pod, desired.veth.netns),
     )
 
 
@@ -85,6 +93,15 @@ def verify_objects(
     )
 
 
+def difference(
+    wanted: NetObject | None, found: NetObject | None, *, netns: Netns = NODE
+) -> Difference:
+    """Return how one object differs; at least one of the two is there."""
+    named = wanted if wanted is not None else found
+    assert named is not None
+    return _different(netns, _name(named), _value(wanted), _value(found))
+
+
 def describe(one: NetObject) -> str:
     """Return an object in one line, in the words of iproute2."""
     return f"{_name(one)}: {_value(one)}"
@@ -92,8 +109,18 @@ def describe(one: NetObject) -> str:
 
 def _competitors(desired: Iterable[NetObject], actual: Iterable[NetObject]) -> list[Difference]:
     planned = {place_of(one) for one in desired}
-    surplus = (one for one in actual if place_of(one) not in planned and is_of_a_pod(one))
-    return [_different(NODE, _name(one), "nothing", _value(one)) for one in surplus]
+    surplus = (one for one in actual if place_of(one) not in planned)
+    wrong = (one for one in surplus if is_of_a_pod(one) or isinstance(one, TrafficObject))
+    return [_different(NODE, _name(one), "nothing", _value(one)) for one in wrong]
+
+
+def _past_limits(
+    desired: Iterable[NetObject], actual: Iterable[NetObject], netns: Netns
+) -> list[Difference]:
+    planned = {place_of(one) for one in desired}
+    limits = (one for one in actual if isinstance(one, TrafficObject))
+    past = (one for one in limits if place_of(one) not in planned)
+    return [_different(netns, _name(one), "nothing", _value(one)) for one in past]
 
 
 def _different(netns: Netns, name: str, wanted: str, found: str) -> Difference:
@@ -101,6 +128,10 @@ def _different(netns: Netns, name: str, wanted: str, found: str) -> Difference:
 
 
 def _name(one: NetObject) -> str:
+    return traffic_name(one) if isinstance(one, TrafficObject) else _plain_name(one)
+
+
+def _plain_name(one: _Plain) -> str:
     match one:
         case LinkSettings(name=name):
             return f"link {name}"
@@ -121,6 +152,10 @@ def _name(one: NetObject) -> str:
 
 
 def _value(one: NetObject | None) -> str:
+    return traffic_value(one) if isinstance(one, TrafficObject) else _plain_value(one)
+
+
+def _plain_value(one: _Plain | None) -> str:
     match one:
         case None:
             return "nothing"

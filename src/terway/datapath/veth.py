@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
 
 from terway.datapath.facts import ENILink, NodeFacts
+from terway.datapath.guard import guard_of
 from terway.datapath.host import host_route_scope, link_sysctls
 from terway.datapath.names import (
     FROM_POD_PRIORITY,
@@ -35,6 +36,7 @@ from terway.datapath.names import (
     table_of,
 )
 from terway.datapath.networks import routes_of
+from terway.datapath.shaping import egress_limits, ingress_limits
 from terway.model.address import Family, IPNetwork, family_of
 from terway.model.attachment import Attachment
 from terway.model.network import (
@@ -87,6 +89,8 @@ def _node_side(
     key = attachment.key
     name = host_link_name(key, attachment.pod)
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
+    yield guard_of(name, mac=pod_mac(key), addresses=attachment.lease.addresses)
+    yield from ingress_limits(attachment.spec.bandwidth, name)
     yield from link_sysctls(name, families)
     for family in families:
         gateway = ip_interface(link_local_gateway(family))
@@ -114,6 +118,7 @@ def _pod_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[
         yield Sysctl(path=f"net/ipv6/conf/{key.ifname}/accept_ra", value="0")
     yield LinkSettings(name="lo")
     yield LinkSettings(name=key.ifname)
+    yield from egress_limits(attachment.spec.bandwidth, key.ifname)
     for address in attachment.lease.addresses:
         gateway = link_local_gateway(family_of(address))
         yield LinkAddress(link=key.ifname, address=ip_interface(address))

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
-from terway.linux import apply, conntrack, read
+from terway.linux import apply, conntrack, read, sysctl
 from terway.linux.device import read_device
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
 from terway.linux.nftables import OwnedTable
@@ -67,9 +67,9 @@ class Kernel:
         return await self._run(partial(read_device, device))
 
     async def read_inside(self, desired: AttachmentState) -> AttachmentState:
-        """Return what an attachment has in the pod's own namespace, and whether its veth is whole.
+        """Return what an attachment has in the pod's own namespace and on its veth.
 
-        The node's half is empty: it is read for all pods at once, by `read_node`.
+        The rest of the node's half is left out: it is read for all pods at once, by `read_node`.
         """
         return await self._run(partial(read.read_inside, desired))
 
@@ -109,6 +109,14 @@ class Kernel:
     async def read_node(self, sysctls: Iterable[Sysctl] = ()) -> NodeState:
         """Return the actual state of the node's namespace, with those of its settings."""
         return await self._run(partial(read.read_node, tuple(sysctls)))
+
+    async def settings_differ(self, wanted: Sequence[Sysctl]) -> bool:
+        """Return whether one of the node's settings that there are has another value."""
+
+        def look() -> bool:
+            return any(sysctl.read(one.path) not in (one.value, None) for one in wanted)
+
+        return await self._workers.run(look)
 
     async def links(self) -> tuple[Link, ...]:
         """Return the links of the node's namespace."""

@@ -37,8 +37,9 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
+from terway.model.traffic import TrafficObject
 
-_Placed = LinkAddress | Route | RoutingRule | Neighbour
+_Placed = LinkAddress | Route | RoutingRule | Neighbour | TrafficObject
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class _Namespace:
                 self.links[wanted.name] = _changed(self._link(wanted.name), wanted)
             case RoutingRule():
                 self.objects[wanted] = wanted
-            case LinkAddress() | Route() | Neighbour():
+            case LinkAddress() | Route() | Neighbour() | TrafficObject():
                 self._link(wanted.link)
                 self.objects[_place_of(wanted)] = wanted
             case _:
@@ -90,7 +91,7 @@ class _Namespace:
         match unwanted:
             case Sysctl() | LinkSettings():
                 return
-            case LinkAddress() | Route() | Neighbour() | RoutingRule():
+            case LinkAddress() | Route() | Neighbour() | RoutingRule() | TrafficObject():
                 self.objects.pop(_place_of(unwanted), None)
             case _:
                 assert_never(unwanted)
@@ -126,6 +127,8 @@ def _place_of(one: _Placed) -> Hashable:
             return (one.table, one.destination, one.metric, one.link if beside else "")
         case Neighbour():
             return (one.link, one.address)
+        case TrafficObject():
+            return (type(one), one.link)
         case LinkAddress() | RoutingRule():
             return one
         case _:
@@ -255,6 +258,17 @@ class MemoryKernel:
             pod_ifindex=None if peer is None else peer.ifindex,
         )
 
+    async def read_inside(self, desired: AttachmentState) -> AttachmentState:
+        """See `Kernel.read_inside`."""
+        actual = await self.read_attachment(desired)
+        guarded = tuple(one for one in actual.node if isinstance(one, TrafficObject))
+        return replace(actual, node=guarded)
+
+    async def settings_differ(self, wanted: Sequence[Sysctl]) -> bool:
+        """See `Kernel.settings_differ`."""
+        known = self._namespaces[NODE].sysctls
+        return any(known.get(one.path, one.value) != one.value for one in wanted)
+
     async def apply_and_read(
         self, operations: Sequence[Operation], desired: AttachmentState
     ) -> AttachmentState:
@@ -322,6 +336,8 @@ def _concerns(one: NetObject, desired: AttachmentState) -> bool:
             return name == desired.veth.host.name
         case Neighbour():
             return False
+        case TrafficObject(link=name):
+            return name == desired.veth.host.name
         case Route(destination=destination, table=table):
             exact = destination.prefixlen == destination.max_prefixlen
             return table == MAIN_TABLE and exact and str(destination.network_address) in own

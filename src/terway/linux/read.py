@@ -60,6 +60,26 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
     )
 
 
+def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
+    """Return what `read_attachment` does, of the veth and the pod's own namespace alone.
+
+    Of the node's half, what stands on the way of the host link's packets. A tenth of the work: the
+    node's tables, which hold every pod's rules and routes, stay unread.
+    """
+    node = session.namespace(NODE)
+    host = _read_host_link(node.sock, desired.veth.host.name)
+    guarded = () if host is None else tuple(node.traffic.read_guarded(node.sock, host.link))
+    pod_side, peer = _read_pod(session, desired)
+    return replace(
+        desired,
+        alias="" if host is None else host.link.alias,
+        is_paired=host is not None and peer is not None and _are_paired(host.link, peer.link),
+        node=guarded,
+        pod=pod_side,
+        pod_ifindex=None if peer is None else peer.link.ifindex,
+    )
+
+
 def _read_host_link(sock: RouteSocket, name: str) -> ConfiguredLink | None:
     """Return the host link; one that is doomed is gone when this returns.
 
@@ -144,7 +164,8 @@ def read_interface(
     if peer is not None:
         ifindex = peer.link.ifindex
         name_of = _namer({ifindex: peer.link.name})
-        yield from _read_addresses(pod.sock, name_of, ifindex)
+        # With those that the kernel made: the pod's link-local address is one of them.
+        yield from pod.sock.query(address.all_addresses(None, name_of, ifindex=ifindex))
         for table in _tables(wanted):
             yield from _read_routes(pod.sock, name_of, ifindex=ifindex, table=table)
         yield from pod.sock.query(neighbour.all_neighbours(None, name_of, ifindex=ifindex))

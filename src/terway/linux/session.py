@@ -14,14 +14,16 @@ from terway.linux.netlink import devconf
 from terway.linux.netlink.devconf import ConfiguredLink
 from terway.linux.netlink.socket import RouteSocket, open_route_socket
 from terway.linux.netns import entered, open_netns
+from terway.linux.traffic import Traffic
 from terway.model.network import NODE, Netns, Sysctl
 
 
 class Namespace:
     """One network namespace within a job: its socket, its links by name, its settings."""
 
-    def __init__(self, sock: RouteSocket, fd: int | None) -> None:
+    def __init__(self, sock: RouteSocket, fd: int | None, traffic: Traffic) -> None:
         self.sock = sock
+        self.traffic = traffic
         self._fd = fd  # None: the thread's own
         self._links: dict[str, ConfiguredLink] = {}
         self._written: dict[str, str] = {}
@@ -68,8 +70,9 @@ class Namespace:
 class Session:
     """The namespaces of one job."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, traffic: Traffic) -> None:
         self._stack = stack
+        self.traffic = traffic
         self._namespaces: dict[Netns, Namespace] = {}
 
     def namespace(self, netns: Netns) -> Namespace:
@@ -84,11 +87,12 @@ class Session:
 
     def _open(self, netns: Netns) -> Namespace:
         fd = None if netns == NODE else self._stack.enter_context(open_netns(netns)).fd
-        return Namespace(self._stack.enter_context(open_route_socket(fd)), fd)
+        sock = self._stack.enter_context(open_route_socket(fd))
+        return Namespace(sock, fd, self.traffic)
 
 
 @contextmanager
-def open_session() -> Iterator[Session]:
+def open_session(traffic: Traffic | None = None) -> Iterator[Session]:
     """Open a session for the block; its sockets are closed with it."""
     with ExitStack() as stack:
-        yield Session(stack)
+        yield Session(stack, traffic or Traffic())

@@ -27,6 +27,7 @@ from terway.model.network import (
     Route,
     RoutingRule,
 )
+from terway.model.traffic import Guard
 from tests.support.attachments import ENI, NODE_FACTS, attachment
 
 DESIRED = desired_attachment(attachment(), eni=ENI, node=NODE_FACTS)
@@ -104,7 +105,12 @@ def test_a_mac_and_mtu_that_a_chained_plugin_changed_in_the_pod_stay():
     tuned = LinkSettings(name="eth0", mac=MacAddress("02:00:00:00:00:09"), mtu_bytes=1400)
     pod = tuple(tuned if one == LinkSettings(name="eth0") else one for one in DESIRED.pod or ())
 
-    assert plan_attach(DESIRED, replace(DESIRED, pod=pod)) == ()
+    (put,) = plan_attach(DESIRED, replace(DESIRED, pod=pod))
+
+    # but the guard on the node's end takes frames from that MAC now
+    assert isinstance(put, Put)
+    assert isinstance(put.object, Guard)
+    assert put.object.mac == tuned.mac
 
 
 def test_detaching_removes_rules_before_routes_and_the_link_last():

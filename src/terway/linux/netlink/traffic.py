@@ -9,21 +9,28 @@ from __future__ import annotations
 import errno
 import struct
 import sys
+from dataclasses import dataclass
 from enum import Enum
 
 from terway.linux.netlink.codec import (
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLM_F_REPLACE,
+    Query,
     Request,
     attr_str,
     attr_u32,
+    attributes,
     nested,
+    text,
+    u32,
 )
 
 RTM_NEWQDISC = 36
 RTM_DELQDISC = 37
 RTM_NEWTFILTER = 44
+RTM_DELTFILTER = 45
+RTM_GETTFILTER = 46
 
 _TCMSG = struct.Struct("=BxxxiIII")  # family, ifindex, handle, parent, info
 _TCA_KIND = 1
@@ -31,6 +38,7 @@ _TCA_OPTIONS = 2
 _TCA_BPF_FD = 6
 _TCA_BPF_NAME = 7
 _TCA_BPF_FLAGS = 8
+_TCA_BPF_ID = 11
 _TCA_BPF_FLAG_ACT_DIRECT = 1
 
 _CLSACT_HANDLE = 0xFFFF0000
@@ -43,6 +51,16 @@ class Hook(Enum):
 
     INGRESS = 0xFFFFFFF2
     EGRESS = 0xFFFFFFF3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedProgram:
+    """An eBPF filter on a hook: which program (its number in the kernel), and where."""
+
+    name: str
+    number: int
+    priority: int
+    handle: int
 
 
 def put_clsact(ifindex: int) -> Request:
@@ -87,6 +105,41 @@ def put_program(
         flags=NLM_F_CREATE | NLM_F_REPLACE,
         body=_filter(ifindex, hook, priority, handle) + options,
         what=f"filter replace dev {ifindex} {hook.name.lower()} bpf {name}",
+    )
+
+
+def remove_programs(ifindex: int, hook: Hook, *, priority: int) -> Request:
+    """Detach the eBPF programs of a priority; that there are none is success."""
+    return Request(
+        type=RTM_DELTFILTER,
+        flags=0,
+        body=_filter(ifindex, hook, priority, 0),
+        what=f"filter delete dev {ifindex} {hook.name.lower()} pref {priority}",
+        tolerated=frozenset({errno.EINVAL, errno.ENOENT, errno.ENODEV}),
+    )
+
+
+def attached_programs(ifindex: int, hook: Hook) -> Query[AttachedProgram]:
+    """Read the eBPF filters on a hook; none where there is no clsact."""
+    return Query(
+        type=RTM_GETTFILTER,
+        body=_TCMSG.pack(0, ifindex, 0, hook.value, 0),
+        decode=_program,
+        what=f"filter show dev {ifindex} {hook.name.lower()}",
+    )
+
+
+def _program(body: bytes) -> AttachedProgram | None:
+    _family, _ifindex, handle, _parent, info = _TCMSG.unpack_from(body)
+    found = attributes(body, _TCMSG.size)
+    options = attributes(found.get(_TCA_OPTIONS, b""))
+    if text(found.get(_TCA_KIND, b"")) != "bpf" or _TCA_BPF_ID not in options:
+        return None
+    return AttachedProgram(
+        name=text(options.get(_TCA_BPF_NAME, b"")),
+        number=u32(options[_TCA_BPF_ID]),
+        priority=info >> 16,
+        handle=handle,
     )
 
 

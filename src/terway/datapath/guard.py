@@ -1,0 +1,62 @@
+"""Which packets may leave a pod: the guard on the node's end of each veth.
+
+Source address, source MAC, and what ARP and neighbour discovery claim must be the pod's own. The
+MAC is the one that the pod's end has now: a later plugin of the chain (`tuning`) may change it, and
+the link-local address with it. Behind the veth neither means anything to anybody but the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+from terway.model.address import IPPair
+from terway.model.ids import MacAddress
+from terway.model.network import AttachmentState, LinkAddress, LinkSettings, NetObject
+from terway.model.traffic import Guard
+
+
+def guard_of(link: str, *, mac: MacAddress, addresses: IPPair) -> Guard:
+    """Return the guard of `link`, whose other end has `mac` and `addresses`."""
+    return Guard(link=link, mac=mac, addresses=addresses, link_local=link_local_of(mac))
+
+
+def link_local_of(mac: MacAddress) -> IPv6Address:
+    """Return the link-local address that a link with `mac` gives itself (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    interface = bytes((octets[0] ^ 0x02, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
+    return IPv6Address(b"\xfe\x80" + bytes(6) + interface)
+
+
+def suited(desired: AttachmentState, actual: AttachmentState) -> AttachmentState:
+    """Return `desired` with its guard made for the pod's end as it is.
+
+    Only where both ends are known to be one veth: whose else would the end be?
+    """
+    if not actual.is_paired or actual.pod is None:
+        return desired
+    name = desired.veth.peer.name
+    end = next(
+        (one for one in actual.pod if isinstance(one, LinkSettings) and one.name == name), None
+    )
+    if end is None or end.mac is None or _is_planned(desired, end.mac, actual.pod):
+        return desired
+    link_local = _own_link_local(actual.pod, name) or link_local_of(end.mac)
+    return replace(
+        desired,
+        node=tuple(
+            replace(one, mac=end.mac, link_local=link_local) if isinstance(one, Guard) else one
+            for one in desired.node
+        ),
+    )
+
+
+def _is_planned(desired: AttachmentState, mac: MacAddress, pod: Iterable[NetObject]) -> bool:
+    own = _own_link_local(pod, desired.veth.peer.name)
+    return mac == desired.veth.peer.mac and own in (None, link_local_of(mac))
+
+
+def _own_link_local(pod: Iterable[NetObject], link: str) -> IPv6Address | None:
+    addresses = (one.address.ip for one in pod if isinstance(one, LinkAddress) and one.link == link)
+    return next((ip for ip in addresses if isinstance(ip, IPv6Address) and ip.is_link_local), None)

@@ -1,0 +1,44 @@
+"""How a limit becomes a queue: rate, and how much may pass at once and wait.
+
+                node                 pod
+  ingress  tbf on cali…   ──────►  eth0              what comes to the pod leaves by cali…
+  egress         cali…   ◄──────  tbf on eth0        what the pod sends leaves by eth0
+
+Both families share a queue, so a limit is one limit. Source of the numbers: upstream Terway,
+pkg/tc (burst and limit of tbf).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from terway.model.interface import Bandwidth
+from terway.model.traffic import TokenBucket
+
+_WAIT_MS = 25  # how long a full queue takes to drain
+# Upstream has the link's MTU and 1500 more. Here it is the largest MTU: tbf loses packets that are
+# larger than its burst, and a rate does not depend on the link it is on.
+_LEAST_BURST_BYTES = 9000 + 1500
+
+
+def ingress_limits(bandwidth: Bandwidth, link: str) -> Iterator[TokenBucket]:
+    """Yield what holds the pod's ingress, on the node's `link` to it."""
+    if bandwidth.ingress is not None:
+        yield token_bucket(link, bandwidth.ingress)
+
+
+def egress_limits(bandwidth: Bandwidth, link: str) -> Iterator[TokenBucket]:
+    """Yield what holds the pod's egress, on its own `link`."""
+    if bandwidth.egress is not None:
+        yield token_bucket(link, bandwidth.egress)
+
+
+def token_bucket(link: str, rate_bytes_s: int) -> TokenBucket:
+    """Return the tbf for a rate: at least one packet, or a millisecond's worth, at once."""
+    burst = max(-(-rate_bytes_s // 1000), _LEAST_BURST_BYTES)
+    return TokenBucket(
+        link=link,
+        rate_bytes_s=rate_bytes_s,
+        burst_bytes=burst,
+        limit_bytes=rate_bytes_s * _WAIT_MS // 1000 + burst,
+    )

@@ -1,0 +1,60 @@
+"""How traffic objects are put on a link, taken from it, and read. Blocking; for workers.
+
+`Traffic` holds what outlives a job: loaded programs. One is shared by all jobs of a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from terway.linux import guard
+from terway.linux.guard import Guards
+from terway.linux.netlink import qdisc
+from terway.linux.netlink.codec import Request
+from terway.linux.netlink.socket import RouteSocket
+from terway.model.errors import BugError
+from terway.model.network import Link
+from terway.model.traffic import Guard, TokenBucket, TrafficObject
+
+
+class Traffic:
+    """Traffic control of the node's links and of the pods'."""
+
+    def __init__(self) -> None:
+        self.guards = Guards()
+
+    def puts(self, sock: RouteSocket, wanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
+        """Return the messages that put `wanted` on the link `ifindex`."""
+        match wanted:
+            case Guard():
+                return self.guards.requests(sock, wanted, ifindex)
+            case TokenBucket():
+                return (qdisc.put_tbf(wanted, ifindex),)
+            case _:
+                raise BugError(f"nobody knows how to put {wanted}")
+
+    def removals(self, unwanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
+        """Return the messages that take `unwanted` from the link `ifindex`."""
+        match unwanted:
+            case Guard():
+                return (guard.remove(ifindex),)
+            case TokenBucket():
+                return (qdisc.remove_root(ifindex),)
+            case _:
+                raise BugError(f"nobody knows how to remove {unwanted}")
+
+    def read_guarded(self, sock: RouteSocket, found: Link) -> Iterator[TrafficObject]:
+        """Read what a host link has: its guard, and its limits."""
+        held = self.guards.read(sock, found.name, found.ifindex)
+        if held is not None:
+            yield held
+        yield from self.read_limits(sock, found)
+
+    def read_limits(self, sock: RouteSocket, found: Link) -> Iterator[TrafficObject]:
+        """Read the limits that a link has."""
+        if found.qdisc != "tbf":
+            return
+        root = sock.first(qdisc.root_of(found.ifindex))
+        bucket = None if root is None else qdisc.token_bucket(root, found.name)
+        if bucket is not None:
+            yield bucket

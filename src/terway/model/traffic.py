@@ -1,0 +1,77 @@
+"""What stands on the way of a link's packets: guards, limits, classes (traffic control).
+
+Kernel objects like those of `model.network`, and planned, applied and verified like them. A link
+has at most one of each kind, so its name and the kind are the place of such an object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from terway.model.address import IPAddress, IPPair
+from terway.model.ids import MacAddress
+from terway.model.interface import NetworkPriority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficObject:
+    """Something on the way of the packets of `link`."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard(TrafficObject):
+    """Lets in by `link` only what comes from these addresses and this MAC.
+
+    `mac` and `link_local` are those of the pod's end. A link-local source may not leave the link.
+    """
+
+    mac: MacAddress
+    addresses: IPPair
+    link_local: IPv6Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenBucket(TrafficObject):
+    """A tbf qdisc: what leaves by `link` leaves at this rate; what comes faster waits, or is lost.
+
+    Bytes per second of whole Ethernet frames. `limit_bytes` may wait.
+    """
+
+    rate_bytes_s: int
+    burst_bytes: int
+    limit_bytes: int
+
+    def is_like(self, other: TokenBucket) -> bool:
+        """Return whether the two are one: the kernel tells the burst as a time, in 64 ns steps."""
+        near = abs(self.burst_bytes - other.burst_bytes) <= 64 + self.burst_bytes // 100
+        return near and (self.link, self.rate_bytes_s, self.limit_bytes) == (
+            other.link,
+            other.rate_bytes_s,
+            other.limit_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pacing(TrafficObject):
+    """Earliest departure times and an fq qdisc: what leaves by `link` leaves at this rate.
+
+    Bytes per second of whole Ethernet frames.
+    """
+
+    rate_bytes_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityBands(TrafficObject):
+    """Three queues on each transmit queue of `link`, and the filter that chooses among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityClass(TrafficObject):
+    """Which of the three queues of `link` packets from `source` wait in."""
+
+    source: IPAddress
+    priority: NetworkPriority
