@@ -42,6 +42,9 @@ from terway.model.network import (
 )
 from terway.model.traffic import Guard, TrafficObject
 
+# What `desired_host` sets in "default", and a new link takes from there (inetdev_init,
+# ipv6_add_dev).
+_INHERITED = ("ipv4/forwarding", "ipv4/rp_filter", "ipv6/forwarding", "ipv6/disable_ipv6")
 # Settings of one link; those of "all" and "default" are the namespace's.
 _LINK_SYSCTL = re.compile(r"net/ipv[46]/(conf|neigh)/(?!all/|default/)(?P<link>[^/]+)/")
 
@@ -77,9 +80,16 @@ def unborn(desired: AttachmentState) -> AttachmentState:
 
     What a new sandbox has in all but a few cases, and so what ADD may assume instead of reading:
     if a link of either name is there, creating the veth fails with ConflictError (code EEXIST),
-    and anything else that is left over is found by the verification. Read then, and plan again.
+    and anything else that is left over is found when it is read back. Read then, and plan again.
     """
-    return replace(desired, alias="", is_paired=False, node=(), pod=())
+    node = tuple(one for one in desired.node if isinstance(one, Sysctl) and _is_inherited(one))
+    return replace(desired, alias="", is_paired=False, node=node, pod=())
+
+
+def _is_inherited(one: Sysctl) -> bool:
+    """Return whether a new link of the node has a setting from the start."""
+    _, family, _, _, key = one.path.split("/", 4)
+    return f"{family}/{key}" in _INHERITED
 
 
 def _plan_birth(

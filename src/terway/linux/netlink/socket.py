@@ -6,7 +6,9 @@ A request is answered while send(2) runs, so waiting for its acknowledgement cos
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from types import TracebackType
@@ -26,6 +28,7 @@ from terway.linux.netlink.codec import (
     messages,
 )
 from terway.linux.netlink.errors import error_code, error_detail, translate, translate_os_error
+from terway.linux.netlink.port import next_port
 from terway.linux.netns import entered
 from terway.model.errors import TransientError
 
@@ -38,6 +41,9 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
+
+_SIOCGIFINDEX = 0x8933
+_IFREQ = struct.Struct("=16si20x")  # struct ifreq: name, number, and the rest of the union
 
 # The kernel fills dumps into the buffer of the reader, at most 32 KiB at a time.
 _RECEIVE_BYTES = 64 * 1024
@@ -63,6 +69,10 @@ class Transport(Protocol):
         """Return the next datagram."""
         ...
 
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        ...
+
     def close(self) -> None:
         """Close it. Idempotent."""
         ...
@@ -74,11 +84,21 @@ def connect(family: int) -> Transport:
     try:
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
             _switch_on(opened, option)
-        opened.bind((0, 0))
+        bind(opened)
     except OSError:
         opened.close()
         raise
     return opened
+
+
+def bind(opened: socket.socket) -> None:
+    """Give a netlink socket a port that tells it is ours, in notifications of what it changes."""
+    try:
+        opened.bind((next_port(), 0))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        opened.bind((0, 0))  # a process of another pid namespace has it: any will do
 
 
 def _switch_on(opened: socket.socket, option: int) -> None:
@@ -209,6 +229,20 @@ class NetlinkSocket:
 
 class RouteSocket(NetlinkSocket):
     """A socket for links, addresses, routes, rules, neighbours and traffic control."""
+
+    def index_of(self, name: str) -> int | None:
+        """Return the number of a link, None when there is none.
+
+        By ioctl (netdevice(7)), which takes no lock: RTM_GETLINK waits for RTNL.
+        """
+        asked = _IFREQ.pack(name.encode(), 0)
+        try:
+            answer = fcntl.ioctl(self._transport.fileno(), _SIOCGIFINDEX, asked)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise translate_os_error(error, f"number of link {name}") from error
+        return int(_IFREQ.unpack(answer)[1])
 
 
 @contextmanager
