@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from terway.config.agent_config import FILES, AgentConfig, parse_agent_config
-from terway.config.eni_conf import PATH
+from terway.config.keys_map import ENI_CONF as PATH
 from terway.kube.client import KubeClient
 from terway.kube.resource import CONFIG_MAPS, NODES
 from terway.model.errors import TransientError, UsageError
@@ -67,9 +67,17 @@ async def read_patch(client: KubeClient, node: NodeName, *, namespace: str) -> s
         return None
     own = await client.get(CONFIG_MAPS, name, namespace=namespace)
     if own is None or PATH not in own.data:
-        text = f"node {node} has the label {LABEL}={name}, but {namespace}/{name} has no {PATH}"
-        raise UsageError(text, field=f"metadata.labels.{LABEL}")
+        raise missing_own_part(node, namespace, name)
     return own.data[PATH]
+
+
+def missing_own_part(node: NodeName, namespace: str, name: str) -> UsageError:
+    """Return the error of a label that leads nowhere: the common part alone would be wrong."""
+    text = (
+        f"node {node} has the label {LABEL}={name}, but there is no ConfigMap {namespace}/{name} "
+        f"with {PATH}: create it, or remove the label"
+    )
+    return UsageError(text, field=f"metadata.labels.{LABEL}")
 
 
 async def read_agent_config(

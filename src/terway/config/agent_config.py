@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from terway.config.cni_conf import CniConf, read_cni_conf_into
 from terway.config.document import decode_object
@@ -30,6 +30,7 @@ class AgentConfig:
     wants_policy: bool
     wants_inner_loadbalance: bool
     warnings: tuple[Caution, ...]
+    eni_raw: Mapping[str, object] = field(repr=False)  # as written, a node's own part merged in
 
 
 def parse_agent_config(files: Mapping[str, str], *, patch: str | None = None) -> AgentConfig:
@@ -48,7 +49,8 @@ def read_agent_config_into(
     report: Report, files: Mapping[str, str], *, patch: str | None = None
 ) -> AgentConfig:
     """Return what `files` ask for, with defaults where `report` has a refusal."""
-    eni = read_eni_conf_into(report, _merged(report, files, patch))
+    raw = _merged(report, files, patch)
+    eni = read_eni_conf_into(report, raw)
     cni = read_cni_conf_into(report, files)
     switches = _switches(report, files)
     return AgentConfig(
@@ -57,6 +59,7 @@ def read_agent_config_into(
         wants_policy=not switches[DISABLE_NETWORK_POLICY.name],
         wants_inner_loadbalance=switches[IN_CLUSTER_LOADBALANCE.name],
         warnings=tuple(report.cautions),
+        eni_raw=raw,
     )
 
 

@@ -1,0 +1,50 @@
+"""What of a changed configuration can a running terwayd follow, and what needs a restart?
+
+Nothing is half applied: what takes hold now is a configuration of its own, checked as any other:
+the new values of the keys that can change, the old ones of those that cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from terway.config.agent_config import AgentConfig
+from terway.config.declare import Reload
+from terway.config.eni_conf import KEYS, read_eni_conf_into
+from terway.config.findings import Report
+from terway.config.keys_map import CONF, DISABLE_NETWORK_POLICY, ENI_CONF
+
+_LIVE = (Reload.AT_ONCE, Reload.NEW_ENIS, Reload.NEW_PODS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigChange:
+    """`effective` is what runs from now on. The others are paths of keys, as users know them."""
+
+    effective: AgentConfig
+    applied: tuple[str, ...]  # changed against what ran until now
+    pending: tuple[str, ...]  # differ from what runs, until terwayd starts again
+
+
+def plan_change(running: AgentConfig, new: AgentConfig) -> ConfigChange:
+    """Return what becomes of `running` when `new` is what is wanted.
+
+    Raises ConfigError when the new values of some keys contradict the old ones of others, which
+    cannot change now: then nothing changes.
+    """
+    changed = [key for key in KEYS if running.eni_raw.get(key.name) != new.eni_raw.get(key.name)]
+    live = {key.name for key in changed if key.reload in _LIVE}
+    held = {key.name for key in changed if key.reload is Reload.RESTART}
+    raw = {name: value for name, value in new.eni_raw.items() if name not in held}
+    raw |= {name: running.eni_raw[name] for name in held if name in running.eni_raw}
+    report = Report()
+    eni = read_eni_conf_into(report, raw)
+    report.raise_refusals()
+    others = [CONF] if running.cni != new.cni else []
+    if running.wants_policy != new.wants_policy:
+        others.append(DISABLE_NETWORK_POLICY.name)
+    return ConfigChange(
+        effective=replace(running, eni=eni, eni_raw=raw, warnings=new.warnings),
+        applied=tuple(f"{ENI_CONF}.{name}" for name in sorted(live)),
+        pending=(*(f"{ENI_CONF}.{name}" for name in sorted(held)), *others),
+    )
