@@ -13,15 +13,16 @@ from random import Random
 import structlog
 
 from terway.agent.node_report import NodeReporter
-from terway.agent.pods import WatchedPods
+from terway.agent.pods import WatchedPods, is_same
 from terway.agent.pool_ports import PoolStatus
-from terway.agent.reporter import PodReporter
+from terway.agent.reporter import POD_IPS, PodReporter, Warnings
 from terway.config.findings import Caution
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient, Selector
 from terway.kube.events import WARNING, EventRecorder, node_reference
 from terway.kube.informer import Informer
 from terway.kube.resource import PODS
+from terway.model.attachment import Attachment, PodRef
 from terway.model.ids import NodeName
 
 _log = structlog.get_logger("kube")
@@ -59,17 +60,33 @@ class KubeSide:
             on_error=lambda error: _log.info("kube.event_lost", error=str(error)),
         )
         record_cautions(self._events, node, cautions)
+        self.warnings = Warnings(self._events, node)
         self.pods = WatchedPods(client, self._cache)
         self.reporter = PodReporter(
             client, self._events, patches_pods=patches_pods, backoff=Backoff(rng)
         )
 
-    async def run(self, status: Callable[[], PoolStatus]) -> None:
-        """Follow and report until cancelled; `status` tells how the pool is."""
+    async def run(
+        self,
+        status: Callable[[], PoolStatus],
+        attachments: Callable[[], Iterable[Attachment]] = tuple,
+    ) -> None:
+        """Follow and report until cancelled; `status` tells how the pool is.
+
+        What `attachments` there are already is told to their pods, where nobody did.
+        """
         node = NodeReporter(self._client, self._node, status=status, clock=self._clock)
         async with asyncio.TaskGroup() as tasks:
             for loop in (self._cache, self._events, self.reporter, node):
                 tasks.create_task(loop.run(), name=type(loop).__name__)
+            await self._cache.synced.wait()
+            self.reporter.catch_up(attachments(), self._annotated_with)
+
+    def _annotated_with(self, ref: PodRef) -> str | None:
+        pod = self._cache.get(ref.name, namespace=ref.namespace)
+        if pod is None or not is_same(pod, ref):
+            return None
+        return pod.metadata.annotations.get(POD_IPS, "")
 
 
 def record_cautions(events: EventRecorder, node: NodeName, cautions: Iterable[Caution]) -> None:

@@ -6,19 +6,39 @@ Nothing of it holds up an ADD: it is queued, and sent when the API server takes 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 
 import structlog
 
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient
-from terway.kube.events import EventRecorder, pod_reference
+from terway.kube.events import WARNING, EventRecorder, node_reference, pod_reference
 from terway.kube.resource import PODS
 from terway.model.attachment import Attachment, PodRef
 from terway.model.errors import TransientError, VpcError
+from terway.model.ids import NodeName
 
 POD_IPS = "k8s.aliyun.com/pod-ips"
 
 _log = structlog.get_logger("reporter")
+
+
+class Warnings:
+    """Events that warn: of the node, and of one pod."""
+
+    def __init__(self, events: EventRecorder, node: NodeName) -> None:
+        self._events = events
+        # The kubelet's events name the node's name as its uid; `kubectl describe` looks for that.
+        self._node = node_reference(node, node)
+
+    def tell_node(self, reason: str, message: str) -> None:
+        """Warn about the node."""
+        self._events.record(self._node, WARNING, reason, message)
+
+    def tell_pod(self, pod: PodRef, reason: str, message: str) -> None:
+        """Warn about a pod."""
+        target = pod_reference(pod.namespace, pod.name, pod.uid)
+        self._events.record(target, WARNING, reason, message)
 
 
 class PodReporter:
@@ -39,7 +59,7 @@ class PodReporter:
         pod = attachment.pod
         if pod is None:
             return
-        addresses = ",".join(map(str, attachment.lease.addresses))
+        addresses = _words(attachment)
         message = f"Alloc IP {addresses} took {elapsed_s * 1000:.1f}ms"
         self._events.record(
             pod_reference(pod.namespace, pod.name, pod.uid), "Normal", "AllocIPSucceed", message
@@ -53,6 +73,22 @@ class PodReporter:
         self._events.record(
             pod_reference(pod.namespace, pod.name, pod.uid), "Warning", "AllocIPFailed", str(error)
         )
+
+    def catch_up(
+        self, attachments: Iterable[Attachment], said: Callable[[PodRef], str | None]
+    ) -> None:
+        """Queue the annotations that a terwayd before this one did not live to write.
+
+        `said` returns what a pod is annotated with, None for a pod that is not there.
+        """
+        if not self._patches_pods:
+            return
+        # Of two sandboxes of a pod the younger counts, which is the later one.
+        wanted = {one.pod: _words(one) for one in attachments if one.pod is not None}
+        for pod, addresses in wanted.items():
+            if said(pod) not in (None, addresses) and pod not in self._waiting:
+                self._waiting[pod] = addresses
+                self._filled.set()
 
     async def run(self) -> None:
         """Write the annotations that are queued, until cancelled."""
@@ -83,3 +119,7 @@ class PodReporter:
         if pod.uid:
             metadata["uid"] = pod.uid  # a conflict when the name is another pod's by now
         await self._client.patch(PODS, pod.name, {"metadata": metadata}, namespace=pod.namespace)
+
+
+def _words(attachment: Attachment) -> str:
+    return ",".join(map(str, attachment.lease.addresses))

@@ -111,3 +111,28 @@ async def test_without_the_setting_and_without_a_pod_nothing_is_patched():
     await told.flush()
 
     assert client.patched == []
+
+
+async def test_what_a_terwayd_that_was_killed_did_not_tell_is_told_by_the_next():
+    """Bug class 14: the annotation was queued in a process that is no more."""
+    client = FakeClient()
+    _, told = reporter(client)
+    gone = PodRef(namespace="default", name="gone", uid="u2")
+    said = {WEB: ""}
+
+    told.catch_up([attachment(WEB), attachment(gone)], said.get)
+    await told.flush()
+
+    assert [(name, one["annotations"]) for _, name, one in client.patched] == [
+        ("web", {"k8s.aliyun.com/pod-ips": "10.0.0.1,fd00::1"})
+    ]
+
+
+async def test_what_was_told_is_not_told_again():
+    client = FakeClient()
+    _, told = reporter(client)
+
+    told.catch_up([attachment(WEB)], {WEB: "10.0.0.1,fd00::1"}.get)
+    await told.flush()
+
+    assert client.patched == []

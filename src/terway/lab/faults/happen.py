@@ -100,7 +100,7 @@ def _work(
             if sandbox is None:
                 world.begin(runtime.bring_up(event.container, event.pod))
             elif sandbox.exists and sandbox.wanted:
-                world.begin(runtime.add(sandbox))
+                world.begin(runtime.add_again(event.container))
         case of.DeletePod() if sandbox is not None:
             world.begin(runtime.end(sandbox, times=event.times))
         case of.ForceDelete() if sandbox is not None:

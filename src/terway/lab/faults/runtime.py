@@ -92,7 +92,7 @@ class Runtime:
 
     def open_sandbox(self, container: str, pod: str, uid: str, *, again: int = 0) -> Sandbox:
         """Make a sandbox with its namespace."""
-        container_id = f"{container}-{again}" if again else container
+        container_id = container if not again else f"{container}-{self.record.count(container)}"
         path = self.folder / container_id
         path.touch()
         self.node.kernel.create_netns(str(path))
@@ -161,19 +161,27 @@ class Runtime:
                 older.wanted = False
                 self._let_go(older)
                 tasks.create_task(self._stop_late(older))
-            await self._bring_up(container, pod, uid)
+            await self._bring_up(container, self.open_sandbox(container, pod, uid))
 
     async def _stop_late(self, sandbox: Sandbox) -> None:
         await asyncio.sleep(_STOPPING_S)
         await self.delete(sandbox)
         self.close_sandbox(sandbox)
 
-    async def _bring_up(self, container: str, pod: str, uid: str) -> None:
-        sandbox = self.open_sandbox(container, pod, uid)
+    async def add_again(self, container: str) -> None:
+        """Repeat the ADD of a sandbox; if that fails, the sandbox has failed."""
+        sandbox = self.sandboxes[container]
+        await self._bring_up(container, sandbox)
+
+    async def _bring_up(self, container: str, sandbox: Sandbox) -> None:
+        """Call ADD until a sandbox has addresses, each time with another sandbox."""
+        pod, uid = sandbox.pod, sandbox.uid
         for again in range(1, 100):
             async with self.workers[pod]:
-                await self.add(sandbox)
-            if sandbox.addresses:
+                if not sandbox.is_wanted():
+                    return
+                is_up = await self.add(sandbox)
+            if is_up:
                 return
             if sandbox.is_wanted():
                 await self.delete(sandbox)
@@ -183,21 +191,22 @@ class Runtime:
                 return
             sandbox = self.open_sandbox(container, pod, uid, again=again)
 
-    async def add(self, sandbox: Sandbox) -> None:
-        """Call ADD, and hold its answer against all that was answered before."""
+    async def add(self, sandbox: Sandbox) -> bool:
+        """Call ADD and return whether it succeeded; its answer must fit all that were before."""
         reply = await self._call("ADD", sandbox)
         if reply is None or reply.exit_code:
             sandbox.error = "terwayd is away" if reply is None else reply.body.decode()
-            return
+            return False
         result = json.loads(reply.body)
         addresses = tuple(one["address"].partition("/")[0] for one in result["ips"])
         if not (sandbox.exists and sandbox.wanted):
-            return  # nobody waits for it any more
+            return True  # nobody waits for it any more
         if sandbox.addresses and sandbox.addresses != addresses:
             was, now = ", ".join(sandbox.addresses), ", ".join(addresses)
             self.broken.append(f"{sandbox.container_id} had {was} and got {now} from a second ADD")
         self._hold(sandbox, addresses)
         sandbox.addresses, sandbox.result = addresses, result
+        return True
 
     def _hold(self, sandbox: Sandbox, addresses: tuple[str, ...]) -> None:
         """Note who has which address now, and begin connections with them."""
