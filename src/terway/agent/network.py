@@ -11,11 +11,17 @@ from ipaddress import ip_network
 
 from terway.agent.enis import ENILinks
 from terway.agent.gate import Gate
+from terway.agent.ground import Ground, ground_of
 from terway.agent.links import AttachedLinks
+from terway.agent.mender import quiet_mender
+from terway.agent.states import DesiredStates
 from terway.cni.errors import CniError, Code
+from terway.datapath.damage import plan_inside
 from terway.datapath.diff import diff
 from terway.datapath.facts import ENILink, NodeFacts
+from terway.datapath.guard import plan_guard
 from terway.datapath.host import desired_eni, desired_host
+from terway.datapath.networks import needs_own_table, with_own_table
 from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
 from terway.datapath.verify import verify, verify_chained
 from terway.datapath.veth import desired_attachment
@@ -43,6 +49,9 @@ class KernelNetwork:
     """Attachments in the kernel of this node, by policy routing."""
 
     def __init__(self, kernel: Kernel, node: NodeFacts, enis: ENILinks) -> None:
+        self.mender = quiet_mender()
+        self._states = DesiredStates()
+        self.ground = Ground()
         self._kernel = kernel
         self._node = node
         self._enis = enis
@@ -64,21 +73,29 @@ class KernelNetwork:
         node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
         eni = await self._enis.link_of(attachment.lease.eni_mac)
         desired = desired_attachment(attachment, eni=eni, node=node)
+        await self._make(desired, is_new=True)
+        if needs_own_table(attachment):
+            desired = await self._with_own_table(desired, attachment)
+            await self._make(desired, is_new=False)
+        return _links_of(desired, node)
+
+    async def _make(self, desired: AttachmentState, *, is_new: bool) -> None:
         found: tuple[object, ...] = ()
         for attempt in range(_TRIES):
             try:
                 async with self._gate.shared():
                     # Nearly every ADD finds an empty namespace: reading it first would cost a
                     # third of the whole. What is there after all makes the first try fail.
-                    actual = unborn(desired) if attempt == 0 else await self._read(desired)
+                    is_unread = is_new and attempt == 0
+                    actual = unborn(desired) if is_unread else await self._read(desired)
                     found = await self._converge(desired, actual)
             except ConflictError as error:
                 found = (error,)
                 continue
             if not found:
-                return _links_of(desired, node)
+                return
         text = "; ".join(map(str, found))
-        raise TransientError(f"{attachment.key} did not become as planned: {text}")
+        raise TransientError(f"{desired.alias} did not become as planned: {text}")
 
     async def detach(self, attachment: Attachment) -> None:
         """Remove what the attachment has in the kernel; nothing there is success.
@@ -93,26 +110,51 @@ class KernelNetwork:
         self, attachment: Attachment, *, pod_mac: MacAddress | None
     ) -> tuple[str, ...]:
         """Return what is not as it should be, in words; empty when all is."""
-        desired = self._desired(attachment)
+        desired = await self._with_own_table(self._desired(attachment), attachment)
+        if pod_mac is not None and pod_mac != desired.veth.peer.mac:
+            await self.fit_guard(attachment)  # the chain has changed it since ADD
         actual = await self._read(desired)
         return tuple(map(str, verify_chained(desired, actual, pod_mac=pod_mac)))
 
-    async def mend(self, attachment: Attachment) -> bool:
-        """Put right what somebody has changed; return whether there was something.
+    async def fit_guard(self, attachment: Attachment) -> bool:
+        """Make the guard take the MAC of the pod's end; return whether it had another."""
+        desired = self._desired(attachment)
+        async with self._gate.shared():
+            changes = plan_guard(desired, await self._kernel.read_inside(desired))
+            await self._kernel.apply(changes)
+        return bool(changes)
 
-        Only an attachment whose veth is whole is mended. Without it, the namespace at the path
-        may be another one by now (a process id is used again), and a link made there would be
-        put into a stranger.
+    async def mend(self, attachment: Attachment) -> bool:
+        """Put right what somebody has changed in the pod; return whether there was something.
+
+        The node's half is mended by `sweep`, for all pods at once. Only an attachment whose veth is
+        whole is mended. Without it, the namespace at the path may be another one by now (a process
+        id is used again), and a link made there would be put into a stranger.
         """
         if self._enis.known(attachment.lease.eni_mac) is None:
             return False
-        desired = self._desired(attachment)
+        desired = await self._with_own_table(self._desired(attachment), attachment)
         async with self._gate.shared():
-            actual = await self._read(desired)
-            if not actual.is_paired or not verify(desired, actual):
-                return False
-            await self._kernel.apply(plan_attach(desired, actual))
-        return True
+            actual = await self._kernel.read_inside(desired)
+            planned = plan_inside(desired, actual)
+            operations = self.mender.admit(planned, (*actual.node, *(actual.pod or ())))
+            await self._kernel.apply(operations)
+            self.mender.mended(attachment.pod, is_inside=True)
+        return bool(operations)
+
+    @property
+    def wait_s(self) -> float:
+        """Return how long something waits to be mended that somebody keeps changing."""
+        return self.mender.wait_s
+
+    async def settings_differ(self) -> bool:
+        """Return whether a setting of the node or of an ENI is not as it should be.
+
+        A dozen files: cheap enough to be looked at between two sweeps, for the kernel tells of
+        some settings only when they change.
+        """
+        wanted = _settings(self._desired_host())
+        return await self._kernel.settings_differ(wanted)
 
     async def sweep(
         self,
@@ -128,16 +170,23 @@ class KernelNetwork:
         is right.
         """
         async with self._gate.alone():
+            self.mender.begin()
             held = {one: self._desired(one) for one in attachments()}
             homeless = [held[one] for one in held if self._enis.known(one.lease.eni_mac) is None]
             at_work = busy()
-            working = [held[one] for one in held if one.key in at_work]
+            working = [held[one] for one in held if one.owner in at_work]
             host = self._desired_host()
             wanted = (*host, *(part for state in held.values() for part in state.node))
             actual = await self._kernel.read_node(_settings(wanted))
             plan = plan_node(host, held.values(), actual)
-            operations = _without_rules_of(homeless, _without_puts_of([*working, *homeless], plan))
+            planned = _without_rules_of(homeless, _without_puts_of([*working, *homeless], plan))
+            operations = self.mender.admit(planned, actual.objects)
             await self._kernel.apply(operations)
+            await self._kernel.forget_gone_links()
+            self.mender.mended()
+            keys = ((one.key, state) for one, state in held.items())
+            self.ground = ground_of(keys, self._enis.ready, actual.links)
+            self._states.keep(one.key for one in held)
         return operations
 
     def _desired_host(self) -> tuple[NetObject, ...]:
@@ -163,6 +212,17 @@ class KernelNetwork:
             raise _bad_netns(desired, error) from error
         return verify(desired, after)
 
+    async def _with_own_table(
+        self, desired: AttachmentState, attachment: Attachment
+    ) -> AttachmentState:
+        """Return what is desired of one of several interfaces, once its link has a number."""
+        if not needs_own_table(attachment):
+            return desired
+        actual = await self._read(desired)
+        if actual.pod_ifindex is None:
+            return desired
+        return with_own_table(desired, attachment, pod_ifindex=actual.pod_ifindex)
+
     async def _read(self, desired: AttachmentState) -> AttachmentState:
         try:
             return await self._kernel.read_attachment(desired)
@@ -173,7 +233,7 @@ class KernelNetwork:
         # An ENI that is gone has no table; what is left of the attachment is found all the same.
         gone = ENILink(name="", ifindex=0, mac=attachment.lease.eni_mac, gateways=IPPair())
         eni = self._enis.known(attachment.lease.eni_mac) or gone
-        return desired_attachment(attachment, eni=eni, node=self._node)
+        return self._states.of(attachment, eni=eni, node=self._node)
 
 
 def _without_puts_of(

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
 from terway.agent.enis import ENILinks
+from terway.agent.ground import Ground
+from terway.agent.looks import Looks
 from terway.agent.network import KernelNetwork
 from terway.agent.pool_ports import ManagedENI
 from terway.agent.stopwatch import Stopwatch
@@ -25,11 +27,15 @@ from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import VpcError
 from terway.model.ids import MacAddress
 
-PERIOD_S = 30.0
+PERIOD_S = 60.0
+# How often settings are looked at of which netlink tells nothing.
+SETTINGS_PERIOD_S = 4.0
 # While the link of an ENI in use is missing: until then the cloud may not say yet that it is gone.
 _MISSING_PERIOD_S = 10.0
 # What changes the kernel rarely changes one thing; and who undoes our work is not raced with.
 _SETTLE_S = 0.3
+# Between two looks that were asked for: who changes things in a loop costs this much of a CPU.
+_REST_S = 1.0
 # How long nobody may have claimed an attachment before it is taken for forgotten. A runtime that
 # is restarting, or an API server that is away, must not cost a pod its address.
 FORGOTTEN_S = 300.0
@@ -55,7 +61,10 @@ class ManagedPool(Pool, Protocol):
 
 
 class Reconciler:
-    """Brings the three together. `now` is monotonic seconds; `pods` is None without an API."""
+    """Brings the three together. `now` is monotonic seconds; `pods` is None without an API.
+
+    `took` hears how many seconds each time took.
+    """
 
     def __init__(
         self,
@@ -66,6 +75,7 @@ class Reconciler:
         verbs: Verbs,
         pods: PodPresence | None,
         now: Callable[[], float],
+        took: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._network = network
@@ -74,24 +84,66 @@ class Reconciler:
         self._pods = pods
         self._now = now
         self._unclaimed_since: dict[AttachmentKey, float] = {}
-        self._woken = asyncio.Event()
+        self._looks = Looks()
+        self._enis_of_pods: frozenset[MacAddress] = frozenset()
         self._pause_s = PERIOD_S
         self.has_run = asyncio.Event()
+        self.took = took
+        self.beat_at = now()  # when it last showed that it is alive
 
     async def run(self) -> None:
         """Reconcile now, every `PERIOD_S` seconds and when woken, until cancelled."""
         while True:
-            self._woken.clear()
+            began_at = self.beat_at = self._now()
             await self.reconcile()
+            self.took(self._now() - began_at)
             self.has_run.set()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s):
-                    await self._woken.wait()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait for the next time; look into the pods that are asked for meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(self._pause_s, self._network.wait_s)):
+                await asyncio.sleep(_REST_S)
+                while True:
+                    await self._looks.wait_asked()
                     await asyncio.sleep(_SETTLE_S)
+                    if self._looks.is_node_asked:
+                        return
+                    await self._look_into(self._looks.take_pods())
+
+    async def run_settings(self) -> None:
+        """Look at the settings of which netlink tells nothing, until cancelled."""
+        while True:
+            await asyncio.sleep(SETTINGS_PERIOD_S)
+            if await self._network.settings_differ():
+                self.wake()
 
     def wake(self) -> None:
         """Reconcile soon: somebody saw the kernel change."""
-        self._woken.set()
+        self._looks.ask_node()
+
+    def wake_pod(self, key: AttachmentKey) -> None:
+        """Look into a pod soon: somebody saw it change."""
+        self._looks.ask_pod(key)
+
+    def wake_stranger(self, nsid: int) -> None:
+        """Find out soon whose the namespace with this number is, and look into it."""
+        self._looks.ask_namespace(nsid)
+
+    @property
+    def strangers(self) -> frozenset[int]:
+        """Return the namespaces that are no pod's of ours, as far as it was found out."""
+        return self._looks.strangers
+
+    @property
+    def ground(self) -> Ground:
+        """Return which numbers the kernel has for what is ours."""
+        return self._network.ground
+
+    def is_attached(self, key: AttachmentKey) -> bool:
+        """Return whether the journal has an attachment."""
+        return self._pool.attachment(key) is not None
 
     @property
     def enis_in_use(self) -> frozenset[MacAddress]:
@@ -100,15 +152,19 @@ class Reconciler:
         After a restart the pool looks at its ENIs anew; those that pods use are in use before.
         """
         in_use = {eni.mac for eni in self._pool.enis() if eni.phase is ENIPhase.IN_USE}
-        return frozenset(in_use | {one.lease.eni_mac for one in self._pool.attachments()})
+        return self._enis_of_pods | in_use
 
     async def reconcile(self) -> None:
         """Bring all together once. What fails is logged, and tried again the next time."""
+        self._looks.take_node()
+        self._enis_of_pods = frozenset(one.lease.eni_mac for one in self._pool.attachments())
         await self._ready_enis()
         await self._sweep()
         present = self._pool.attachments()
         for attachment in present:
-            await self._look_after(attachment)
+            await self._release_if_forgotten(attachment)
+        due = self._looks.take_turn([one.key for one in present])
+        await self._look_into(due | self._looks.take_pods())
         self._unclaimed_since = {
             one.key: self._unclaimed_since[one.key]
             for one in present
@@ -134,23 +190,33 @@ class Reconciler:
             _log.warning("reconcile.sweep_failed", error=str(error))
             return
         if done:
-            _log.warning("reconcile.swept", operations=[str(one) for one in done])
+            _log.info("reconcile.swept", operations=len(done))
+        self._looks.learn(self._network.ground)
 
-    async def _look_after(self, attachment: Attachment) -> None:
-        key = attachment.key
-        if key in self._verbs.turns.busy:
+    async def _release_if_forgotten(self, attachment: Attachment) -> None:
+        owner = attachment.owner
+        if owner in self._verbs.turns.busy or not self.is_attached(attachment.key):
+            return
+        if not self._is_forgotten(attachment):
             return
         try:
-            if self._is_forgotten(attachment):
-                await self._verbs.delete(key, Stopwatch(self._now))
-                _log.warning("reconcile.released", attachment=str(key), pod=str(attachment.pod))
-                return
-            async with self._verbs.turns.turn(key):
-                is_there = self._pool.attachment(key) is not None
-                if is_there and await self._network.mend(attachment):
-                    _log.warning("reconcile.mended", attachment=str(key))
+            await self._verbs.delete(owner, Stopwatch(self._now))
+            _log.warning("reconcile.released", attachment=str(owner), pod=str(attachment.pod))
         except VpcError as error:
-            _log.warning("reconcile.failed", attachment=str(key), error=str(error))
+            _log.warning("reconcile.failed", attachment=str(owner), error=str(error))
+
+    async def _look_into(self, keys: Iterable[AttachmentKey]) -> None:
+        """Mend what is wrong in the pods' own namespaces; those that are worked on are left out."""
+        for key in sorted(keys):
+            attachment = self._pool.attachment(key)
+            if attachment is None or attachment.owner in self._verbs.turns.busy:
+                continue
+            try:
+                async with self._verbs.turns.turn(attachment.owner):
+                    if self.is_attached(key):
+                        await self._network.mend(attachment)
+            except VpcError as error:
+                _log.warning("reconcile.failed", attachment=str(key), error=str(error))
 
     def _is_forgotten(self, attachment: Attachment) -> bool:
         """Return whether nobody has claimed the attachment for `FORGOTTEN_S` seconds."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
 from terway.linux import apply, conntrack, read, sysctl
 from terway.linux.device import read_device
+from terway.linux.guard_bell import Bell, open_bell
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
 from terway.linux.nftables import OwnedTable
+from terway.linux.netlink.socket import open_route_socket
 from terway.linux.reaper import Reaper
 from terway.linux.session import Session, open_session
 from terway.linux.traffic import Traffic
@@ -142,6 +144,23 @@ class Kernel:
                 return work(session)
 
         return await self._workers.run(in_session)
+
+    def open_bell(self) -> AbstractContextManager[Bell]:
+        """Open what tells that packets of a pod's link come from another MAC than they should.
+
+        Loads the guard's program where nothing has needed it yet: some 10 ms.
+        """
+        with open_route_socket() as sock:
+            return open_bell(self._traffic.guards.open(sock).maps["bell"])
+
+    async def forget_gone_links(self) -> None:
+        """Forget what the guards know of links that are gone. No link may be made meanwhile."""
+
+        def work(session: Session) -> None:
+            numbers = {one.ifindex for one in read.read_links(session)}
+            self._traffic.guards.forget_others(numbers)
+
+        await self._run(work)
 
     async def link_by_mac(self, mac: MacAddress, *, timeout_s: float = 10.0) -> Link:
         """Return the link that has an ENI's MAC, waiting for it to be plugged in.

@@ -51,6 +51,7 @@ _RTM_F_CLONED = 0x200
 _RT_TABLE_COMPAT = 252  # the one-byte field cannot hold it; RTA_TABLE does
 _IPV6_DEFAULT_METRIC = 1024  # IP6_RT_PRIO_USER, which the kernel writes where we said nothing
 _AF_INET = 2
+_SCOPES = frozenset(scope.value for scope in Scope)
 
 _GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV})
 
@@ -89,6 +90,11 @@ def is_configured(body: bytes) -> bool:
     """
     protocol: int = _RTMSG.unpack_from(body)[5]
     return protocol == _RTPROT_BOOT
+
+
+def decode(body: bytes, name_of: NameOf) -> Route | None:
+    """Return the route that a notification is about, None for those that plans never have."""
+    return _decode(body, name_of, 0, 0)
 
 
 def _words(doing: tuple[str, Route]) -> str:
@@ -199,6 +205,8 @@ def _decode(
     own = protocol == _RTPROT_KERNEL or bool(flags & _RTM_F_CLONED)
     if (own and not is_lookup) or kind != _RTN_UNICAST or _RTA_OIF not in found:
         return None  # multipath routes have no single link; we make none
+    if family == _AF_INET and scope not in _SCOPES:
+        return None  # an administrator may number scopes of his own; we never do
     route_table = u32(found[_RTA_TABLE]) if _RTA_TABLE in found else _table
     link = u32(found[_RTA_OIF])
     if (table and route_table != table) or (ifindex and link != ifindex):

@@ -100,10 +100,11 @@ def _body(rule: RoutingRule) -> bytes:
 def all_rules(family: Family | None, *, needles: tuple[bytes, ...] = ()) -> Query[RoutingRule]:
     """Read the rules of a family (None: of both) that look into a table."""
     body = _RULE.pack(number_of(family), 0, 0, 0, 0, 0, 0, 0, 0)
-    return Query(type=RTM_GETRULE, body=body, decode=_decode, what="rule show", needles=needles)
+    return Query(type=RTM_GETRULE, body=body, decode=decode, what="rule show", needles=needles)
 
 
-def _decode(body: bytes) -> RoutingRule | None:
+def decode(body: bytes) -> RoutingRule | None:
+    """Return the rule that a message is about, None for one that looks into no table."""
     family, dst_len, src_len, _tos, table, _r1, _r2, action, _flags = _RULE.unpack_from(body)
     if action != _FR_ACT_TO_TBL or family not in KNOWN:
         return None

@@ -1,0 +1,45 @@
+"""Which numbers does the kernel have for what is ours? So that a notification can be understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from terway.datapath.facts import ENILink
+from terway.model.attachment import AttachmentKey
+from terway.model.network import AttachmentState, Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Links by their number, and pods by the number of their namespace, at the last look.
+
+    `links` has the attachment that a link belongs to, None for an ENI's.
+    """
+
+    links: Mapping[int, tuple[Link, AttachmentKey | None]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    pods: Mapping[int, AttachmentKey] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def ground_of(
+    held: Iterable[tuple[AttachmentKey, AttachmentState]],
+    enis: Iterable[ENILink],
+    links: Iterable[Link],
+) -> Ground:
+    """Return what is ours among `links`."""
+    owners = {state.veth.host.name: key for key, state in held}
+    numbers = {eni.ifindex for eni in enis}
+    known: dict[int, tuple[Link, AttachmentKey | None]] = {}
+    pods: dict[int, AttachmentKey] = {}
+    for link in links:
+        owner = owners.get(link.name)
+        if owner is not None:
+            known[link.ifindex] = (link, owner)
+            if link.peer_nsid is not None:
+                pods[link.peer_nsid] = owner
+        elif link.ifindex in numbers:
+            known[link.ifindex] = (link, None)
+    return Ground(links=known, pods=pods)

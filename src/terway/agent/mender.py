@@ -1,0 +1,155 @@
+"""What others changed is undone: how often, and how is it told? Once, with who did it if known.
+
+plan ──► admit ──► operations ──► kernel ──► mended ──► log line each, one event a kind
+           └─ what is fought over waits (datapath/fights.py)
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from terway.agent.blame import Blame
+from terway.datapath.damage import Damage, damage_of
+from terway.datapath.fights import PATIENCE, PAUSE_S, Fights
+from terway.linux.foreign import name_of_process
+from terway.model.attachment import PodRef
+from terway.model.network import NetObject, Operation
+
+MENDED = "NetworkMended"
+FOUGHT = "NetworkFoughtOver"
+POD_MENDED = "ConfigCheck"  # upstream's reason for what it repaired in a pod
+
+_LINES = 50  # of one look: a flushed table has a thousand rules
+_NAMED = 3  # objects that an event names
+
+_log = structlog.get_logger("mender")
+
+
+class Teller(Protocol):
+    """Who tells people of a node and its pods; `EventRecorder` behind it counts what repeats."""
+
+    def tell_node(self, reason: str, message: str) -> None:
+        """Warn about the node."""
+
+    def tell_pod(self, pod: PodRef, reason: str, message: str) -> None:
+        """Warn about a pod."""
+
+
+class Mender:
+    """Lets operations through, and tells what they undid. `now` is monotonic seconds."""
+
+    def __init__(
+        self, *, now: Callable[[], float], blame: Blame, teller: Teller | None = None
+    ) -> None:
+        self._now = now
+        self._blame = blame
+        self._teller = teller
+        self._fights = Fights()
+        self._admitted: list[Damage] = []
+        self.counts: Counter[tuple[str, str]] = Counter()  # by kind, and node or pod
+        self.wait_s = float("inf")  # until something that waits may be mended
+
+    @property
+    def fights(self) -> int:
+        """Return how many objects somebody keeps changing."""
+        now = self._now()
+        return sum(self._fights.is_fought_over(place, now=now) for place in self._fights.mended)
+
+    def begin(self) -> None:
+        """Begin to look at all: nothing is known to wait."""
+        self.wait_s = float("inf")
+
+    def admit(
+        self, operations: Sequence[Operation], actual: Iterable[NetObject]
+    ) -> tuple[Operation, ...]:
+        """Return those of `operations` that may be done now; `actual` is what they came from."""
+        if not operations:
+            return ()
+        now = self._now()
+        self._admitted = []
+        held: list[Operation] = []
+        for damage in damage_of(operations, actual):
+            wait_s = self._fights.wait_s(damage.place, now=now)
+            if wait_s > 0:
+                self.wait_s = min(self.wait_s, wait_s)
+                held.append(damage.operation)
+            else:
+                self._admitted.append(damage)
+        return tuple(one for one in operations if one not in held)
+
+    def mended(self, pod: PodRef | None = None, *, is_inside: bool = False) -> None:
+        """Tell what was let through and done; `pod` is whose namespace it was in, if known."""
+        damages, self._admitted = self._admitted, []
+        if not damages:
+            return
+        now = self._now()
+        self._tell_of_fights(damages, now)
+        self._fights = self._fights.after((one.place for one in damages), now=now)
+        where = "pod" if is_inside else "node"
+        self.counts.update((one.kind, where) for one in damages)
+        for kind, of_kind in _by_kind(damages).items():
+            who = self._blame.who(kind)
+            for one in of_kind[:_LINES]:
+                _log.warning(
+                    "mender.mended",
+                    object=one.difference.object,
+                    where=one.difference.where,
+                    was=one.difference.found,
+                    should_be=one.difference.wanted,
+                    by=who,
+                    pod=str(pod) if pod else "",
+                )
+            if len(of_kind) > _LINES:
+                _log.warning("mender.mended_more", kind=kind, count=len(of_kind) - _LINES, by=who)
+            self._tell(pod, is_inside, kind, of_kind, who)
+
+    def _tell(
+        self, pod: PodRef | None, is_inside: bool, kind: str, damages: list[Damage], who: str
+    ) -> None:
+        if self._teller is None:
+            return
+        named = "; ".join(_sentence(one) for one in damages[:_NAMED])
+        more = f"; and {len(damages) - _NAMED} more" if len(damages) > _NAMED else ""
+        text = f"{named}{more}. Changed by {who}, put right by terwayd"
+        if not is_inside:
+            self._teller.tell_node(MENDED, text)
+        elif pod is not None:
+            self._teller.tell_pod(pod, POD_MENDED, text)
+
+    def _tell_of_fights(self, damages: list[Damage], now: float) -> None:
+        for one in damages:
+            times = self._fights.mended.get(one.place, ())
+            if len(times) != PATIENCE - 1:
+                continue  # it becomes a fight by being mended this time, not later, not earlier
+            who = self._blame.who(one.kind)
+            text = (
+                f"{one.difference.object} ({one.difference.where}) was mended {PATIENCE} times in "
+                f"{now - times[0]:.0f} s and is changed again each time by {who}: from now on it "
+                f"is mended every {PAUSE_S:.0f} s only. Have them leave it alone"
+            )
+            _log.error("mender.fought_over", object=one.difference.object, by=who, text=text)
+            if self._teller is not None:
+                self._teller.tell_node(FOUGHT, text)
+
+
+def _by_kind(damages: Iterable[Damage]) -> dict[str, list[Damage]]:
+    found: defaultdict[str, list[Damage]] = defaultdict(list)
+    for one in damages:
+        found[one.kind].append(one)
+    return found
+
+
+def _sentence(one: Damage) -> str:
+    change = one.difference
+    where = "" if change.where == "node" else f" in {change.where}"
+    return f"{change.object}{where} was {change.found}, should be {change.wanted}"
+
+
+def quiet_mender() -> Mender:
+    """Return one that tells the log only."""
+    return Mender(now=time.monotonic, blame=Blame(now=time.monotonic, name_of=name_of_process))
