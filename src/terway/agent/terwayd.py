@@ -170,7 +170,7 @@ class Terwayd:
         yield "reconcile", self.reconciler.run()
         yield "spool", self._work_off()
         if self._kube is not None:
-            yield "kube", self._kube.run(self.pool.status)
+            yield "kube", self._kube.run(self.pool.status, self.pool.attachments)
 
     async def _work_off(self) -> None:
         # A plugin that found nobody may write its note after the first look.
