@@ -13,7 +13,14 @@ from ipaddress import IPv6Address
 
 from terway.model.address import IPPair
 from terway.model.ids import MacAddress
-from terway.model.network import AttachmentState, LinkAddress, LinkSettings, NetObject
+from terway.model.network import (
+    NODE,
+    AttachmentState,
+    LinkAddress,
+    LinkSettings,
+    NetObject,
+    Put,
+)
 from terway.model.traffic import Guard
 
 
@@ -60,3 +67,11 @@ def _is_planned(desired: AttachmentState, mac: MacAddress, pod: Iterable[NetObje
 def _own_link_local(pod: Iterable[NetObject], link: str) -> IPv6Address | None:
     addresses = (one.address.ip for one in pod if isinstance(one, LinkAddress) and one.link == link)
     return next((ip for ip in addresses if isinstance(ip, IPv6Address) and ip.is_link_local), None)
+
+
+def plan_guard(desired: AttachmentState, actual: AttachmentState) -> tuple[Put, ...]:
+    """Return what makes the guard fit the pod's end as it is. Nothing, when it does."""
+    if not actual.is_paired:
+        return ()
+    guards = (one for one in suited(desired, actual).node if isinstance(one, Guard))
+    return tuple(Put(netns=NODE, object=one) for one in guards if one not in actual.node)

@@ -16,8 +16,8 @@ from terway.linux import apply, conntrack, read, sysctl
 from terway.linux.device import read_device
 from terway.linux.guard_bell import Bell, open_bell
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
-from terway.linux.nftables import OwnedTable
 from terway.linux.netlink.socket import open_route_socket
+from terway.linux.nftables import OwnedTable
 from terway.linux.reaper import Reaper
 from terway.linux.session import Session, open_session
 from terway.linux.traffic import Traffic

@@ -298,6 +298,9 @@ class MemoryKernel:
         """See `Kernel.find_link`."""
         return next((link for link in await self.links() if link.mac == mac), None)
 
+    async def forget_gone_links(self) -> None:
+        """See `Kernel.forget_gone_links`."""
+
     async def link_by_mac(self, mac: MacAddress, *, timeout_s: float = 10.0) -> Link:
         """See `Kernel.link_by_mac`; does not wait."""
         found = await self.find_link(mac)
