@@ -1,0 +1,94 @@
+"""validate says everything that is wrong with a configuration; scripts know by its exit code."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from terway.cli.app import cli
+
+GOOD = {
+    "eni_conf": '{"max_pool_size": 5}',
+    "10-terway.conf": '{"type": "terway"}',
+    "disable_network_policy": "true",
+}
+
+
+def run(*args):
+    return CliRunner().invoke(cli, ["validate", *map(str, args)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(**changes):
+        for name, text in {**GOOD, **changes}.items():
+            (tmp_path / name).write_text(text)
+        return tmp_path
+
+    return write
+
+
+def test_a_right_folder_is_right(folder):
+    ran = run(folder())
+
+    assert (ran.exit_code, ran.output) == (0, "right\n")
+
+
+def test_all_that_is_wrong_is_said(folder):
+    ran = run(folder(eni_conf='{"max_pool": 1, "min_eni": -1}'))
+
+    assert ran.exit_code == 1
+    assert "x eni_conf.max_pool is not a key of it: did you mean" in ran.output
+    assert "x eni_conf.min_eni is -1" in ran.output
+    assert ran.output.endswith("2 to mend, 0 to know\n")
+    assert all(len(line) <= 80 for line in ran.output.splitlines())
+
+
+def test_cautions_are_findings_when_asked_for(folder):
+    path = folder(eni_conf='{"prefix": "x"}')
+
+    assert run(path).exit_code == 0
+    assert run(path, "--strict").exit_code == 1
+
+
+def test_a_manifest_of_the_config_map_is_read(tmp_path):
+    manifest = tmp_path / "eni-config.yaml"
+    other = {"kind": "Namespace", "apiVersion": "v1"}
+    config = {"kind": "ConfigMap", "data": {**GOOD, "eni_conf": '{"ip_stack": "v4"}'}}
+    manifest.write_text(yaml.safe_dump_all([other, config]))
+
+    ran = run(manifest, "--json")
+
+    assert ran.exit_code == 1
+    assert json.loads(ran.output)["refusals"] == [
+        {"field": "eni_conf.ip_stack", "found": '"v4"', "rule": "must be one of ipv4, ipv6, dual"}
+    ]
+
+
+def test_an_eni_conf_alone_is_checked_with_a_nodes_own_part(tmp_path):
+    base, own = tmp_path / "base.json", tmp_path / "own.json"
+    base.write_text('{"min_pool_size": 6, "max_pool_size": 9}')
+    own.write_text('{"max_pool_size": 5}')
+
+    assert run(base).exit_code == 0
+    ran = run(base, "--patch", own)
+
+    assert ran.exit_code == 1
+    assert "must be at most max_pool_size, 5" in ran.output
+
+
+def test_broken_json_is_told_by_line_and_column(tmp_path):
+    path = tmp_path / "eni_conf"
+    path.write_text('{"min_eni": 1,\n}')
+
+    ran = run(path)
+
+    assert ran.exit_code == 1
+    assert "line 2 column 1" in " ".join(ran.output.split())
+
+
+def test_a_schema_is_printed():
+    assert json.loads(run("--schema", "eni_conf").output)["title"] == "Main settings of Terway"
