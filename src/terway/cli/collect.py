@@ -29,7 +29,7 @@ from terway.cli.snapshot import (
 )
 from terway.config.agent_config import AgentConfig
 from terway.model.address import IPAddress
-from terway.model.errors import VpcError
+from terway.model.errors import UsageError, VpcError
 
 T = TypeVar("T")
 
@@ -82,8 +82,7 @@ class _Collector:
             ):
                 tasks.create_task(self._take(source, reading))
         # What is known by now says about which addresses and packets the others are asked.
-        asked = tuple(self._wanted.look_at(self.snapshot))
-        questions = tuple(self._wanted.questions(self.snapshot))
+        asked, questions = self._ask()
         journal = self.snapshot.journal or JournalView()
         async with asyncio.TaskGroup() as tasks:
             kernel = partial(asyncio.to_thread, read_kernel, journal, config, questions)
@@ -91,6 +90,14 @@ class _Collector:
             tasks.create_task(self._take("cloud", lambda: self._cloud(config, asked)))
             if self._wanted.probes:
                 tasks.create_task(self._take("host", lambda: self._host(config), always=True))
+
+    def _ask(self) -> tuple[tuple[IPAddress, ...], tuple[Question, ...]]:
+        """Return what to ask the cloud and the kernel; nothing when the command will refuse."""
+        try:
+            asked = tuple(self._wanted.look_at(self.snapshot))
+            return asked, tuple(self._wanted.questions(self.snapshot))
+        except UsageError:
+            return (), ()
 
     async def _take(
         self, source: str, read: Callable[[], Awaitable[Any]], *, always: bool = False
@@ -140,9 +147,8 @@ class _Collector:
         async with AsyncExitStack() as stack:
             cloud = None
             if instance is not None:
-                opening = open_cloud(
-                    self._place, config.eni if config else None, instance.region_id
-                )
+                conf = config.eni if config else None
+                opening = open_cloud(self._place, conf, instance.region_id, own_keys=False)
                 cloud = await stack.enter_async_context(opening)
             return await read_host(self._place, cloud)
 

@@ -179,22 +179,21 @@ def _kernel_addresses(snapshot: Snapshot) -> Iterator[tuple[IPAddress, str]]:
     pod_links = {one.name for one in node.links if one.name.startswith("cali")}
     for route in node.routes:
         exact = route.destination.prefixlen == route.destination.max_prefixlen
-        if exact and route.link in pod_links and route.kind == "unicast":
+        leads = exact and route.link in pod_links and route.kind == "unicast"
+        if leads and not route.destination.is_link_local:
             yield route.destination.network_address, route.link
 
 
 def mapping_lines(rows: Iterable[Row], snapshot: Snapshot) -> list[str]:
     """Return the table, then every difference in words."""
     listed = list(rows)
-    heads = ("", "ADDRESS", "CLOUD", "JOURNAL", "KERNEL", "KUBERNETES")
+    heads = ("", "ADDRESS", "CLD", "JRN", "KRN", "K8S", "OWNER")
     cells = [
         (
             "!" if one.differences else " ",
             str(one.address),
-            _cell(one.cloud),
-            _cell(one.journal),
-            _cell(one.kernel),
-            _cell(one.kubernetes),
+            *map(_mark, (one.cloud, one.journal, one.kernel, one.kubernetes)),
+            one.journal or one.kubernetes or "?",
         )
         for one in listed
     ]
@@ -211,8 +210,8 @@ def mapping_lines(rows: Iterable[Row], snapshot: Snapshot) -> list[str]:
     return lines
 
 
-def _cell(text: str | None) -> str:
-    return "?" if text is None else text or "-"
+def _mark(text: str | None) -> str:
+    return "?" if text is None else "yes" if text else "-"
 
 
 def _verdict(count: int, different: int) -> str:

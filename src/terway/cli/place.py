@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from terway.cloud.credentials import Credentials
 from terway.cloud.metadata import BASE_URL
 from terway.model.ids import NodeName
 
@@ -41,6 +42,7 @@ class Place:
     ecs_endpoint: str
     vpc_endpoint: str
     metadata_url: str
+    access_key: Credentials | None = None  # a person's own
 
     @property
     def config(self) -> Path:
@@ -115,6 +117,18 @@ def place_of(
         ecs_endpoint=environ.get("ECS_ENDPOINT", ""),
         vpc_endpoint=environ.get("VPC_ENDPOINT", ""),
         metadata_url=environ.get("METADATA_ENDPOINT") or BASE_URL,
+        access_key=_access_key(environ),
+    )
+
+
+def _access_key(environ: Mapping[str, str]) -> Credentials | None:
+    key_id = environ.get("ALIBABA_CLOUD_ACCESS_KEY_ID", "")
+    if not key_id:
+        return None
+    return Credentials(
+        access_key_id=key_id,
+        access_key_secret=environ.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ""),
+        security_token=environ.get("ALIBABA_CLOUD_SECURITY_TOKEN", ""),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from terway.cli.place import Place
-from terway.cli.snapshot import CloudView, InstanceView, MetadataENIView
+from terway.cli.snapshot import CloudView, InstanceView, MetadataENIView, Missing
 from terway.cloud.credentials import (
     Credentials,
     CredentialsProvider,
@@ -19,13 +19,13 @@ from terway.cloud.credentials import (
     StaticCredentials,
 )
 from terway.cloud.ecs import EcsClient
-from terway.cloud.inspect import CloudInspector
+from terway.cloud.inspect import CloudInspector, SecurityGroup
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import OpenAPI, open_session
 from terway.config.eni_conf import EniConf
 from terway.model.address import IPAddress
 from terway.model.eni import ENI
-from terway.model.errors import UsageError
+from terway.model.errors import UsageError, VpcError
 from terway.model.ids import RegionId
 
 _ID, _SECRET = "access-key-id", "access-key-secret"
@@ -53,13 +53,23 @@ async def open_metadata(place: Place) -> AsyncIterator[MetadataClient]:
 
 
 @asynccontextmanager
-async def open_cloud(place: Place, conf: EniConf | None, region_id: str) -> AsyncIterator[Cloud]:
-    """Open the OpenAPI for the block, with the keys that terwayd uses."""
+async def open_cloud(
+    place: Place, conf: EniConf | None, region_id: str, *, own_keys: bool = True
+) -> AsyncIterator[Cloud]:
+    """Open the OpenAPI for the block.
+
+    With `own_keys`, a person's keys in the environment go before those that terwayd uses, which
+    are allowed little. Source of the names: the cloud's SDKs.
+    """
     region = RegionId((conf and conf.region_id) or region_id)
     ecs_endpoint = place.ecs_endpoint or f"ecs-vpc.{region}.aliyuncs.com"
     vpc_endpoint = place.vpc_endpoint or f"vpc-vpc.{region}.aliyuncs.com"
     async with open_session() as session, open_metadata(place) as metadata:
-        openapi = OpenAPI(session, choose_keys(conf, metadata, place.addon_secret))
+        keys = place.access_key if own_keys else None
+        openapi = OpenAPI(
+            session,
+            StaticCredentials(keys) if keys else choose_keys(conf, metadata, place.addon_secret),
+        )
         yield Cloud(
             ecs=EcsClient(
                 openapi, region_id=region, ecs_endpoint=ecs_endpoint, vpc_endpoint=vpc_endpoint
@@ -134,14 +144,27 @@ async def read_cloud(
         return view
     wanted = tuple(asked)
     peers = await _peers(cloud, instance, wanted, enis)
-    group_ids = dict.fromkeys(one for eni in (*enis, *peers) for one in eni.security_group_ids)
-    return replace(
-        view,
-        peers=peers,
-        asked=wanted,
-        groups=tuple([await cloud.inspector.security_group(one) for one in group_ids]),
-        routes=await cloud.inspector.routes(instance.vpc_id, instance.vswitch_id),
-    )
+    view = replace(view, peers=peers, asked=wanted)
+    # The agent's keys need not be allowed to read the rest.
+    try:
+        view = replace(view, groups=await _groups(cloud, (*enis, *peers)))
+    except VpcError as error:
+        view = _without(view, "groups", error)
+    try:
+        routes = await cloud.inspector.routes(instance.vpc_id, instance.vswitch_id)
+    except VpcError as error:
+        return _without(view, "routes", error)
+    return replace(view, routes=routes)
+
+
+def _without(view: CloudView, part: str, error: VpcError) -> CloudView:
+    missing = Missing(source=part, reason=str(error))
+    return replace(view, refusals=(*view.refusals, missing))
+
+
+async def _groups(cloud: Cloud, enis: Iterable[ENI]) -> tuple[SecurityGroup, ...]:
+    ids = dict.fromkeys(one for eni in enis for one in eni.security_group_ids)
+    return tuple([await cloud.inspector.security_group(one) for one in ids])
 
 
 async def _peers(

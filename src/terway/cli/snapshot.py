@@ -136,6 +136,7 @@ class CloudView:
     routes: tuple[VpcRoute, ...] = ()
     peers: tuple[ENI, ...] = ()
     asked: tuple[IPAddress, ...] = ()
+    refusals: tuple[Missing, ...] = ()  # "groups" or "routes", and why they were not read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

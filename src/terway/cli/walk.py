@@ -1,0 +1,129 @@
+"""Which way does one packet of a pod go, and at which hop does it end? Pure, over a snapshot.
+
+    pod ─► host link ─► forwarding ─► rules and routes ─┬─► this node itself
+                                                       ├─► a pod of this node ─► its namespace
+                                                       └─► ENI ─► VPC ─► ENI ─► (another node)
+
+The walk ends at the first hop that fails: what comes after it is not the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from terway.cli.fib import Decision
+from terway.cli.hops import Ground, Hop, Packet, State, fail, ok, unknown
+from terway.cli.snapshot import Snapshot, require
+from terway.cli.walk_cloud import across
+from terway.cli.walk_node import eni_link, forwarding, host_link, to_eni, to_local_pod
+from terway.cli.walk_pod import in_namespace, link_named, out_of_pod, pod_decision, pod_name
+from terway.model.attachment import Attachment
+
+
+def walk(snapshot: Snapshot, packet: Packet) -> tuple[Hop, ...]:
+    """Return the hops of a packet, the failing one last.
+
+    Raises TransientError when the kernel or the journal was not read: nothing can be said then.
+    """
+    require(snapshot.journal, snapshot, "journal")
+    ground = Ground(snapshot, require(snapshot.kernel, snapshot, "kernel"))
+    hops: list[Hop] = []
+    for hop in _hops(ground, packet):
+        hops.append(hop)
+        if hop.state is State.FAIL:
+            break
+    return tuple(hops)
+
+
+def _hops(ground: Ground, packet: Packet) -> Iterator[Hop]:
+    sender = ground.attachment(packet.source)
+    if sender is None:
+        text = f"the journal knows no pod with {packet.source} on this node"
+        remedy = "is the pod here? kubectl get pods -o wide; if it is: kubectl delete pod"
+        yield fail("node", "attachment", text, remedy)
+        return
+    yield from in_namespace(ground, sender, packet.source)
+    yield from out_of_pod(ground, sender, packet)
+    if _is_own_eni(ground, sender, packet):
+        yield from across(ground, packet, sender.lease.eni_id)
+        yield from _arrive(ground, packet)
+        return
+    yield from host_link(ground, sender)
+    view = ground.view(sender)
+    name = view.host_link if view is not None else ""
+    yield from forwarding(ground, packet, name)
+    yield from _onward(ground, packet, sender, name)
+
+
+def _is_own_eni(ground: Ground, sender: Attachment, packet: Packet) -> bool:
+    """Return whether the packet leaves by an ENI that is in the pod itself."""
+    view = ground.view(sender)
+    if view is None or view.seen is None:
+        return False
+    chosen = pod_decision(view.seen, packet).route
+    link = link_named(view.seen, chosen.link) if chosen is not None else None
+    return link is not None and link.mac == sender.lease.eni_mac
+
+
+def _onward(ground: Ground, packet: Packet, sender: Attachment, name: str) -> Iterator[Hop]:
+    chosen = ground.route(packet, name)
+    target = ground.attachment(packet.destination)
+    if target is not None:
+        yield from to_local_pod(ground, packet, chosen, target)
+        yield from host_link(ground, target)
+        yield from in_namespace(ground, target, packet.destination)
+        yield from _answer(ground, packet, target)
+        return
+    if chosen.kind == "local":
+        yield ok("node", "routing", f"{packet.destination} is this node itself")
+        return
+    yield from _leave(ground, packet, sender, chosen)
+
+
+def _leave(ground: Ground, packet: Packet, sender: Attachment, chosen: Decision) -> Iterator[Hop]:
+    yield from eni_link(ground, sender)
+    yield from to_eni(ground, packet, chosen, sender)
+    yield from across(ground, packet, sender.lease.eni_id)
+    yield from _arrive(ground, packet)
+
+
+def _arrive(ground: Ground, packet: Packet) -> Iterator[Hop]:
+    """Yield what can be said of the other end, which is not on this node."""
+    kube = ground.snapshot.kubernetes
+    for pod in kube.pods if kube else ():
+        if packet.destination in pod.addresses and not pod.is_host_network:
+            if pod.node == ground.snapshot.node_name:
+                text = f"Kubernetes says pod {pod} is here, the journal does not know it"
+                yield fail(
+                    "node", "attachment", text, f"kubectl -n {pod.namespace} delete pod {pod.name}"
+                )
+                return
+            text = f"pod {pod} is on {pod.node}: what happens there is seen there"
+            yield unknown(
+                pod.node, "the other node", f"{text} (terway-cli why {pod} {packet.source})"
+            )
+            return
+
+
+def _answer(ground: Ground, packet: Packet, target: Attachment) -> Iterator[Hop]:
+    """Yield whether a pod of this node can answer: its route, and the node's decision."""
+    reply = packet.reply()
+    for hop in out_of_pod(ground, target, reply):
+        if hop.state is State.FAIL:
+            yield Hop(
+                where=hop.where,
+                what=f"answer's {hop.what}",
+                state=hop.state,
+                text=hop.text,
+                remedy=hop.remedy,
+            )
+            return
+    view, sender = ground.view(target), ground.attachment(packet.source)
+    if view is None or sender is None:
+        return
+    chosen = ground.route(reply, view.host_link)
+    for hop in to_local_pod(ground, reply, chosen, sender):
+        text = f"pod {pod_name(target)} to {packet.source}: {hop.text}"
+        yield Hop(
+            where=hop.where, what="answer's routing", state=hop.state, text=text, remedy=hop.remedy
+        )
