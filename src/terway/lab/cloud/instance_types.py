@@ -37,7 +37,7 @@ Catalogue = Mapping[str, InstanceType]
 
 def read_catalogue(more: Iterable[InstanceType] = ()) -> Catalogue:
     """Return the published types and `more`, which win."""
-    text = files(__package__).joinpath("instance_types.tsv").read_text()
+    text = files("terway.capacity").joinpath("instance_types.tsv").read_text()
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     rows = csv.DictReader(lines, delimiter="\t")
     return {kind.id: kind for kind in (*map(_parse, rows), *more)}
