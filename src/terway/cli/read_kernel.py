@@ -8,9 +8,11 @@ from ipaddress import IPv4Address, IPv6Address
 
 from terway.cli.snapshot import JournalView, KernelView, PodView
 from terway.config.agent_config import AgentConfig
+from terway.datapath.diff import diff
 from terway.datapath.facts import DEFAULT_MTU_BYTES, ENILink, NodeFacts
 from terway.datapath.host import desired_eni, desired_host
 from terway.datapath.names import host_link_name
+from terway.datapath.plan import plan_attach
 from terway.datapath.verify import verify, verify_objects
 from terway.datapath.veth import desired_attachment
 from terway.linux import read
@@ -22,7 +24,7 @@ from terway.model.attachment import Attachment
 from terway.model.errors import ConflictError, UsageError, VpcError
 from terway.model.ids import MacAddress
 from terway.model.interface import Mode
-from terway.model.network import Netns, NetObject, Sysctl
+from terway.model.network import NODE, AttachmentState, Netns, NetObject, Sysctl
 
 _NODE_SYSCTLS = (
     "net/ipv4/ip_forward",
@@ -51,10 +53,14 @@ def read_kernel(
         node = read_seen(session, sysctls=tuple(_sysctls(names)), with_filters=True)
         facts = _facts(config, node)
         enis = {one.mac: one for one in _eni_links(journal, node)}
+        wanted = tuple(_wanted(enis.values(), facts))
+        actual = read.read_node((one for one in wanted if isinstance(one, Sysctl)), session)
+        changes = diff(wanted, actual.objects, netns=NODE, is_owned=lambda _: False)
         return KernelView(
             node=node,
             pods=tuple(_pod(session, one, enis, facts) for one in journal.attachments),
-            differences=tuple(_node_differences(session, enis.values(), facts)),
+            differences=tuple(map(str, verify_objects(wanted, actual.objects))),
+            repairs=changes.puts,
             lookups=tuple(_ask(session, one) for one in questions),
         )
 
@@ -102,17 +108,12 @@ def _eni_links(journal: JournalView, node: Seen) -> Iterator[ENILink]:
         yield ENILink(name=link.name, ifindex=link.ifindex, mac=eni.mac, gateways=gateways)
 
 
-def _node_differences(
-    session: Session, enis: Iterable[ENILink], facts: NodeFacts | None
-) -> Iterator[str]:
+def _wanted(enis: Iterable[ENILink], facts: NodeFacts | None) -> Iterator[NetObject]:
     if facts is None:
         return
-    wanted: list[NetObject] = [*desired_host(facts)]
+    yield from desired_host(facts)
     for eni in enis:
-        wanted += desired_eni(eni, facts)
-    settings = tuple(one for one in wanted if isinstance(one, Sysctl))
-    actual = read.read_node(settings, session)
-    yield from map(str, verify_objects(wanted, actual.objects))
+        yield from desired_eni(eni, facts)
 
 
 def _pod(
@@ -132,7 +133,7 @@ def _pod(
     if eni is None:
         text = f"no link has the MAC of ENI {attachment.lease.eni_id}"
         return replace(view, differences=(f"{text} ({attachment.lease.eni_mac})",))
-    return replace(view, differences=_differences(session, attachment, eni, facts))
+    return _compared(session, view, desired_attachment(attachment, eni=eni, node=facts))
 
 
 def _seen(session: Session, netns: str) -> Seen | None:
@@ -142,11 +143,12 @@ def _seen(session: Session, netns: str) -> Seen | None:
         return None
 
 
-def _differences(
-    session: Session, attachment: Attachment, eni: ENILink, facts: NodeFacts
-) -> tuple[str, ...]:
-    desired = desired_attachment(attachment, eni=eni, node=facts)
+def _compared(session: Session, view: PodView, desired: AttachmentState) -> PodView:
+    """Return the view with what differs; repairs only where the veth is whole, as terwayd does."""
     try:
-        return tuple(map(str, verify(desired, read.read_attachment(desired, session))))
+        actual = read.read_attachment(desired, session)
+        found = tuple(map(str, verify(desired, actual)))
+        repairs = plan_attach(desired, actual) if found and actual.is_paired else ()
     except VpcError as error:
-        return (str(error),)
+        return replace(view, differences=(str(error),))
+    return replace(view, differences=found, repairs=repairs)

@@ -16,6 +16,7 @@ from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.eni import ENI, InstanceLimits, VSwitch
 from terway.model.errors import TransientError
 from terway.model.ids import ENIId, InstanceId, MacAddress, VpcId, VSwitchId
+from terway.model.network import Operation
 
 T = TypeVar("T")
 
@@ -77,13 +78,14 @@ class AgentView:
 class PodView:
     """The kernel's state of one attachment: its namespace (None: gone), and what is not right.
 
-    `host_link` is the planned name of the host end, empty where there is none.
+    `repairs` make it right. `host_link` is the planned name of the host end.
     """
 
     key: AttachmentKey
     host_link: str
     seen: Seen | None
     differences: tuple[str, ...] = ()
+    repairs: tuple[Operation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ class KernelView:
     node: Seen
     pods: tuple[PodView, ...] = ()
     differences: tuple[str, ...] = ()  # of the node's own part
+    repairs: tuple[Operation, ...] = ()
     lookups: tuple[Lookup, ...] = ()
 
 

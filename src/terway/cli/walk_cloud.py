@@ -119,6 +119,10 @@ def _elsewhere(ground: Ground, packet: Packet) -> Iterator[Hop]:
     if destination.version == 4 and destination in _PROVIDER:
         yield ok(_WHERE, "route", f"{destination} is a service of the cloud, reached from anywhere")
         return
+    if destination in ground.cloud.asked and _is_in_vpc(ground, destination):
+        text = f"{destination} is in the VPC, and no ENI has it"
+        yield fail(_WHERE, "receiving ENI", text, "is the address right? Its pod may be gone")
+        return
     route = _longest(ground, destination)
     refusal = _refusal(ground, "routes")
     if refusal:
@@ -127,14 +131,24 @@ def _elsewhere(ground: Ground, packet: Packet) -> Iterator[Hop]:
         text = f"the route table has no entry for {destination}"
         remedy = "for the internet: an SNAT entry on a NAT gateway, or an IPv6 gateway"
         yield fail(_WHERE, "route", text, remedy)
-    elif route.next_hop_type == "local" and destination in ground.cloud.asked:
-        text = f"{destination} is in the VPC ({route.destination}), and no ENI has it"
-        yield fail(_WHERE, "receiving ENI", text, "is the address right? Its pod may be gone")
     elif route.next_hop_type == "local":
         yield unknown(_WHERE, "receiving ENI", f"nobody asked which ENI has {destination}")
     else:
         hop = f"{route.next_hop_type} {route.next_hop_id}"
         yield ok(_WHERE, "route", f"{route.destination} leads to {hop}; the walk ends there")
+
+
+def _is_in_vpc(ground: Ground, address: IPAddress) -> bool:
+    local = (
+        [one.destination for one in ground.cloud.routes if one.next_hop_type == "local"]
+        if ground.cloud
+        else []
+    )
+    instance = ground.snapshot.instance
+    if instance is not None:
+        local.append(ip_network(instance.vpc_cidr))
+    ranges = (one for one in local if one.version == address.version and one != _PROVIDER)
+    return any(address in one for one in ranges)
 
 
 def _longest(ground: Ground, destination: IPAddress) -> VpcRoute | None:

@@ -35,6 +35,7 @@ _RTA_PREFSRC, _RTA_TABLE, _RTA_MARK = 7, 15, 16
 _NDA_DST, _NDA_LLADDR = 1, 2
 _TCA_KIND = 1
 _RTM_F_CLONED = 0x200
+_RTM_F_LOOKUP_TABLE = 0x1000  # say which table decided, not always "main"
 _AF_INET = 2
 
 # RTN_*: what becomes of a packet that takes the route.
@@ -115,7 +116,8 @@ def route_of(
     """Ask which route one packet takes: of the node, or with `iif` one that is forwarded."""
     from_bits = 0 if source is None else source.max_prefixlen
     family = AF_OF[family_of(destination)]
-    header = _RTMSG.pack(family, destination.max_prefixlen, from_bits, 0, 0, 0, 0, 0, 0)
+    to_bits = destination.max_prefixlen
+    header = _RTMSG.pack(family, to_bits, from_bits, 0, 0, 0, 0, 0, _RTM_F_LOOKUP_TABLE)
     parts = [attr(_RTA_DST, destination.packed)]
     if source is not None:
         parts.append(attr(_RTA_SRC, source.packed))

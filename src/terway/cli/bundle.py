@@ -1,0 +1,89 @@
+"""terway-cli support-bundle: everything that is known of a node, in one file, without secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from terway.cli.codec import plain
+from terway.cli.collect import Wanted, collect
+from terway.cli.doctor import doctor_lines, examine
+from terway.cli.exits import OK
+from terway.cli.mapping import mapping_lines, mapping_of
+from terway.cli.place import Place, find_place, place_options
+from terway.cli.read_node import get_page
+from terway.cli.show import show_lines
+from terway.cli.snapshot import Snapshot
+from terway.cli.source import SNAPSHOT_NAME
+from terway.cli.table import print_json, print_lines
+from terway.model.errors import UsageError, VpcError
+
+_LOG = Path("var/log/terway/terwayd.log")
+_LOG_BYTES = 2_000_000  # the end of it
+_PAGES = ("/metrics", "/debug/state", "/healthz", "/readyz")
+
+
+@click.command("support-bundle")
+@click.option("--output", default="", help="The file; terway-NODE-TIME.tar.gz by default.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@place_options
+def command(output: str, as_json: bool, **where: str) -> None:
+    """Write all state of this node into one tar.gz, secrets left out.
+
+    `terway-cli show|mapping|doctor|why --bundle FILE` read it anywhere.
+    """
+    place = find_place(**where)
+    wanted = Wanted(everything_of_kube=True, deep_cloud=True, probes=True)
+    snapshot = asyncio.run(collect(place, wanted))
+    stamp = snapshot.taken_at.replace(":", "").replace("+0000", "Z")
+    name = f"terway-{snapshot.node_name}-{stamp}"
+    path = Path(output or f"{name}.tar.gz")
+    members = dict(bundle_members(snapshot, place))
+    write_bundle(path, name, members)
+    if as_json:
+        print_json({"path": str(path), "members": sorted(members)})
+    else:
+        size = path.stat().st_size // 1024
+        print_lines(
+            (f"{path}  {size} KiB, {len(members)} files", f"terway-cli show --bundle {path}")
+        )
+    raise SystemExit(OK)
+
+
+def bundle_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a bundle: the snapshot for us, the rest for people."""
+    yield SNAPSHOT_NAME, json.dumps(plain(snapshot), indent=1).encode()
+    yield "show.txt", _text(show_lines(snapshot))
+    yield "mapping.txt", _text(mapping_lines(mapping_of(snapshot), snapshot))
+    yield "doctor.txt", _text(list(doctor_lines(examine(snapshot))))
+    for page in _PAGES:
+        with suppress(VpcError):
+            yield f"terwayd{page.replace('/', '-')}.txt", get_page(place, page)[1]
+    log = place.root / _LOG
+    if log.is_file():
+        yield "terwayd.log", log.read_bytes()[-_LOG_BYTES:]
+
+
+def _text(lines: list[str]) -> bytes:
+    return "\n".join(lines).encode() + b"\n"
+
+
+def write_bundle(path: Path, name: str, members: dict[str, bytes]) -> None:
+    """Write the files under a folder `name`. Raises UsageError when the path cannot be written."""
+    try:
+        with tarfile.open(path, "w:gz") as archive:
+            for member, data in members.items():
+                entry = tarfile.TarInfo(f"{name}/{member}")
+                entry.size = len(data)
+                entry.mode = 0o600
+                archive.addfile(entry, io.BytesIO(data))
+        path.chmod(0o600)
+    except OSError as error:
+        raise UsageError(f"--output {path}: {error.strerror}", field="--output") from error

@@ -1,0 +1,150 @@
+"""What is wrong around the node: configuration, permissions, quotas, clock, MTU, other managers?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from terway.cli.finding import Finding, error, note, warning
+from terway.cli.hops import RESTART_AGENT
+from terway.cli.snapshot import HostView, Snapshot
+
+_SKEW_WARNING_S, _SKEW_ERROR_S = 30.0, 900.0  # the cloud refuses signatures 15 min off
+_FEW_ADDRESSES = 16
+_PLUGIN = "/opt/cni/bin/terway"
+_CONFLIST = "10-terway.conflist"
+_CONF_DIR = "/etc/cni/net.d/"
+_OTHER_NETWORKS = {
+    "calico-node": "kubectl -n kube-system delete daemonset calico-node",
+    "cilium-agent": "kubectl -n kube-system delete daemonset cilium",
+    "flanneld": "kubectl -n kube-flannel delete daemonset kube-flannel-ds",
+}
+_NETWORKD_KEYS = ("ManageForeignRoutingPolicyRules=no", "ManageForeignRoutes=no")
+
+
+def check_config(snapshot: Snapshot) -> Iterator[Finding]:
+    """Yield what the configuration asks for and does not get."""
+    config = snapshot.config
+    if config is None:
+        return
+    edit = "kubectl -n kube-system edit configmap eni-config"
+    if config.refusal:
+        yield error("the configuration is refused", config.refusal, edit)
+    for text in config.cautions:
+        yield note("a setting without effect", text, edit)
+
+
+def check_cloud(snapshot: Snapshot) -> Iterator[Finding]:
+    """Yield permissions that are missing, and quotas and ranges that are used up."""
+    host, cloud = snapshot.host, snapshot.cloud
+    denied = [one for one in (host.permissions if host else ()) if one.is_allowed is False]
+    if denied:
+        actions = ", ".join(one.action for one in denied)
+        why = f"terwayd's keys may not: {actions} ({denied[0].answer})"
+        command = "aliyun ram AttachPolicyToRole: allow these ecs: and vpc: actions to its role"
+        yield error("the RAM role lacks permissions", why, command)
+    for one in host.permissions if host else ():
+        if one.is_allowed is None:
+            yield warning(f"nobody knows whether {one.action} is allowed", one.answer, "try again")
+    for vswitch in cloud.vswitches if cloud else ():
+        left = vswitch.available_ip_count
+        if left < _FEW_ADDRESSES:
+            why = f"{left} of {vswitch.cidr} are left; pods wait when there are none"
+            command = "add another vSwitch of the zone to vswitches in eni-config"
+            made = error if left == 0 else warning
+            yield made(f"vSwitch {vswitch.id} runs out of addresses", why, command)
+    limits = cloud.limits if cloud else None
+    if cloud is not None and limits is not None and len(cloud.enis) > limits.eni_quantity:
+        why = f"{len(cloud.enis)} ENIs, {limits.instance_type} has {limits.eni_quantity}"
+        yield warning("more ENIs than the instance type has", why, "terway-cli show")
+
+
+def check_kubernetes(snapshot: Snapshot) -> Iterator[Finding]:
+    """Yield conditions of the Node that say something is wrong."""
+    kube = snapshot.kubernetes
+    for node in kube.nodes if kube else ():
+        if node.name == snapshot.node_name:
+            for text in node.conditions:
+                command = f"kubectl describe node {node.name}"
+                yield warning("a condition of the Node", text, command)
+
+
+def check_host(snapshot: Snapshot) -> Iterator[Finding]:
+    """Yield what is wrong with the machine."""
+    host = snapshot.host
+    if host is None:
+        return
+    for feature, state in host.features.items():
+        if state != "yes":
+            why = f"{state} (kernel {host.kernel_release})"
+            yield error(
+                f"the kernel lacks {feature}", why, f"modprobe, or another kernel: {feature}"
+            )
+    yield from _plugin(host)
+    yield from _clock(host)
+    yield from _mtu(snapshot, host)
+    yield from _managers(host)
+
+
+def _plugin(host: HostView) -> Iterator[Finding]:
+    if _PLUGIN not in host.files:
+        why = "the runtime cannot attach any pod; terwayd installs it at start"
+        yield error(f"{_PLUGIN} is missing", why, RESTART_AGENT)
+    confs = sorted(one for one in host.files if one.startswith(_CONF_DIR))
+    names = [one.removeprefix(_CONF_DIR) for one in confs]
+    usable = [one for one in names if one.endswith((".conf", ".conflist", ".json"))]
+    if _CONFLIST not in usable:
+        why = "the runtime sees no network; terwayd writes it once it serves"
+        yield error(f"{_CONF_DIR}{_CONFLIST} is missing", why, RESTART_AGENT)
+    elif usable[0] != _CONFLIST:
+        why = f"the runtime takes the first by name: {usable[0]}, not {_CONFLIST}"
+        command = f"mv {_CONF_DIR}{usable[0]} /root/"
+        yield error("another CNI configuration comes first", why, command)
+
+
+def _clock(host: HostView) -> Iterator[Finding]:
+    for name, skew in (host.clock_skew_s or {}).items():
+        if abs(skew) < _SKEW_WARNING_S:
+            continue
+        ahead = "ahead of" if skew > 0 else "behind"
+        why = f"signatures and certificates depend on it; refused from {_SKEW_ERROR_S:.0f} s on"
+        what = f"this clock is {abs(skew):.0f} s {ahead} {name}"
+        made = error if abs(skew) >= _SKEW_ERROR_S else warning
+        yield made(what, why, "chronyc makestep")
+
+
+def _mtu(snapshot: Snapshot, host: HostView) -> Iterator[Finding]:
+    links = {one.name: one for one in snapshot.kernel.node.links} if snapshot.kernel else {}
+    for path, size in (host.path_mtu_bytes or {}).items():
+        link = links.get(path.rpartition(" ")[2])
+        if size == 0:
+            why = "an echo of the smallest size did not come back; some gateways answer none"
+            yield note(f"{path}: the gateway answers no probe", why, "terway-cli connectivity-test")
+        elif link is not None and size < link.mtu_bytes:
+            why = f"{link.name} says {link.mtu_bytes}, no more than {size} came through"
+            command = f'"mtu": {size} in 10-terway.conf of eni-config'
+            yield error(f"{path}: large packets are lost", why, command)
+
+
+def _managers(host: HostView) -> Iterator[Finding]:
+    texts = " ".join((host.texts or {}).values())
+    if "NetworkManager" in host.programs and "interface-name:cali" not in texts:
+        why = "it takes links it does not know, their addresses and routes"
+        conf = "/etc/NetworkManager/conf.d/terway.conf"
+        command = f"printf '[keyfile]\\nunmanaged-devices=interface-name:cali*\\n' > {conf}"
+        yield warning("NetworkManager manages pods' links", why, command)
+    if "systemd-network" in host.programs:
+        lacking = [one for one in _NETWORKD_KEYS if one not in texts]
+        if lacking:
+            why = "when it restarts, it removes rules and routes that it did not make"
+            words = "\\n".join(("[Network]", *lacking))
+            conf = "/etc/systemd/networkd.conf.d/terway.conf"
+            yield warning(
+                "systemd-networkd removes foreign rules", why, f"printf '{words}\\n' > {conf}"
+            )
+    if "firewalld" in host.programs:
+        why = "its default zone drops what is forwarded to pods"
+        yield warning("firewalld runs", why, "systemctl disable --now firewalld")
+    for program, command in _OTHER_NETWORKS.items():
+        if program in host.programs:
+            why = "two pod networks on one node fight over routes and rules"
+            yield warning(f"{program} runs beside Terway", why, command)
