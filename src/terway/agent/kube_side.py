@@ -66,6 +66,10 @@ class KubeSide:
             client, self._events, patches_pods=patches_pods, backoff=Backoff(rng)
         )
 
+    def tell_node(self, type_: str, reason: str, message: str) -> None:
+        """Record an event about the node; never waits, never fails."""
+        self._events.record(node_reference(self._node, self._node), type_, reason, message)
+
     async def run(
         self,
         status: Callable[[], PoolStatus],

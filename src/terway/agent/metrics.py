@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from terway.agent.exposition import CONTENT_TYPE, Gauge, Histogram
 from terway.agent.pool_ports import PoolStatus
@@ -21,6 +21,7 @@ class Metrics:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.sources: list[Callable[[], Iterable[Gauge]]] = []  # what others have in numbers
         self._requests = Histogram(
             name="terway_rpc_latency", text="seconds that a CNI request took", buckets=_BUCKETS_S
         )
@@ -32,7 +33,9 @@ class Metrics:
 
     def page(self) -> Page:
         """Return the exposition."""
-        metrics: list[Histogram | Gauge] = [self._requests, *gauges_of(self._pool.status())]
+        others = (gauge for source in self.sources for gauge in source())
+        own = gauges_of(self._pool.status())
+        metrics: list[Histogram | Gauge] = [self._requests, *own, *others]
         lines = (line for metric in metrics for line in metric.lines())
         return Page(body=("\n".join(lines) + "\n").encode(), content_type=CONTENT_TYPE)
 

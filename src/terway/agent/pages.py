@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from terway.agent.follow import ConfigFollower
 from terway.agent.metrics import Metrics
 from terway.agent.readonly import Page, Pages
 from terway.agent.reconcile import ManagedPool
@@ -16,22 +17,25 @@ _ALIVE = Page(body=b"ok\n")
 _NOT_READY = Page(body=b"not serving\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def pages_of(pool: ManagedPool, metrics: Metrics, ready: asyncio.Event) -> Pages:
+def pages_of(
+    pool: ManagedPool, metrics: Metrics, ready: asyncio.Event, config: ConfigFollower | None = None
+) -> Pages:
     """Return the pages: health, readiness, metrics, and the state of the pool as JSON."""
     return {
         "/healthz": lambda: _ALIVE,
         "/readyz": lambda: _ALIVE if ready.is_set() else _NOT_READY,
         "/metrics": metrics.page,
-        "/debug/state": lambda: Page(body=state_of(pool), content_type="application/json"),
+        "/debug/state": lambda: Page(body=state_of(pool, config), content_type="application/json"),
     }
 
 
-def state_of(pool: ManagedPool) -> bytes:
-    """Return attachments, ENIs and the pool's status as JSON."""
+def state_of(pool: ManagedPool, config: ConfigFollower | None = None) -> bytes:
+    """Return attachments, ENIs, the pool's status and what became of eni-config as JSON."""
     state = {
         "attachments": [asdict(one) for one in pool.attachments()],
         "enis": [asdict(one) for one in pool.enis()],
         "pool": {**asdict(pool.status()), "enis": _by_phase(pool)},
+        "config": asdict(config.reloader.state) if config else None,
     }
     return msgspec.json.encode(state, enc_hook=str) + b"\n"
 

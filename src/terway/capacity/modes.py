@@ -111,7 +111,7 @@ def _prefixes(limits: InstanceLimits, wish: Wish) -> Capacity:
     return Capacity(
         mode="IPv4 prefixes",
         pods=count * PREFIX_ADDRESSES,
-        formula=f"{count} prefixes of {PREFIX_ADDRESSES}, at most ({per_eni + 1} - 1) x {enis}",
+        formula=f"{count} x {PREFIX_ADDRESSES}, of ({per_eni + 1} - 1) x {enis}",
         least=LEAST_SHARED,
         why_not=too_many if wish.prefix_count > most else "",
     )
