@@ -54,6 +54,7 @@ class ModelCloud:
         self.vswitches = {one.id: one for one in vswitches}
         self.eni_slots = eni_slots
         self.per_eni = per_eni
+        self.fragmented: set[VSwitchId] = set()  # they have no whole range left
         self.calls: Counter[str] = Counter()
         self._answers: dict[ClientToken, tuple[object, object]] = {}
         self._numbers = 0
@@ -74,8 +75,7 @@ class ModelCloud:
 
     def _take_v4(self, vswitch_id: VSwitchId, count: int) -> tuple[IPv4Address, ...]:
         state = self.vswitches[vswitch_id]
-        if state.available_ip_count < count:
-            raise CapacityError("the vSwitch is full", code="InvalidVSwitchId.IpNotEnough")
+        self._check_room(vswitch_id, count)
         self._credit(vswitch_id, -count)
         return tuple(state.cidr[self._next()] for _ in range(count))
 
@@ -83,6 +83,25 @@ class ModelCloud:
         cidr = self.vswitches[vswitch_id].ipv6_cidr
         assert cidr is not None
         return tuple(cidr[self._next()] for _ in range(count))
+
+    def _check_room(self, vswitch_id: VSwitchId, count: int) -> None:
+        if self.vswitches[vswitch_id].available_ip_count < count:
+            raise CapacityError("the vSwitch is full", code="InvalidVSwitchId.IpNotEnough")
+
+    def _take_ranges_v4(self, vswitch_id: VSwitchId, count: int) -> tuple[IPv4Network, ...]:
+        """Ranges come from the upper half of the vSwitch, single addresses from the lower."""
+        state = self.vswitches[vswitch_id]
+        if (state.available_ip_count // 16) < count or vswitch_id in self.fragmented:
+            raise CapacityError("no whole range is free", code="InvalidVSwitchId.IpNotEnough")
+        self._credit(vswitch_id, -16 * count)
+        upper = int(state.cidr[state.cidr.num_addresses // 2])
+        return tuple(IPv4Network((upper + 16 * self._next(), 28)) for _ in range(count))
+
+    def _take_ranges_v6(self, vswitch_id: VSwitchId, count: int) -> tuple[IPv6Network, ...]:
+        cidr = self.vswitches[vswitch_id].ipv6_cidr
+        assert cidr is not None
+        start = int(cidr.network_address)
+        return tuple(IPv6Network((start + (self._next() << 48), 80)) for _ in range(count))
 
     def _credit(self, vswitch_id: VSwitchId, count: int) -> None:
         state = self.vswitches[vswitch_id]
@@ -108,6 +127,9 @@ class ModelCloud:
         security_group_ids: Sequence[SecurityGroupId],
         ipv4_count: int,
         ipv6_count: int = 0,
+        ipv4_prefixes: int = 0,
+        ipv6_prefixes: int = 0,
+        is_erdma: bool = False,
         tags: Sequence[tuple[str, str]] = (),
         description: str = "",
         resource_group_id: str = "",
@@ -115,10 +137,12 @@ class ModelCloud:
         token: ClientToken,
     ) -> ENI:
         self.calls["create_eni"] += 1
-        question = (vswitch_id, tuple(security_group_ids), ipv4_count, ipv6_count, tuple(tags))
+        counts = (ipv4_count, ipv6_count, ipv4_prefixes, ipv6_prefixes, is_erdma)
+        question = (vswitch_id, tuple(security_group_ids), *counts, tuple(tags))
         before = self._answered(token, question)
         if isinstance(before, ENI):
             return before
+        self._check_room(vswitch_id, ipv4_count + 16 * ipv4_prefixes)
         ipv4 = self._take_v4(vswitch_id, ipv4_count)
         number = self._next()
         eni = ENI(
@@ -132,6 +156,10 @@ class ModelCloud:
             primary_ipv4=ipv4[0],
             ipv4=ipv4,
             ipv6=self._take_v6(vswitch_id, ipv6_count),
+            ipv4_prefixes=self._take_ranges_v4(vswitch_id, ipv4_prefixes),
+            ipv6_prefixes=self._take_ranges_v6(vswitch_id, ipv6_prefixes),
+            security_group_ids=tuple(security_group_ids),
+            traffic_mode="HighPerformance" if is_erdma else "Standard",
             tags=tuple(tags),
         )
         self.enis[eni.id] = eni
@@ -172,7 +200,7 @@ class ModelCloud:
             self.settle()
             raise ConflictError("attached", code="InvalidOperation.InvalidEniState")
         del self.enis[eni_id]
-        self._credit(eni.vswitch_id, len(eni.ipv4))
+        self._credit(eni.vswitch_id, len(eni.ipv4) + 16 * len(eni.ipv4_prefixes))
 
     def assign_ipv4(
         self, eni_id: ENIId, count: int, *, token: ClientToken
@@ -182,7 +210,7 @@ class ModelCloud:
         before = self._answered(token, (eni_id, 4, count))
         if isinstance(before, tuple):
             return before
-        if len(eni.ipv4) + count > self.per_eni:
+        if len(eni.ipv4) + len(eni.ipv4_prefixes) + count > self.per_eni:
             raise CapacityError("ENI full", code="InvalidOperation.Ipv4CountExceeded")
         given = self._take_v4(eni.vswitch_id, count)
         self.enis[eni_id] = replace(eni, ipv4=(*eni.ipv4, *given))
@@ -197,7 +225,7 @@ class ModelCloud:
         before = self._answered(token, (eni_id, 6, count))
         if isinstance(before, tuple):
             return before
-        if len(eni.ipv6) + count > self.per_eni:
+        if len(eni.ipv6) + len(eni.ipv6_prefixes) + count > self.per_eni:
             raise CapacityError("ENI full", code="InvalidOperation.Ipv6CountExceeded")
         given = self._take_v6(eni.vswitch_id, count)
         self.enis[eni_id] = replace(eni, ipv6=(*eni.ipv6, *given))
@@ -220,6 +248,60 @@ class ModelCloud:
         if eni is not None:
             left = tuple(ip for ip in eni.ipv6 if ip not in set(addresses))
             self.enis[eni_id] = replace(eni, ipv6=left)
+
+    def assign_ipv4_prefixes(
+        self, eni_id: ENIId, count: int, *, token: ClientToken
+    ) -> tuple[IPv4Network, ...]:
+        self.calls["assign_ipv4_prefixes"] += 1
+        assert count <= 10
+        eni = self._eni(eni_id)
+        before = self._answered(token, (eni_id, "v4 prefixes", count))
+        if isinstance(before, tuple):
+            return before
+        if len(eni.ipv4) + len(eni.ipv4_prefixes) + count > self.per_eni:
+            raise CapacityError("ENI full", code="InvalidOperation.Ipv4CountExceeded")
+        given = self._take_ranges_v4(eni.vswitch_id, count)
+        self.enis[eni_id] = replace(eni, ipv4_prefixes=(*eni.ipv4_prefixes, *given))
+        self._answers[token] = ((eni_id, "v4 prefixes", count), given)
+        return given
+
+    def assign_ipv6_prefixes(
+        self, eni_id: ENIId, count: int, *, token: ClientToken
+    ) -> tuple[IPv6Network, ...]:
+        self.calls["assign_ipv6_prefixes"] += 1
+        eni = self._eni(eni_id)
+        before = self._answered(token, (eni_id, "v6 prefixes", count))
+        if isinstance(before, tuple):
+            return before
+        if len(eni.ipv6) + len(eni.ipv6_prefixes) + count > self.per_eni:
+            raise CapacityError("ENI full", code="InvalidOperation.Ipv6CountExceeded")
+        given = self._take_ranges_v6(eni.vswitch_id, count)
+        self.enis[eni_id] = replace(eni, ipv6_prefixes=(*eni.ipv6_prefixes, *given))
+        self._answers[token] = ((eni_id, "v6 prefixes", count), given)
+        return given
+
+    def unassign_ipv4_prefixes(self, eni_id: ENIId, prefixes: Iterable[IPv4Network]) -> None:
+        self.calls["unassign_ipv4_prefixes"] += 1
+        eni = self.enis.get(eni_id)
+        if eni is None:
+            return
+        left = tuple(one for one in eni.ipv4_prefixes if one not in set(prefixes))
+        self.enis[eni_id] = replace(eni, ipv4_prefixes=left)
+        self._credit(eni.vswitch_id, 16 * (len(eni.ipv4_prefixes) - len(left)))
+
+    def unassign_ipv6_prefixes(self, eni_id: ENIId, prefixes: Iterable[IPv6Network]) -> None:
+        self.calls["unassign_ipv6_prefixes"] += 1
+        eni = self.enis.get(eni_id)
+        if eni is not None:
+            left = tuple(one for one in eni.ipv6_prefixes if one not in set(prefixes))
+            self.enis[eni_id] = replace(eni, ipv6_prefixes=left)
+
+    def set_security_groups(
+        self, eni_id: ENIId, security_group_ids: Sequence[SecurityGroupId]
+    ) -> None:
+        self.calls["set_security_groups"] += 1
+        eni = self._eni(eni_id)
+        self.enis[eni_id] = replace(eni, security_group_ids=tuple(security_group_ids))
 
     def describe_enis(
         self,

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from terway.agent.pool_calls import Calls, Ports
-from terway.agent.pool_journal import WallClock, diff_durable, revive
+from terway.agent.pool_journal import WallClock, diff_durable
+from terway.agent.pool_revival import revive
 from terway.ipam.commands import Bind, CloudCommand, FlushConntrack, Refuse
 from terway.ipam.events import (
     Acquire,

@@ -21,8 +21,9 @@ import structlog
 
 from terway.agent.moments import read_moment
 from terway.agent.pool_calls import Calls, Ports
-from terway.agent.pool_journal import WallClock, diff_durable, revive
+from terway.agent.pool_journal import WallClock, diff_durable
 from terway.agent.pool_ports import ManagedENI, PoolStatus
+from terway.agent.pool_revival import revive
 from terway.agent.pool_status import managed_eni, managed_enis, status_of
 from terway.ipam.commands import (
     Bind,
@@ -35,6 +36,7 @@ from terway.ipam.commands import (
 from terway.ipam.events import (
     Acquire,
     Assigned,
+    Configured,
     Created,
     Event,
     Failed,
@@ -153,7 +155,7 @@ class PoolService:
         ask = self._ask(key, network=network, netns=netns, pod=pod, spec=spec)
         ask.waiters += 1
         try:
-            self._advance(Acquire(owner=key))
+            self._advance(Acquire(owner=key, placement=spec.placement))
             attachment = await asyncio.shield(ask.granted)
             await self._flushed()
             ask.is_answered = True
@@ -226,6 +228,14 @@ class PoolService:
     def eni(self, eni_id: ENIId) -> ManagedENI | None:
         """Return one ENI of the pool, or None."""
         return managed_eni(self._pool, eni_id)
+
+    def configure(self, config: PoolConfig) -> None:
+        """Follow `config` from now on. Safe at any moment: what pods have, they keep.
+
+        The instance and the tokens' seed stay those that the service was made with.
+        """
+        self._advance(Configured(config=config))
+        self._config = self._pool.config
 
     def observe_soon(self) -> None:
         """Have the cloud read now: somebody saw that it is not as the pool believes."""

@@ -1,4 +1,4 @@
-"""How does the pool reach the journal, and come back from it?
+"""How does the pool reach the journal?
 
 What is durable of a pool is a function of its value; what a step changed of that is one batch.
 So no decision has to remember to write something down.
@@ -11,19 +11,16 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from terway.ipam.pool import Pool
-from terway.ipam.settings import PoolConfig
 from terway.ipam.values import (
     AddressPhase,
-    AssignIntent,
     CreateIntent,
-    ENIPhase,
     Intent,
     PoolENI,
+    Prefix,
     Slot,
     VSwitchState,
 )
 from terway.model.address import IPAddress
-from terway.model.attachment import Attachment
 from terway.model.ids import ENIId, VSwitchId
 from terway.store.records import (
     AssignRecord,
@@ -31,14 +28,14 @@ from terway.store.records import (
     CreateRecord,
     ENIRecord,
     IntentRecord,
-    Journal,
+    MarkRecord,
+    PrefixRecord,
     SlotRecord,
 )
 
 K = TypeVar("K")
 V = TypeVar("V")
-# A reading older than the process: everything in the journal may be judged by the first reading.
-_LONG_AGO = float("-inf")
+WARM = MarkRecord(name="warm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +63,17 @@ def diff_durable(before: Pool, after: Pool, clock: WallClock) -> Batch:
     enis, gone_enis = _changes(before.enis, after.enis)
     intents, gone_intents = _changes(before.intents, after.intents)
     vswitches, _ = _changes(before.vswitches, after.vswitches)
+    prefixes, gone_prefixes = _changes(before.prefixes, after.prefixes)
     return Batch(
         put=(
             *(_slot_record(s, clock) for s in slots if _slot_differs(before.slots, s)),
             *(_eni_record(e) for e in enis if _eni_differs(before.enis, e)),
             *(_intent_record(one) for one in intents if one.token not in before.intents),
             *(one.vswitch for one in vswitches if _ranges_differ(before.vswitches, one)),
+            *(_prefix_record(one, clock) for one in prefixes),
+            *((WARM,) if after.is_warm and not before.is_warm else ()),
         ),
+        delete_prefixes=gone_prefixes,
         delete_slots=gone_slots,
         delete_enis=gone_enis,
         delete_intents=gone_intents,
@@ -107,6 +108,15 @@ def _slot_record(slot: Slot, clock: WallClock) -> SlotRecord:
     )
 
 
+def _prefix_record(prefix: Prefix, clock: WallClock) -> PrefixRecord:
+    return PrefixRecord(
+        network=prefix.network,
+        eni_id=prefix.eni_id,
+        phase=prefix.phase.value,
+        rests_until=clock.wall(prefix.rests_until) if prefix.rests_until else 0.0,
+    )
+
+
 def _eni_differs(before: Mapping[ENIId, PoolENI], eni: PoolENI) -> bool:
     old = before.get(eni.id)
     return old is None or _eni_record(old) != _eni_record(eni)
@@ -126,6 +136,8 @@ def _eni_record(eni: PoolENI) -> ENIRecord:
         vswitch_id=eni.vswitch_id,
         phase=eni.phase.value,
         is_ours=eni.is_ours,
+        own_group_ids=eni.own_group_ids,
+        is_erdma=eni.is_erdma,
     )
 
 
@@ -139,100 +151,15 @@ def _intent_record(intent: Intent) -> IntentRecord:
             resource_group_id=intent.resource_group_id,
             ipv4_count=intent.ipv4_count,
             ipv6_count=intent.ipv6_count,
+            ipv4_prefixes=intent.ipv4_prefixes,
+            ipv6_prefixes=intent.ipv6_prefixes,
+            is_erdma=intent.is_erdma,
+            has_own_groups=intent.has_own_groups,
         )
     return AssignRecord(
-        token=intent.token, eni_id=intent.eni_id, family=intent.family, count=intent.count
-    )
-
-
-def revive(config: PoolConfig, journal: Journal, clock: WallClock, *, now: float) -> Pool:
-    """Return the pool that the journal describes, due to look at the cloud.
-
-    Calls that were under way are due again with their tokens; ENIs that were in use have their
-    links awaited again. What a lease names is there even if nothing else in the journal is.
-    """
-    enis = [_eni(record) for record in journal.enis]
-    known = {eni.id for eni in enis}
-    enis += _enis_of_leases(journal, known)
-    pool = replace(Pool.empty(config, now=now), enis={eni.id: eni for eni in enis})
-    pool = pool.with_slots(
-        _slot(record, config, clock, now) for record in journal.slots if record.eni_id in pool.enis
-    )
-    for vswitch in journal.vswitches:
-        state = VSwitchState(vswitch=vswitch, available=0, read_at=_LONG_AGO)
-        pool = pool.with_vswitch(state)
-    for attachment in journal.attachments:
-        pool = pool.with_slots(_bound(pool, attachment))
-    for record in journal.intents:
-        if isinstance(record, CreateRecord) or record.eni_id in pool.enis:
-            pool = pool.with_intent(_intent(record))
-    return pool
-
-
-def _eni(record: ENIRecord) -> PoolENI:
-    phase = ENIPhase(record.phase)
-    return PoolENI(
-        id=record.id,
-        mac=record.mac,
-        vswitch_id=record.vswitch_id,
-        phase=ENIPhase.ATTACHING if phase is ENIPhase.IN_USE else phase,
-        is_ours=record.is_ours,
-        is_requested=phase is ENIPhase.IN_USE,
-        changed_at=_LONG_AGO,
-    )
-
-
-def _enis_of_leases(journal: Journal, known: set[ENIId]) -> list[PoolENI]:
-    """Return ENIs that only attachments name; the first reading of the cloud fills them in."""
-    leases = {one.lease.eni_id: one.lease for one in journal.attachments}
-    return [
-        _eni(
-            ENIRecord(
-                id=eni_id,
-                mac=lease.eni_mac,
-                vswitch_id=VSwitchId(""),
-                phase=ENIPhase.IN_USE.value,
-                is_ours=False,
-            )
-        )
-        for eni_id, lease in leases.items()
-        if eni_id not in known
-    ]
-
-
-def _slot(record: SlotRecord, config: PoolConfig, clock: WallClock, now: float) -> Slot:
-    # A clock that was set back must not make a rest longer than it ever is.
-    until = min(clock.monotonic(record.rests_until), now + config.cooldown_s)
-    rests_until = until if record.rests_until else 0.0
-    phase = AddressPhase.COOLING if rests_until > now else AddressPhase.FREE
-    return Slot(
-        address=record.address,
-        eni_id=record.eni_id,
-        phase=AddressPhase.RETIRING if record.is_retiring else phase,
-        is_primary=record.is_primary,
-        rests_until=rests_until,
-    )
-
-
-def _bound(pool: Pool, attachment: Attachment) -> list[Slot]:
-    plain = (
-        pool.slots.get(address, Slot(address=address, eni_id=attachment.lease.eni_id))
-        for address in attachment.lease.addresses
-    )
-    return [replace(s, phase=AddressPhase.BOUND, owner=attachment.key) for s in plain]
-
-
-def _intent(record: IntentRecord) -> Intent:
-    if isinstance(record, CreateRecord):
-        return CreateIntent(
-            token=record.token,
-            vswitch_id=record.vswitch_id,
-            security_group_ids=record.security_group_ids,
-            tags=record.tags,
-            resource_group_id=record.resource_group_id,
-            ipv4_count=record.ipv4_count,
-            ipv6_count=record.ipv6_count,
-        )
-    return AssignIntent(
-        token=record.token, eni_id=record.eni_id, family=record.family, count=record.count
+        token=intent.token,
+        eni_id=intent.eni_id,
+        family=intent.family,
+        count=intent.count,
+        is_prefix=intent.is_prefix,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Protocol
 
 from terway.ipam.values import ENIPhase
@@ -48,6 +48,9 @@ class CloudPort(Protocol):
         security_group_ids: Sequence[SecurityGroupId],
         ipv4_count: int,
         ipv6_count: int = 0,
+        ipv4_prefixes: int = 0,
+        ipv6_prefixes: int = 0,
+        is_erdma: bool = False,
         tags: Tags = (),
         description: str = "",
         resource_group_id: str = "",
@@ -87,6 +90,32 @@ class CloudPort(Protocol):
 
     async def unassign_ipv6(self, eni_id: ENIId, addresses: Iterable[IPv6Address]) -> None:
         """Take addresses from an ENI."""
+        ...
+
+    async def assign_ipv4_prefixes(
+        self, eni_id: ENIId, count: int, *, token: ClientToken
+    ) -> tuple[IPv4Network, ...]:
+        """Give an ENI more ranges of 16 addresses; safe to repeat with the same token."""
+        ...
+
+    async def assign_ipv6_prefixes(
+        self, eni_id: ENIId, count: int, *, token: ClientToken
+    ) -> tuple[IPv6Network, ...]:
+        """Give an ENI more /80 ranges; safe to repeat with the same token."""
+        ...
+
+    async def unassign_ipv4_prefixes(self, eni_id: ENIId, prefixes: Iterable[IPv4Network]) -> None:
+        """Take ranges from an ENI."""
+        ...
+
+    async def unassign_ipv6_prefixes(self, eni_id: ENIId, prefixes: Iterable[IPv6Network]) -> None:
+        """Take ranges from an ENI."""
+        ...
+
+    async def set_security_groups(
+        self, eni_id: ENIId, security_group_ids: Sequence[SecurityGroupId]
+    ) -> None:
+        """Put an ENI into these security groups, and out of all others."""
         ...
 
     async def describe_vswitches(self, ids: Iterable[VSwitchId]) -> tuple[VSwitch, ...]:
@@ -134,6 +163,7 @@ class ManagedENI:
     phase: ENIPhase
     vswitch_id: VSwitchId
     vswitch: VSwitch | None
+    is_gone: bool = False  # the cloud no longer knows it, although pods have addresses of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from terway.capacity.pods import Tuning, eni_slots, max_enis
+from terway.capacity.pods import Tuning, eni_slots, max_enis, rdma_enis
 from terway.config.choices import ENISelection, VSwitchSelection
 from terway.config.eni_conf import EniConf
 from terway.ipam.settings import ENIPolicy, PoolConfig, VSwitchPolicy
@@ -58,6 +58,11 @@ def pool_config(conf: EniConf, facts: InstanceFacts, *, token_seed: str) -> Pool
         ipv6_per_eni=limits.eni_ipv6_address_quantity,
         min_free=min_free,
         max_free=max_free,
+        warm_up=conf.warm_up_size,
+        has_prefixes=conf.uses_prefixes,
+        ipv4_prefixes=conf.ipv4_prefix_count,
+        ipv6_prefixes=conf.ipv6_prefix_count,
+        erdma_enis=rdma_enis(limits) if conf.uses_erdma else 0,
         token_seed=token_seed,
         vswitch_policy=_VSWITCH_POLICY[conf.vswitch_selection],
         eni_policy=_ENI_POLICY[conf.eni_selection],
@@ -70,7 +75,9 @@ def pool_config(conf: EniConf, facts: InstanceFacts, *, token_seed: str) -> Pool
         reclaim_after_s=reclaim.after_s if reclaim else None,
         reclaim_interval_s=reclaim.interval_s if reclaim else 600.0,
         reclaim_batch=reclaim.batch if reclaim else 5,
+        reclaim_jitter=reclaim.jitter if reclaim else 0.1,
         observe_every_s=conf.pool_sync_s,
+        rate_limits=tuple((name, float(most)) for name, most in conf.rate_limits_per_min.items()),
     )
 
 

@@ -53,4 +53,5 @@ def _managed(pool: Pool, eni: PoolENI) -> ManagedENI:
         phase=eni.phase,
         vswitch_id=eni.vswitch_id,
         vswitch=state.vswitch if state is not None else None,
+        is_gone=eni.is_gone,
     )

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
 from terway.cloud import wire
 from terway.cloud.credentials import CredentialsProvider
 from terway.cloud.openapi import Caller, OpenAPI, Product, open_session
 from terway.cloud.query import Value
-from terway.model.address import IPAddress
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.eni import ENI, ENIStatus, ENIType, InstanceLimits, VSwitch
 from terway.model.errors import ConflictError
 from terway.model.ids import (
@@ -119,6 +119,9 @@ class EcsClient:
         security_group_ids: Sequence[SecurityGroupId],
         ipv4_count: int,
         ipv6_count: int = 0,
+        ipv4_prefixes: int = 0,
+        ipv6_prefixes: int = 0,
+        is_erdma: bool = False,
         tags: Tags = (),
         description: str = "",
         resource_group_id: str = "",
@@ -126,6 +129,9 @@ class EcsClient:
         token: ClientToken,
     ) -> ENI:
         """Create an ENI with `ipv4_count` IPv4 addresses, its primary one included.
+
+        Of a family it has secondary addresses or prefixes, not both, at first. `is_erdma` makes
+        one for RDMA.
 
         Safe to repeat with the same `token`: the cloud returns the first answer. If cancelled,
         the ENI may exist all the same; a repeat with the token finds it.
@@ -137,6 +143,9 @@ class EcsClient:
             "SecurityGroupIds": security_group_ids,
             "SecondaryPrivateIpAddressCount": ipv4_count - 1 or None,
             "Ipv6AddressCount": ipv6_count or None,
+            "Ipv4PrefixCount": ipv4_prefixes or None,
+            "Ipv6PrefixCount": ipv6_prefixes or None,
+            "NetworkInterfaceTrafficMode": "HighPerformance" if is_erdma else None,
             "Tag": _tags(tags),
             "Description": description or None,
             "ResourceGroupId": resource_group_id or None,
@@ -212,6 +221,53 @@ class EcsClient:
         )
         return tuple(map(IPv6Address, answer.ipv6_sets.ipv6_address))
 
+    async def assign_ipv4_prefixes(
+        self, eni_id: ENIId, count: int, *, token: ClientToken
+    ) -> tuple[IPv4Network, ...]:
+        """Give an ENI `count` (at most 10) more /28 ranges; as `assign_ipv4` else.
+
+        Each takes the room of one address on the ENI, and 16 whole addresses of the vSwitch.
+        """
+        answer = await self._call_ecs(
+            "AssignPrivateIpAddresses",
+            {"NetworkInterfaceId": eni_id, "Ipv4PrefixCount": count, "ClientToken": token},
+            wire.AssignedIPv4,
+        )
+        given = answer.assigned_private_ip_addresses_set.ipv4_prefix_set.ipv4_prefixes
+        return tuple(map(IPv4Network, given))
+
+    async def assign_ipv6_prefixes(
+        self, eni_id: ENIId, count: int, *, token: ClientToken
+    ) -> tuple[IPv6Network, ...]:
+        """Give an ENI `count` (at most 10) more /80 ranges; as `assign_ipv4` else."""
+        answer = await self._call_ecs(
+            "AssignIpv6Addresses",
+            {"NetworkInterfaceId": eni_id, "Ipv6PrefixCount": count, "ClientToken": token},
+            wire.AssignedIPv6,
+        )
+        return tuple(map(IPv6Network, answer.ipv6_prefix_sets.ipv6_prefix))
+
+    async def set_security_groups(
+        self, eni_id: ENIId, security_group_ids: Sequence[SecurityGroupId]
+    ) -> None:
+        """Put an ENI into these security groups, and out of all others. Safe to repeat.
+
+        Raises ConflictError when the ENI is gone, CapacityError when there are too many.
+        """
+        await self._call_ecs(
+            "ModifyNetworkInterfaceAttribute",
+            {"NetworkInterfaceId": eni_id, "SecurityGroupId": tuple(security_group_ids)},
+            wire.Done,
+        )
+
+    async def unassign_ipv4_prefixes(self, eni_id: ENIId, prefixes: Iterable[IPv4Network]) -> None:
+        """Take /28 ranges from an ENI; those that are gone already count as taken."""
+        await self._unassign("UnassignPrivateIpAddresses", "Ipv4Prefix", eni_id, prefixes)
+
+    async def unassign_ipv6_prefixes(self, eni_id: ENIId, prefixes: Iterable[IPv6Network]) -> None:
+        """Take /80 ranges from an ENI; those that are gone already count as taken."""
+        await self._unassign("UnassignIpv6Addresses", "Ipv6Prefix", eni_id, prefixes)
+
     async def unassign_ipv4(self, eni_id: ENIId, addresses: Iterable[IPv4Address]) -> None:
         """Take secondary addresses from an ENI; those that are gone already count as taken."""
         await self._unassign("UnassignPrivateIpAddresses", "PrivateIpAddress", eni_id, addresses)
@@ -221,9 +277,9 @@ class EcsClient:
         await self._unassign("UnassignIpv6Addresses", "Ipv6Address", eni_id, addresses)
 
     async def _unassign(
-        self, action: str, name: str, eni_id: ENIId, addresses: Iterable[IPAddress]
+        self, action: str, name: str, eni_id: ENIId, things: Iterable[IPAddress | IPNetwork]
     ) -> None:
-        wanted = tuple(addresses)
+        wanted = tuple(things)
         try:
             await self._unassign_all(action, name, eni_id, wanted)
         except ConflictError as refusal:
@@ -231,18 +287,18 @@ class EcsClient:
                 raise
             # One address that is gone fails the call for all: take what the ENI still has.
             found = await self.describe_enis(eni_ids=(eni_id,))
-            held = {ip for eni in found for ip in (*eni.ipv4, *eni.ipv6)}
-            left = tuple(ip for ip in wanted if ip in held)
+            held = {one for eni in found for one in _held(eni)}
+            left = tuple(one for one in wanted if one in held)
             await self._unassign_all(action, name, eni_id, left)
 
     async def _unassign_all(
-        self, action: str, name: str, eni_id: ENIId, addresses: Sequence[IPAddress]
+        self, action: str, name: str, eni_id: ENIId, things: Sequence[IPAddress | IPNetwork]
     ) -> None:
-        if not addresses:
+        if not things:
             return
         parameters: dict[str, Value] = {
             "NetworkInterfaceId": eni_id,
-            name: tuple(map(str, addresses)),
+            name: tuple(map(str, things)),
         }
         await self._call_until_gone(action, parameters, gone=(_ENI_GONE,))
 
@@ -287,6 +343,10 @@ class EcsClient:
         return await self._openapi.call(
             self._ecs, action, {"RegionId": self._region_id, **parameters}, answer
         )
+
+
+def _held(eni: ENI) -> tuple[IPAddress | IPNetwork, ...]:
+    return *eni.ipv4, *eni.ipv6, *eni.ipv4_prefixes, *eni.ipv6_prefixes
 
 
 def _tags(tags: Tags) -> Value:

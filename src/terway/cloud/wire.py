@@ -78,6 +78,30 @@ class Ipv6Sets(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     ipv6_set: tuple[Ipv6, ...] = ()
 
 
+class Ipv4Prefix(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """One /28 of an ENI."""
+
+    ipv4_prefix: str
+
+
+class Ipv4PrefixSets(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of IPv4 prefixes."""
+
+    ipv4_prefix_set: tuple[Ipv4Prefix, ...] = ()
+
+
+class Ipv6Prefix(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """One /80 of an ENI."""
+
+    ipv6_prefix: str
+
+
+class Ipv6PrefixSets(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of IPv6 prefixes."""
+
+    ipv6_prefix_set: tuple[Ipv6Prefix, ...] = ()
+
+
 class SecurityGroupIds(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     """The wrapper of security group ids."""
 
@@ -105,6 +129,8 @@ class NetworkInterface(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     zone_id: str = ""
     private_ip_sets: PrivateIpSets = PrivateIpSets()
     ipv6_sets: Ipv6Sets = Ipv6Sets()
+    ipv4_prefix_sets: Ipv4PrefixSets = Ipv4PrefixSets()
+    ipv6_prefix_sets: Ipv6PrefixSets = Ipv6PrefixSets()
     security_group_ids: SecurityGroupIds = SecurityGroupIds()
     instance_id: str = ""
     attachment: Attachment = Attachment()
@@ -147,6 +173,12 @@ def parse_eni(said: NetworkInterface) -> ENI:
         primary_ipv4=IPv4Address(said.private_ip_address),
         ipv4=_ipv4_of(said),
         ipv6=tuple(IPv6Address(ip.ipv6_address) for ip in said.ipv6_sets.ipv6_set),
+        ipv4_prefixes=tuple(
+            IPv4Network(one.ipv4_prefix) for one in said.ipv4_prefix_sets.ipv4_prefix_set
+        ),
+        ipv6_prefixes=tuple(
+            IPv6Network(one.ipv6_prefix) for one in said.ipv6_prefix_sets.ipv6_prefix_set
+        ),
         security_group_ids=tuple(map(SecurityGroupId, said.security_group_ids.security_group_id)),
         instance_id=InstanceId(instance) if instance else None,
         trunk_eni_id=ENIId(attachment.trunk_network_interface_id) or None,
@@ -179,10 +211,17 @@ class PrivateIpAddresses(msgspec.Struct, frozen=True, gc=False, rename="pascal")
     private_ip_address: tuple[str, ...] = ()
 
 
+class Ipv4Prefixes(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of newly assigned IPv4 prefixes."""
+
+    ipv4_prefixes: tuple[str, ...] = ()
+
+
 class AssignedPrivateIpAddressesSet(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     """The inner answer of AssignPrivateIpAddresses."""
 
     private_ip_set: PrivateIpAddresses = PrivateIpAddresses()
+    ipv4_prefix_set: Ipv4Prefixes = Ipv4Prefixes()
 
 
 class AssignedIPv4(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -197,10 +236,17 @@ class Ipv6Addresses(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     ipv6_address: tuple[str, ...] = ()
 
 
+class Ipv6Prefixes(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of newly assigned IPv6 prefixes."""
+
+    ipv6_prefix: tuple[str, ...] = ()
+
+
 class AssignedIPv6(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     """The answer of AssignIpv6Addresses."""
 
-    ipv6_sets: Ipv6Addresses
+    ipv6_sets: Ipv6Addresses = Ipv6Addresses()
+    ipv6_prefix_sets: Ipv6Prefixes = Ipv6Prefixes()
 
 
 class VSwitchEntry(msgspec.Struct, frozen=True, gc=False, rename="pascal"):

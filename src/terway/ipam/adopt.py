@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from terway.ipam.settings import CREATOR_TAG, INSTANCE_TAG, INTENT_TAG, PoolConfig
-from terway.ipam.values import AddressPhase, ENIPhase, PoolENI, Slot
-from terway.model.address import Family, IPAddress
+from terway.ipam.values import AddressPhase, CreateIntent, ENIPhase, PoolENI, Prefix, Slot
+from terway.model.address import Family, IPAddress, IPNetwork
 from terway.model.eni import ENI, ENIStatus, ENIType
 from terway.model.ids import ClientToken
 
+HIGH_PERFORMANCE = "HighPerformance"  # NetworkInterfaceTrafficMode of an ENI for RDMA
 _POOLED_TYPES = (ENIType.SECONDARY, ENIType.TRUNK)
 
 
@@ -40,19 +41,26 @@ def takes_slot(eni: ENI) -> bool:
 def is_managed(config: PoolConfig, eni: ENI) -> bool:
     """Return whether an attached ENI belongs to the pool.
 
-    Members belong to their trunk. High-performance ENIs belong to the RDMA controller. An ENI
-    of ours need not carry the filter's tags.
+    Members belong to their trunk. High-performance ENIs belong to the RDMA controller, unless
+    the pool is to have some. An ENI of ours need not carry the filter's tags.
     """
     tags = set(eni.tags)
-    if not takes_slot(eni) or eni.traffic_mode == "HighPerformance":
+    if not takes_slot(eni):
+        return False
+    if is_erdma(eni) and not config.erdma_enis and not is_ours(config, eni):
         return False
     if tags & set(config.tag_blocklist):
         return False
     return is_ours(config, eni) or tags >= set(config.tag_filter)
 
 
-def enter(config: PoolConfig, eni: ENI, now: float) -> PoolENI:
-    """Return the pool's record of an ENI that is attached, or only just created."""
+def is_erdma(eni: ENI) -> bool:
+    """Return whether an ENI is for RDMA."""
+    return eni.traffic_mode == HIGH_PERFORMANCE
+
+
+def enter(config: PoolConfig, eni: ENI, now: float, intent: CreateIntent | None = None) -> PoolENI:
+    """Return the pool's record of an ENI that is attached, or only just created by `intent`."""
     return PoolENI(
         id=eni.id,
         mac=eni.mac,
@@ -61,6 +69,9 @@ def enter(config: PoolConfig, eni: ENI, now: float) -> PoolENI:
         type=eni.type,
         is_ours=is_ours(config, eni),
         is_requested=eni.status in (ENIStatus.ATTACHING, ENIStatus.IN_USE),
+        is_erdma=is_erdma(eni) or (intent is not None and intent.is_erdma),
+        security_group_ids=eni.security_group_ids,
+        own_group_ids=() if intent is None else intent.own_group_ids,
         changed_at=now,
     )
 
@@ -89,3 +100,9 @@ def slots_for(
         )
         for address in pooled
     ]
+
+
+def prefixes_for(eni: ENI, *, rests_until: float = 0.0) -> Sequence[Prefix]:
+    """Return the prefixes of `eni`."""
+    networks: tuple[IPNetwork, ...] = (*eni.ipv4_prefixes, *eni.ipv6_prefixes)
+    return [Prefix(network=network, eni_id=eni.id, rests_until=rests_until) for network in networks]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from terway.ipam.adopt import enter, slots_for
+from terway.ipam.adopt import enter, prefixes_for, slots_for
 from terway.ipam.events import (
     Assigned,
     AttachRequested,
@@ -13,33 +13,66 @@ from terway.ipam.events import (
     Deleted,
     DetachRequested,
     LinkReady,
+    PrefixesAssigned,
+    PrefixesUnassigned,
+    SecurityGroupsSet,
     Unassigned,
 )
 from terway.ipam.pool import Pool
-from terway.ipam.values import AddressPhase, AssignIntent, Attempt, ENIPhase, PoolENI, Slot
-from terway.model.address import Family, IPAddress, family_of
-from terway.model.ids import ENIId, VSwitchId
+from terway.ipam.stock import credit, debit
+from terway.ipam.values import (
+    AddressPhase,
+    AssignIntent,
+    Attempt,
+    CreateIntent,
+    ENIPhase,
+    PoolENI,
+    Prefix,
+    Slot,
+)
+from terway.model.address import IPAddress, IPNetwork
+from terway.model.ids import ClientToken, ENIId
 
-Answer = Created | Assigned | AttachRequested | LinkReady | DetachRequested | Deleted | Unassigned
+Answer = (
+    Created
+    | Assigned
+    | PrefixesAssigned
+    | AttachRequested
+    | LinkReady
+    | DetachRequested
+    | Deleted
+    | Unassigned
+    | PrefixesUnassigned
+    | SecurityGroupsSet
+)
 
 
 def answered(pool: Pool, event: Answer, now: float) -> Pool:  # noqa: PLR0911 - a branch per event
     """Take over the answer to a command."""
+    if isinstance(event, LinkReady):
+        return _link_ready(pool, event.eni_id, now)
+    pool = _thriving(pool)
     match event:
         case Created():
-            return _thriving(_created(pool, event, now))
+            return _created(pool, event, now)
         case Assigned():
-            return _thriving(_assigned(pool, event, now))
+            return _assigned(pool, event, now)
+        case PrefixesAssigned():
+            return _prefixes_assigned(pool, event, now)
         case AttachRequested():
-            return _thriving(_move(pool, event.eni_id, now, is_requested=True))
-        case LinkReady():
-            return _link_ready(pool, event.eni_id, now)
+            return _move(pool, event.eni_id, now, is_requested=True)
         case DetachRequested():
-            return _thriving(_detached(pool, event.eni_id, now))
+            return _detached(pool, event.eni_id, now)
         case Deleted():
-            return _thriving(_deleted(pool, event.eni_id))
+            return _deleted(pool, event.eni_id)
         case Unassigned():
-            return _thriving(_unassigned(pool, event, now))
+            pool = _credited(pool.without_slots(event.addresses), event.eni_id, event.addresses)
+            return _move(pool, event.eni_id, now)
+        case PrefixesUnassigned():
+            pool = _credited(pool.without_prefixes(event.networks), event.eni_id, event.networks)
+            return _move(pool, event.eni_id, now)
+        case SecurityGroupsSet():
+            return _groups_set(pool, event, now)
 
 
 def _thriving(pool: Pool) -> Pool:
@@ -48,17 +81,27 @@ def _thriving(pool: Pool) -> Pool:
 
 
 def _created(pool: Pool, event: Created, now: float) -> Pool:
+    intent = pool.intents.get(event.token)
     pool = replace(pool.without_intent(event.token), create_hold=None)
-    if event.eni.id in pool.enis:  # a reading of the cloud was faster
+    eni = event.eni
+    if eni.id in pool.enis:  # a reading of the cloud was faster
         return pool
-    pool = pool.with_eni(enter(pool.config, event.eni, now))
-    return pool.with_slots(slots_for(pool.config, event.eni, phase=AddressPhase.FREE))
+    made_by = intent if isinstance(intent, CreateIntent) else None
+    pool = pool.with_eni(enter(pool.config, eni, now, made_by))
+    pool = pool.with_slots(slots_for(pool.config, eni, phase=AddressPhase.FREE))
+    pool = pool.with_prefixes(prefixes_for(eni))
+    return debit(pool, eni.vswitch_id, (*eni.ipv4, *eni.ipv4_prefixes))
+
+
+def _take_intent(pool: Pool, token: ClientToken) -> tuple[Pool, AssignIntent | None]:
+    """Return the pool without an intent, and the intent if its ENI is still there."""
+    intent = pool.intents.get(token)
+    return pool.without_intent(token), intent if isinstance(intent, AssignIntent) else None
 
 
 def _assigned(pool: Pool, event: Assigned, now: float) -> Pool:
-    intent = pool.intents.get(event.token)
-    pool = pool.without_intent(event.token)
-    if not isinstance(intent, AssignIntent):  # the ENI went meanwhile, and the intent with it
+    pool, intent = _take_intent(pool, event.token)
+    if intent is None:
         return pool
     eni = pool.enis[intent.eni_id]
     new = (
@@ -67,14 +110,29 @@ def _assigned(pool: Pool, event: Assigned, now: float) -> Pool:
         if address not in pool.slots
     )
     pool = pool.with_slots(new).with_eni(replace(eni, changed_at=now))
-    lacking = intent.count - len(event.addresses) if intent.family is Family.V4 else 0
-    return credit(pool, eni.vswitch_id, lacking)
+    return debit(pool, eni.vswitch_id, event.addresses)
 
 
-def credit(pool: Pool, vswitch_id: VSwitchId, count: int) -> Pool:
-    """Count IPv4 addresses back to a vSwitch."""
-    state = pool.vswitches.get(vswitch_id)
-    return pool if state is None or not count else pool.with_vswitch(state.taking(-count))
+def _prefixes_assigned(pool: Pool, event: PrefixesAssigned, now: float) -> Pool:
+    pool, intent = _take_intent(pool, event.token)
+    if intent is None:
+        return pool
+    eni = pool.enis[intent.eni_id]
+    new = (
+        Prefix(network=network, eni_id=eni.id)
+        for network in event.networks
+        if network not in pool.prefixes
+    )
+    pool = pool.with_prefixes(new).with_eni(replace(eni, changed_at=now))
+    return debit(pool, eni.vswitch_id, event.networks)
+
+
+def _groups_set(pool: Pool, event: SecurityGroupsSet, now: float) -> Pool:
+    pool = _move(pool, event.eni_id, now)
+    eni = pool.enis.get(event.eni_id)
+    if eni is None:
+        return pool
+    return pool.with_eni(replace(eni, security_group_ids=event.security_group_ids))
 
 
 def _move(
@@ -113,18 +171,11 @@ def _detached(pool: Pool, eni_id: ENIId, now: float) -> Pool:
 
 
 def _deleted(pool: Pool, eni_id: ENIId) -> Pool:
+    singles = (slot.address for slot in pool.slots_of(eni_id) if slot.prefix is None)
+    ranges = (prefix.network for prefix in pool.prefixes_of(eni_id))
+    return _credited(pool, eni_id, (*singles, *ranges)).without_eni(eni_id)
+
+
+def _credited(pool: Pool, eni_id: ENIId, given_back: Iterable[IPAddress | IPNetwork]) -> Pool:
     eni = pool.enis.get(eni_id)
-    if eni is None:
-        return pool
-    count = _count_ipv4(slot.address for slot in pool.slots_of(eni_id))
-    return credit(pool.without_eni(eni_id), eni.vswitch_id, count)
-
-
-def _unassigned(pool: Pool, event: Unassigned, now: float) -> Pool:
-    pool = _move(pool.without_slots(event.addresses), event.eni_id, now)
-    eni = pool.enis.get(event.eni_id)
-    return pool if eni is None else credit(pool, eni.vswitch_id, _count_ipv4(event.addresses))
-
-
-def _count_ipv4(addresses: Iterable[IPAddress]) -> int:
-    return sum(family_of(address) is Family.V4 for address in addresses)
+    return pool if eni is None else credit(pool, eni.vswitch_id, given_back)

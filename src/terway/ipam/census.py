@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from terway.ipam.pool import Pool
-from terway.ipam.values import AddressPhase, AssignIntent, PoolENI, Slot
+from terway.ipam.settings import PREFIX_ADDRESSES
+from terway.ipam.values import AddressPhase, AssignIntent, PoolENI, Prefix, PrefixPhase, Slot
 from terway.model.address import Family
 from terway.model.ids import ENIId
 
@@ -22,6 +23,9 @@ class Tally:
     retiring: int = 0
     missing: int = 0  # bound, but not in the cloud: takes no room on the ENI
     coming: int = 0  # being assigned
+    stranded: int = 0  # of a prefix that gives no more, or the kernel could not be made forget
+    room: int = 0  # what counts against the ENI's limit: single addresses and prefixes
+    prefixes: int = 0  # that are there and give addresses, or will
 
     @property
     def ready(self) -> int:
@@ -32,11 +36,6 @@ class Tally:
     def usable(self) -> int:
         """Return those that serve pods, now or soon."""
         return self.ready + self.bound
-
-    @property
-    def total(self) -> int:
-        """Return those that take room on the ENI."""
-        return self.usable + self.retiring
 
 
 @dataclass(slots=True)
@@ -67,9 +66,17 @@ class ENITally:
         return min(self.of(family).usable for family in self.families)
 
     @property
+    def in_use(self) -> int:
+        """Return how many addresses pods hold."""
+        return self.v4.bound + self.v6.bound + self.v4.stranded + self.v6.stranded
+
+    @property
     def is_idle(self) -> bool:
-        """Return whether every address of it is free."""
-        return all(t.free == t.total and not t.missing for t in (self.v4, self.v6))
+        """Return whether every address of it is free, and nothing is under way."""
+        return not any(
+            t.bound + t.cooling + t.retiring + t.missing + t.coming + t.stranded
+            for t in (self.v4, self.v6)
+        )
 
 
 def take_census(pool: Pool) -> Mapping[ENIId, ENITally]:
@@ -78,33 +85,68 @@ def take_census(pool: Pool) -> Mapping[ENIId, ENITally]:
     tallies = {eni_id: ENITally(families=families) for eni_id in pool.enis}
     for slot in pool.slots.values():
         tally = tallies[slot.eni_id]
-        _count(tally.v4 if isinstance(slot.address, IPv4Address) else tally.v6, slot)
+        of_family = tally.v4 if isinstance(slot.address, IPv4Address) else tally.v6
+        if slot.prefix is None:
+            _count(of_family, slot, pool.flush_held)
+        else:
+            _count_inner(of_family, slot, pool.prefixes.get(slot.prefix))
+    for prefix in pool.prefixes.values():
+        _count_prefix(tallies[prefix.eni_id].of(prefix.family), prefix)
     for intent in pool.intents.values():
         if isinstance(intent, AssignIntent):
-            tallies[intent.eni_id].of(intent.family).coming += intent.count
+            _count_coming(tallies[intent.eni_id].of(intent.family), intent)
     return tallies
 
 
-def _count(tally: Tally, slot: Slot) -> None:
+def _count(tally: Tally, slot: Slot, flush_held: bool) -> None:
     if slot.is_missing:
         tally.missing += 1
-    elif slot.phase is AddressPhase.BOUND:
+        return
+    tally.room += 1
+    if slot.phase is AddressPhase.BOUND:
         tally.bound += 1
     elif slot.phase is AddressPhase.FREE:
         tally.free += 1
+    elif slot.phase is AddressPhase.COOLING and flush_held:
+        tally.stranded += 1
     elif slot.phase is AddressPhase.COOLING:
         tally.cooling += 1
     else:
         tally.retiring += 1
 
 
+def _count_inner(tally: Tally, slot: Slot, prefix: Prefix | None) -> None:
+    """Count an address of a prefix, which `_count_prefix` counts as free."""
+    if slot.is_missing:
+        tally.missing += 1
+    elif prefix is None or prefix.phase is not PrefixPhase.VALID:
+        tally.stranded += 1
+    elif slot.phase is AddressPhase.BOUND:
+        tally.bound += 1
+        tally.free -= 1
+    else:
+        tally.cooling += 1
+        tally.free -= 1
+
+
+def _count_prefix(tally: Tally, prefix: Prefix) -> None:
+    if prefix.phase is PrefixPhase.LOST:
+        return
+    tally.room += 1
+    if prefix.phase is PrefixPhase.VALID:
+        tally.prefixes += 1
+        tally.free += PREFIX_ADDRESSES[prefix.family]
+
+
+def _count_coming(tally: Tally, intent: AssignIntent) -> None:
+    tally.room += intent.count
+    if intent.is_prefix:
+        tally.prefixes += intent.count
+        tally.coming += intent.count * PREFIX_ADDRESSES[intent.family]
+    else:
+        tally.coming += intent.count
+
+
 def staying(pool: Pool) -> tuple[PoolENI, ...]:
     """Return the ENIs that are in use or will be."""
     return tuple(e for e in pool.enis.values() if not e.phase.is_leaving and not e.is_gone)
-
-
-def ready_pairs(pool: Pool, census: Mapping[ENIId, ENITally]) -> int:
-    """Return how many pods the pool could serve without a new call, those that wait included."""
-    families = pool.config.families
-    attached = sum(census[eni.id].ready_pairs for eni in staying(pool))
-    return attached + sum(min(map(intent.count, families)) for intent in pool.creates)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from terway.ipam.values import AssignIntent, CreateIntent
-from terway.model.address import IPAddress
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.attachment import AttachmentKey, Lease
-from terway.model.ids import ENIId, MacAddress, VSwitchId
+from terway.model.ids import ENIId, MacAddress, SecurityGroupId, VSwitchId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class CreateENI:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignAddresses:
-    """→ Assigned."""
+    """→ Assigned, or PrefixesAssigned."""
 
     intent: AssignIntent
 
@@ -83,6 +83,22 @@ class UnassignAddresses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnassignPrefixes:
+    """→ PrefixesUnassigned."""
+
+    eni_id: ENIId
+    networks: tuple[IPNetwork, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSecurityGroups:
+    """→ SecurityGroupsSet."""
+
+    eni_id: ENIId
+    security_group_ids: tuple[SecurityGroupId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlushConntrack:
     """→ ConntrackCleared. Asks the kernel, not the cloud."""
 
@@ -111,6 +127,8 @@ CloudCommand = (
     | DetachENI
     | DeleteENI
     | UnassignAddresses
+    | UnassignPrefixes
+    | SetSecurityGroups
     | FlushConntrack
     | Observe
     | ObserveVSwitches

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from terway.ipam.commands import CloudCommand
 from terway.ipam.failure import Failure
-from terway.model.address import IPAddress
+from terway.ipam.settings import PoolConfig
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.attachment import AttachmentKey
 from terway.model.eni import ENI, VSwitch
-from terway.model.ids import ClientToken, ENIId
+from terway.model.ids import ClientToken, ENIId, SecurityGroupId
+from terway.model.interface import Placement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,7 @@ class Acquire:
     """An attachment wants an address of each family. Repeating it changes nothing."""
 
     owner: AttachmentKey
+    placement: Placement = field(default_factory=Placement)  # which ENIs it may be on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,13 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """The pool is told something else from now on; what pods have, they keep."""
+
+    config: PoolConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
     """The cloud made the ENI of an intent, or returned the one it had made before."""
 
@@ -52,6 +62,14 @@ class Assigned:
 
     token: ClientToken
     addresses: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixesAssigned:
+    """The cloud gave an ENI prefixes: those asked for, or fewer."""
+
+    token: ClientToken
+    networks: tuple[IPNetwork, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +106,22 @@ class Unassigned:
 
     eni_id: ENIId
     addresses: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixesUnassigned:
+    """Prefixes were taken from an ENI."""
+
+    eni_id: ENIId
+    networks: tuple[IPNetwork, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroupsSet:
+    """An ENI is in these security groups now, and in no other."""
+
+    eni_id: ENIId
+    security_group_ids: tuple[SecurityGroupId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +164,17 @@ Event = (
     | Withdraw
     | Release
     | Tick
+    | Configured
     | Created
     | Assigned
+    | PrefixesAssigned
     | AttachRequested
     | LinkReady
     | DetachRequested
     | Deleted
     | Unassigned
+    | PrefixesUnassigned
+    | SecurityGroupsSet
     | ConntrackCleared
     | Observed
     | VSwitchesObserved

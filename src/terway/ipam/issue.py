@@ -6,6 +6,7 @@ An ENI has one call at a time: the cloud refuses a second one (Operation.Conflic
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from terway.ipam.commands import (
     AssignAddresses,
@@ -14,9 +15,15 @@ from terway.ipam.commands import (
     CreateENI,
     DeleteENI,
     DetachENI,
+    FlushConntrack,
+    Observe,
+    ObserveVSwitches,
+    SetSecurityGroups,
     UnassignAddresses,
+    UnassignPrefixes,
     WaitLink,
 )
+from terway.ipam.fit import groups_of, has_stale_groups
 from terway.ipam.pool import Pool
 from terway.ipam.settings import BATCH
 from terway.ipam.values import (
@@ -26,8 +33,11 @@ from terway.ipam.values import (
     ENIPhase,
     Intent,
     PoolENI,
+    PrefixPhase,
 )
-from terway.model.address import Family, IPAddress, family_of
+from terway.model.address import Family, IPAddress, IPNetwork, family_of
+
+Thing = TypeVar("Thing", IPAddress, IPNetwork)
 
 
 def issue(pool: Pool, now: float) -> tuple[Pool, tuple[CloudCommand, ...]]:
@@ -35,14 +45,22 @@ def issue(pool: Pool, now: float) -> tuple[Pool, tuple[CloudCommand, ...]]:
     pool = replace(pool, budget=pool.budget.refilled(now))
     commands: list[CloudCommand] = []
     for intent in pool.intents.values():
-        if _is_due(intent.attempt, now) and not _is_busy(pool, intent) and _afford(pool, now):
-            pool = _spend(pool.with_intent(replace(intent, attempt=_running(intent.attempt))))
-            commands.append(_intent_command(intent))
-    for eni in pool.enis.values():
-        command = operation_of(pool, eni)
-        if command is not None and _is_due(eni.attempt, now) and _may_begin(pool, command, now):
-            pool = _begin(pool, eni, command, now)
+        command = intent_command(intent)
+        if (
+            _is_due(intent.attempt, now)
+            and not _is_busy(pool, intent)
+            and can_afford(pool, command, now)
+        ):
+            running = replace(intent, attempt=_running(intent.attempt))
+            pool = spend(pool.with_intent(running), command)
             commands.append(command)
+    for eni in pool.enis.values():
+        operation = operation_of(pool, eni)
+        if operation is None or not _is_due(eni.attempt, now):
+            continue
+        if can_afford(pool, operation, now):
+            pool = _begin(pool, eni, operation, now)
+            commands.append(operation)
     return pool, tuple(commands)
 
 
@@ -54,12 +72,43 @@ def _running(attempt: Attempt) -> Attempt:
     return replace(attempt, is_running=True)
 
 
-def _afford(pool: Pool, now: float) -> bool:
-    return pool.budget.can_spend(now)
+def action_of(command: CloudCommand) -> str:  # noqa: PLR0911 - a branch per command
+    """Return the OpenAPI action of a command; empty for one that asks the kernel."""
+    match command:
+        case CreateENI():
+            return "CreateNetworkInterface"
+        case AssignAddresses(intent=intent):
+            is_v4 = intent.family is Family.V4
+            return "AssignPrivateIpAddresses" if is_v4 else "AssignIpv6Addresses"
+        case UnassignAddresses(addresses=(first, *_)) | UnassignPrefixes(networks=(first, *_)):
+            is_v4 = family_of(first) is Family.V4
+            return "UnassignPrivateIpAddresses" if is_v4 else "UnassignIpv6Addresses"
+        case AttachENI():
+            return "AttachNetworkInterface"
+        case DetachENI():
+            return "DetachNetworkInterface"
+        case DeleteENI():
+            return "DeleteNetworkInterface"
+        case SetSecurityGroups():
+            return "ModifyNetworkInterfaceAttribute"
+        case Observe():
+            return "DescribeNetworkInterfaces"
+        case ObserveVSwitches():
+            return "DescribeVSwitches"
+        case WaitLink() | FlushConntrack() | UnassignAddresses() | UnassignPrefixes():
+            return ""
 
 
-def _spend(pool: Pool) -> Pool:
-    return replace(pool, budget=pool.budget.spent())
+def can_afford(pool: Pool, command: CloudCommand, now: float) -> bool:
+    """Return whether the budget allows `command`; what asks the kernel is free."""
+    action = action_of(command)
+    return not action or pool.budget.can_spend(now, action)
+
+
+def spend(pool: Pool, command: CloudCommand) -> Pool:
+    """Return the pool after `command` was paid for."""
+    action = action_of(command)
+    return replace(pool, budget=pool.budget.spent(action)) if action else pool
 
 
 def _is_busy(pool: Pool, intent: Intent) -> bool:
@@ -70,7 +119,8 @@ def _is_busy(pool: Pool, intent: Intent) -> bool:
     return pool.enis[intent.eni_id].attempt.is_running or any(others)
 
 
-def _intent_command(intent: Intent) -> CloudCommand:
+def intent_command(intent: Intent) -> CloudCommand:
+    """Return the call that an intent is about."""
     if isinstance(intent, CreateIntent):
         return CreateENI(intent=intent)
     return AssignAddresses(intent=intent)
@@ -92,28 +142,41 @@ def operation_of(pool: Pool, eni: PoolENI) -> CloudCommand | None:
         case ENIPhase.DELETING:
             return DeleteENI(eni_id=eni.id)
         case ENIPhase.IN_USE:
-            return _unassign(pool, eni)
+            return _improve(pool, eni)
 
 
-def _unassign(pool: Pool, eni: PoolENI) -> UnassignAddresses | None:
-    """Return one call's worth of retiring addresses: of one family."""
-    retiring = [s.address for s in pool.slots_of(eni.id) if s.phase is AddressPhase.RETIRING]
-    if not retiring or any(one.attempt.is_running for one in pool.assigns_of(eni.id)):
+def _improve(pool: Pool, eni: PoolENI) -> CloudCommand | None:
+    """Return what an ENI in use is to be rid of, or else to be made."""
+    if any(one.attempt.is_running for one in pool.assigns_of(eni.id)):
         return None
-    return UnassignAddresses(eni_id=eni.id, addresses=_one_family(retiring))
+    return _unassign(pool, eni) or _mend_groups(pool, eni)
 
 
-def _one_family(addresses: list[IPAddress]) -> tuple[IPAddress, ...]:
-    v4 = tuple(ip for ip in addresses if family_of(ip) is Family.V4)
-    return (v4 or tuple(addresses))[:BATCH]
+def _unassign(pool: Pool, eni: PoolENI) -> UnassignAddresses | UnassignPrefixes | None:
+    """Return one call's worth of what retires: of one family, addresses or prefixes."""
+    retiring = [s.address for s in pool.slots_of(eni.id) if s.phase is AddressPhase.RETIRING]
+    if retiring:
+        return UnassignAddresses(eni_id=eni.id, addresses=_one_family(retiring))
+    prefixes = [p.network for p in pool.prefixes_of(eni.id) if p.phase is PrefixPhase.RETIRING]
+    if prefixes:
+        return UnassignPrefixes(eni_id=eni.id, networks=_one_family(prefixes))
+    return None
 
 
-def _may_begin(pool: Pool, command: CloudCommand, now: float) -> bool:
-    return isinstance(command, WaitLink) or _afford(pool, now)
+def _one_family(things: list[Thing]) -> tuple[Thing, ...]:
+    v4 = tuple(one for one in things if family_of(one) is Family.V4)
+    return (v4 or tuple(things))[:BATCH]
+
+
+def _mend_groups(pool: Pool, eni: PoolENI) -> SetSecurityGroups | None:
+    """Return the call that puts an ENI into the security groups that are asked for now."""
+    if not has_stale_groups(pool.config, eni):
+        return None
+    return SetSecurityGroups(eni_id=eni.id, security_group_ids=groups_of(pool.config, eni))
 
 
 def _begin(pool: Pool, eni: PoolENI, command: CloudCommand, now: float) -> Pool:
     running = replace(eni, attempt=_running(eni.attempt))
     if isinstance(command, WaitLink):
         return pool.with_eni(running)
-    return _spend(pool.with_eni(replace(running, changed_at=now)))
+    return spend(pool.with_eni(replace(running, changed_at=now)), command)

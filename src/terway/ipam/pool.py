@@ -18,12 +18,14 @@ from terway.ipam.values import (
     Hold,
     Intent,
     PoolENI,
+    Prefix,
     Slot,
     VSwitchState,
 )
-from terway.model.address import IPAddress
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.attachment import AttachmentKey
 from terway.model.ids import ClientToken, ENIId, VSwitchId
+from terway.model.interface import Placement
 
 NEVER = float("inf")
 
@@ -48,9 +50,10 @@ class Pool:
     config: PoolConfig
     budget: Budget
     slots: Mapping[IPAddress, Slot] = field(default_factory=dict)
+    prefixes: Mapping[IPNetwork, Prefix] = field(default_factory=dict)
     enis: Mapping[ENIId, PoolENI] = field(default_factory=dict)
     intents: Mapping[ClientToken, Intent] = field(default_factory=dict)
-    waiting: tuple[AttachmentKey, ...] = ()  # first come, first served
+    waiting: Mapping[AttachmentKey, Placement] = field(default_factory=dict)  # in order of coming
     vswitches: Mapping[VSwitchId, VSwitchState] = field(default_factory=dict)
     vswitch_watch: Attempt = field(default_factory=Attempt)
     vswitches_read: bool = False
@@ -61,14 +64,21 @@ class Pool:
     grow_at: float | None = None  # demand is collected until then
     surplus_since: float | None = None
     flush_after: float = 0.0
+    flush_held: bool = False  # the last flush failed: until then not even for those who wait
     touched_at: float = 0.0  # when an address was last wanted or given back
-    reclaimed_at: float = 0.0
+    reclaim_at: float | None = None  # when an untouched pool shrinks next
+    is_warm: bool = False  # the warm-up has been reached once
     tokens_made: int = 0
 
     @classmethod
     def empty(cls, config: PoolConfig, *, now: float) -> Self:
         """Return a pool that knows nothing yet and is due to look."""
-        budget = Budget.full(rate=config.calls_per_s, burst=config.call_burst, now=now)
+        budget = Budget.full(
+            rate=config.calls_per_s,
+            burst=config.call_burst,
+            per_minute=dict(config.rate_limits),
+            now=now,
+        )
         return cls(config=config, budget=budget, touched_at=now)
 
     def held_by(self, owner: AttachmentKey) -> tuple[Slot, ...]:
@@ -78,6 +88,10 @@ class Pool:
     def slots_of(self, eni_id: ENIId) -> tuple[Slot, ...]:
         """Return the addresses of an ENI."""
         return tuple(slot for slot in self.slots.values() if slot.eni_id == eni_id)
+
+    def prefixes_of(self, eni_id: ENIId) -> tuple[Prefix, ...]:
+        """Return the prefixes of an ENI."""
+        return tuple(one for one in self.prefixes.values() if one.eni_id == eni_id)
 
     def assigns_of(self, eni_id: ENIId) -> tuple[AssignIntent, ...]:
         """Return the assignments to an ENI that are not answered yet."""
@@ -99,17 +113,28 @@ class Pool:
         left = {address: slot for address, slot in self.slots.items() if address not in gone}
         return replace(self, slots=left)
 
+    def with_prefixes(self, prefixes: Iterable[Prefix]) -> Pool:
+        """Return the pool with these prefixes put in place of those with their ranges."""
+        return replace(self, prefixes={**self.prefixes, **{one.network: one for one in prefixes}})
+
+    def without_prefixes(self, networks: Iterable[IPNetwork]) -> Pool:
+        """Return the pool without these prefixes; addresses of them stay."""
+        gone = set(networks)
+        left = {key: one for key, one in self.prefixes.items() if key not in gone}
+        return replace(self, prefixes=left)
+
     def with_eni(self, eni: PoolENI) -> Pool:
         """Return the pool with `eni` put in place of the one with its id."""
         return replace(self, enis={**self.enis, eni.id: eni})
 
     def without_eni(self, eni_id: ENIId) -> Pool:
-        """Return the pool without an ENI, its addresses and the assignments to it."""
+        """Return the pool without an ENI, its addresses, prefixes and assignments."""
         assigns = {intent.token for intent in self.assigns_of(eni_id)}
         return replace(
             self,
             enis={key: eni for key, eni in self.enis.items() if key != eni_id},
             slots={key: slot for key, slot in self.slots.items() if slot.eni_id != eni_id},
+            prefixes={key: one for key, one in self.prefixes.items() if one.eni_id != eni_id},
             intents={key: one for key, one in self.intents.items() if key not in assigns},
         )
 

@@ -13,13 +13,17 @@ from dataclasses import replace
 from terway.ipam.adopt import (
     enter,
     intent_of,
+    is_erdma,
     is_managed,
     is_ours,
+    prefixes_for,
     slots_for,
     takes_slot,
 )
 from terway.ipam.events import Observed
+from terway.ipam.matching import match_prefixes
 from terway.ipam.pool import Pool
+from terway.ipam.settings import PoolConfig
 from terway.ipam.values import AddressPhase, Attempt, ENIPhase, PoolENI
 from terway.model.address import IPAddress
 from terway.model.eni import ENI, ENIStatus
@@ -57,8 +61,8 @@ def _seen(pool: Pool, eni: ENI, asked_at: float, now: float) -> Pool:
         # Somebody excluded it after we took it: let go of it, unless pods live on it.
         has_pods = any(slot.owner for slot in pool.slots_of(eni.id))
         return pool if has_pods else pool.without_eni(eni.id)
-    pool = pool.with_eni(_attached(known, eni))
-    return _match_addresses(pool, eni, now)
+    pool = pool.with_eni(_attached(_facts(pool.config, known, eni), eni))
+    return match_prefixes(_match_addresses(pool, eni, now), eni, now)
 
 
 def _adopt(pool: Pool, eni: ENI, now: float) -> Pool:
@@ -70,14 +74,28 @@ def _adopt(pool: Pool, eni: ENI, now: float) -> Pool:
         return pool
     until = now + pool.config.cooldown_s
     slots = slots_for(pool.config, eni, phase=AddressPhase.COOLING, rests_until=until)
-    return pool.with_eni(enter(pool.config, eni, now)).with_slots(slots)
+    pool = pool.with_eni(enter(pool.config, eni, now)).with_slots(slots)
+    return pool.with_prefixes(prefixes_for(eni, rests_until=until))
 
 
-def _attached(known: PoolENI, eni: ENI) -> PoolENI:
-    """Return what is known of an ENI, now that it is seen attached."""
-    facts = replace(known, mac=eni.mac, vswitch_id=eni.vswitch_id, type=eni.type, is_gone=False)
-    match known.phase:
-        case ENIPhase.ATTACHING if not known.is_requested:
+def _facts(config: PoolConfig, known: PoolENI, eni: ENI) -> PoolENI:
+    """Return what is known of an ENI, with what the cloud says that it is."""
+    return replace(
+        known,
+        mac=eni.mac,
+        vswitch_id=eni.vswitch_id,
+        type=eni.type,
+        is_ours=known.is_ours or is_ours(config, eni),
+        is_gone=False,
+        is_erdma=is_erdma(eni),
+        security_group_ids=eni.security_group_ids,
+    )
+
+
+def _attached(facts: PoolENI, eni: ENI) -> PoolENI:
+    """Return where an ENI is in its life, now that it is seen attached."""
+    match facts.phase:
+        case ENIPhase.ATTACHING if not facts.is_requested:
             return replace(facts, is_requested=True, attempt=Attempt())
         case ENIPhase.DETACHING if eni.status is ENIStatus.DETACHING:
             # The detach was accepted, only its answer is missing.
@@ -92,7 +110,7 @@ def _match_addresses(pool: Pool, eni: ENI, now: float) -> Pool:
     until = now + pool.config.cooldown_s
     shown = slots_for(pool.config, eni, phase=AddressPhase.COOLING, rests_until=until)
     there: set[IPAddress] = {*eni.ipv4, *eni.ipv6}
-    mine = pool.slots_of(eni.id)
+    mine = [slot for slot in pool.slots_of(eni.id) if slot.prefix is None]
     gone = [slot.address for slot in mine if slot.address not in there and slot.owner is None]
     new = [slot for slot in shown if slot.address not in pool.slots]
     bound = [

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from terway.ipam import chance
-from terway.ipam.answers import credit
 from terway.ipam.commands import (
     AssignAddresses,
     AttachENI,
@@ -21,13 +20,16 @@ from terway.ipam.commands import (
     FlushConntrack,
     Observe,
     ObserveVSwitches,
+    SetSecurityGroups,
     UnassignAddresses,
+    UnassignPrefixes,
     WaitLink,
 )
 from terway.ipam.events import Failed
 from terway.ipam.failure import Failure, FailureKind
-from terway.ipam.leases import kept
 from terway.ipam.pool import Pool
+from terway.ipam.rest import kept
+from terway.ipam.stock import hold
 from terway.ipam.values import (
     AddressPhase,
     AssignIntent,
@@ -37,9 +39,9 @@ from terway.ipam.values import (
     Hold,
     Intent,
     PoolENI,
+    PrefixPhase,
 )
-from terway.model.address import Family
-from terway.model.ids import ENIId, VSwitchId
+from terway.model.ids import ENIId
 
 _ATTACH_TRIES = 3  # then the ENI is given back, and another may be created
 _UNDECIDED = (FailureKind.THROTTLED, FailureKind.TRANSIENT, FailureKind.CONFLICT)
@@ -66,7 +68,9 @@ def _failed(  # noqa: PLR0911 - a branch per command
             return _attach_failed(pool, command.eni_id, failure, now)
         case WaitLink():
             return _link_failed(pool, command.eni_id, failure, now)
-        case DetachENI() | DeleteENI() | UnassignAddresses():
+        case DetachENI() | DeleteENI() | UnassignAddresses() | UnassignPrefixes():
+            return _removal_failed(pool, command.eni_id, failure, now)
+        case SetSecurityGroups():
             return _removal_failed(pool, command.eni_id, failure, now)
         case FlushConntrack():
             return kept(pool, command.addresses, now + _FLUSH_RETRY_S)
@@ -90,10 +94,11 @@ def _repeat(pool: Pool, intent: Intent, failure: Failure, now: float) -> Pool:
 def _create_failed(pool: Pool, intent: CreateIntent, failure: Failure, now: float) -> Pool:
     if failure.kind in _UNDECIDED:
         return _repeat(pool, intent, failure, now)
-    pool = credit(pool.without_intent(intent.token), intent.vswitch_id, intent.ipv4_count)
+    pool = pool.without_intent(intent.token)
     match failure.kind:
         case FailureKind.VSWITCH_FULL:
-            return _hold_vswitch(pool, intent.vswitch_id, failure, now)
+            by_prefix = intent.ipv4_prefixes > 0
+            return hold(pool, intent.vswitch_id, failure.reason, now, by_prefix=by_prefix)
         case FailureKind.TOKEN_REFUSED:
             # What the token was used for may be an ENI: the fuller reading finds it.
             watch = replace(pool.watch, due_at=now, detached_due_at=now)
@@ -102,17 +107,9 @@ def _create_failed(pool: Pool, intent: CreateIntent, failure: Failure, now: floa
             return _hold_creation(pool, failure, now)
 
 
-def _hold_vswitch(pool: Pool, vswitch_id: VSwitchId, failure: Failure, now: float) -> Pool:
-    state = pool.vswitches.get(vswitch_id)
-    if state is None:
-        return pool
-    hold = Hold(until=now + pool.config.vswitch_hold_s, reason=failure.reason)
-    return pool.with_vswitch(replace(state, hold=hold))
-
-
 def _hold_creation(pool: Pool, failure: Failure, now: float) -> Pool:
-    hold = Hold(until=now + pool.config.quota_hold_s, reason=failure.reason)
-    return replace(pool, create_hold=hold).observing_at(now)
+    until = now + pool.config.quota_hold_s
+    return replace(pool, create_hold=Hold(until=until, reason=failure.reason)).observing_at(now)
 
 
 def _assign_failed(pool: Pool, intent: AssignIntent, failure: Failure, now: float) -> Pool:
@@ -123,10 +120,9 @@ def _assign_failed(pool: Pool, intent: AssignIntent, failure: Failure, now: floa
     if failure.kind in _UNDECIDED:
         return _repeat(pool, intent, failure, now)
     eni = pool.enis[intent.eni_id]
-    count = intent.count if intent.family is Family.V4 else 0
-    pool = credit(pool.without_intent(intent.token), eni.vswitch_id, count)
+    pool = pool.without_intent(intent.token)
     if failure.kind is FailureKind.VSWITCH_FULL and eni.vswitch_id in pool.vswitches:
-        return _hold_vswitch(pool, eni.vswitch_id, failure, now)
+        return hold(pool, eni.vswitch_id, failure.reason, now, by_prefix=intent.is_prefix)
     held = replace(eni, grow_after=now + pool.config.quota_hold_s, changed_at=now)
     return pool.with_eni(held).observing_at(now)
 
@@ -191,11 +187,17 @@ def _removal_failed(pool: Pool, eni_id: ENIId, failure: Failure, now: float) -> 
 def lose_eni(pool: Pool, eni: PoolENI) -> Pool:
     """Forget an ENI that the cloud does not know, but for what pods hold of it."""
     held = [slot for slot in pool.slots_of(eni.id) if slot.owner is not None]
+    lost = [
+        replace(prefix, phase=PrefixPhase.LOST)
+        for prefix in pool.prefixes_of(eni.id)
+        if any(slot.prefix == prefix.network for slot in held)
+    ]
     pool = pool.without_eni(eni.id)
     if not held:
         return pool
     gone = replace(eni, is_gone=True, is_requested=False, attempt=Attempt())
-    return pool.with_eni(gone).with_slots(replace(slot, is_missing=True) for slot in held)
+    pool = pool.with_eni(gone).with_prefixes(lost)
+    return pool.with_slots(replace(slot, is_missing=True) for slot in held)
 
 
 def _observe_failed(pool: Pool, command: Observe, failure: Failure, now: float) -> Pool:

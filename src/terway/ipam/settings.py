@@ -8,7 +8,10 @@ from enum import Enum
 from terway.model.address import Family
 from terway.model.ids import InstanceId, SecurityGroupId, VSwitchId, ZoneId
 
-BATCH = 10  # addresses in one call, at most: AssignPrivateIpAddresses and its kin
+BATCH = 10  # addresses or prefixes in one call, at most: AssignPrivateIpAddresses and its kin
+# How many addresses a prefix gives: all of a /28, and as much of a /80 as anybody needs.
+PREFIX_ADDRESSES = {Family.V4: 16, Family.V6: 65535}
+IPV4_PER_PREFIX = PREFIX_ADDRESSES[Family.V4]
 CREATOR_TAG = ("creator", "terway")
 # Names the instance an ENI was created for, so that it is found although a crash came right after.
 INSTANCE_TAG = "terway.alibabacloud.com/instance"
@@ -34,11 +37,13 @@ class ENIPolicy(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolConfig:
-    """Everything the pool is told. One value for the life of the process.
+    """Everything the pool is told. `Configured` replaces it while the pool lives.
 
     `eni_slots` is what the instance type allows beside the primary ENI; `max_enis` what the user
     allows of these. `max_free` is at least `min_free`; both count addresses a pod needs, that is
-    pairs in dual stack.
+    pairs in dual stack. With `has_prefixes` ordinary pods get addresses of prefixes, of which the
+    node has exactly `ipv4_prefixes` (without IPv4 `ipv6_prefixes`; in dual stack each ENI with
+    IPv4 prefixes has one of IPv6); `min_free`, `max_free` and `warm_up` say nothing then.
     """
 
     instance_id: InstanceId
@@ -52,6 +57,11 @@ class PoolConfig:
     ipv6_per_eni: int = 0
     min_free: int = 0
     max_free: int = 0
+    warm_up: int = 0  # addresses to have once in the life of the journal; may exceed `max_free`
+    has_prefixes: bool = False
+    ipv4_prefixes: int = 0
+    ipv6_prefixes: int = 0
+    erdma_enis: int = 0  # 0: those ENIs are left to whoever made them
     token_seed: str  # differs for every start of the process: tokens must never repeat
     vswitch_policy: VSwitchPolicy = VSwitchPolicy.RANDOM
     eni_policy: ENIPolicy = ENIPolicy.MOST_IPS
@@ -65,6 +75,7 @@ class PoolConfig:
     reclaim_after_s: float | None = None  # an untouched pool shrinks to min_free after that
     reclaim_interval_s: float = 600.0
     reclaim_batch: int = 5
+    reclaim_jitter: float = 0.1  # of the interval, on top of it
     observe_every_s: float = 120.0
     orphans_every_s: float = 600.0
     settle_s: float = 5.0  # the cloud's answers may be that much behind its deeds
@@ -74,6 +85,7 @@ class PoolConfig:
     quota_hold_s: float = 60.0
     calls_per_s: float = 5.0
     call_burst: float = 20.0
+    rate_limits: tuple[tuple[str, float], ...] = ()  # calls per minute, by action
 
     def per_eni(self, family: Family) -> int:
         """Return how many addresses of `family` an ENI can have."""
@@ -87,4 +99,20 @@ class PoolConfig:
     @property
     def capacity(self) -> int:
         """Return how many pods the node has addresses for, all limits reached."""
-        return self.max_enis * self.pods_per_eni
+        if not self.has_prefixes:
+            return self.max_enis * self.pods_per_eni
+        prefixes = min(self.prefixes, self.max_enis * self.prefixes_per_eni)
+        return prefixes * PREFIX_ADDRESSES[self.families[0]]
+
+    @property
+    def prefixes_per_eni(self) -> int:
+        """Return how many prefixes of the first family an ENI has room for."""
+        primary = 1 if self.families[0] is Family.V4 else 0
+        return max(0, self.per_eni(self.families[0]) - primary)
+
+    @property
+    def prefixes(self) -> int:
+        """Return how many prefixes of the first family the node is to have."""
+        if not self.has_prefixes:
+            return 0
+        return self.ipv4_prefixes if Family.V4 in self.families else self.ipv6_prefixes

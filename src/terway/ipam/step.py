@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from terway.ipam.answers import answered
 from terway.ipam.commands import Bind, Command
+from terway.ipam.configure import configured
+from terway.ipam.demand import mark_warm
 from terway.ipam.events import (
     Acquire,
+    Configured,
     ConntrackCleared,
     Event,
     Failed,
@@ -22,10 +25,12 @@ from terway.ipam.events import (
 )
 from terway.ipam.growth import plan_growth
 from terway.ipam.issue import issue
-from terway.ipam.leases import acquire, cleared, end_rests, grant, plan_flush, release, withdraw
+from terway.ipam.leases import acquire, grant, release, withdraw
 from terway.ipam.outlook import refuse
 from terway.ipam.pool import Pool
+from terway.ipam.prefixes import plan_prefixes
 from terway.ipam.reconcile import drop_lost, observed
+from terway.ipam.rest import cleared, plan_flush
 from terway.ipam.setbacks import failed
 from terway.ipam.trim import plan_trim
 from terway.ipam.watch import plan_readings, vswitches_observed
@@ -38,7 +43,7 @@ def step(pool: Pool, event: Event, *, now: float) -> tuple[Pool, tuple[Command, 
     durable before a command begins.
     """
     if isinstance(event, Acquire):
-        pool, binds = acquire(pool, event.owner, now)
+        pool, binds = acquire(pool, event.owner, event.placement, now)
     else:
         pool, binds = _after(pool, event, now), ()
     return _settle(pool, binds, now)
@@ -50,6 +55,8 @@ def _after(pool: Pool, event: Event, now: float) -> Pool:  # noqa: PLR0911 - a b
             return withdraw(pool, event.owner)
         case Release():
             return release(pool, event.owner, now)
+        case Configured():
+            return configured(pool, event.config, now)
         case Observed():
             return observed(pool, event, now)
         case VSwitchesObserved():
@@ -65,10 +72,10 @@ def _after(pool: Pool, event: Event, now: float) -> Pool:  # noqa: PLR0911 - a b
 
 
 def _settle(pool: Pool, binds: tuple[Bind, ...], now: float) -> tuple[Pool, tuple[Command, ...]]:
-    pool = drop_lost(end_rests(pool, now))
-    pool, grants = grant(pool)
+    pool = plan_prefixes(drop_lost(pool), now)
+    pool, grants = grant(pool, now)
     pool, flushes = plan_flush(pool, now)
-    pool = plan_growth(pool, now)
+    pool = plan_growth(mark_warm(pool), now)
     pool, refusals = refuse(pool, now)
     pool = plan_trim(pool, now)
     pool, calls = issue(pool, now)

@@ -1,24 +1,30 @@
 """Which addresses and ENIs does the pool not need any more?
 
 A surplus must last: pods that go are often followed by pods that come. Whole idle ENIs go first,
-because they free most; an ENI's primary address goes only with it. Addresses of one family
-without a partner in the other serve nobody, and go as well.
+because they free most; an ENI's primary address goes only with it. To pack is to take addresses
+from the ENI with fewest pods, which is the next to be idle; to spread, from the one with most
+addresses. Addresses of one family without a partner in the other serve nobody, and go as well;
+so do all of an ENI that is not ordinary, once nobody asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from terway.ipam.census import ENITally, take_census
+from terway.ipam.demand import pods_served, warm_up_target
+from terway.ipam.fit import is_ordinary
 from terway.ipam.pool import Pool
-from terway.ipam.settings import BATCH
+from terway.ipam.reclaim import shrinks_to
+from terway.ipam.settings import BATCH, ENIPolicy
 from terway.ipam.values import AddressPhase, Attempt, ENIPhase, PoolENI, Slot
 from terway.model.address import Family, family_of
 from terway.model.eni import ENIType
 from terway.model.ids import ENIId
 
 _Census = Mapping[ENIId, ENITally]
+_ALL = 1 << 30  # more than any node has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +34,23 @@ class _Cut:
     enis: tuple[PoolENI, ...] = ()
     slots: tuple[Slot, ...] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.enis or self.slots)
+
+    def __add__(self, other: _Cut) -> _Cut:
+        return _Cut(enis=self.enis + other.enis, slots=self.slots + other.slots)
+
 
 def plan_trim(pool: Pool, now: float) -> Pool:
     """Retire what is free beyond the limit, once it has been so for `trim_after_s`."""
     if pool.waiting or pool.intents:
         return _content(pool)
     census = take_census(pool)
-    free = sum(census[eni.id].free_pairs for eni in _in_use(pool))
-    limit, pool = _limit(pool, free, now)
-    if free < pool.config.min_free:
-        return _content(pool)
-    cut = _choose(pool, census, max(0, free - limit))
-    if not cut.enis and not cut.slots:
+    ordinary = [eni for eni in _in_use(pool) if is_ordinary(pool.config, eni)]
+    others = [eni for eni in _in_use(pool) if not is_ordinary(pool.config, eni)]
+    surplus, pool = _surplus(pool, census, ordinary, now)
+    cut = _choose(pool, census, ordinary, surplus) + _choose(pool, census, others, _ALL)
+    if not cut:
         return _content(pool)
     if pool.surplus_since is None:
         return replace(pool, surplus_since=now)
@@ -57,38 +68,49 @@ def _in_use(pool: Pool) -> list[PoolENI]:
     return [eni for eni in pool.enis.values() if eni.phase is ENIPhase.IN_USE]
 
 
-def _limit(pool: Pool, free: int, now: float) -> tuple[int, Pool]:
-    """Return how many pairs may be free: fewer and fewer in a pool that nobody touches.
-
-    Source of the idle reclaim: `idle_ip_reclaim_*` of eni-config.
-    """
+def _surplus(
+    pool: Pool, census: _Census, ordinary: Iterable[PoolENI], now: float
+) -> tuple[int, Pool]:
+    """Return how many pairs ordinary pods can do without; negative: not even those alone."""
     config = pool.config
+    if config.has_prefixes:  # single addresses are from before; prefixes are counted elsewhere
+        return _ALL, pool
+    free = sum(census[eni.id].free_pairs for eni in ordinary)
     limit = max(config.max_free, config.min_free)
-    after_s = config.reclaim_after_s
-    idle = after_s is not None and now - pool.touched_at >= after_s
-    lower = max(config.min_free, free - config.reclaim_batch)
-    is_due = idle and now - pool.reclaimed_at >= config.reclaim_interval_s
-    if not is_due or free > limit or lower >= free:
-        return limit, pool
-    # The surplus was announced by `reclaim_after_s`; it need not last a second time.
-    return lower, replace(pool, reclaimed_at=now, surplus_since=now - config.trim_after_s)
+    if config.warm_up and not pool.is_warm:
+        limit = max(limit, warm_up_target(pool) - pods_served(pool, census))
+    limit, pool = shrinks_to(pool, free=free, limit=limit, now=now)
+    return (-1 if free < config.min_free else max(0, free - limit)), pool
 
 
-def _choose(pool: Pool, census: _Census, surplus: int) -> _Cut:
-    order = sorted(_in_use(pool), key=lambda e: (census[e.id].usable_pairs, e.id))
-    enis: list[PoolENI] = []
+def _choose(pool: Pool, census: _Census, enis: Iterable[PoolENI], surplus: int) -> _Cut:
+    if surplus < 0:
+        return _Cut()
+    order = sorted(enis, key=lambda eni: _rank(pool, census[eni.id], eni))
+    whole: list[PoolENI] = []
     slots: list[Slot] = []
     for eni in order:
         pairs = census[eni.id].usable_pairs
-        if census[eni.id].is_idle and eni.type is ENIType.SECONDARY and pairs <= surplus:
-            enis.append(eni)
+        if _can_go(pool, census[eni.id], eni) and pairs <= surplus:
+            whole.append(eni)
             surplus -= pairs
     for eni in order:
-        if eni not in enis:
+        if eni not in whole:
             pairs, chosen = _shrink(pool, eni, census[eni.id], surplus)
             slots += chosen
             surplus -= pairs
-    return _Cut(enis=tuple(enis), slots=tuple(slots))
+    return _Cut(enis=tuple(whole), slots=tuple(slots))
+
+
+def _rank(pool: Pool, tally: ENITally, eni: PoolENI) -> tuple[int, int, str]:
+    if pool.config.eni_policy is ENIPolicy.LEAST_IPS:
+        return -tally.usable_pairs, tally.in_use, eni.id
+    return tally.in_use, tally.usable_pairs, eni.id
+
+
+def _can_go(pool: Pool, tally: ENITally, eni: PoolENI) -> bool:
+    """Return whether a whole ENI could go: nothing of it is used, and no prefix is counted on."""
+    return tally.is_idle and eni.type is ENIType.SECONDARY and not pool.prefixes_of(eni.id)
 
 
 def _shrink(pool: Pool, eni: PoolENI, tally: ENITally, surplus: int) -> tuple[int, list[Slot]]:

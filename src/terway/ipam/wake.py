@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from terway.ipam.commands import WaitLink
-from terway.ipam.issue import operation_of
+from terway.ipam.commands import CloudCommand, Observe, ObserveVSwitches
+from terway.ipam.issue import action_of, intent_command, operation_of
 from terway.ipam.pool import NEVER, Pool
+from terway.ipam.reclaim import idle_at
 from terway.ipam.values import AddressPhase
 
 
@@ -20,30 +21,35 @@ def wake_at(pool: Pool, now: float) -> float:
 
 
 def _alarms(pool: Pool, now: float) -> Iterator[float]:
-    yield from _calls(pool, pool.budget.ready_at(now))
+    yield from _calls(pool, now)
     yield from _rests(pool)
     yield from _sizes(pool)
     yield from _holds(pool)
 
 
-def _calls(pool: Pool, affordable_at: float) -> Iterator[float]:
-    for watch in (pool.watch, pool.vswitch_watch):
-        yield max(watch.due_at, affordable_at)
+def _calls(pool: Pool, now: float) -> Iterator[float]:
+    yield max(pool.watch.due_at, _affordable_at(pool, Observe(detached=False), now))
+    yield max(pool.vswitch_watch.due_at, _affordable_at(pool, ObserveVSwitches(ids=()), now))
     for intent in pool.intents.values():
-        yield max(intent.attempt.due_at, affordable_at)
+        yield max(intent.attempt.due_at, _affordable_at(pool, intent_command(intent), now))
     for eni in pool.enis.values():
         operation = operation_of(pool, eni)
-        if isinstance(operation, WaitLink):
-            yield eni.attempt.due_at
-        elif operation is not None:
-            yield max(eni.attempt.due_at, affordable_at)
+        if operation is not None:
+            yield max(eni.attempt.due_at, _affordable_at(pool, operation, now))
+
+
+def _affordable_at(pool: Pool, command: CloudCommand, now: float) -> float:
+    action = action_of(command)
+    return pool.budget.ready_at(now, action) if action else now
 
 
 def _rests(pool: Pool) -> Iterator[float]:
     yield pool.flush_after
     for slot in pool.slots.values():
-        if slot.phase is AddressPhase.COOLING:
-            yield slot.rests_until
+        if slot.phase is AddressPhase.COOLING and not slot.is_flushing:
+            yield max(slot.rests_until, pool.flush_after)
+    for prefix in pool.prefixes.values():
+        yield prefix.rests_until
 
 
 def _sizes(pool: Pool) -> Iterator[float]:
@@ -51,9 +57,9 @@ def _sizes(pool: Pool) -> Iterator[float]:
         yield pool.grow_at
     if pool.surplus_since is not None:
         yield pool.surplus_since + pool.config.trim_after_s
-    if pool.config.reclaim_after_s is not None:
-        idle_at = pool.touched_at + pool.config.reclaim_after_s
-        yield max(idle_at, pool.reclaimed_at + pool.config.reclaim_interval_s)
+    idle_since = idle_at(pool)
+    if idle_since is not None:
+        yield idle_since if pool.reclaim_at is None else pool.reclaim_at
 
 
 def _holds(pool: Pool) -> Iterator[float]:
@@ -61,7 +67,8 @@ def _holds(pool: Pool) -> Iterator[float]:
     if pool.create_hold is not None:
         yield pool.create_hold.until
     for state in pool.vswitches.values():
-        if state.hold is not None:
-            yield state.hold.until
+        for hold in (state.hold, state.prefix_hold):
+            if hold is not None:
+                yield hold.until
     for eni in pool.enis.values():
         yield eni.grow_after

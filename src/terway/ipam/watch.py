@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from terway.ipam.commands import Observe, ObserveVSwitches
 from terway.ipam.events import VSwitchesObserved
+from terway.ipam.issue import can_afford, spend
 from terway.ipam.pool import NEVER, Pool
 from terway.ipam.values import Attempt, VSwitchState
 from terway.model.ids import VSwitchId
@@ -24,7 +25,7 @@ def plan_readings(pool: Pool, now: float) -> tuple[Pool, tuple[Observe | Observe
 
 def _observe(pool: Pool, now: float) -> tuple[Pool, tuple[Observe, ...]]:
     watch = pool.watch
-    if watch.is_running or now < watch.due_at or not pool.budget.can_spend(now):
+    if watch.is_running or now < watch.due_at:
         return pool, ()
     detached = watch.detached_due_at <= now
     config = pool.config
@@ -34,22 +35,28 @@ def _observe(pool: Pool, now: float) -> tuple[Pool, tuple[Observe, ...]]:
         due_at=now + config.observe_every_s,
         detached_due_at=now + config.orphans_every_s if detached else watch.detached_due_at,
     )
-    pool = replace(pool, watch=watch, budget=pool.budget.spent())
-    return pool, (Observe(detached=detached),)
+    command = Observe(detached=detached)
+    if not can_afford(pool, command, now):
+        return pool, ()
+    return spend(replace(pool, watch=watch), command), (command,)
 
 
 def _observe_vswitches(pool: Pool, now: float) -> tuple[Pool, tuple[ObserveVSwitches, ...]]:
     watch = pool.vswitch_watch
-    if watch.is_running or now < watch.due_at or not pool.budget.can_spend(now):
+    if watch.is_running or now < watch.due_at:
+        return pool, ()
+    command = ObserveVSwitches(ids=wanted_vswitches(pool, now))
+    if not can_afford(pool, command, now):
         return pool, ()
     running = Attempt(failures=watch.failures, due_at=NEVER, is_running=True)
-    pool = replace(pool, vswitch_watch=running, budget=pool.budget.spent())
-    return pool, (ObserveVSwitches(ids=wanted_vswitches(pool, now)),)
+    return spend(replace(pool, vswitch_watch=running), command), (command,)
 
 
 def wanted_vswitches(pool: Pool, now: float) -> tuple[VSwitchId, ...]:
     """Return the vSwitches that matter here and were not read for a while; one call each."""
-    matter = dict.fromkeys((*pool.config.vswitch_ids, *(e.vswitch_id for e in pool.enis.values())))
+    wished = (one for wish in pool.waiting.values() for one in wish.vswitch_ids)
+    of_enis = (eni.vswitch_id for eni in pool.enis.values())
+    matter = dict.fromkeys((*pool.config.vswitch_ids, *wished, *of_enis))
     return tuple(one for one in matter if one and _is_stale(pool, one, now))
 
 
@@ -63,7 +70,10 @@ def vswitches_observed(pool: Pool, event: VSwitchesObserved, now: float) -> Pool
     for vswitch in event.vswitches:
         old = pool.vswitches.get(vswitch.id)
         hold = old.hold if old is not None and old.is_held(now) else None
+        prefixes = old.prefix_hold if old is not None and old.is_prefix_held(now) else None
         available = vswitch.available_ip_count
-        state = VSwitchState(vswitch=vswitch, available=available, read_at=now, hold=hold)
+        state = VSwitchState(
+            vswitch=vswitch, available=available, read_at=now, hold=hold, prefix_hold=prefixes
+        )
         pool = pool.with_vswitch(state)
     return replace(pool, vswitch_watch=Attempt(due_at=NEVER), vswitches_read=True)

@@ -54,6 +54,10 @@ class ENI:
     primary_ipv4: IPv4Address
     ipv4: tuple[IPv4Address, ...]
     ipv6: tuple[IPv6Address, ...] = ()
+    ipv4_prefixes: tuple[
+        IPv4Network, ...
+    ] = ()  # delegated whole; their addresses are not in `ipv4`
+    ipv6_prefixes: tuple[IPv6Network, ...] = ()
     security_group_ids: tuple[SecurityGroupId, ...] = ()
     instance_id: InstanceId | None = None
     trunk_eni_id: ENIId | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from terway.store import rows
 from terway.store.records import Batch, Journal, StoreError
 
-VERSION = 2  # of the tables; kept in PRAGMA user_version
+VERSION = 3  # of the tables; kept in PRAGMA user_version
 APPLICATION_ID = 0x7E22A701  # tells our file from another SQLite file; PRAGMA application_id
 
 _REMEDY = (
@@ -125,6 +125,9 @@ class JournalFile:
         keys = [(key.container_id, key.ifname) for key in batch.delete_attachments]
         self._each("DELETE FROM attachments WHERE container_id = ? AND ifname = ?", keys)
         self._each("DELETE FROM slots WHERE address = ?", [(str(a),) for a in batch.delete_slots])
+        self._each(
+            "DELETE FROM prefixes WHERE network = ?", [(str(n),) for n in batch.delete_prefixes]
+        )
         self._each("DELETE FROM enis WHERE id = ?", [(one,) for one in batch.delete_enis])
         for table in ("creates", "assigns"):
             tokens = [(one,) for one in batch.delete_intents]
@@ -167,6 +170,8 @@ class JournalFile:
                     *map(rows.parse_assign, self._all("assigns")),
                 ),
                 vswitches=tuple(map(rows.parse_vswitch, self._all("vswitches"))),
+                prefixes=tuple(map(rows.parse_prefix, self._all("prefixes"))),
+                marks=tuple(map(rows.parse_mark, self._all("marks"))),
             )
 
     def _all(self, table: str) -> sqlite3.Cursor:

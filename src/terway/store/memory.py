@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from terway.model.address import IPAddress
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.eni import VSwitch
 from terway.model.ids import ClientToken, ENIId, VSwitchId
@@ -16,6 +16,8 @@ from terway.store.records import (
     ENIRecord,
     IntentRecord,
     Journal,
+    MarkRecord,
+    PrefixRecord,
     SlotRecord,
     StoreError,
 )
@@ -33,6 +35,8 @@ class Disk:
     enis: Mapping[ENIId, ENIRecord] = field(default_factory=dict)
     intents: Mapping[ClientToken, IntentRecord] = field(default_factory=dict)
     vswitches: Mapping[VSwitchId, VSwitch] = field(default_factory=dict)
+    prefixes: Mapping[IPNetwork, PrefixRecord] = field(default_factory=dict)
+    marks: Mapping[str, MarkRecord] = field(default_factory=dict)
     flushes: int = 0
 
     def journal(self) -> Journal:
@@ -43,6 +47,8 @@ class Disk:
             enis=tuple(self.enis.values()),
             intents=tuple(self.intents.values()),
             vswitches=tuple(self.vswitches.values()),
+            prefixes=tuple(self.prefixes.values()),
+            marks=tuple(self.marks.values()),
         )
 
 
@@ -85,13 +91,18 @@ def apply_batch(disk: Disk, batch: Batch) -> StoreError | None:
     slots = _without(disk.slots, batch.delete_slots)
     enis = _without(disk.enis, batch.delete_enis)
     intents = _without(disk.intents, batch.delete_intents)
-    vswitches = dict(disk.vswitches)
+    prefixes = _without(disk.prefixes, batch.delete_prefixes)
+    vswitches, marks = dict(disk.vswitches), dict(disk.marks)
     for record in batch.put:
         match record:
             case Attachment():
                 attachments[record.key] = record
             case SlotRecord():
                 slots[record.address] = record
+            case PrefixRecord():
+                prefixes[record.network] = record
+            case MarkRecord():
+                marks[record.name] = record
             case ENIRecord():
                 enis[record.id] = record
             case VSwitch():
@@ -102,7 +113,7 @@ def apply_batch(disk: Disk, batch: Batch) -> StoreError | None:
     if twice is not None:
         return StoreError(f"journal: two attachments hold {twice}")
     disk.attachments, disk.slots, disk.enis, disk.intents = attachments, slots, enis, intents
-    disk.vswitches = vswitches
+    disk.vswitches, disk.prefixes, disk.marks = vswitches, prefixes, marks
     return None
 
 

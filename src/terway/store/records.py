@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from terway.model.address import Family, IPAddress
+from terway.model.address import Family, IPAddress, IPNetwork
 from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.eni import VSwitch
 from terway.model.errors import VpcError
@@ -36,14 +36,36 @@ class SlotRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixRecord:
+    """A prefix of the pool. `phase` is the pool's word for it; its addresses rest until then."""
+
+    network: IPNetwork
+    eni_id: ENIId
+    phase: str
+    rests_until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkRecord:
+    """Something that has happened once in the life of the journal, and will not again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ENIRecord:
-    """An ENI of the pool. `phase` is the pool's word for it: "attaching", "deleting", …"""
+    """An ENI of the pool. `phase` is the pool's word for it: "attaching", "deleting", …
+
+    `own_group_ids` are security groups that a pod asked for, not the configuration.
+    """
 
     id: ENIId
     mac: MacAddress
     vswitch_id: VSwitchId
     phase: str
     is_ours: bool
+    own_group_ids: tuple[SecurityGroupId, ...] = ()
+    is_erdma: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +79,35 @@ class CreateRecord:
     resource_group_id: str
     ipv4_count: int
     ipv6_count: int
+    ipv4_prefixes: int = 0
+    ipv6_prefixes: int = 0
+    is_erdma: bool = False
+    has_own_groups: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignRecord:
-    """The intent to give an ENI more addresses; repeatable as a CreateRecord is."""
+    """The intent to give an ENI more addresses or prefixes; repeatable as a CreateRecord is."""
 
     token: ClientToken
     eni_id: ENIId
     family: Family
     count: int
+    is_prefix: bool = False
 
 
 IntentRecord = CreateRecord | AssignRecord
 # A vSwitch is there for its ranges: with them, ENIs serve although the cloud does not answer.
-Record = Attachment | SlotRecord | ENIRecord | VSwitch | CreateRecord | AssignRecord
+Record = (
+    Attachment
+    | SlotRecord
+    | PrefixRecord
+    | ENIRecord
+    | VSwitch
+    | CreateRecord
+    | AssignRecord
+    | MarkRecord
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +117,7 @@ class Batch:
     put: tuple[Record, ...] = ()
     delete_attachments: tuple[AttachmentKey, ...] = ()
     delete_slots: tuple[IPAddress, ...] = ()
+    delete_prefixes: tuple[IPNetwork, ...] = ()
     delete_enis: tuple[ENIId, ...] = ()
     delete_intents: tuple[ClientToken, ...] = ()
 
@@ -90,6 +127,7 @@ class Batch:
             self.put
             or self.delete_attachments
             or self.delete_slots
+            or self.delete_prefixes
             or self.delete_enis
             or self.delete_intents
         )
@@ -104,3 +142,5 @@ class Journal:
     enis: tuple[ENIRecord, ...] = ()
     intents: tuple[IntentRecord, ...] = ()
     vswitches: tuple[VSwitch, ...] = ()
+    prefixes: tuple[PrefixRecord, ...] = ()
+    marks: tuple[MarkRecord, ...] = ()

@@ -315,10 +315,12 @@ def test_a_flush_that_failed_is_tried_again_before_the_rest_is_over():
     assert owner(2) in world.leases
 
 
-def test_without_a_flush_the_end_of_the_rest_serves_who_waits():
-    world = ready(ModelCloud(eni_slots=1, per_eni=1))
+def test_an_address_that_cannot_be_flushed_is_not_given_again_but_another_is_asked_for():
+    """bug class 6: nobody starves behind addresses that cannot be given"""
+    world = ready(ModelCloud(eni_slots=1, per_eni=2))
     world.acquire(1)
     world.work(5)
+    first = world.leases[owner(1)]
     world.release(1)
     world.acquire(2)
 
@@ -328,7 +330,7 @@ def test_without_a_flush_the_end_of_the_rest_serves_who_waits():
         else:
             world.work_on()
 
-    assert owner(2) in world.leases
+    assert world.leases[owner(2)] != first
 
 
 def test_a_detach_that_was_done_but_not_answered_is_found_out_by_looking():

@@ -55,7 +55,15 @@ async def test_the_file_of_an_older_version_keeps_its_attachments(tmp_path):
     with open_store(path) as store:
         await store.write(Batch(put=(attachment(1),)))
     db = sqlite3.connect(path)
-    db.executescript("ALTER TABLE attachments DROP COLUMN spec; PRAGMA user_version = 1;")
+    db.executescript(
+        "ALTER TABLE attachments DROP COLUMN spec; DROP TABLE prefixes; DROP TABLE marks;"
+        "ALTER TABLE enis DROP COLUMN own_group_ids; ALTER TABLE enis DROP COLUMN is_erdma;"
+        "ALTER TABLE creates DROP COLUMN ipv4_prefixes;"
+        "ALTER TABLE creates DROP COLUMN ipv6_prefixes;"
+        "ALTER TABLE creates DROP COLUMN is_erdma;"
+        "ALTER TABLE creates DROP COLUMN has_own_groups;"
+        "ALTER TABLE assigns DROP COLUMN is_prefix; PRAGMA user_version = 1;"
+    )
     db.close()
 
     with open_store(path) as store:

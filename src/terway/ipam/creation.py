@@ -1,0 +1,128 @@
+"""May another ENI be created, from which vSwitch, and with what?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from terway.ipam.choice import NoVSwitch, choose_vswitch
+from terway.ipam.fit import groups_for
+from terway.ipam.pool import Pool
+from terway.ipam.settings import (
+    CREATOR_TAG,
+    INSTANCE_TAG,
+    INTENT_TAG,
+    IPV4_PER_PREFIX,
+    PoolConfig,
+)
+from terway.ipam.stock import stock
+from terway.ipam.values import CreateIntent, VSwitchState
+from terway.model.ids import ClientToken
+from terway.model.interface import Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a new ENI is to bring along, its primary address included."""
+
+    ipv4: int = 1
+    ipv6: int = 0
+    ipv4_prefixes: int = 0
+    ipv6_prefixes: int = 0
+
+    @property
+    def has_ipv4_prefixes(self) -> bool:
+        """Return whether whole ranges of IPv4 are wanted, which a vSwitch may lack."""
+        return self.ipv4_prefixes > 0
+
+    def within(self, available: int) -> Load:
+        """Return what of it a vSwitch with `available` addresses can give."""
+        prefixes = min(self.ipv4_prefixes, max(1, (available - 1) // IPV4_PER_PREFIX))
+        if self.has_ipv4_prefixes:
+            return replace(self, ipv4_prefixes=prefixes)
+        ipv4 = max(1, min(self.ipv4, available))
+        return replace(self, ipv4=ipv4, ipv6=min(self.ipv6, ipv4) if self.ipv4 > 1 else self.ipv6)
+
+
+def free_eni_slots(pool: Pool, wish: Placement) -> int:
+    """Return how many more ENIs may be created now for `wish`.
+
+    ENIs for RDMA have their own slots: neither kind takes those of the other.
+    """
+    config = pool.config
+    limit = min(config.max_enis, config.eni_slots - pool.foreign_enis)
+    kinds = [eni.is_erdma for eni in pool.enis.values()]
+    kinds += [intent.is_erdma for intent in pool.creates]
+    left_for_erdma = max(0, config.erdma_enis - sum(kinds))
+    left = limit - len(kinds)
+    return min(left, left_for_erdma) if wish.is_erdma else left - left_for_erdma
+
+
+def is_create_held(pool: Pool, now: float) -> bool:
+    """Return whether creating an ENI was refused not long ago."""
+    return pool.create_hold is not None and now < pool.create_hold.until
+
+
+def create_enis(pool: Pool, wish: Placement, load: Load, now: float) -> Pool:
+    """Add the intent to create an ENI for `wish`, if that is possible now.
+
+    Else the vSwitches may be due to be read.
+    """
+    if not pool.is_observed:  # ENIs may be attached that nobody told us of
+        return pool
+    if free_eni_slots(pool, wish) <= 0 or is_create_held(pool, now):
+        return pool
+    choice = pick_vswitch(pool, wish, now, draw=pool.tokens_made, by_prefix=load.has_ipv4_prefixes)
+    if _needs_fresh_look(pool, choice if isinstance(choice, VSwitchState) else None, now):
+        return replace(pool, vswitch_watch=replace(pool.vswitch_watch, due_at=now))
+    if not isinstance(choice, VSwitchState):
+        return pool
+    return _create(pool, wish, choice, load.within(choice.available))
+
+
+def pick_vswitch(
+    pool: Pool, wish: Placement, now: float, *, draw: int, by_prefix: bool
+) -> VSwitchState | NoVSwitch:
+    """Return the vSwitch that the next ENI for `wish` would come from."""
+    ids = wish.vswitch_ids or pool.config.vswitch_ids
+    return choose_vswitch(
+        replace(pool.config, vswitch_ids=ids), stock(pool), draw=draw, now=now, by_prefix=by_prefix
+    )
+
+
+def _needs_fresh_look(pool: Pool, choice: VSwitchState | None, now: float) -> bool:
+    """Return whether to read the vSwitches before an ENI is created: rare, and one call each.
+
+    A reading that failed is not waited for: old figures are better than none.
+    """
+    if pool.vswitch_watch.is_running or pool.vswitch_watch.failures:
+        return pool.vswitch_watch.is_running
+    if choice is not None:
+        return now - choice.read_at > pool.config.vswitch_ttl_s
+    oldest = min((s.read_at for s in pool.vswitches.values()), default=None)
+    return not pool.vswitches_read or (
+        oldest is not None and now - oldest > pool.config.vswitch_ttl_s
+    )
+
+
+def _create(pool: Pool, wish: Placement, vswitch: VSwitchState, load: Load) -> Pool:
+    config = pool.config
+    pool, token = pool.new_token()
+    intent = CreateIntent(
+        token=token,
+        vswitch_id=vswitch.vswitch.id,
+        security_group_ids=groups_for(config, wish),
+        has_own_groups=bool(wish.security_group_ids),
+        tags=_tags(config, token),
+        resource_group_id=config.resource_group_id,
+        ipv4_count=load.ipv4,
+        ipv6_count=load.ipv6,
+        ipv4_prefixes=load.ipv4_prefixes,
+        ipv6_prefixes=load.ipv6_prefixes,
+        is_erdma=wish.is_erdma,
+    )
+    return pool.with_intent(intent)
+
+
+def _tags(config: PoolConfig, token: ClientToken) -> tuple[tuple[str, str], ...]:
+    marks = ((INSTANCE_TAG, str(config.instance_id)), (INTENT_TAG, str(token)))
+    return (*dict((*config.eni_tags, CREATOR_TAG, *marks)).items(),)
