@@ -65,6 +65,7 @@ class Runtime:
     workers: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
+    coming: set[str] = field(default_factory=set)  # whose sandbox is being made
     asking: int = 0
     _uids: int = 0
 
@@ -171,18 +172,23 @@ class Runtime:
     async def add_again(self, container: str) -> None:
         """Repeat the ADD of a sandbox; if that fails, the sandbox has failed."""
         sandbox = self.sandboxes[container]
-        await self._bring_up(container, sandbox)
+        if not await self.add(sandbox) and container not in self.coming:
+            await self._bring_up(container, sandbox)
 
     async def _bring_up(self, container: str, sandbox: Sandbox) -> None:
+        self.coming.add(container)
+        try:
+            await self._insist(container, sandbox)
+        finally:
+            self.coming.discard(container)
+
+    async def _insist(self, container: str, sandbox: Sandbox) -> None:
         """Call ADD until a sandbox has addresses, each time with another sandbox."""
         pod, uid = sandbox.pod, sandbox.uid
         for again in range(1, 100):
             async with self.workers[pod]:
-                if not sandbox.is_wanted():
+                if not sandbox.is_wanted() or await self.add(sandbox):
                     return
-                is_up = await self.add(sandbox)
-            if is_up:
-                return
             if sandbox.is_wanted():
                 await self.delete(sandbox)
                 self.close_sandbox(sandbox)

@@ -1,0 +1,105 @@
+"""Which is the shortest schedule that still fails? Delta debugging over events, then over values.
+
+Source of the method: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"
+(2002), algorithm ddmin, without its test of subsets: complements find them all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from terway.lab.faults.schedule import Event, Kill, Schedule
+
+Fails = Callable[[Schedule], bool]
+
+
+@dataclass(slots=True)
+class _Tries:
+    """Asks whether a schedule fails, at most so many times."""
+
+    fails: Fails
+    left: int
+
+    def __call__(self, schedule: Schedule) -> bool:
+        if self.left <= 0:
+            return False
+        self.left -= 1
+        return self.fails(schedule)
+
+
+def shrink(schedule: Schedule, fails: Fails, *, tries: int = 400) -> Schedule:
+    """Return a schedule that still fails, of which no event can be left out.
+
+    `fails` is asked at most `tries` times; `schedule` itself is known to fail.
+    """
+    ask = _Tries(fails, tries)
+    before = None
+    while before != schedule:
+        before = schedule
+        schedule = _with_fewer_events(schedule, ask)
+        schedule = _with_plainer_values(schedule, ask)
+    return schedule
+
+
+def _with_fewer_events(schedule: Schedule, fails: Fails) -> Schedule:
+    size = max(1, len(schedule.events) // 2)
+    while True:
+        smaller = _without_some(schedule, size, fails)
+        if smaller is not None:
+            schedule = smaller
+            size = min(size, max(1, len(schedule.events) // 2))
+        elif size == 1:
+            return schedule
+        else:
+            size = max(1, size // 2)
+
+
+def _without_some(schedule: Schedule, size: int, fails: Fails) -> Schedule | None:
+    """Return the schedule without `size` events that follow each other, if it still fails."""
+    events = schedule.events
+    for start in range(len(events) - 1, -1, -size):
+        rest = (*events[: max(0, start - size + 1)], *events[start + 1 :])
+        smaller = _with(schedule, rest)
+        if len(rest) < len(events) and fails(smaller):
+            return smaller
+    return None
+
+
+def _with(schedule: Schedule, events: Sequence[Event]) -> Schedule:
+    return msgspec.structs.replace(schedule, events=tuple(events))
+
+
+def _with_plainer_values(schedule: Schedule, fails: Fails) -> Schedule:
+    """Try rounder times, a shorter history, one node, one family."""
+    for plainer in _plainer_worlds(schedule):
+        if plainer != schedule and fails(plainer):
+            schedule = plainer
+    for index in range(len(schedule.events)):
+        for event in _plainer_events(schedule.events[index]):
+            events = [*schedule.events]
+            events[index] = event
+            plainer = _with(schedule, events)
+            if plainer != schedule and fails(plainer):
+                schedule = plainer
+    return schedule
+
+
+def _plainer_worlds(schedule: Schedule) -> list[Schedule]:
+    shape, replace = schedule.shape, msgspec.structs.replace
+    last = max((one.at for one in schedule.events), default=0.0)
+    return [
+        replace(schedule, length_s=float(round(last) + 1)),
+        replace(schedule, shape=replace(shape, nodes=1)),
+        replace(schedule, shape=replace(shape, dual=False)),
+    ]
+
+
+def _plainer_events(event: Event) -> list[Event]:
+    replace = msgspec.structs.replace
+    found: list[Event] = [replace(event, at=float(round(event.at)))]
+    if isinstance(event, Kill):
+        found.append(replace(event, after_calls=0))
+    return found
