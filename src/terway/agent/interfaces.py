@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from terway.cni.call import Add
-from terway.config.fields import refuse
+from terway.config.pod_bandwidth import override, parse_bandwidth, parse_priority
 from terway.config.pod_networks import (
     POD_NETWORKS,
     PodNetwork,
@@ -20,7 +20,8 @@ from terway.config.pod_networks import (
 from terway.kube.types import Pod
 from terway.model.address import IPNetwork
 from terway.model.attachment import AttachmentKey
-from terway.model.interface import InterfaceSpec, Mode, Placement
+from terway.model.errors import UsageError
+from terway.model.interface import UNLIMITED, Bandwidth, InterfaceSpec, Mode, Placement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +34,14 @@ class Interface:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterfacePolicy:
-    """What the node makes of every pod. `routes` are those of its first interface."""
+    """What the node makes of every pod. `routes` are those of its first interface.
+
+    `bandwidth` is for pods that ask for no other.
+    """
 
     mode: Mode = Mode.VETH
     routes: tuple[IPNetwork, ...] = ()
+    bandwidth: Bandwidth = UNLIMITED
 
 
 def interfaces_of(call: Add, pod: Pod | None, policy: InterfacePolicy) -> tuple[Interface, ...]:
@@ -47,19 +52,25 @@ def interfaces_of(call: Add, pod: Pod | None, policy: InterfacePolicy) -> tuple[
     """
     annotations = {} if pod is None else pod.metadata.annotations
     networks = parse_pod_networks(annotations, primary=call.key.ifname)
-    common = _common(annotations, policy)
+    common = _common(call, annotations, policy)
     if not networks:
         return (Interface(key=call.key, spec=replace(common, routes=policy.routes)),)
     if len(networks) > 1 and policy.mode is Mode.EXCLUSIVE:
-        rule = "pods of this node have a whole ENI each: several need a node in shared mode"
-        refuse(f"{POD_NETWORKS}.podNetworks", [one.interface for one in networks], rule)
+        names = ", ".join(one.interface for one in networks)
+        rule = "pods of this node have one whole ENI each: put the pod on a node in shared mode"
+        raise UsageError(f"{POD_NETWORKS} asks for {names}: {rule}", field=POD_NETWORKS)
     common = replace(common, is_one_of_several=len(networks) > 1)
     return tuple(_of_network(one, call, common, _routes(one, networks, policy)) for one in networks)
 
 
-def _common(annotations: Mapping[str, str], policy: InterfacePolicy) -> InterfaceSpec:
+def _common(call: Add, annotations: Mapping[str, str], policy: InterfacePolicy) -> InterfaceSpec:
     """Return what all interfaces of a pod have in common."""
-    return InterfaceSpec(mode=policy.mode, has_metadata=parse_metadata_access(annotations))
+    return InterfaceSpec(
+        mode=policy.mode,
+        has_metadata=parse_metadata_access(annotations),
+        bandwidth=override(parse_bandwidth(annotations, policy.bandwidth), call.conf.bandwidth),
+        priority=parse_priority(annotations),
+    )
 
 
 def _of_network(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from random import Random
 
 import structlog
@@ -20,8 +21,9 @@ from terway.config.findings import Caution
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient, Selector
 from terway.kube.events import WARNING, EventRecorder, node_reference
-from terway.kube.informer import Informer
+from terway.kube.informer import Changes, Informer
 from terway.kube.resource import PODS
+from terway.kube.types import Pod
 from terway.model.attachment import Attachment, PodRef
 from terway.model.ids import NodeName
 
@@ -85,6 +87,12 @@ class KubeSide:
                 tasks.create_task(loop.run(), name=type(loop).__name__)
             await self._cache.synced.wait()
             self.reporter.catch_up(attachments(), self._annotated_with)
+
+    @contextmanager
+    def changes(self) -> Iterator[Changes[Pod]]:
+        """Open a stream of the node's pods as they change, those that are there first."""
+        with self._cache.subscribe() as changes:
+            yield changes
 
     def _annotated_with(self, ref: PodRef) -> str | None:
         pod = self._cache.get(ref.name, namespace=ref.namespace)

@@ -23,6 +23,7 @@ from terway.datapath.guard import plan_guard
 from terway.datapath.host import desired_eni, desired_host
 from terway.datapath.networks import needs_own_table, with_own_table
 from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
+from terway.datapath.shaping import plan_limits
 from terway.datapath.verify import verify, verify_chained
 from terway.datapath.veth import desired_attachment
 from terway.linux.kernel import Kernel
@@ -123,6 +124,13 @@ class KernelNetwork:
             changes = plan_guard(desired, await self._kernel.read_inside(desired))
             await self._kernel.apply(changes)
         return bool(changes)
+
+    async def hold_to_limits(self, attachment: Attachment) -> None:
+        """Make the kernel hold the attachment to the limits that it has now."""
+        desired = self._desired(attachment)
+        async with self._gate.shared():
+            actual = await self._kernel.read_inside(desired)
+            await self._kernel.apply(plan_limits(desired, actual))
 
     async def mend(self, attachment: Attachment) -> bool:
         """Put right what somebody has changed in the pod; return whether there was something.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from terway.config.pod_bandwidth import PARSE_FAILED
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient
 from terway.kube.events import WARNING, EventRecorder, node_reference, pod_reference
@@ -70,8 +71,9 @@ class PodReporter:
 
     def add_failed(self, pod: PodRef, error: VpcError) -> None:
         """Record why the pod has no address."""
+        reason = PARSE_FAILED if error.code == PARSE_FAILED else "AllocIPFailed"
         self._events.record(
-            pod_reference(pod.namespace, pod.name, pod.uid), "Warning", "AllocIPFailed", str(error)
+            pod_reference(pod.namespace, pod.name, pod.uid), "Warning", reason, str(error)
         )
 
     def catch_up(

@@ -19,15 +19,23 @@ from ipaddress import IPv4Address, IPv6Address
 import structlog
 
 from terway.agent.answer import Answerer
+from terway.agent.blame import Blame
+from terway.agent.devices import DeviceLinks
 from terway.agent.enis import ENILinks
+from terway.agent.exclusive import ExclusiveNetwork
+from terway.agent.follow import ConfigFollower
+from terway.agent.guard_watch import GuardWatch
 from terway.agent.install import install_conflist, install_plugin
 from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
+from terway.agent.limits import Limits
+from terway.agent.mender import Mender
 from terway.agent.metrics import Metrics
 from terway.agent.moments import read_moment
 from terway.agent.network import KernelNetwork
 from terway.agent.pages import pages_of
 from terway.agent.paths import Paths
+from terway.agent.pods import is_same
 from terway.agent.pool import PoolService
 from terway.agent.pool_calls import Ports
 from terway.agent.pool_ports import CloudPort, ManagedENI, StorePort
@@ -39,9 +47,12 @@ from terway.agent.verbs import Verbs
 from terway.agent.watch import KernelWatch
 from terway.datapath.facts import NodeFacts
 from terway.ipam.settings import PoolConfig
+from terway.linux.foreign import name_of_process
 from terway.linux.kernel import Kernel
 from terway.model.address import Family, IPAddress, IPPair, family_of
+from terway.model.attachment import Attachment
 from terway.model.errors import TransientError
+from terway.model.interface import Mode
 from terway.model.moment import Moment
 
 SPOOL_PERIOD_S = 10.0
@@ -57,6 +68,7 @@ class Setup:
     conflist: bytes
     readonly_listen: str
     interfaces: InterfacePolicy
+    has_host_peer: bool = True  # pods with an ENI each: whether they have a second leg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +113,10 @@ class Terwayd:
         self._setup = setup
         self._paths = paths
         self._kube = kube
+        self._config: ConfigFollower | None = None
         self.ready = asyncio.Event()
         self._stop = stop
-        enis = ENILinks(kernel, facts, self._enis)
+        enis, network = self._networking(kernel, facts)
         ports = Ports(cloud=cloud, store=store, links=enis, conntrack=_Conntrack(kernel))
         self.pool = PoolService(
             setup.pool,
@@ -112,7 +125,7 @@ class Terwayd:
             wall_clock=clocks.wall,
             moment=clocks.moment,
         )
-        self.network = KernelNetwork(kernel, facts, enis)
+        self.network = network
         self.verbs = Verbs(
             pool=self.pool,
             network=self.network,
@@ -137,7 +150,19 @@ class Terwayd:
             pods=kube.pods if kube else None,
             now=clocks.monotonic,
         )
-        self._watch = KernelWatch(enis=enis, reconciler=self.reconciler, turns=self.verbs.turns)
+        blame = Blame(now=clocks.monotonic, name_of=name_of_process)
+        self.network.mender = Mender(
+            now=clocks.monotonic, blame=blame, teller=kube.warnings if kube else None
+        )
+        self._watch = KernelWatch(
+            enis=enis, reconciler=self.reconciler, turns=self.verbs.turns, blame=blame
+        )
+        self._guard_watch = GuardWatch(
+            open_bell=kernel.open_bell,
+            fitter=self.network,
+            attachments=self._attachments,
+            turns=self.verbs.turns,
+        )
         self.reconciled = self.reconciler.has_run
 
     async def run(self) -> None:
@@ -145,10 +170,11 @@ class Terwayd:
         await self.restore()
         async with asyncio.TaskGroup() as tasks:
             # The watch is subscribed before the first look.
-            loops = (("watch", self._watch.run()), *self.loops())
+            watches = (("watch", self._watch.run()), ("guard", self._guard_watch.run()))
+            loops = (*watches, *self.loops())
             background = [tasks.create_task(loop, name=name) for name, loop in loops]
             async with AsyncExitStack() as stack:
-                pages = pages_of(self.pool, self._metrics, self.ready)
+                pages = pages_of(self.pool, self._metrics, self.ready, self._config)
                 await stack.enter_async_context(open_readonly(self._setup.readonly_listen, pages))
                 await stack.enter_async_context(
                     open_server(self._paths.socket, self.answerer.answer)
@@ -159,6 +185,11 @@ class Terwayd:
             for task in background:
                 task.cancel()
 
+    def follow(self, config: ConfigFollower) -> None:
+        """Have eni-config followed. To be called before `run`."""
+        self._config = config
+        self._metrics.sources.append(config.reloader.gauges)
+
     async def restore(self) -> None:
         """Make the node forward, and the pool what the journal and the cloud say it is."""
         await self.network.prepare()
@@ -168,8 +199,21 @@ class Terwayd:
         """Yield what runs beside the serving, by name, but for the watch of the real kernel."""
         yield "pool", self.pool.run()
         yield "reconcile", self.reconciler.run()
+        yield "settings", self.reconciler.run_settings()
         yield "spool", self._work_off()
+        if self._config is not None:
+            yield "config", self._config.run()
         if self._kube is not None:
+            limits = Limits(
+                changes=self._kube.changes,
+                journal=self.pool,
+                network=self.network,
+                turns=self.verbs.turns,
+                teller=self._kube.warnings,
+                is_same=is_same,
+                fallback=self._setup.interfaces.bandwidth,
+            )
+            yield "limits", limits.run()
             yield "kube", self._kube.run(self.pool.status, self.pool.attachments)
 
     async def _work_off(self) -> None:
@@ -184,6 +228,18 @@ class Terwayd:
         install_conflist(self._paths.conflist, self._setup.conflist)
         self.ready.set()
         _log.info("terwayd.serving", socket=str(self._paths.socket))
+
+    def _networking(self, kernel: Kernel, facts: NodeFacts) -> tuple[ENILinks, KernelNetwork]:
+        """Return the two that depend on whether pods share ENIs."""
+        if self._setup.interfaces.mode is Mode.VETH:
+            enis = ENILinks(kernel, facts, self._enis)
+            return enis, KernelNetwork(kernel, facts, enis)
+        devices = DeviceLinks(kernel, facts, self._enis, self._attachments)
+        has_host_peer = self._setup.has_host_peer
+        return devices, ExclusiveNetwork(kernel, facts, devices, has_host_peer=has_host_peer)
+
+    def _attachments(self) -> tuple[Attachment, ...]:
+        return self.pool.attachments()
 
     def _enis(self) -> tuple[ManagedENI, ...]:
         return self.pool.enis()

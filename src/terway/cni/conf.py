@@ -15,10 +15,12 @@ from terway.cni.result import Result, parse_result
 from terway.cni.version import LATEST
 from terway.model.attachment import AttachmentKey
 from terway.model.ids import ContainerId
+from terway.model.interface import UNLIMITED, Bandwidth
 
 # SPEC.md, "Network configuration": a name is also a file name on somebody's disk.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SEMVER = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
+_LEAST_BITS_S = 1000
 _BEFORE_VERSIONS = "0.1.0"  # what a configuration without cniVersion means
 
 
@@ -32,6 +34,7 @@ class NetworkConf:
     prev_result: Result | None
     args: dict[str, str]
     valid_attachments: frozenset[AttachmentKey] | None
+    bandwidth: Bandwidth = UNLIMITED  # what the runtime asks for by the capability
 
 
 class _Args(msgspec.Struct, frozen=True):
@@ -47,6 +50,19 @@ class _Attachment(msgspec.Struct, frozen=True, gc=False):
     ifname: str = ""
 
 
+class _Rates(msgspec.Struct, frozen=True, rename="camel"):
+    # Bits per second; 0 is no limit (CONVENTIONS.md, "bandwidth"). How much may come at once is
+    # decided by what keeps the rate: runtimes send the largest number there is.
+    ingress_rate: int = 0
+    ingress_burst: int = 0
+    egress_rate: int = 0
+    egress_burst: int = 0
+
+
+class _RuntimeConfig(msgspec.Struct, frozen=True):
+    bandwidth: _Rates | None = None
+
+
 class _Conf(msgspec.Struct, frozen=True):
     name: str = ""
     type: str = ""
@@ -55,6 +71,7 @@ class _Conf(msgspec.Struct, frozen=True):
     prev_result: msgspec.Raw = msgspec.field(name="prevResult", default=msgspec.Raw(b"null"))
     args: _Args | None = None
     ipam: _Ipam | None = None
+    runtime: _RuntimeConfig | None = msgspec.field(name="runtimeConfig", default=None)
     valid: tuple[_Attachment, ...] | msgspec.UnsetType | None = msgspec.field(
         name="cni.dev/valid-attachments", default=msgspec.UNSET
     )
@@ -84,6 +101,7 @@ def parse_conf(stdin: bytes) -> NetworkConf:
         prev_result=_prev_result(wire),
         args=_strings(wire.args),
         valid_attachments=_attachments(wire),
+        bandwidth=_bandwidth(wire.runtime),
     )
 
 
@@ -119,6 +137,26 @@ def _prev_result(wire: _Conf) -> Result | None:
     if bytes(wire.prev_result) == b"null":
         return None
     return parse_result(wire.prev_result)
+
+
+def _bandwidth(runtime: _RuntimeConfig | None) -> Bandwidth:
+    if runtime is None or runtime.bandwidth is None:
+        return UNLIMITED
+    asked = runtime.bandwidth
+    return Bandwidth(
+        ingress=_bytes_s("ingressRate", asked.ingress_rate),
+        egress=_bytes_s("egressRate", asked.egress_rate),
+    )
+
+
+def _bytes_s(key: str, bits_s: int) -> int | None:
+    if bits_s == 0:
+        return None
+    if bits_s < _LEAST_BITS_S:
+        field = f"runtimeConfig.bandwidth.{key}"
+        text = f"{field} is {bits_s}: must be at least {_LEAST_BITS_S} bits per second, or 0"
+        raise CniError(Code.INVALID_CONFIG, text, field=field)
+    return bits_s // 8
 
 
 def _strings(args: _Args | None) -> dict[str, str]:

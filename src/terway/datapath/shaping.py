@@ -10,10 +10,13 @@ pkg/tc (burst and limit of tbf).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from terway.datapath.diff import diff
+from terway.datapath.guard import suited
 from terway.model.interface import Bandwidth
-from terway.model.traffic import TokenBucket
+from terway.model.network import NODE, AttachmentState, NetObject, Operation
+from terway.model.traffic import TokenBucket, TrafficObject
 
 _WAIT_MS = 25  # how long a full queue takes to drain
 # Upstream has the link's MTU and 1500 more. Here it is the largest MTU: tbf loses packets that are
@@ -42,3 +45,26 @@ def token_bucket(link: str, rate_bytes_s: int) -> TokenBucket:
         burst_bytes=burst,
         limit_bytes=rate_bytes_s * _WAIT_MS // 1000 + burst,
     )
+
+
+def plan_limits(desired: AttachmentState, actual: AttachmentState) -> tuple[Operation, ...]:
+    """Return what makes the limits of an attachment as desired. Nothing, when they are.
+
+    Only where both ends are known to be one veth: the namespace may be another's by now.
+    """
+    if not actual.is_paired:
+        return ()
+    desired = suited(desired, actual)
+    sides = (
+        (NODE, desired.node, actual.node),
+        (desired.veth.netns, desired.pod or (), actual.pod or ()),
+    )
+    changes = (
+        diff(_traffic(wanted), _traffic(found), netns=netns, is_owned=lambda _: True)
+        for netns, wanted, found in sides
+    )
+    return tuple(one for change in changes for one in change.operations)
+
+
+def _traffic(objects: Iterable[NetObject]) -> Iterator[TrafficObject]:
+    return (one for one in objects if isinstance(one, TrafficObject))

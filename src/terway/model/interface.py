@@ -36,6 +36,9 @@ class Bandwidth:
     egress: int | None = None  # from the pod
 
 
+UNLIMITED = Bandwidth()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """Which ENIs an interface may be on. Nothing said: any of the node's ordinary ones."""
