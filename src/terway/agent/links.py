@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 from terway.cni.result import Interface, IPConfig, Result, Route
-from terway.model.address import Family, IPAddress, family_of
+from terway.model.address import Family, IPAddress, IPPair, family_of
 from terway.model.attachment import Attachment
 from terway.model.ids import MacAddress
 
 # The pod's gateway, an address that every node has: upstream's, other tools know it.
-GATEWAYS = {Family.V4: "169.254.1.1", Family.V6: "fe80::1"}
+GATEWAYS = IPPair(v4=IPv4Address("169.254.1.1"), v6=IPv6Address("fe80::1"))
 _DEFAULTS = {Family.V4: "0.0.0.0/0", Family.V6: "::/0"}
-_HOST, _POD = 0, 1  # places in `interfaces`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachedLinks:
-    """The two ends of an attachment's veth, as they are in the kernel."""
+    """The two ends of an attachment's veth, as they are in the kernel.
+
+    Where the pod has an ENI's device itself, the host end is that of its second leg, and has no
+    name without one; the gateways are the vSwitch's.
+    """
 
     host_name: str
     host_mac: MacAddress
     pod_mac: MacAddress
     mtu_bytes: int
+    gateways: IPPair = GATEWAYS
 
 
 def result_of(attachment: Attachment, links: AttachedLinks) -> Result:
     """Return the result object of `attachment`: host end first, then the container's."""
+    ends = tuple(_ends(attachment, links))
     addresses = tuple(attachment.lease.addresses)
     return Result(
-        interfaces=(
-            Interface(name=links.host_name, mac=links.host_mac, mtu=links.mtu_bytes),
-            Interface(
-                name=attachment.key.ifname,
-                mac=links.pod_mac,
-                mtu=links.mtu_bytes,
-                sandbox=attachment.netns,
-            ),
-        ),
-        ips=tuple(_ip(address) for address in addresses),
-        routes=tuple(_default(address) for address in addresses),
+        interfaces=ends,
+        ips=tuple(_ip(address, len(ends) - 1, links) for address in addresses),
+        routes=tuple(_default(address, links) for address in addresses),
     )
 
 
-def _ip(address: IPAddress) -> IPConfig:
+def _ends(attachment: Attachment, links: AttachedLinks) -> Iterator[Interface]:
+    name, netns = attachment.key.ifname, attachment.netns
+    if links.host_name:
+        yield Interface(name=links.host_name, mac=links.host_mac, mtu=links.mtu_bytes)
+    yield Interface(name=name, mac=links.pod_mac, mtu=links.mtu_bytes, sandbox=netns)
+
+
+def _ip(address: IPAddress, interface: int, links: AttachedLinks) -> IPConfig:
     family = family_of(address)
     return IPConfig(
-        address=f"{address}/{family.max_prefixlen}", gateway=GATEWAYS[family], interface=_POD
+        address=f"{address}/{family.max_prefixlen}",
+        gateway=str(links.gateways.of(family)),
+        interface=interface,
     )
 
 
-def _default(address: IPAddress) -> Route:
+def _default(address: IPAddress, links: AttachedLinks) -> Route:
     family = family_of(address)
-    return Route(dst=_DEFAULTS[family], gw=GATEWAYS[family])
+    return Route(dst=_DEFAULTS[family], gw=str(links.gateways.of(family)))

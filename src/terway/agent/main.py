@@ -34,8 +34,10 @@ from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
 from terway.agent.lock import open_lock
 from terway.agent.node_config import KeptPatch, read_agent_config
+from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options, parse_options
 from terway.agent.pool_settings import pool_config
+from terway.agent.shape import check_capacity, shape_of
 from terway.agent.terwayd import Setup, Terwayd, read_node_facts
 from terway.cloud.ecs import open_ecs_client
 from terway.cloud.metadata import MetadataClient
@@ -126,24 +128,31 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     )
     allowance = await read_allowance(cloud, place, kept.read())
     kept.write(Known(place=place, allowance=allowance))
+    store = stack.enter_context(open_store(paths.journal))
+    held = (await store.load()).attachments
+    mode = await read_node_mode(
+        client, options.node_name, KeptMode(paths.state_dir / "node_mode"), held
+    )
+    cautions = check_capacity(allowance.limits, mode, config.eni.ip_stack, held)
     kernel = await stack.enter_async_context(open_kernel())
-    facts = await _node_facts(kernel, config)
-    pool = pool_config(
+    shared = pool_config(
         config.eni, instance_facts(place, allowance), token_seed=f"{time.time_ns():x}"
     )
+    shape = shape_of(mode, config, shared, await _node_facts(kernel, config))
     return Terwayd(
         Setup(
-            pool=pool,
-            conflist=config.cni.conflist,
+            pool=shape.pool,
+            conflist=shape.conflist,
             readonly_listen=options.readonly_listen,
-            interfaces=InterfacePolicy(),
+            interfaces=InterfacePolicy(mode=mode),
+            has_host_peer=shape.has_host_peer,
         ),
         paths=paths,
         kernel=kernel,
-        store=stack.enter_context(open_store(paths.journal)),
+        store=store,
         cloud=cloud,
-        kube=_kube_side(client, options, config),
-        facts=facts,
+        kube=_kube_side(client, options, replace(config, warnings=(*config.warnings, *cautions))),
+        facts=shape.facts,
         stop=stop,
     )
 

@@ -90,15 +90,27 @@ def require_capacity(limits: InstanceLimits, mode: Mode, stack: IPStack) -> int:
         _require_both_families(limits)
     if mode is Mode.SHARED:
         pods, least = shared_pods(limits, stack), LEAST_SHARED
+        remedy = "take a type with more ENIs, or with more addresses for each"
     else:
         pods, least = exclusive_pods(limits), LEAST_EXCLUSIVE
+        remedy = "take a type with more ENIs, or a node pool in shared ENI mode"
     if pods <= least:
         raise UsageError(
-            f"instance type {limits.instance_type} holds {pods} pods with {mode.value}: it must "
-            f"be more than {least}; take a type with more ENIs, or with more addresses for each",
+            f"instance type {limits.instance_type} holds {pods} pods with {mode.value}, "
+            f"{formula(limits, mode, stack)}: it must be more than {least}; {remedy}",
             field="instance_type",
         )
     return pods
+
+
+def formula(limits: InstanceLimits, mode: Mode, stack: IPStack) -> str:
+    """Return how the pods of a type are counted, with its values."""
+    if mode is Mode.EXCLUSIVE:
+        return f"EniQuantity - 1 = {limits.eni_quantity} - 1"
+    v4, v6 = limits.eni_private_ip_address_quantity, limits.eni_ipv6_address_quantity
+    by_v6 = Family.V4 not in stack.families or (Family.V6 in stack.families and v6 < v4)
+    name = "EniIpv6AddressQuantity" if by_v6 else "EniPrivateIpAddressQuantity"
+    return f"(EniQuantity - 1) x {name} = ({limits.eni_quantity} - 1) x {v6 if by_v6 else v4}"
 
 
 def _require_both_families(limits: InstanceLimits) -> None:

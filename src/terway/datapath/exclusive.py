@@ -18,8 +18,10 @@ from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
 
 from terway.datapath.facts import NodeFacts
+from terway.datapath.guard import guard_of
 from terway.datapath.host import EVERYWHERE, GATEWAY_SCOPE, host_route_scope, link_sysctls
 from terway.datapath.names import alias_of, host_link_name, host_mac, link_local_gateway, pod_mac
+from terway.datapath.shaping import egress_limits
 from terway.model.address import Family, IPNetwork, IPPair, family_of
 from terway.model.attachment import Attachment
 from terway.model.device import Device
@@ -75,6 +77,7 @@ def _device_side(attachment: Attachment, gateways: IPPair) -> Iterator[NetObject
     yield from _pod_settings(ifname, tuple(map(family_of, addresses)))
     yield LinkSettings(name="lo")
     yield LinkSettings(name=ifname, mac=attachment.lease.eni_mac)
+    yield from egress_limits(attachment.spec.bandwidth, ifname)
     for address in addresses:
         yield LinkAddress(link=ifname, address=ip_interface(address))
         yield from _way_out(attachment, family_of(address), gateways)
@@ -119,12 +122,14 @@ def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
 
 def _node_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[NetObject]:
     name = host_link_name(attachment.key, attachment.pod)
-    yield LinkSettings(name=name, mac=host_mac(attachment.key), alias=alias_of(attachment.key))
+    key, addresses = attachment.key, attachment.lease.addresses
+    yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
+    yield guard_of(name, mac=pod_mac(key), addresses=addresses)
     yield from link_sysctls(name, families)
     for family in families:
         gateway = ip_interface(link_local_gateway(family))
         yield LinkAddress(link=name, address=gateway, scope=GATEWAY_SCOPE[family])
-    for address in attachment.lease.addresses:
+    for address in addresses:
         scope = host_route_scope(family_of(address))
         yield Route(destination=ip_network(address), link=name, scope=scope)
 

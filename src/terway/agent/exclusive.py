@@ -1,0 +1,192 @@
+"""Attachments of pods that have an ENI each: the device in the pod, and a second leg to the node.
+
+ADD   device: node ──► pod      leg: made      both verified
+DEL   device: pod ──► node      leg: deleted   the device back is what makes the address free
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from terway.agent.devices import DeviceLinks
+from terway.agent.links import AttachedLinks
+from terway.agent.network import KernelNetwork
+from terway.cni.errors import CniError, Code
+from terway.datapath.device import plan_return, plan_take, verify_device
+from terway.datapath.exclusive import desired_device, desired_leg
+from terway.datapath.facts import NodeFacts
+from terway.datapath.masquerade import TABLE, masquerade
+from terway.datapath.plan import plan_attach, plan_detach
+from terway.datapath.verify import verify
+from terway.linux.kernel import Kernel
+from terway.linux.nftables import OwnedTable
+from terway.model.address import IPPair
+from terway.model.attachment import Attachment
+from terway.model.device import Device, DeviceState
+from terway.model.errors import ConflictError, TransientError, UsageError
+from terway.model.ids import MacAddress
+from terway.model.network import AttachmentState, Operation
+
+_TRIES = 3
+# A namespace ends some tens of milliseconds after its last user, and then lets go of its devices.
+_FALLS_BACK_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    """Device and leg of one attachment, and where they are."""
+
+    device: Device
+    found: DeviceState
+    leg: AttachmentState
+    leg_found: AttachmentState
+
+
+class ExclusiveNetwork(KernelNetwork):
+    """Attachments in the kernel of a node whose pods have an ENI each."""
+
+    def __init__(
+        self, kernel: Kernel, node: NodeFacts, enis: DeviceLinks, *, has_host_peer: bool
+    ) -> None:
+        super().__init__(kernel, node, enis)
+        self._devices = enis
+        self._has_host_peer = has_host_peer
+        self._table = OwnedTable(TABLE, masquerade(node))
+
+    async def prepare(self) -> None:
+        """Make the node forward packets, and lend pods its address for what it forwards."""
+        await super().prepare()
+        await self._kernel.ensure_table(self._table)
+
+    async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
+        """Bring the ENI's device into the pod, and make the second leg; prove both.
+
+        Raises as `KernelNetwork.attach` does.
+        """
+        node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
+        mac = attachment.lease.eni_mac
+        gateways = (await self._devices.link_of(mac)).gateways
+        device = desired_device(attachment, gateways=gateways, node=node)
+        leg = self._leg(attachment, node)
+        found: tuple[object, ...] = ()
+        for _ in range(_TRIES):
+            try:
+                async with self._gate.shared():
+                    found = await self._take(await self._look(device, leg))
+            except ConflictError as error:
+                found = (error,)
+                continue
+            if not found:
+                self._devices.went(mac)
+                return _links_of(leg, device, gateways, has_leg=self._has_host_peer)
+        text = "; ".join(map(str, found))
+        raise TransientError(f"{attachment.key} did not become as planned: {text}")
+
+    async def detach(self, attachment: Attachment) -> None:
+        """Bring the device back to the node, and delete the second leg.
+
+        The pod's namespace is only looked at for the device: its path may lead to somebody else
+        by now. Raises TransientError while the device is in neither place: until it is back, the
+        address must not be given to another pod.
+        """
+        device = desired_device(attachment, gateways=IPPair(), node=self._node)
+        leg = replace(self._leg(attachment, self._node), pod=None)
+        async with self._gate.shared():
+            await self._kernel.read_and_apply(leg, plan_detach)
+            found = await self._kernel.read_device(device)
+            if not found.is_nowhere:
+                await self._kernel.apply(plan_return(device, found))
+        self._devices.came_back(device.mac)
+        if found.is_nowhere and self._devices.is_attached(device.mac):
+            await self._kernel.link_by_mac(device.mac, timeout_s=_FALLS_BACK_S)
+            await self._kernel.apply(plan_return(device, await self._kernel.read_device(device)))
+
+    async def differences(
+        self, attachment: Attachment, *, pod_mac: MacAddress | None
+    ) -> tuple[str, ...]:
+        """Return what is not as it should be, in words; empty when all is."""
+        whole = await self._whole(attachment)
+        if pod_mac not in (None, whole.device.mac):
+            return (f"{whole.device.ifname}: wanted the MAC of its ENI, the result has {pod_mac}",)
+        return tuple(map(str, _differences(whole, has_leg=self._has_host_peer)))
+
+    async def mend(self, attachment: Attachment) -> bool:
+        """Put right what somebody has changed; return whether there was something.
+
+        Only where the device or the second leg proves that the namespace at the path is the pod's.
+        A device that was plugged in anew under a pod that lives goes into it.
+        """
+        whole = await self._whole(attachment)
+        is_the_pods = whole.leg_found.is_paired or whole.found.in_pod is not None
+        if not is_the_pods or whole.found.is_nowhere:
+            return False
+        async with self._gate.shared():
+            actual = (*(whole.found.pod or ()), *whole.leg_found.node, *(whole.leg_found.pod or ()))
+            operations = self.mender.admit(self._plan(whole), actual)
+            await self._kernel.apply(operations)
+            self.mender.mended(attachment.pod, is_inside=True)
+        return bool(operations)
+
+    def _desired(self, attachment: Attachment) -> AttachmentState:
+        return self._leg(attachment, self._node)
+
+    def _leg(self, attachment: Attachment, node: NodeFacts) -> AttachmentState:
+        leg = desired_leg(attachment, node=node)
+        return leg if self._has_host_peer else replace(leg, node=(), pod=())
+
+    async def _whole(self, attachment: Attachment) -> _Whole:
+        gateways = self._devices.known_gateways_of(attachment.lease.eni_mac)
+        device = desired_device(attachment, gateways=gateways or IPPair(), node=self._node)
+        return await self._look(device, self._leg(attachment, self._node))
+
+    async def _look(self, device: Device, leg: AttachmentState) -> _Whole:
+        try:
+            return _Whole(
+                device=device,
+                found=await self._kernel.read_device(device),
+                leg=leg,
+                leg_found=await self._kernel.read_attachment(leg),
+            )
+        except UsageError as error:
+            raise _bad_netns(device, str(error)) from error
+
+    async def _take(self, whole: _Whole) -> tuple[object, ...]:
+        """Do what is missing and return what is still missing."""
+        if whole.found.pod is None:
+            raise _bad_netns(whole.device, "does not exist")
+        try:
+            operations = self._plan(whole)
+        except UsageError as error:
+            raise CniError(Code.INTERFACE_EXISTS, str(error), field="CNI_IFNAME") from error
+        await self._kernel.apply(operations)
+        after = await self._look(whole.device, whole.leg)
+        return _differences(after, has_leg=self._has_host_peer)
+
+    def _plan(self, whole: _Whole) -> tuple[Operation, ...]:
+        device = plan_take(whole.device, whole.found)
+        leg = plan_attach(whole.leg, whole.leg_found) if self._has_host_peer else ()
+        return (*device, *leg)
+
+
+def _differences(whole: _Whole, *, has_leg: bool) -> tuple[object, ...]:
+    leg = verify(whole.leg, whole.leg_found) if has_leg else ()
+    return (*verify_device(whole.device, whole.found), *leg)
+
+
+def _bad_netns(device: Device, why: str) -> CniError:
+    text = f"CNI_NETNS {device.netns!r}: {why}"
+    return CniError(Code.INVALID_NETNS, text, field="CNI_NETNS")
+
+
+def _links_of(
+    leg: AttachmentState, device: Device, gateways: IPPair, *, has_leg: bool
+) -> AttachedLinks:
+    host = leg.veth.host
+    assert host.mac is not None  # it is planned
+    return AttachedLinks(
+        host_name=host.name if has_leg else "",
+        host_mac=host.mac,
+        pod_mac=device.mac,
+        mtu_bytes=device.mtu_bytes,
+        gateways=gateways,
+    )
