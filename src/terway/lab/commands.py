@@ -14,7 +14,7 @@ import click
 
 from terway.lab.world.client import LabClient, quoted, start_lab
 from terway.lab.world.paths import list_labs, sweep
-from terway.lab.world.plan import LabPlan
+from terway.lab.world.plan import EXCLUSIVE_LABELS, LabPlan, NodePool
 from terway.model.address import IPStack
 from terway.model.errors import UsageError, VpcError
 
@@ -53,6 +53,15 @@ def cli() -> None:
     help="Use this API server, not the embedded one; `down` takes Nodes and eni-config out again.",
 )
 @click.option("--cloud-only", is_flag=True, help="Cloud and VPC, without Kubernetes nodes.")
+@click.option(
+    "--exclusive",
+    default=0,
+    type=click.IntRange(0, 64),
+    help="More nodes, eni-1 and on, whose pods have an ENI each.",
+)
+@click.option(
+    "--exclusive-type", default=NodePool(name="eni", nodes=0).instance_type, show_default=True
+)
 @click.option("--no-agent", is_flag=True, help="Nodes without terwayd, for another CNI plugin.")
 def up(name: str, **options: Any) -> None:
     """Bring a lab up and leave it running."""
@@ -65,11 +74,25 @@ def up(name: str, **options: Any) -> None:
         kubeconfig=os.path.abspath(options["kubeconfig"]) if options["kubeconfig"] else "",
         agent=not options["no_agent"],
         cloud_only=options["cloud_only"],
+        pools=_exclusive_pool(options),
     )
     began = time.monotonic()
     start_lab(plan, lambda text: click.echo(f"  {text}"))
     click.echo(f"lab {name!r} is up after {time.monotonic() - began:.1f} s")
     _print_next_steps(plan)
+
+
+def _exclusive_pool(options: dict[str, Any]) -> tuple[NodePool, ...]:
+    if not options["exclusive"] or options["cloud_only"]:
+        return ()
+    return (
+        NodePool(
+            name="eni",
+            nodes=options["exclusive"],
+            instance_type=options["exclusive_type"],
+            labels=EXCLUSIVE_LABELS,
+        ),
+    )
 
 
 @cli.command()

@@ -31,6 +31,7 @@ def node_object(spec: NodeSpec) -> Json:
                 "node.kubernetes.io/instance-type": spec.instance_type,
                 "topology.kubernetes.io/region": spec.region_id,
                 "topology.kubernetes.io/zone": spec.zone_id,
+                **spec.labels,
             },
         },
         "spec": {"providerID": spec.provider_id},

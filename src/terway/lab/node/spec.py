@@ -6,7 +6,7 @@ Lean imports only: the node's init reads it too.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class NodeSpec:
     agent: bool = True  # whether terwayd runs here
     agent_argv: tuple[str, ...] = ()
     mtu_bytes: int = 1500
+    labels: dict[str, str] = field(default_factory=dict)  # of the Node, beside the usual ones
 
     @property
     def provider_id(self) -> str:

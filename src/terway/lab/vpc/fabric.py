@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -22,10 +22,12 @@ from terway.lab.vpc.converge import Wish, converge
 from terway.lab.vpc.counters import PortCounters, add_counters
 from terway.lab.vpc.kernel import FabricKernel, KernelPaths, open_kernel
 from terway.lab.vpc.numbers import Numbers
-from terway.lab.vpc.plan import ifindexes
+from terway.lab.vpc.plan import ifindexes, is_port_link
 from terway.lab.vpc.state import VpcState
+from terway.linux.monitor import Event, EventsLost, Monitor, Watched, open_monitor
+from terway.linux.netns import entered, open_netns
 from terway.linux.workers import Workers
-from terway.model.errors import BugError
+from terway.model.errors import BugError, TransientError
 from terway.model.ids import ENIId, InstanceId
 
 
@@ -101,6 +103,21 @@ class Fabric:
             self._state, self._numbers = state, numbers
             await self._converge()
 
+    async def watch(self) -> None:
+        """Plug in again what has gone with the namespace of a pod, until cancelled.
+
+        The device of an ENI falls back into the instance's namespace when a pod's ends that it
+        was in (default_device_exit_net); a veth ends with the namespace.
+        """
+        with ExitStack() as stack:
+            opening = partial(_open_monitor, stack, self._paths.vpc)
+            monitor = await self._workers.run(opening)
+            async for event in monitor.events():
+                if _is_loss(event):
+                    with suppress(TransientError):  # the instance has ended, too
+                        async with self._turn:
+                            await self._converge()
+
     async def counters(self) -> Mapping[ENIId, PortCounters]:
         """Return what each port has carried and dropped since it was plugged in."""
         async with self._turn:
@@ -120,6 +137,18 @@ class Fabric:
     async def _converge(self) -> None:
         wish = Wish(state=self._state, numbers=self._numbers, instances=dict(self._instances))
         await self._workers.run(partial(converge, self._opened(), wish))
+
+
+def _open_monitor(stack: ExitStack, netns_path: str) -> Monitor:
+    with open_netns(netns_path) as netns, entered(netns.fd):
+        return stack.enter_context(open_monitor(Watched.LINKS))
+
+
+def _is_loss(event: Event) -> bool:
+    """Return whether an ENI's link may have gone."""
+    if isinstance(event, EventsLost):
+        return True
+    return event.is_gone and event.link is not None and is_port_link(event.link)
 
 
 def _read_counters(kernel: FabricKernel, state: VpcState) -> Mapping[ENIId, PortCounters]:

@@ -18,7 +18,15 @@ from terway.lab.cloud.provision import (
     run_instance,
 )
 from terway.lab.node.spec import NodeSpec
-from terway.lab.world.plan import KUBE_API, KUBE_API_PORT, OPENAPI, ROLE, LabPlan
+from terway.lab.world.plan import (
+    EXCLUSIVE_LABELS,
+    KUBE_API,
+    KUBE_API_PORT,
+    OPENAPI,
+    ROLE,
+    LabPlan,
+    NodePool,
+)
 from terway.model.address import Family, IPStack, gateway_of
 from terway.model.errors import UsageError
 from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
@@ -76,7 +84,7 @@ def make_instance(cloud: Cloud, plan: LabPlan, ground: Ground, name: str) -> Ins
     """Run an instance on the node vSwitch."""
     return run_instance(
         cloud,
-        instance_type=plan.instance_type,
+        instance_type=plan.pool_of(name).instance_type,
         vswitch_id=ground.node_vswitch_id,
         security_group_ids=(ground.security_group_id,),
         name=name,
@@ -96,7 +104,8 @@ def node_spec(
     log_dir: str,
 ) -> NodeSpec:
     """Return what the node has to know."""
-    kind = cloud.world.type_of(plan.instance_type)
+    pool = plan.pool_of(name)
+    kind = cloud.world.type_of(pool.instance_type)
     addresses, gateways = eth0_of(cloud, ground, instance)
     return NodeSpec(
         name=name,
@@ -104,10 +113,11 @@ def node_spec(
         region_id=plan.region_id,
         zone_id=plan.zone_id,
         instance_id=instance.id,
-        instance_type=plan.instance_type,
+        instance_type=pool.instance_type,
         cpu=kind.cpu_core_count,
         memory_gib=kind.memory_gib,
-        max_pods=_max_pods(kind, plan.stack),
+        max_pods=_max_pods(kind, plan.stack, pool),
+        labels=pool.labels,
         mac=instance.mac,
         addresses=addresses,
         gateways=gateways,
@@ -123,20 +133,26 @@ def node_spec(
 
 def _check_type(cloud: Cloud, plan: LabPlan) -> None:
     """Refuse a type that instances cannot have, once, before each of them would be refused."""
-    kind = cloud.world.types.get(plan.instance_type)
-    if kind is None:
-        near = get_close_matches(plan.instance_type, cloud.world.types) or [LabPlan().instance_type]
-        raise UsageError(
-            f"instance type {plan.instance_type!r} does not exist; "
-            f"take one such as {', '.join(near)}",
-            field="instance-type",
-        )
-    if not plan.cloud_only:
-        _max_pods(kind, plan.stack)
+    for pool in (plan.pool_of("node"), *plan.pools):
+        kind = cloud.world.types.get(pool.instance_type)
+        if kind is None:
+            raise _unknown_type(cloud, pool.instance_type)
+        if not plan.cloud_only:
+            _max_pods(kind, plan.stack, pool)
 
 
-def _max_pods(kind: InstanceType, stack: IPStack) -> int:
-    """Return the pods of shared ENI mode: every address of every ENI but the primary one."""
+def _unknown_type(cloud: Cloud, name: str) -> UsageError:
+    near = get_close_matches(name, cloud.world.types) or [LabPlan().instance_type]
+    return UsageError(
+        f"instance type {name!r} does not exist; take one such as {', '.join(near)}",
+        field="instance-type",
+    )
+
+
+def _max_pods(kind: InstanceType, stack: IPStack, pool: NodePool) -> int:
+    """Return the pods of a node: an ENI each, or an address of those beside the primary one."""
+    if pool.labels.items() >= EXCLUSIVE_LABELS.items():
+        return kind.eni_quantity - 1
     ipv4, ipv6 = kind.eni_private_ip_address_quantity, kind.eni_ipv6_address_quantity
     if ipv4 is None:
         raise UsageError(f"{kind.id}: addresses per ENI are not published", field="instance-type")

@@ -87,10 +87,11 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
     )
     lab.kube = await stack.enter_async_context(KubeClient(lab.services.kube))
     lab.tasks.start(carry(lab.cloud, lab.fabric, lab.progress), name="cloud to fabric")
+    lab.tasks.start(lab.fabric.watch(), name="devices that fall back")
     if lab.services.cluster is not None:
         lab.tasks.start(run_controllers(lab.services.cluster), name="controllers")
     stack.push_async_callback(lab.stop)
-    if lab.plan.nodes:
+    if lab.plan.node_names():
         lab.progress("metadata, OpenAPI and Kubernetes API are listening")
         await lab.configure_agents()
         async with asyncio.TaskGroup() as tasks:

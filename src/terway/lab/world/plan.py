@@ -25,6 +25,23 @@ KUBE_API_PORT = 6443
 ROLE = "terway-node"  # the RAM role of the instances
 
 
+EXCLUSIVE_LABELS = {"k8s.aliyun.com/exclusive-mode-eni-type": "eniOnly"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePool:
+    """Nodes of another kind: named after the pool, numbered from 1."""
+
+    name: str
+    nodes: int
+    instance_type: str = "ecs.g7.4xlarge"  # 8 ENIs: 7 pods with one each
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def node_names(self) -> tuple[str, ...]:
+        """Return the names of its nodes."""
+        return tuple(f"{self.name}-{number}" for number in range(1, self.nodes + 1))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabPlan:
     """What the lab is to be."""
@@ -47,10 +64,21 @@ class LabPlan:
     agent: bool = True
     cloud_only: bool = False  # without Kubernetes nodes, now and later
     kubeconfig: str = ""  # of another API server, in place of the embedded one
+    pools: tuple[NodePool, ...] = ()  # beside the `nodes`
 
     def node_names(self) -> tuple[str, ...]:
         """Return the names of the nodes that the lab begins with."""
-        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+        own = NodePool(name="node", nodes=self.nodes)
+        return tuple(name for pool in (own, *self.pools) for name in pool.node_names())
+
+    def pool_of(self, node: str) -> NodePool:
+        """Return what kind of node `node` is: of the pool it is named after, else the plan's own.
+
+        Nodes may be added to a pool that the plan did not have.
+        """
+        found = (pool for pool in self.pools if pool.name == node.rpartition("-")[0])
+        own = NodePool(name="node", nodes=self.nodes, instance_type=self.instance_type)
+        return next(found, own)
 
 
 def plan_to_json(plan: LabPlan) -> str:
@@ -66,6 +94,7 @@ def plan_from_json(text: str) -> LabPlan:
     raw["ipv6_cidr"] = IPv6Network(raw["ipv6_cidr"])
     raw["stack"] = IPStack(raw["stack"])
     raw["chained"] = tuple(raw["chained"])
+    raw["pools"] = tuple(NodePool(**pool) for pool in raw["pools"])
     return LabPlan(**raw)
 
 

@@ -1,0 +1,213 @@
+"""Pods with an ENI each, end to end: the device in the pod, the second leg, and all ways back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.node import NodeHandle
+from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
+from terway.lab.world.pods import PodHandle
+from terway.model.address import Family, IPAddress
+
+pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
+
+FAMILIES = [Family.V4, Family.V6]
+both = pytest.mark.parametrize("family", FAMILIES, ids=["ipv4", "ipv6"])
+POOL = NodePool(name="eni", nodes=2, labels=EXCLUSIVE_LABELS)
+SERVICE = {Family.V4: "172.21.0.10", Family.V6: "fd00:21::10"}
+SLEEP = ("/bin/sleep", "infinity")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab() -> AsyncIterator[Lab]:
+    async with open_lab(
+        name=f"t{uuid.uuid4().hex[:8]}",
+        nodes=1,
+        pools=(POOL,),
+        eni_conf={"service_cidr": "172.21.0.0/20,fd00:21::/112", "ip_cooldown_period": "1s"},
+    ) as lab:
+        yield lab
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pods(lab: Lab) -> dict[str, PodHandle]:
+    places = {"a": "eni-1", "near": "eni-1", "far": "eni-2", "shared": "node-1"}
+    made = await asyncio.gather(*(lab.pod(name, node=node) for name, node in places.items()))
+    return {pod.name: pod for pod in made}
+
+
+def node_address(lab: Lab, name: str, family: Family) -> IPAddress:
+    instance = lab.instances[name]
+    found = instance.ipv4 if family is Family.V4 else instance.ipv6
+    assert found is not None
+    return found
+
+
+def mac_of(lab: Lab, pod: PodHandle) -> str:
+    enis = lab.cloud.world.state.enis.values()
+    return next(eni.mac for eni in enis if pod.address(Family.V4) in eni.ipv4)
+
+
+async def link_of(pod: PodHandle, name: str = "eth0") -> dict[str, object]:
+    (found,) = json.loads(await pod.exec("ip", "-d", "-j", "link", "show", "dev", name))
+    return dict(found)
+
+
+async def devices(node: NodeHandle, *, only_down: bool = False) -> set[str]:
+    """Return the MACs of the node's links."""
+    found = json.loads(await node.exec("ip", "-j", "link"))
+    return {
+        one["address"]
+        for one in found
+        if "address" in one and not (only_down and "UP" in one["flags"])
+    }
+
+
+async def wait_back(node: NodeHandle, mac: str, *, only_down: bool = True) -> None:
+    """Wait until a device is on the node; down: DEL, or what makes up for it, has run."""
+    async with asyncio.timeout(20):
+        while mac not in await devices(node, only_down=only_down):
+            await node.exec("true")
+
+
+async def test_a_pod_has_the_device_of_an_eni_and_nobody_shares_it(lab, pods):
+    link = await link_of(pods["a"])
+
+    assert link["address"] == mac_of(lab, pods["a"])
+    assert mac_of(lab, pods["a"]) != mac_of(lab, pods["near"])
+    assert link["address"] not in await devices(lab.node("eni-1"))
+
+
+async def test_a_pod_in_shared_mode_stays_as_it_is(lab, pods):
+    assert (await link_of(pods["shared"]))["address"] != mac_of(lab, pods["shared"])
+
+
+@both
+@pytest.mark.parametrize("target", ["near", "far", "shared"])
+async def test_pods_reach_each_other_by_the_vpc_in_both_directions(pods, target, family):
+    for one, other in ((pods["a"], pods[target]), (pods[target], pods["a"])):
+        seen = await one.tool("whoami", str(other.address(family)))
+
+        assert seen["peer"] == str(one.address(family))
+
+
+@both
+async def test_large_segments_cross_between_nodes(pods, family):
+    async with await pods["a"].connect(pods["far"], family=family) as flow:
+        assert await flow.echo(b"x" * 300_000) == b"x" * 300_000
+
+
+@both
+async def test_the_node_reaches_its_pods_and_pods_their_node(lab, pods, family):
+    own, other = (node_address(lab, name, family) for name in ("eni-1", "eni-2"))
+    before = await lab.fabric.counters()
+
+    await lab.node("eni-1").exec("ping", "-c1", "-W2", str(pods["a"].address(family)))
+    await pods["a"].exec("ping", "-c1", "-W2", str(own))
+    route = await pods["a"].exec("ip", "route", "get", str(own))
+
+    assert "dev veth1" in route
+    await pods["a"].exec("ping", "-c1", "-W2", str(other))
+    await lab.node("eni-2").exec("ping", "-c1", "-W2", str(pods["a"].address(family)))
+    assert before.keys() == (await lab.fabric.counters()).keys()
+
+
+@both
+@pytest.mark.parametrize("backend", ["near", "far", "shared", "a"])
+async def test_a_service_is_reached_by_the_node(lab, pods, family, backend):
+    word = "ip" if family is Family.V4 else "ip6"
+    target = pods[backend].address(family)
+    host = f"[{target}]" if family is Family.V6 else str(target)
+    table = f"inet test_proxy_{backend}_{word}"
+    rule = f"{word} daddr {SERVICE[family]} tcp dport 80 dnat {word} to {host}:8080"
+    chain = f"{{\ntype nat hook prerouting priority -100\n{rule}\n}}"
+    await lab.node("eni-1").exec("nft", f"table {table} {{\nchain prerouting {chain}\n}}")
+    try:
+        script = (
+            "import urllib.request as u, sys; "
+            "print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
+        )
+        address = f"[{SERVICE[family]}]" if family is Family.V6 else SERVICE[family]
+        answer = await pods["a"].exec("python3", "-c", script, f"http://{address}/")
+    finally:
+        await lab.node("eni-1").exec("nft", "delete", "table", *table.split())
+
+    seen = json.loads(answer)
+    assert seen["host"] == backend
+    assert seen["peer"] == str(node_address(lab, "eni-1", family))
+
+
+async def test_the_nodes_own_dns_cache_answers_pods(lab, pods):
+    node = lab.node("eni-1")
+    await node.exec("ip", "address", "add", "169.254.20.10/32", "dev", "lo")
+    try:
+        await pods["a"].exec("ping", "-c1", "-W2", "169.254.20.10")
+    finally:
+        await node.exec("ip", "address", "del", "169.254.20.10/32", "dev", "lo")
+
+
+async def test_the_runtime_has_a_list_of_our_plugin_alone(lab):
+    conf = json.loads(lab.node("eni-1").inside("/etc/cni/net.d/10-terway.conflist").read_text())
+
+    assert [one["type"] for one in conf["plugins"]] == ["terway"]
+    assert conf["plugins"][0]["host_stack_cidrs"] == ["169.254.20.10/32"]
+    assert conf["plugins"][0]["capabilities"] == {"bandwidth": True}
+
+
+async def test_after_DEL_the_device_is_on_the_node_and_serves_the_next_pod(lab):
+    node = lab.node("eni-2")
+    pod = await lab.pod("short", node="eni-2")
+    mac = mac_of(lab, pod)
+
+    await lab.delete_pod("short")
+
+    await wait_back(node, mac)
+    assert str(pod.address(Family.V4)) not in await node.exec("ip", "route")
+    again = [await lab.pod(f"next-{number}", node="eni-2") for number in range(6)]
+    assert mac in {mac_of(lab, one) for one in again}
+    await asyncio.gather(*(lab.delete_pod(one.name) for one in again))
+
+
+async def test_connections_survive_the_end_of_an_agent_and_pods_start_after(lab, pods):
+    flow = await pods["a"].connect(pods["far"])
+    with lab.cloud.calls.recording() as calls:
+        await lab.node("eni-1").kill_agent()
+        pod = await lab.pod("later", node="eni-1")
+
+    assert await flow.echo(b"still there") == b"still there"
+    assert (await link_of(pods["a"]))["address"] == mac_of(lab, pods["a"])
+    assert [call for call in calls.mutating if "Detach" in str(call)] == []
+    await flow.close()
+    await lab.delete_pod(pod.name)
+
+
+async def test_a_namespace_that_ends_without_DEL_gives_its_device_back(lab):
+    """Bug class 18: DEL with the namespace gone."""
+    node = lab.node("eni-2")
+    pod = await lab.pod("killed", node="eni-2", command=SLEEP)
+    mac = mac_of(lab, pod)
+    path = (await node.exec("findmnt", "-rno", "TARGET", "-t", "nsfs")).split()
+    own = [one for one in path if pod.netns_path.endswith(one)]
+
+    await node.exec("umount", "-l", *own)
+    await node.exec("kill", "-9", str(pod.pid))
+    await wait_back(node, mac, only_down=False)
+    await lab.delete_pod("killed")
+
+    await wait_back(node, mac)
+
+
+async def test_a_full_node_says_how_its_pods_are_counted(lab):
+    """Bug class 1: seven pods on a type with eight ENIs, and the eighth is told why not."""
+    names = [f"full-{number}" for number in range(7)]
+    made = await asyncio.gather(*(lab.pod(one, node="eni-2") for one in names[:6]))
+
+    assert len({mac_of(lab, one) for one in made}) == 6
+    await asyncio.gather(*(lab.delete_pod(one) for one in names[:6]))
