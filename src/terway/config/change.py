@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from terway.config.agent_config import AgentConfig
-from terway.config.declare import Reload
+from terway.config.declare import Reload, Values, read_object
 from terway.config.eni_conf import KEYS, read_eni_conf_into
 from terway.config.findings import Report
 from terway.config.keys_map import CONF, DISABLE_NETWORK_POLICY, ENI_CONF
@@ -32,7 +32,8 @@ def plan_change(running: AgentConfig, new: AgentConfig) -> ConfigChange:
     Raises ConfigError when the new values of some keys contradict the old ones of others, which
     cannot change now: then nothing changes.
     """
-    changed = [key for key in KEYS if running.eni_raw.get(key.name) != new.eni_raw.get(key.name)]
+    old, wanted = _values(running), _values(new)
+    changed = [key for key in KEYS if old[key] != wanted[key]]
     live = {key.name for key in changed if key.reload in _LIVE}
     held = {key.name for key in changed if key.reload is Reload.RESTART}
     raw = {name: value for name, value in new.eni_raw.items() if name not in held}
@@ -48,3 +49,8 @@ def plan_change(running: AgentConfig, new: AgentConfig) -> ConfigChange:
         applied=tuple(f"{ENI_CONF}.{name}" for name in sorted(live)),
         pending=(*(f"{ENI_CONF}.{name}" for name in sorted(held)), *others),
     )
+
+
+def _values(config: AgentConfig) -> Values:
+    """Return what `config` says, so that a default that is spelt out is no change."""
+    return read_object(KEYS, config.eni_raw, ENI_CONF, Report())

@@ -7,7 +7,7 @@ reference page (`reference.py`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from typing import Generic, TypeVar, cast
@@ -54,12 +54,12 @@ class Key(Generic[Value_co]):
     is_ours: bool = False  # the original does not have it
 
 
+@dataclass(frozen=True, slots=True)
 class Values:
     """The values of one object, by their declarations. What is absent has its default."""
 
-    def __init__(self, found: Mapping[str, object], path: str) -> None:
-        self._found = found
-        self._path = path
+    _found: Mapping[str, object]
+    _path: str = field(compare=False)
 
     def __getitem__(self, key: Key[Value]) -> Value:
         """Return the value of `key`."""

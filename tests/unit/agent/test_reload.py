@@ -60,6 +60,15 @@ def test_the_same_configuration_is_nothing_new():
     assert (node.applied, node.said) == ([], [])
 
 
+def test_a_default_that_is_spelt_out_is_no_change():
+    node = Node()
+
+    assert node.offer(enable_patch_pod_ips=True, ip_stack="ipv4", min_pool_size=0)
+
+    assert node.said == []
+    assert not node.reloader.state.pending
+
+
 def test_what_needs_a_restart_is_said_and_not_half_applied():
     node = Node(ip_stack="ipv4", max_pool_size=5)
 
