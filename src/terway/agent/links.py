@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -31,15 +31,17 @@ class AttachedLinks:
     gateways: IPPair = GATEWAYS
 
 
-def result_of(attachment: Attachment, links: AttachedLinks) -> Result:
-    """Return the result object of `attachment`: host end first, then the container's."""
-    ends = tuple(_ends(attachment, links))
-    addresses = tuple(attachment.lease.addresses)
-    return Result(
-        interfaces=ends,
-        ips=tuple(_ip(address, len(ends) - 1, links) for address in addresses),
-        routes=tuple(_default(address, links) for address in addresses),
-    )
+def result_of(made: Iterable[tuple[Attachment, AttachedLinks]]) -> Result:
+    """Return the result object of an ADD: of each attachment the host end, then the container's."""
+    interfaces: list[Interface] = []
+    ips: list[IPConfig] = []
+    routes: list[Route] = []
+    for attachment, links in made:
+        interfaces += _ends(attachment, links)
+        pod = len(interfaces) - 1
+        ips += (_ip(address, pod, links) for address in attachment.lease.addresses)
+        routes += _routes(attachment, links)
+    return Result(interfaces=tuple(interfaces), ips=tuple(ips), routes=tuple(routes))
 
 
 def _ends(attachment: Attachment, links: AttachedLinks) -> Iterator[Interface]:
@@ -49,6 +51,16 @@ def _ends(attachment: Attachment, links: AttachedLinks) -> Iterator[Interface]:
     yield Interface(name=name, mac=links.pod_mac, mtu=links.mtu_bytes, sandbox=netns)
 
 
+def _routes(attachment: Attachment, links: AttachedLinks) -> Iterator[Route]:
+    families = tuple(family_of(address) for address in attachment.lease.addresses)
+    if attachment.spec.has_default_route:
+        yield from (Route(dst=_DEFAULTS[one], gw=str(links.gateways.of(one))) for one in families)
+    for destination in attachment.spec.routes:
+        if family_of(destination) in families:
+            gateway = links.gateways.of(family_of(destination))
+            yield Route(dst=str(destination), gw=str(gateway))
+
+
 def _ip(address: IPAddress, interface: int, links: AttachedLinks) -> IPConfig:
     family = family_of(address)
     return IPConfig(
@@ -56,8 +68,3 @@ def _ip(address: IPAddress, interface: int, links: AttachedLinks) -> IPConfig:
         gateway=str(links.gateways.of(family)),
         interface=interface,
     )
-
-
-def _default(address: IPAddress, links: AttachedLinks) -> Route:
-    family = family_of(address)
-    return Route(dst=_DEFAULTS[family], gw=str(links.gateways.of(family)))

@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from terway.agent.interfaces import InterfacePolicy, interfaces_of
+from terway.agent.interfaces import Interface, InterfacePolicy, interfaces_of
 from terway.agent.links import AttachedLinks, result_of
 from terway.agent.netns import is_own_netns, is_same_netns
 from terway.agent.pods import PodSource, require_eligible
 from terway.agent.pool_ports import PoolStatus
+from terway.agent.side_by_side import side_by_side
 from terway.agent.stopwatch import Stopwatch
 from terway.agent.turns import Turns
 from terway.cni.call import Add, Check, Gc
@@ -32,6 +33,8 @@ _ADD_BUDGET_S = 100.0
 # SPEC.md wants CHECK to allow for convergence: what another plugin or a reconcile does just now.
 _CHECK_TRIES = 5
 _CHECK_WAIT_S = 0.2
+
+_Made = tuple[Attachment, AttachedLinks]
 
 
 class Pool(Protocol):
@@ -99,9 +102,10 @@ class Verbs:
         self.turns = Turns()
 
     async def add(self, call: Add, watch: Stopwatch) -> tuple[Attachment, Result]:
-        """Give the attachment its address and links, and return the result object.
+        """Give the container's interfaces their addresses and links; return the result object.
 
-        A repeated ADD gets what the first one got. On failure all is undone, in reverse.
+        Of several interfaces, the attachment returned is that of the call. A repeated ADD gets
+        what the first one got. On failure all is undone, in reverse.
         """
         if is_own_netns(call.netns):
             text = f"CNI_NETNS {call.netns!r} is the node's own network namespace"
@@ -109,43 +113,45 @@ class Verbs:
         async with self.turns.turn(call.key):
             try:
                 async with asyncio.timeout(_ADD_BUDGET_S):
-                    attachment, links = await self._attach(call, watch)
+                    made = await self._attach(call, watch)
             except (VpcError, TimeoutError) as error:
                 failure = error if isinstance(error, VpcError) else _too_slow(watch)
                 with watch.stage("rollback"):
                     await self._roll_back(call.key, failure)
                 raise failure from error
-        return attachment, join(call.conf.prev_result, result_of(attachment, links))
+        return made[0][0], join(call.conf.prev_result, result_of(made))
 
     async def delete(
         self, key: AttachmentKey, watch: Stopwatch, *, asked_at: Moment | None = None
     ) -> Attachment | None:
         """Undo the attachment, whatever is left of it; return what it was, None if unknown.
 
-        One that was made after `asked_at` is another one, and stays.
+        With it go those that its ADD made beside it. One that was made after `asked_at` is another
+        one, and stays.
         """
         async with self.turns.turn(key):
-            attachment = self._pool.attachment(key)
-            if attachment is None or not self._is_meant(attachment, asked_at):
+            family = self._family(key)
+            if not family or not self._is_meant(family[0], asked_at):
                 return None
             with watch.stage("undo"):
                 await self._forget(key)
-        return attachment
+        return family[0]
 
     async def check(self, call: Check, watch: Stopwatch) -> None:
-        """Raise CniError unless the attachment is as its ADD left it."""
+        """Raise CniError unless the attachment, and each beside it, is as its ADD left it."""
         async with self.turns.turn(call.key):
-            attachment = self._pool.attachment(call.key)
-            if attachment is None:
+            family = self._family(call.key)
+            if not family:
                 raise CniError(Code.CHECK_FAILED, f"attachment {call.key} is not known here")
             assert call.conf.prev_result is not None  # parse_call saw to it
-            _check_netns(attachment, call.netns)
-            pod_mac = _check_result(attachment, call.conf.prev_result)
-            with watch.stage("kernel"):
-                found = await self._lasting_differences(attachment, pod_mac)
-        if found:
-            text = f"attachment {call.key} is not as it was made: {'; '.join(found)}"
-            raise CniError(Code.CHECK_FAILED, text)
+            _check_netns(family[0], call.netns)
+            for attachment in family:
+                pod_mac = _check_result(attachment, call.conf.prev_result)
+                with watch.stage("kernel"):
+                    found = await self._lasting_differences(attachment, pod_mac)
+                if found:
+                    text = f"attachment {attachment.key} is not as it was made: {'; '.join(found)}"
+                    raise CniError(Code.CHECK_FAILED, text)
 
     async def collect(self, call: Gc, *, asked_at: Moment, watch: Stopwatch) -> int:
         """Undo the attachments of the network that are not in the list; return their number.
@@ -190,26 +196,47 @@ class Verbs:
             raise CniError(Code.LIMITED_CONNECTIVITY, text)
         raise CniError(Code.NOT_AVAILABLE, text)
 
-    async def _attach(self, call: Add, watch: Stopwatch) -> tuple[Attachment, AttachedLinks]:
+    async def _attach(self, call: Add, watch: Stopwatch) -> tuple[_Made, ...]:
         with watch.stage("pod"):
             pod = await self._read_pod(call.pod)
-            (interface,) = interfaces_of(call, pod, self._policy)
-        held = self._pool.attachment(call.key)
-        if held is not None and held.netns != call.netns:
-            # The container was started again under its id, and the DEL of the first run is lost.
+            wanted = interfaces_of(call, pod, self._policy)
+        if not self._is_repeated(call, wanted):
+            # The container was started again under its id and the DEL of the first run is lost, or
+            # an ADD did not come to its end and the pod asks for other interfaces now.
             with watch.stage("stale"):
                 await self._forget(call.key)
         with watch.stage("ipam"):
-            attachment = await self._pool.acquire(
-                call.key,
-                network=call.conf.name,
-                netns=call.netns,
-                pod=_ref_of(call.pod, pod),
-                spec=interface.spec,
-            )
+            attachments = await self._acquire(call, _ref_of(call.pod, pod), wanted)
         with watch.stage("kernel"):
-            links = await self._network.attach(attachment, mtu_bytes=call.conf.mtu_bytes)
-        return attachment, links
+            return tuple([(one, await self._link(one, call)) for one in attachments])
+
+    def _is_repeated(self, call: Add, wanted: tuple[Interface, ...]) -> bool:
+        """Return whether what is there, if anything, is what an ADD before this one made."""
+        held = self._family(call.key) if self._pool.attachment(call.key) is not None else ()
+        names = {one.key.ifname for one in held}
+        return not held or (
+            held[0].netns == call.netns and names == {one.key.ifname for one in wanted}
+        )
+
+    async def _acquire(
+        self, call: Add, pod: PodRef | None, wanted: tuple[Interface, ...]
+    ) -> tuple[Attachment, ...]:
+        """Return the attachments of `wanted`, in that order.
+
+        The first one is journalled before the others, and forgotten after them: whoever finds it
+        finds all. The others wait for their ENIs side by side.
+        """
+
+        async def acquire(one: Interface) -> Attachment:
+            return await self._pool.acquire(
+                one.key, network=call.conf.name, netns=call.netns, pod=pod, spec=one.spec
+            )
+
+        first = await acquire(wanted[0])
+        return (first, *await side_by_side([acquire(one) for one in wanted[1:]]))
+
+    async def _link(self, attachment: Attachment, call: Add) -> AttachedLinks:
+        return await self._network.attach(attachment, mtu_bytes=call.conf.mtu_bytes)
 
     async def _read_pod(self, ref: PodRef | None) -> Pod | None:
         if ref is None or self._pods is None:
@@ -224,11 +251,18 @@ class Verbs:
             raise TransientError(f"{failure}; to undo it failed, too: {error}") from failure
 
     async def _forget(self, key: AttachmentKey) -> None:
-        """Undo what the journal holds of `key`: the kernel first, for the address is used there."""
-        attachment = self._pool.attachment(key)
-        if attachment is not None:
+        """Undo what the journal holds of the ADD of `key`, the last interface first.
+
+        Of each, the kernel first, for the address is used there.
+        """
+        for attachment in reversed(self._family(key)):
             await self._network.detach(attachment)
-            await self._pool.release(key)
+            await self._pool.release(attachment.key)
+
+    def _family(self, owner: AttachmentKey) -> tuple[Attachment, ...]:
+        """Return what the ADD of `owner` made: its own attachment first, then those beside it."""
+        found = (one for one in self._pool.attachments() if one.owner == owner)
+        return tuple(sorted(found, key=lambda one: (one.key != owner, one.key)))
 
     async def _lasting_differences(
         self, attachment: Attachment, pod_mac: MacAddress | None
@@ -242,14 +276,15 @@ class Verbs:
 
     def _stale(self, call: Gc, asked_at: Moment) -> tuple[AttachmentKey, ...]:
         busy = self.turns.busy
-        return tuple(
-            attachment.key
+        stale = (
+            attachment.owner
             for attachment in self._pool.attachments()
             if attachment.network == call.conf.name
-            and attachment.key not in call.valid
-            and attachment.key not in busy
+            and attachment.owner not in call.valid
+            and attachment.owner not in busy
             and self._is_meant(attachment, asked_at)
         )
+        return tuple(dict.fromkeys(stale))
 
     def _is_meant(self, attachment: Attachment, asked_at: Moment | None) -> bool:
         """Return whether `attachment` was there when it was asked to be undone; None is now."""

@@ -5,13 +5,15 @@ Source: AliyunContainerService/terway, types/k8s.go and types/controlplane (PodN
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from ipaddress import ip_network
 
-from terway.config.fields import Fields, decode_object, refuse
+from terway.config.declare import Key, Record, Values, read_object
+from terway.config.document import decode_object
+from terway.config.findings import Report
+from terway.config.keys_pods import ROUTE_DST
+from terway.config.kinds import Flag, ListOf, OneOf, Text
 from terway.model.address import IPNetwork
 from terway.model.ids import SecurityGroupId, VSwitchId
 
@@ -21,21 +23,8 @@ POD_NETWORKS = f"{PREFIX}pod-networks"
 OF_THE_CONTROL_PLANE = (f"{PREFIX}pod-networks-request", f"{PREFIX}pod-networking")
 METADATA_ACCESS = f"{PREFIX}metadata-access"
 
-_MAX_SECURITY_GROUPS = 10
-_MAX_VSWITCHES = 10
-_IFNAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,4}")
-_KEYS = (
-    "interface",
-    "vSwitchOptions",
-    "securityGroupIDs",
-    "extraRoutes",
-    "defaultRoute",
-    "networkInterfaceTrafficMode",
-    "eniOptions",
-    "vSwitchSelectOptions",
-    "resourceGroupID",
-    "allocationType",
-)
+_LIST = f"{POD_NETWORKS}.podNetworks"
+_MOST = 10  # vSwitches, and security groups, of one network
 
 
 class _TrafficMode(Enum):
@@ -44,8 +33,6 @@ class _TrafficMode(Enum):
 
 
 class _ENIType(Enum):
-    """`eniOptions.eniType`: how the interface is attached."""
-
     DEFAULT = "Default"
     ENI = "ENI"
     TRUNK = "Trunk"
@@ -54,6 +41,79 @@ class _ENIType(Enum):
 class _Allocation(Enum):
     ELASTIC = "Elastic"
     FIXED = "Fixed"
+
+
+def _text(name: str, meaning: str) -> Key[str]:
+    return Key(name=name, kind=Text(), default="", meaning=meaning)
+
+
+def _ids(name: str, prefix: str, meaning: str) -> Key[tuple[str, ...]]:
+    one = Text(pattern=rf"{prefix}-\S+", words=f'an id: "{prefix}-…"')
+    return Key(name=name, kind=ListOf(of=one, most=_MOST), default=(), meaning=meaning)
+
+
+_INTERFACE: Key[str] = Key(
+    name="interface",
+    kind=Text(
+        pattern=r"(?!lo$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,4}",
+        words='the name of a link: 1 to 5 letters, digits, "_", "." or "-", as eth1; not lo',
+    ),
+    default="",
+    meaning="Name of the interface in the pod",
+)
+_VSWITCHES = _ids("vSwitchOptions", "vsw", "vSwitches of the address")
+_GROUPS = _ids("securityGroupIDs", "sg", "Security groups of the ENI")
+_ROUTES: Key[tuple[Values, ...]] = Key(
+    name="extraRoutes",
+    kind=ListOf(of=Record(keys=(ROUTE_DST,))),
+    default=(),
+    meaning="Destinations that are reached by this interface",
+)
+_DEFAULT_ROUTE: Key[bool] = Key(
+    name="defaultRoute", kind=Flag(), default=False, meaning="Everything else leaves here"
+)
+_TRAFFIC_MODE: Key[_TrafficMode] = Key(
+    name="networkInterfaceTrafficMode",
+    kind=OneOf(_TrafficMode),
+    default=_TrafficMode.STANDARD,
+    meaning="HighPerformance: an ENI with RDMA",
+)
+_ENI_TYPE: Key[_ENIType] = Key(
+    name="eniType", kind=OneOf(_ENIType), default=_ENIType.DEFAULT, meaning="How it is attached"
+)
+_POLICY = _text("vSwitchSelectionPolicy", "How one of the vSwitches is chosen")
+_RESOURCE_GROUP = _text("resourceGroupID", "Resource group of a created ENI")
+_ALLOCATION: Key[_Allocation] = Key(
+    name="type", kind=OneOf(_Allocation), default=_Allocation.ELASTIC, meaning="Fixed: it stays"
+)
+_RELEASE = (_text("releaseStrategy", "When it goes"), _text("releaseAfter", "How long after"))
+
+
+def _record(name: str, meaning: str, *keys: Key[object]) -> Key[Values | None]:
+    return Key(name=name, kind=Record(keys=keys), default=None, meaning=meaning)
+
+
+_ENI_OPTIONS = _record("eniOptions", "How the ENI is attached", _ENI_TYPE)
+_SELECT = _record("vSwitchSelectOptions", "How a vSwitch is chosen", _POLICY)
+_ALLOCATION_TYPE = _record("allocationType", "How long the address stays", _ALLOCATION, *_RELEASE)
+_KEYS: tuple[Key[object], ...] = (
+    _INTERFACE,
+    _VSWITCHES,
+    _GROUPS,
+    _ROUTES,
+    _DEFAULT_ROUTE,
+    _TRAFFIC_MODE,
+    _ENI_OPTIONS,
+    _SELECT,
+    _RESOURCE_GROUP,
+    _ALLOCATION_TYPE,
+)
+_NETWORKS: Key[tuple[Values, ...]] = Key(
+    name="podNetworks",
+    kind=ListOf(of=Record(keys=_KEYS)),
+    default=(),
+    meaning="The pod's interfaces",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,44 +134,30 @@ def parse_pod_networks(
     """Return the networks of the annotation `pod-networks`, that of `primary` first.
 
     Without the annotation there are none. `primary` is the interface that the runtime asks for:
-    it must be listed, and has the default route unless another one asks for it. Raises UsageError
-    with the path in the annotation.
+    it must be listed, and has the default route unless another one asks for it. Raises ConfigError
+    with the paths in the annotation.
     """
-    _refuse_strangers(annotations)
-    text = annotations.get(POD_NETWORKS, "")
-    if not text:
-        return ()
-    top = Fields(decode_object(text, POD_NETWORKS), POD_NETWORKS)
-    top.refuse_unknown(("podNetworks",))
-    listed = top.objects("podNetworks")
-    if not listed:
-        refuse(top.path("podNetworks"), [], "must list at least one network, or go as a whole")
-    networks = tuple(map(_network, listed))
-    _refuse_duplicates(networks, listed)
-    return _with_default(networks, primary)
+    report = Report()
+    _refuse_strangers(annotations, report)
+    listed: tuple[Values, ...] = ()
+    if annotations.get(POD_NETWORKS):
+        listed = _read_list(annotations[POD_NETWORKS], report)
+        _check(listed, primary, report)
+    report.raise_refusals()
+    return _with_default(tuple(map(_network, listed)), primary)
 
 
 def parse_metadata_access(annotations: Mapping[str, str]) -> bool:
-    """Return whether the pod may reach the instance's metadata. Raises UsageError."""
+    """Return whether the pod may reach the instance's metadata. Raises ConfigError."""
     text = annotations.get(METADATA_ACCESS, "true")
     if text not in ("true", "false"):
-        refuse(METADATA_ACCESS, text, 'must be "true" or "false"')
+        report = Report()
+        report.refuse(METADATA_ACCESS, text, 'must be "true" or "false"')
+        report.raise_refusals()
     return text == "true"
 
 
-def parse_extra_routes(listed: Iterable[Fields]) -> tuple[IPNetwork, ...]:
-    """Return the destinations of a list of ``{"dst": "10.0.0.0/8"}``. Raises UsageError."""
-    found: dict[IPNetwork, None] = {}
-    for one in listed:
-        one.refuse_unknown(("dst",))
-        network = _destination(one)
-        if network in found:
-            refuse(one.path("dst"), str(network), "is listed twice: remove one")
-        found[network] = None
-    return tuple(found)
-
-
-def _refuse_strangers(annotations: Mapping[str, str]) -> None:
+def _refuse_strangers(annotations: Mapping[str, str], report: Report) -> None:
     for name in OF_THE_CONTROL_PLANE:
         if not annotations.get(name):
             continue
@@ -119,108 +165,94 @@ def _refuse_strangers(annotations: Mapping[str, str]) -> None:
             rule = f"excludes {POD_NETWORKS}: keep one of the two"
         else:
             rule = f"needs terway-controlplane: write the networks into {POD_NETWORKS} instead"
-        refuse(name, annotations[name], rule)
+        report.refuse(name, annotations[name], rule)
 
 
-def _network(fields: Fields) -> PodNetwork:
-    fields.refuse_unknown(_KEYS)
-    _refuse_centralized(fields)
-    mode = fields.choice("networkInterfaceTrafficMode", _TrafficMode.STANDARD)
-    return PodNetwork(
-        interface=_interface(fields),
-        vswitch_ids=tuple(map(VSwitchId, _ids(fields, "vSwitchOptions", "vsw-", _MAX_VSWITCHES))),
-        security_group_ids=tuple(
-            map(SecurityGroupId, _ids(fields, "securityGroupIDs", "sg-", _MAX_SECURITY_GROUPS))
-        ),
-        routes=parse_extra_routes(fields.objects("extraRoutes")),
-        has_default_route=fields.flag("defaultRoute"),
-        is_erdma=mode is _TrafficMode.HIGH_PERFORMANCE,
-    )
+def _read_list(text: str, report: Report) -> tuple[Values, ...]:
+    raw = decode_object(text, POD_NETWORKS, report)
+    if raw is None:
+        return ()
+    listed = read_object((_NETWORKS,), raw, POD_NETWORKS, report)[_NETWORKS]
+    if not listed and not report.refusals:
+        report.refuse(_LIST, [], "must list at least one network, or go as a whole")
+    return listed
 
 
-def _refuse_centralized(fields: Fields) -> None:
-    """Refuse what only the control plane can give, by name."""
-    allocation = fields.object("allocationType")
-    if allocation is not None:
-        _refuse_fixed(allocation)
-    options = fields.object("eniOptions")
-    if options is not None:
-        options.refuse_unknown(("eniType",))
-        kind = options.choice("eniType", _ENIType.DEFAULT)
-        if kind is not _ENIType.DEFAULT:
-            rule = "a shared ENI has Default only; others need terway-controlplane: remove it"
-            refuse(options.path("eniType"), kind.value, rule)
-    select = fields.object("vSwitchSelectOptions")
-    if select is not None and select.text("vSwitchSelectionPolicy"):
-        path = select.path("vSwitchSelectionPolicy")
-        rule = "a node chooses by eni_conf.vswitch_selection_policy: remove it"
-        refuse(path, select.text("vSwitchSelectionPolicy"), rule)
-    if fields.text("resourceGroupID"):
-        rule = "a node creates ENIs in eni_conf.resource_group_id: remove it"
-        refuse(fields.path("resourceGroupID"), fields.text("resourceGroupID"), rule)
+def _check(listed: tuple[Values, ...], primary: str, report: Report) -> None:
+    """Refuse what only the control plane can give, and what cannot be side by side."""
+    for one in listed:
+        _check_centralized(one, report)
+        for route in one[_ROUTES]:
+            dst = route[ROUTE_DST]
+            if dst is None or dst.prefixlen == 0:
+                rule = "must be a range, and no default route: ask for that by defaultRoute"
+                report.refuse(route.path(ROUTE_DST), None if dst is None else str(dst), rule)
+    if listed and not report.refusals:
+        _check_duplicates(listed, report)
+        _check_default(listed, primary, report)
 
 
-def _refuse_fixed(allocation: Fields) -> None:
-    allocation.refuse_unknown(("type", "releaseStrategy", "releaseAfter"))
-    kind = allocation.choice("type", _Allocation.ELASTIC)
-    if kind is _Allocation.FIXED:
+def _check_centralized(one: Values, report: Report) -> None:
+    allocation, options, select = one[_ALLOCATION_TYPE], one[_ENI_OPTIONS], one[_SELECT]
+    if allocation is not None and allocation[_ALLOCATION] is _Allocation.FIXED:
         rule = "a fixed address needs terway-controlplane: use Elastic, or remove allocationType"
-        refuse(allocation.path("type"), kind.value, rule)
+        report.refuse(allocation.path(_ALLOCATION), "Fixed", rule)
+    if options is not None and options[_ENI_TYPE] is not _ENIType.DEFAULT:
+        rule = "a shared ENI has Default only; others need terway-controlplane: remove it"
+        report.refuse(options.path(_ENI_TYPE), options[_ENI_TYPE].value, rule)
+    if select is not None and select[_POLICY]:
+        rule = "a node chooses by eni_conf.vswitch_selection_policy: remove it"
+        report.refuse(select.path(_POLICY), select[_POLICY], rule)
+    if one[_RESOURCE_GROUP]:
+        rule = "a node creates ENIs in eni_conf.resource_group_id: remove it"
+        report.refuse(one.path(_RESOURCE_GROUP), one[_RESOURCE_GROUP], rule)
 
 
-def _interface(fields: Fields) -> str:
-    name = fields.text("interface")
-    if not _IFNAME.fullmatch(name) or name == "lo":
-        rule = 'must name a link by 1 to 5 letters, digits, "_", "." or "-", as eth1; not lo'
-        refuse(fields.path("interface"), name, rule)
-    return name
-
-
-def _ids(fields: Fields, key: str, prefix: str, most: int) -> tuple[str, ...]:
-    found = fields.texts(key)
-    for index, one in enumerate(found):
-        if not one.startswith(prefix):
-            refuse(f"{fields.path(key)}[{index}]", one, f'must be an id: "{prefix}…"')
-    if len(found) > most:
-        refuse(fields.path(key), list(found), f"may list {most}, here are {len(found)}")
-    return tuple(dict.fromkeys(found))
-
-
-def _destination(fields: Fields) -> IPNetwork:
-    text = fields.text("dst")
-    try:
-        network = ip_network(text)
-    except ValueError as error:
-        refuse(fields.path("dst"), text, f'must be a range such as "10.0.0.0/8": {error}')
-    if network.prefixlen == 0:
-        refuse(fields.path("dst"), text, "is the default route: ask for it by defaultRoute")
-    return network
-
-
-def _refuse_duplicates(networks: tuple[PodNetwork, ...], listed: tuple[Fields, ...]) -> None:
+def _check_duplicates(listed: tuple[Values, ...], report: Report) -> None:
     names: set[str] = set()
     routes: dict[IPNetwork, str] = {}
-    for network, fields in zip(networks, listed, strict=True):
-        if network.interface in names:
-            rule = "is taken by an earlier network: name another"
-            refuse(fields.path("interface"), network.interface, rule)
-        names.add(network.interface)
-        for route in network.routes:
-            other = routes.setdefault(route, network.interface)
-            if other != network.interface:
-                rule = f"leads by {other} already: list each range once"
-                refuse(fields.path("extraRoutes"), str(route), rule)
+    for one in listed:
+        name = one[_INTERFACE]
+        if name in names or not name:
+            rule = "is taken by an earlier network" if name else "must name the interface"
+            report.refuse(one.path(_INTERFACE), name, f"{rule}: name another")
+        names.add(name)
+        for route in _routes_of(one):
+            if route in routes:
+                rule = f"{route} leads by {routes[route]} already: list each range once"
+                report.refuse(one.path(_ROUTES), str(route), rule)
+            routes[route] = name
+
+
+def _check_default(listed: tuple[Values, ...], primary: str, report: Report) -> None:
+    names = [one[_INTERFACE] for one in listed]
+    if primary not in names:
+        report.refuse(_LIST, names, f"must have a network with interface {primary}")
+    claimants = [one[_INTERFACE] for one in listed if one[_DEFAULT_ROUTE]]
+    if len(claimants) > 1:
+        rule = "only one network may have defaultRoute: remove the others'"
+        report.refuse(_LIST, claimants, rule)
+
+
+def _routes_of(one: Values) -> tuple[IPNetwork, ...]:
+    found = (route[ROUTE_DST] for route in one[_ROUTES])
+    return tuple(route for route in found if route is not None)
+
+
+def _network(one: Values) -> PodNetwork:
+    return PodNetwork(
+        interface=one[_INTERFACE],
+        vswitch_ids=tuple(map(VSwitchId, one[_VSWITCHES])),
+        security_group_ids=tuple(map(SecurityGroupId, one[_GROUPS])),
+        routes=_routes_of(one),
+        has_default_route=one[_DEFAULT_ROUTE],
+        is_erdma=one[_TRAFFIC_MODE] is _TrafficMode.HIGH_PERFORMANCE,
+    )
 
 
 def _with_default(networks: tuple[PodNetwork, ...], primary: str) -> tuple[PodNetwork, ...]:
     """Return the networks, `primary` first, with one default route among them."""
-    path = f"{POD_NETWORKS}.podNetworks"
-    names = [one.interface for one in networks]
-    if primary not in names:
-        refuse(path, names, f"must have a network with interface {primary}")
     claimants = [one.interface for one in networks if one.has_default_route]
-    if len(claimants) > 1:
-        refuse(path, claimants, "only one network may have defaultRoute: remove the others'")
     chosen = claimants[0] if claimants else primary
     ordered = sorted(networks, key=lambda one: one.interface != primary)  # stable
     return tuple(replace(one, has_default_route=one.interface == chosen) for one in ordered)

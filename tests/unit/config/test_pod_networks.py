@@ -71,6 +71,7 @@ NETWORK = f"{POD_NETWORKS}.podNetworks"
         (asked({"interfaces": "eth0"}), f"{NETWORK}[0].interfaces", "did you mean interface"),
         (asked({"interface": "eth100"}), f"{NETWORK}[0].interface", "1 to 5"),
         (asked({"interface": ""}), f"{NETWORK}[0].interface", "1 to 5"),
+        (asked({}), f"{NETWORK}[0].interface", "must name"),
         (asked({"interface": "lo"}), f"{NETWORK}[0].interface", "not lo"),
         (asked({"interface": "eth1"}), NETWORK, "interface eth0"),
         (asked(*[{"interface": "eth0"}] * 2), f"{NETWORK}[1].interface", "taken"),
@@ -82,7 +83,7 @@ NETWORK = f"{POD_NETWORKS}.podNetworks"
         (
             asked({"interface": "eth0", "securityGroupIDs": [f"sg-{n}" for n in range(11)]}),
             f"{NETWORK}[0].securityGroupIDs",
-            "may list 10",
+            "at most 10",
         ),
         (
             asked({"interface": "eth0", "vSwitchOptions": ["sg-1"]}),
