@@ -38,6 +38,7 @@ _MEDDLERS = frozenset(
 class _Deed:
     at: float
     kind: str
+    nsid: int | None
     process: int
     name: str
 
@@ -74,12 +75,16 @@ class Blame:
         last = self._deeds[-1] if self._deeds else None
         is_same = last is not None and last.process == change.process
         name = last.name if last is not None and is_same else self._name_of(change.process)
-        self._deeds.append(_Deed(self._now(), change.kind.value, change.process, name))
+        self._deeds.append(_Deed(self._now(), change.kind.value, change.nsid, change.process, name))
 
-    def who(self, kind: str) -> str:
-        """Return who changed objects of `kind` lately, in words."""
+    def who(self, kind: str, *, nsid: int | None = None) -> str:
+        """Return who changed objects of `kind` lately in a namespace, in words."""
         since = self._now() - _MEMORY_S
-        deeds = {one.process: one for one in self._deeds if one.at >= since and one.kind == kind}
+        deeds = {
+            one.process: one
+            for one in self._deeds
+            if one.at >= since and (one.kind, one.nsid) == (kind, nsid)
+        }
         if deeds:
             return " or ".join(
                 f"{one.name} (process {one.process})"

@@ -23,6 +23,10 @@ class Ground:
     )
     pods: Mapping[int, AttachmentKey] = field(default_factory=lambda: MappingProxyType({}))
 
+    def nsid_of(self, key: AttachmentKey) -> int | None:
+        """Return the number of a pod's namespace, None where it is not known."""
+        return next((nsid for nsid, owner in self.pods.items() if owner == key), None)
+
 
 def ground_of(
     held: Iterable[tuple[AttachmentKey, AttachmentState]],

@@ -68,10 +68,10 @@ class Mender:
         self, operations: Sequence[Operation], actual: Iterable[NetObject]
     ) -> tuple[Operation, ...]:
         """Return those of `operations` that may be done now; `actual` is what they came from."""
+        self._admitted = []
         if not operations:
             return ()
         now = self._now()
-        self._admitted = []
         held: list[Operation] = []
         for damage in damage_of(operations, actual):
             wait_s = self._fights.wait_s(damage.place, now=now)
@@ -82,18 +82,23 @@ class Mender:
                 self._admitted.append(damage)
         return tuple(one for one in operations if one not in held)
 
-    def mended(self, pod: PodRef | None = None, *, is_inside: bool = False) -> None:
-        """Tell what was let through and done; `pod` is whose namespace it was in, if known."""
+    def mended(
+        self, pod: PodRef | None = None, *, is_inside: bool = False, nsid: int | None = None
+    ) -> None:
+        """Tell what was let through and done.
+
+        `pod` is whose namespace it was in, if known, and `nsid` the number of that namespace.
+        """
         damages, self._admitted = self._admitted, []
         if not damages:
             return
         now = self._now()
-        self._tell_of_fights(damages, now)
+        self._tell_of_fights(damages, nsid, now)
         self._fights = self._fights.after((one.place for one in damages), now=now)
         where = "pod" if is_inside else "node"
         self.counts.update((one.kind, where) for one in damages)
         for kind, of_kind in _by_kind(damages).items():
-            who = self._blame.who(kind)
+            who = self._blame.who(kind, nsid=nsid)
             for one in of_kind[:_LINES]:
                 _log.warning(
                     "mender.mended",
@@ -121,12 +126,12 @@ class Mender:
         elif pod is not None:
             self._teller.tell_pod(pod, POD_MENDED, text)
 
-    def _tell_of_fights(self, damages: list[Damage], now: float) -> None:
+    def _tell_of_fights(self, damages: list[Damage], nsid: int | None, now: float) -> None:
         for one in damages:
             times = self._fights.mended.get(one.place, ())
             if len(times) != PATIENCE - 1:
                 continue  # it becomes a fight by being mended this time, not later, not earlier
-            who = self._blame.who(one.kind)
+            who = self._blame.who(one.kind, nsid=nsid)
             text = (
                 f"{one.difference.object} ({one.difference.where}) was mended {PATIENCE} times in "
                 f"{now - times[0]:.0f} s and is changed again each time by {who}: from now on it "

@@ -147,7 +147,8 @@ class KernelNetwork:
             planned = plan_inside(desired, actual)
             operations = self.mender.admit(planned, (*actual.node, *(actual.pod or ())))
             await self._kernel.apply(operations)
-            self.mender.mended(attachment.pod, is_inside=True)
+            nsid = self.ground.nsid_of(attachment.key)
+            self.mender.mended(attachment.pod, is_inside=True, nsid=nsid)
         return bool(operations)
 
     @property

@@ -35,7 +35,7 @@ _MISSING_PERIOD_S = 10.0
 # What changes the kernel rarely changes one thing; and who undoes our work is not raced with.
 _SETTLE_S = 0.3
 # Between two looks that were asked for: who changes things in a loop costs this much of a CPU.
-_REST_S = 1.0
+REST_S = 1.0
 # How long nobody may have claimed an attachment before it is taken for forgotten. A runtime that
 # is restarting, or an API server that is away, must not cost a pod its address.
 FORGOTTEN_S = 300.0
@@ -88,6 +88,7 @@ class Reconciler:
         self._enis_of_pods: frozenset[MacAddress] = frozenset()
         self._pause_s = PERIOD_S
         self.has_run = asyncio.Event()
+        self.rest_s = REST_S
         self.took = took
         self.beat_at = now()  # when it last showed that it is alive
 
@@ -104,7 +105,7 @@ class Reconciler:
         """Wait for the next time; look into the pods that are asked for meanwhile."""
         with suppress(TimeoutError):
             async with asyncio.timeout(min(self._pause_s, self._network.wait_s)):
-                await asyncio.sleep(_REST_S)
+                await asyncio.sleep(self.rest_s)
                 while True:
                     await self._looks.wait_asked()
                     await asyncio.sleep(_SETTLE_S)

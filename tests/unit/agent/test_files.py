@@ -102,6 +102,17 @@ async def test_a_second_terwayd_is_refused_and_a_dead_ones_lock_is_free(tmp_path
         pass
 
 
+async def test_two_terwayds_of_one_network_namespace_are_refused_whatever_their_folders(tmp_path):
+    (tmp_path / "other").mkdir()
+    async with open_lock(tmp_path / "lock"):
+        with pytest.raises(UsageError, match="runs in this network namespace") as refused:
+            async with open_lock(tmp_path / "other/lock", patience_s=0.0):
+                pass
+    assert f"process {os.getpid()}," in str(refused.value)
+    async with open_lock(tmp_path / "other/lock", patience_s=0.0):
+        pass
+
+
 PAGES = {"/ok": lambda: Page(body=b"yes")}
 
 

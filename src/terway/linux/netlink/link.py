@@ -47,6 +47,7 @@ _IFLA_GROUP = 27
 _IFLA_NET_NS_FD = 28
 _IFLA_EXT_MASK = 29
 _IFLA_LINK_NETNSID = 37
+_IFLA_LINK_NETNSID = 37
 _IFLA_QDISC = 6
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
@@ -200,6 +201,7 @@ def decode(body: bytes) -> Link:
         alias=text(found.get(_IFLA_IFALIAS, b"")),
         group=u32(found[_IFLA_GROUP]) if _IFLA_GROUP in found else 0,
         peer_ifindex=u32(found[_IFLA_LINK]) if kind == "veth" and _IFLA_LINK in found else None,
+        peer_nsid=u32(found[_IFLA_LINK_NETNSID]) if _IFLA_LINK_NETNSID in found else None,
         has_carrier=bool(flags & _IFF_LOWER_UP),
         qdisc=text(found.get(_IFLA_QDISC, b"")),
     )
