@@ -10,7 +10,7 @@ other core, which says nothing of the path.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,11 +22,9 @@ from bench.group import Group, Order, say
 from bench.native import program
 from bench.record import Bound, Record, Target
 from bench.stats import median
+from terway.lab.world.lab import Lab
 from terway.lab.world.node import NodeHandle
 from terway.model.address import Family
-
-THROUGHPUT = "net.throughput.veth"
-RTT = "net.rtt.veth"
 
 CORE = 1
 PORT = "5201"
@@ -79,30 +77,41 @@ class Gauge:
     measure: Callable[[Path], Awaitable[float]]
     rounds: int
     unit: str
-    target: Target
+    target: Target | None = None
 
 
-GAUGES = {
-    THROUGHPUT: Gauge(
-        measure=stream_gbps,
-        rounds=7,
-        unit="Gbit/s",
-        target=Target(bound=Bound.AT_LEAST, limit=0.9),
-    ),
-    RTT: Gauge(
-        measure=round_trip_us,
-        rounds=15,
-        unit="us",
-        target=Target(bound=Bound.AT_MOST, limit=1.15),
-    ),
-}
+def gauges_of(
+    network: str, *, throughput: float | None = None, rtt: float | None = None
+) -> dict[str, Gauge]:
+    """Return the two figures of a way to connect pods, with the ratios that they are to reach."""
+    return {
+        f"net.throughput.{network}": Gauge(
+            measure=stream_gbps,
+            rounds=7,
+            unit="Gbit/s",
+            target=_bound(Bound.AT_LEAST, throughput),
+        ),
+        f"net.rtt.{network}": Gauge(
+            measure=round_trip_us,
+            rounds=15,
+            unit="us",
+            target=_bound(Bound.AT_MOST, rtt),
+        ),
+    }
 
 
-async def compare(order: Order, paths: Paths) -> list[Record]:
+def _bound(bound: Bound, limit: float | None) -> Target | None:
+    return None if limit is None else Target(bound=bound, limit=limit)
+
+
+GAUGES = gauges_of("veth", throughput=0.9, rtt=1.15)
+
+
+async def compare(order: Order, gauges: Mapping[str, Gauge], paths: Paths) -> list[Record]:
     """Measure what was asked for, alternating the two paths."""
     return [
         await _figure(name, gauge, paths, order.rounds(gauge.rounds))
-        for name, gauge in GAUGES.items()
+        for name, gauge in gauges.items()
         if order.wants(name)
     ]
 
@@ -131,24 +140,25 @@ async def _figure(name: str, gauge: Gauge, paths: Paths, rounds: int) -> Record:
 async def measure(order: Order) -> list[Record]:
     """Measure between two pods on two nodes, and between the nodes themselves."""
     async with world.lab(nodes=2) as lab:
-        nodes = [lab.node("node-1"), lab.node("node-2")]
-        pods = [await lab.pod(f"end-{node.name}", node=node.name) for node in nodes]
-        own = [_address(node) for node in nodes]
-        return await compare(
-            order,
-            Paths(
-                subject=Path(
-                    client=_inside(pods[0].netns_path),
-                    server=_inside(pods[1].netns_path),
-                    address=str(pods[1].address(Family.V4)),
-                ),
-                reference=Path(
-                    client=_inside(nodes[0].netns_path),
-                    server=_inside(nodes[1].netns_path),
-                    address=own[1],
-                ),
-            ),
-        )
+        return await compare(order, GAUGES, await paths_between_nodes(lab))
+
+
+async def paths_between_nodes(lab: Lab) -> Paths:
+    """Return the path between a pod on each of the first two nodes, and that between the nodes."""
+    nodes = [lab.node("node-1"), lab.node("node-2")]
+    pods = [await lab.pod(f"end-{node.name}", node=node.name) for node in nodes]
+    return Paths(
+        subject=Path(
+            client=_inside(pods[0].netns_path),
+            server=_inside(pods[1].netns_path),
+            address=str(pods[1].address(Family.V4)),
+        ),
+        reference=Path(
+            client=_inside(nodes[0].netns_path),
+            server=_inside(nodes[1].netns_path),
+            address=_address(nodes[1]),
+        ),
+    )
 
 
 def _inside(netns_path: str) -> Place:

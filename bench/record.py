@@ -100,7 +100,7 @@ def write(path: Path, records: Iterable[Record]) -> None:
 
 def table(records: Sequence[Record]) -> str:
     """Return the records as a table of at most 80 columns."""
-    head = f"{'figure':<22}{'value':>10}{'reference':>11} {'unit':<8}{'ratio':>7}  {'target':<10}"
+    head = f"{'figure':<29}{'value':>8}{'reference':>10} {'unit':<7}{'ratio':>6}  {'target':<9}"
     rows = [head.rstrip(), "-" * 78, *(_row(record) for record in records)]
     return "\n".join(rows)
 
@@ -109,6 +109,6 @@ def _row(record: Record) -> str:
     verdict = {True: "met", False: "MISSED", None: ""}[record.is_met]
     target = str(record.target) if record.target else ""
     return (
-        f"{record.figure:<22}{record.value:>10.4g}{record.reference_value:>11.4g} "
-        f"{record.unit:<8}{record.ratio:>7.2f}  {target:<10}{verdict}"
+        f"{record.figure:<29}{record.value:>8.4g}{record.reference_value:>10.4g} "
+        f"{record.unit:<7}{record.ratio:>6.2f}  {target:<9}{verdict}"
     ).rstrip()

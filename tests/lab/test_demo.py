@@ -39,6 +39,9 @@ def test_the_demo_measures_every_path_in_both_families_and_leaves_nothing() -> N
         "node to a pod elsewhere",
     }
     assert len(rows) == 2 * len(paths)
+    assert [line.split()[-3:] for line in text.splitlines() if "reached from outside" in line] == [
+        ["yes", "no", "yes"]  # a load balancer's backend could be: Terway's pod, not VXLAN's
+    ]
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
     assert leftovers(LabPaths(name="demo-once")) == []

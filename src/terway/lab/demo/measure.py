@@ -83,7 +83,7 @@ def measure(
             own, peer = source.address(family), destination.address(family)
             if own is None or peer is None:
                 continue
-            found = _run([*words(source.target), *_PYTHON, source.tool, "measure", peer])
+            found = _run([*tool_at(source, words), "measure", peer])
             yield Measurement(
                 path=path,
                 family=family,
@@ -93,6 +93,11 @@ def measure(
                 rtt_us=found["median_us"],
                 bits_per_s=found["bits_per_s"],
             )
+
+
+def tool_at(place: Place, words: Words) -> list[str]:
+    """Return the words that run the lab's tool in a place; its arguments are to follow."""
+    return [*words(place.target), *_PYTHON, place.tool]
 
 
 def _run(command: Sequence[str]) -> Json:

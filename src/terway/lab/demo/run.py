@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from shutil import which
 from typing import Any
@@ -13,13 +15,15 @@ from terway.kube.client import KubeClient
 from terway.kube.connection import Connection
 from terway.kube.resource import PODS, ObjectKey
 from terway.kube.types import Pod
+from terway.lab.demo.compare import Comparison, compare, comparison_table
 from terway.lab.demo.measure import Measurement, choose_paths, measure
 from terway.lab.demo.screen import Screen, Step
 from terway.lab.demo.summary import node_table, pod_table, traffic_table
 from terway.lab.world.client import LabClient, start_lab
 from terway.lab.world.paths import leftovers, list_labs
-from terway.lab.world.plan import LabPlan
+from terway.lab.world.plan import LabPlan, PodNetwork
 from terway.lab.world.waiting import wait_until
+from terway.model.address import IPStack
 from terway.model.errors import TransientError, VpcError
 
 NAMESPACE = "shop"
@@ -57,10 +61,7 @@ def free_name() -> str:
 
 
 def _perform(plan: LabPlan, client: LabClient, screen: Screen, *, keep: bool) -> None:
-    with screen.step("application") as step:
-        manifests = files("terway.lab.demo").joinpath("shop.yaml").read_text()
-        client.request("POST", "/apply", manifests)
-        asyncio.run(_wait_for_pods(client, _PODS + plan.nodes, step))
+    ready_s = _run_application(plan, client, screen)
     status = client.status()
     screen.title("Nodes")
     screen.lines(node_table(status))
@@ -69,7 +70,37 @@ def _perform(plan: LabPlan, client: LabClient, screen: Screen, *, keep: bool) ->
     screen.title("Traffic: processes in pods and on nodes, through the VPC")
     measurements = _measure(plan, client, screen, status)
     screen.lines(["", *traffic_table(measurements)])
+    screen.title("Beside it: the same application over Flannel-style networks, same VPC")
+    screen.lines(["", *comparison_table(list(_compare(plan, client, screen, ready_s)))])
     _end(client, screen, keep=keep)
+
+
+def _run_application(plan: LabPlan, client: LabClient, screen: Screen) -> float:
+    """Apply the application and return after how many seconds all of it was Ready."""
+    began = time.monotonic()
+    with screen.step("application") as step:
+        manifests = files("terway.lab.demo").joinpath("shop.yaml").read_text()
+        client.request("POST", "/apply", manifests)
+        asyncio.run(_wait_for_pods(client, _PODS + plan.nodes, step))
+    return time.monotonic() - began
+
+
+def _compare(
+    plan: LabPlan, client: LabClient, screen: Screen, ready_s: float
+) -> Iterator[Comparison]:
+    """Yield what was measured of the demo's lab, and of one lab for each other network."""
+    with screen.step("measuring it against its own nodes") as step:
+        yield compare(PodNetwork.TERWAY, client, ready_s, step.note)
+    for network in (PodNetwork.FLANNEL_VXLAN, PodNetwork.FLANNEL_VPC):
+        other = replace(plan, name=free_name(), network=network, stack=IPStack.IPV4)
+        with screen.step(f"{network.value}: cloud, VPC, nodes") as step:
+            lab = start_lab(other, step.note, tied=True)
+        try:
+            its_s = _run_application(other, lab, screen)
+            with screen.step(f"{network.value}: measuring") as step:
+                yield compare(network, lab, its_s, step.note)
+        finally:
+            _take_down(lab)
 
 
 async def _wait_for_pods(client: LabClient, count: int, step: Step) -> None:
@@ -119,8 +150,13 @@ def _end(client: LabClient, screen: Screen, *, keep: bool) -> None:
         return
     screen.lines([""])
     with screen.step("taking everything down"):
-        client.down()
+        _take_down(client)
+    screen.lines([f"{screen.elapsed_s:5.1f}s  no process, mount, link or file is left"], indent="")
+
+
+def _take_down(client: LabClient) -> None:
+    """End a lab. Raises TransientError when anything of it is left."""
+    client.down()
     left = leftovers(client.paths)
     if left:
         raise TransientError(f"left behind: {'; '.join(left)}")
-    screen.lines([f"{screen.elapsed_s:5.1f}s  no process, mount, link or file is left"], indent="")

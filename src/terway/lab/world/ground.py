@@ -17,6 +17,8 @@ from terway.lab.cloud.provision import (
     create_vswitch,
     run_instance,
 )
+from terway.lab.flannel.plan import BLOCK_PODS, CLUSTER_NETWORK
+from terway.lab.flannel.vpc import ROLE_ACTIONS as ROUTE_ACTIONS
 from terway.lab.node.spec import NodeSpec
 from terway.lab.world.plan import (
     EXCLUSIVE_LABELS,
@@ -26,12 +28,17 @@ from terway.lab.world.plan import (
     ROLE,
     LabPlan,
     NodePool,
+    PodNetwork,
 )
 from terway.model.address import Family, IPStack, gateway_of
 from terway.model.errors import UsageError
 from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
 
-_AGENT_ARGV = (sys.executable, "-m", "terway.agent.main", "--config", "/etc/eni/eni_conf")
+_AGENT_ARGV = {
+    PodNetwork.TERWAY: ("terway.agent.main", "--config", "/etc/eni/eni_conf"),
+    PodNetwork.FLANNEL_VXLAN: ("terway.lab.flannel", "vxlan"),
+    PodNetwork.FLANNEL_VPC: ("terway.lab.flannel", "vpc"),
+}
 _NODE_NUMBER, _POD_NUMBER = 1, 2  # the last byte of each vSwitch's /64
 
 
@@ -54,7 +61,10 @@ def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
     _check_type(cloud, plan)
     has_v6 = Family.V6 in plan.stack.families
     zone_id = ZoneId(plan.zone_id)
-    cloud.world.keyring.create_role(ROLE, allow=_ROLE_ALLOWS)
+    is_routed = plan.network is PodNetwork.FLANNEL_VPC
+    cloud.world.keyring.create_role(
+        ROLE, allow=(*_ROLE_ALLOWS, *(ROUTE_ACTIONS if is_routed else ()))
+    )
     vpc_id = create_vpc(
         cloud,
         plan.vpc_cidr,
@@ -75,8 +85,9 @@ def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
         pod_vswitch_id=vswitch("pods", plan.pod_cidr, _POD_NUMBER),
         security_group_id=create_security_group(cloud, vpc_id, name=plan.name),
     )
-    inside = {"IpProtocol": "ALL", "PortRange": "-1/-1", "SourceCidrIp": str(plan.vpc_cidr)}
-    authorize(cloud, ground.security_group_id, inside)
+    for inside in (plan.vpc_cidr, *((CLUSTER_NETWORK,) if is_routed else ())):
+        rule = {"IpProtocol": "ALL", "PortRange": "-1/-1", "SourceCidrIp": str(inside)}
+        authorize(cloud, ground.security_group_id, rule)
     return ground
 
 
@@ -106,6 +117,7 @@ def node_spec(
     """Return what the node has to know."""
     pool = plan.pool_of(name)
     kind = cloud.world.type_of(pool.instance_type)
+    is_terway = plan.network is PodNetwork.TERWAY
     addresses, gateways = eth0_of(cloud, ground, instance)
     return NodeSpec(
         name=name,
@@ -116,7 +128,7 @@ def node_spec(
         instance_type=pool.instance_type,
         cpu=kind.cpu_core_count,
         memory_gib=kind.memory_gib,
-        max_pods=_max_pods(kind, plan.stack, pool),
+        max_pods=_max_pods(kind, plan.stack, pool) if is_terway else BLOCK_PODS,
         labels=pool.labels,
         mac=instance.mac,
         addresses=addresses,
@@ -126,7 +138,7 @@ def node_spec(
         ecs_endpoint=f"http://{OPENAPI}",
         log_dir=log_dir,
         agent=plan.agent,
-        agent_argv=_AGENT_ARGV,
+        agent_argv=(sys.executable, "-m", *_AGENT_ARGV[plan.network]),
         mtu_bytes=cloud.habits.mtu_bytes,
     )
 

@@ -18,12 +18,13 @@ from terway.kube.client import KubeClient
 from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.fabric_view import FabricHabits
 from terway.lab.cloud.transitions import Delays
-from terway.lab.kubeapi.controllers.runner import run_controllers
+from terway.lab.flannel.blocks import NODE_IPAM
+from terway.lab.kubeapi.controllers.runner import CONTROLLERS, run_controllers
 from terway.lab.vpc.fabric import Fabric
 from terway.lab.world.ground import lay_ground
 from terway.lab.world.logsource import NodeLogs
 from terway.lab.world.paths import LabPaths, sweep
-from terway.lab.world.plan import KUBE_API, METADATA, OPENAPI, LabPlan
+from terway.lab.world.plan import KUBE_API, METADATA, OPENAPI, LabPlan, PodNetwork
 from terway.lab.world.running import Lab, Progress
 from terway.lab.world.services import open_services
 from terway.lab.world.tasks import BackgroundTasks
@@ -89,7 +90,9 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
     lab.tasks.start(carry(lab.cloud, lab.fabric, lab.progress), name="cloud to fabric")
     lab.tasks.start(lab.fabric.watch(), name="devices that fall back")
     if lab.services.cluster is not None:
-        lab.tasks.start(run_controllers(lab.services.cluster), name="controllers")
+        of_network = () if lab.plan.network is PodNetwork.TERWAY else (NODE_IPAM,)
+        controllers = (*CONTROLLERS, *of_network)
+        lab.tasks.start(run_controllers(lab.services.cluster, controllers), name="controllers")
     stack.push_async_callback(lab.stop)
     if lab.plan.node_names():
         lab.progress("metadata, OpenAPI and Kubernetes API are listening")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from terway.model.address import IPStack
@@ -23,6 +24,14 @@ OPENAPI = IPv4Address("100.100.0.10")
 KUBE_API = IPv4Address("100.100.0.20")
 KUBE_API_PORT = 6443
 ROLE = "terway-node"  # the RAM role of the instances
+
+
+class PodNetwork(Enum):
+    """Who gives pods their network: terwayd, or what it is to be compared with."""
+
+    TERWAY = "terway"
+    FLANNEL_VXLAN = "flannel-vxlan"
+    FLANNEL_VPC = "flannel-vpc"
 
 
 EXCLUSIVE_LABELS = {"k8s.aliyun.com/exclusive-mode-eni-type": "eniOnly"}
@@ -62,6 +71,7 @@ class LabPlan:
     eni_conf: dict[str, object] = field(default_factory=dict)  # merged over the generated one
     chained: tuple[dict[str, object], ...] = ()  # CNI plugins after ours
     agent: bool = True
+    network: PodNetwork = PodNetwork.TERWAY
     cloud_only: bool = False  # without Kubernetes nodes, now and later
     kubeconfig: str = ""  # of another API server, in place of the embedded one
     pools: tuple[NodePool, ...] = ()  # beside the `nodes`
@@ -93,13 +103,14 @@ def plan_from_json(text: str) -> LabPlan:
         raw[name] = IPv4Network(raw[name])
     raw["ipv6_cidr"] = IPv6Network(raw["ipv6_cidr"])
     raw["stack"] = IPStack(raw["stack"])
+    raw["network"] = PodNetwork(raw["network"])
     raw["chained"] = tuple(raw["chained"])
     raw["pools"] = tuple(NodePool(**pool) for pool in raw["pools"])
     return LabPlan(**raw)
 
 
 def _to_text(value: object) -> str:
-    return value.value if isinstance(value, IPStack) else str(value)
+    return value.value if isinstance(value, Enum) else str(value)
 
 
 def eni_config(
