@@ -74,7 +74,14 @@ struct port {
 };
 _Static_assert(sizeof(struct port) == 168, "port has padding");
 
-/* Exact addresses: whose is it. */
+/* In address_key.family: the key is the first address of a prefix, /28 or /80, and the owner has
+ * all of it. There is no other size, so a second lookup does for a trie.
+ */
+#define PREFIX_OF       0x100
+#define PREFIX_V4_MASK  0xfffffff0 /* host byte order */
+#define PREFIX_V6_WORD2 0xffff0000 /* host byte order: the words before are the prefix's, whole */
+
+/* Exact addresses, and prefixes: whose is it. */
 struct address_key {
 	__u32 vpc;
 	__u32 family;

@@ -56,7 +56,17 @@ static __always_inline const struct owner *find_owner(__u32 vpc, enum family fam
 						      const struct address *address)
 {
 	struct address_key key = {.vpc = vpc, .family = family, .address = *address};
+	const struct owner *found = bpf_map_lookup_elem(&addresses, &key);
 
+	if (found)
+		return found;
+	key.family |= PREFIX_OF;
+	if (family == FAMILY_V4) {
+		key.address.word[0] &= bpf_htonl(PREFIX_V4_MASK);
+	} else {
+		key.address.word[2] &= bpf_htonl(PREFIX_V6_WORD2);
+		key.address.word[3] = 0;
+	}
 	return bpf_map_lookup_elem(&addresses, &key);
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
@@ -51,6 +51,7 @@ A4, B4, A6, B6 = A.ipv4[0], B.ipv4[0], A.ipv6[0], B.ipv6[0]
 GATEWAY, GATEWAY6 = NODES.cidr[-3], IPv6Address("2408:4005:100:1:ffff:ffff:ffff:fffd")
 STATE = vpc_state(A, B)
 WEB = group("sg-web", allow("::/0", protocol=6, ports=(80, 80)))
+PODS_RANGE6 = IPv6Network((int(PODS.ipv6_cidr[77 << 48]), 80))
 SERVICE = IPv4Address("100.100.100.200")
 SERVICES_MAC_BYTES = pack_mac(SERVICES_MAC)
 
@@ -69,6 +70,50 @@ def fate(program, oracle):
 
 def dropped(reason: DropReason, at=A):
     return Dropped(at=at.eni_id, reason=reason)
+
+
+# Prefixes
+
+
+@pytest.fixture
+def delegated(program):
+    """Send a frame from an ENI with prefixes, or to one; program and oracle agree."""
+    ranges = (IPv4Network((int(PODS.cidr[4096]), 28)), PODS_RANGE6)
+    state = vpc_state(A, replace(B, prefixes=ranges))
+    program.load(state)
+    oracle = Oracle(state)
+    return lambda sent, at=A: agree(program, oracle, at.eni_id, sent)
+
+
+@pytest.mark.parametrize("offset", [0, 15])
+def test_every_address_of_a_prefix_is_the_enis(delegated, offset):
+    inner = PODS.cidr[4096 + offset]
+
+    there = delegated(ip_frame(A, ip(A4, inner, 17, udp(1000, 2000))))
+    back = delegated(ip_frame(B, ip(inner, A4, 17, udp(1000, 2000))), at=B)
+
+    assert isinstance(there, Delivered)
+    assert there.to == B.eni_id
+    assert isinstance(back, Delivered)
+    assert back.to == A.eni_id
+
+
+def test_an_ipv6_prefix_is_the_enis_up_to_its_last_address(delegated):
+    last, beyond = PODS_RANGE6[-1], PODS_RANGE6[-1] + 1
+
+    assert isinstance(delegated(ip_frame(A, ip(A6, last, 17, udp(1000, 2000)))), Delivered)
+    sent = ip_frame(A, ip(A6, beyond, 17, udp(1000, 2000)))
+    assert delegated(sent) == dropped(DropReason.NO_ADDRESS)
+
+
+def test_what_is_beside_a_prefix_is_nobodys(delegated):
+    beside = PODS.cidr[4096 + 16]
+
+    assert delegated(ip_frame(A, ip(A4, beside, 17, udp(1000, 2000)))) == dropped(
+        DropReason.NO_ADDRESS
+    )
+    sent = ip_frame(B, ip(beside, A4, 17, udp(1000, 2000)))
+    assert delegated(sent, at=B) == dropped(DropReason.SOURCE_ADDRESS, at=B)
 
 
 # ARP and neighbour discovery

@@ -240,6 +240,41 @@ async def test_an_eni_goes_through_its_whole_life(sdk):
     await sdk.until_eni(eni_id, "")
 
 
+async def test_prefixes_come_and_go_and_security_groups_change(sdk):
+    vpc, vswitch_id, group_id = await make_network(sdk)
+    made = await sdk.ecs(
+        "CreateNetworkInterface",
+        VSwitchId=vswitch_id,
+        SecurityGroupIds=[group_id],
+        NetworkInterfaceTrafficMode="HighPerformance",
+        Ipv4PrefixCount=1,
+        Ipv6PrefixCount=1,
+    )
+    eni_id = made["NetworkInterfaceId"]
+    assert made["Ipv4PrefixSets"]["Ipv4PrefixSet"][0]["Ipv4Prefix"].endswith("/28")
+    assert made["Ipv6PrefixSets"]["Ipv6PrefixSet"][0]["Ipv6Prefix"].endswith("/80")
+
+    more = await sdk.ecs("AssignPrivateIpAddresses", NetworkInterfaceId=eni_id, Ipv4PrefixCount=1)
+    given = more["AssignedPrivateIpAddressesSet"]["Ipv4PrefixSet"]["Ipv4Prefixes"]
+    other = await sdk.ecs("AssignIpv6Addresses", NetworkInterfaceId=eni_id, Ipv6PrefixCount=1)
+    given6 = other["Ipv6PrefixSets"]["Ipv6Prefix"]
+    await sdk.ecs("UnassignPrivateIpAddresses", NetworkInterfaceId=eni_id, Ipv4Prefix=given)
+    await sdk.ecs("UnassignIpv6Addresses", NetworkInterfaceId=eni_id, Ipv6Prefix=given6)
+    new = await sdk.ecs("CreateSecurityGroup", VpcId=vpc["VpcId"], SecurityGroupName="other")
+    await sdk.ecs(
+        "ModifyNetworkInterfaceAttribute",
+        NetworkInterfaceId=eni_id,
+        SecurityGroupId=[new["SecurityGroupId"]],
+    )
+
+    listed = await sdk.ecs("DescribeNetworkInterfaces", NetworkInterfaceId=[eni_id])
+    (shown,) = listed["NetworkInterfaceSets"]["NetworkInterfaceSet"]
+    assert shown["Ipv4PrefixSets"] == made["Ipv4PrefixSets"]
+    assert shown["Ipv6PrefixSets"] == made["Ipv6PrefixSets"]
+    assert shown["NetworkInterfaceTrafficMode"] == "HighPerformance"
+    assert shown["SecurityGroupIds"]["SecurityGroupId"] == [new["SecurityGroupId"]]
+
+
 async def test_security_group_rules_come_and_go(sdk):
     _, _, group_id = await make_network(sdk)
     group = {"SecurityGroupId": group_id}

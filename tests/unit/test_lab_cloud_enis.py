@@ -273,7 +273,7 @@ def test_an_eni_is_in_at_most_ten_security_groups(world):
     ("parameters", "code", "name"),
     [
         ({"Colour": "blue"}, "UnsupportedParameter", "Colour"),
-        ({"Ipv4PrefixCount": "1"}, "UnsupportedParameter", "Ipv4PrefixCount"),
+        ({"Ipv4PrefixCount": "11"}, "InvalidParameter", "Ipv4PrefixCount"),
         ({"InstanceType": "Trunk"}, "UnsupportedParameter", "Trunk"),
         ({"Tag.1.Colour": "blue"}, "UnsupportedParameter", "Tag.N.Colour"),
         ({"Ipv6AddressCount": "many"}, "InvalidParameter", "Ipv6AddressCount"),

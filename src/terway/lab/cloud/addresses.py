@@ -6,7 +6,7 @@ the last nine of its IPv6 range. Source: help page "vSwitch", reserved addresses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from terway.lab.cloud.refusal import forbidden
@@ -54,7 +54,7 @@ def choose_v4(
 
 def choose_v6(
     cidr: IPv6Network,
-    taken: Collection[IPv6Address],
+    taken: Container[IPv6Address],
     count: int,
     *,
     random_bits: Callable[[int], int],

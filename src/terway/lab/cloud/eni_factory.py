@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from terway.lab.cloud.addresses import (
@@ -13,6 +13,7 @@ from terway.lab.cloud.addresses import (
     is_usable_v6,
     offset_of,
 )
+from terway.lab.cloud.prefixes import take_prefixes_v4, take_prefixes_v6
 from terway.lab.cloud.records import ENIRecord, GroupRecord, Tags, VSwitchRecord
 from terway.lab.cloud.refusal import Refusal, forbidden, invalid, missing
 from terway.lab.cloud.requests import Tag
@@ -33,6 +34,9 @@ class ENIWish:
     secondary_count: int = 0
     ipv6: Sequence[IPv6Address] = ()
     ipv6_count: int = 0
+    ipv4_prefixes: int = 0
+    ipv6_prefixes: int = 0
+    is_erdma: bool = False
     type: ENIType = ENIType.SECONDARY
     name: str = ""
     description: str = ""
@@ -47,7 +51,9 @@ def make_eni(world: World, wish: ENIWish) -> ENIRecord:
     named = tuple(filter(None, (wish.primary, *wish.secondary)))
     check_free_v4(world, wish.vswitch, named)
     missing_v4 = (0 if wish.primary else 1) + wish.secondary_count
-    chosen = take_v4(world, wish.vswitch, missing_v4, avoid=named)
+    prefixes = take_prefixes_v4(world, wish.vswitch, wish.ipv4_prefixes)
+    avoid = (*named, *(ip for prefix in prefixes for ip in prefix))
+    chosen = take_v4(world, wish.vswitch, missing_v4, avoid=avoid)
     ipv4 = (*filter(None, (wish.primary,)), *chosen, *wish.secondary)
     return ENIRecord(
         id=ENIId(world.ids.new("eni")),
@@ -60,6 +66,9 @@ def make_eni(world: World, wish: ENIWish) -> ENIRecord:
         zone_id=wish.vswitch.zone_id,
         ipv4=ipv4,
         ipv6=take_v6(world, wish.vswitch, wish.ipv6, wish.ipv6_count),
+        ipv4_prefixes=prefixes,
+        ipv6_prefixes=take_prefixes_v6(world, wish.vswitch, wish.ipv6_prefixes),
+        is_erdma=wish.is_erdma,
         security_group_ids=tuple(group.id for group in wish.groups),
         name=wish.name,
         description=wish.description,
@@ -101,19 +110,19 @@ def take_v6(
         raise forbidden("InvalidVSwitch.Ipv6NotTurnOn", message)
     taken = world.state.taken_v6(vswitch.id)
     _check_named(named, taken, [ip for ip in named if not is_usable_v6(cidr, ip)])
-    taken |= set(named)
+    taken = replace(taken, addresses=taken.addresses | set(named))
     return (*named, *choose_v6(cidr, taken, count, random_bits=world.ids.number))
 
 
 def _check_named(
-    named: Sequence[IPAddress], taken: Iterable[IPAddress], unusable: Sequence[IPAddress]
+    named: Sequence[IPAddress], taken: Container[IPAddress], unusable: Sequence[IPAddress]
 ) -> None:
     if len(set(named)) < len(named):
         raise forbidden("InvalidIp.IpRepeated", "An IP address is specified twice.")
     if unusable:
         message = f"The specified IpAddress {unusable[0]} is not valid in the vSwitch."
         raise forbidden("InvalidVSwitchId.IpInvalid", message)
-    assigned = sorted(set(taken).intersection(named), key=str)
+    assigned = sorted((ip for ip in named if ip in taken), key=str)
     if assigned:
         message = f"The specified IP {assigned[0]} is already assigned."
         raise forbidden("InvalidIp.IpAssigned", message)

@@ -64,6 +64,7 @@ def _port(eni: ENIRecord, habits: FabricHabits) -> Port:
         ifname=f"eth{eni.slot}",
         ipv4=tuple(address for address in eni.ipv4 if address not in eni.unready),
         ipv6=tuple(address for address in eni.ipv6 if address not in eni.unready),
+        prefixes=(*eni.ipv4_prefixes, *eni.ipv6_prefixes),
         security_group_ids=eni.security_group_ids,
         mtu_bytes=habits.mtu_bytes,
         source_check=eni.source_dest_check,

@@ -25,6 +25,7 @@ class InstanceType:
     eni_trunk_supported: bool | None = None
     eni_total_quantity: int | None = None
     bandwidth_gbps: float | None = None
+    eri_quantity: int | None = None
 
     @property
     def family(self) -> str:

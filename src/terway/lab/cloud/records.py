@@ -140,6 +140,9 @@ class ENIRecord:
     unready: frozenset[IPAddress] = frozenset()
     resource_group_id: str = ""
     tags: Tags = ()
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
+    ipv6_prefixes: tuple[IPv6Network, ...] = ()
+    is_erdma: bool = False
 
     @property
     def is_plugged(self) -> bool:

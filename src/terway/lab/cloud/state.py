@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TypeVar
 
 from terway.lab.cloud.records import (
@@ -21,6 +22,18 @@ from terway.model.ids import ENIId, InstanceId, SecurityGroupId, VpcId, VSwitchI
 Record = VpcRecord | VSwitchRecord | RouteRecord | GroupRecord | ENIRecord | InstanceRecord
 K = TypeVar("K", bound=str)
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenV6:
+    """IPv6 addresses that have an owner: too many in a prefix to be listed."""
+
+    addresses: frozenset[IPv6Address]
+    prefixes: tuple[IPv6Network, ...]
+
+    def __contains__(self, address: object) -> bool:
+        """Return whether an address has an owner."""
+        return address in self.addresses or any(address in prefix for prefix in self.prefixes)
 
 
 class State:
@@ -90,11 +103,18 @@ class State:
 
     def taken_v4(self, vswitch_id: VSwitchId) -> set[IPv4Address]:
         """Return the IPv4 addresses of a vSwitch that have an owner."""
-        return {address for eni in self.enis_in(vswitch_id) for address in eni.ipv4}
+        taken = {address for eni in self.enis_in(vswitch_id) for address in eni.ipv4}
+        for eni in self.enis_in(vswitch_id):
+            taken.update(address for prefix in eni.ipv4_prefixes for address in prefix)
+        return taken
 
-    def taken_v6(self, vswitch_id: VSwitchId) -> set[IPv6Address]:
+    def taken_v6(self, vswitch_id: VSwitchId) -> TakenV6:
         """Return the IPv6 addresses of a vSwitch that have an owner."""
-        return {address for eni in self.enis_in(vswitch_id) for address in eni.ipv6}
+        enis = tuple(self.enis_in(vswitch_id))
+        return TakenV6(
+            addresses=frozenset(address for eni in enis for address in eni.ipv6),
+            prefixes=tuple(prefix for eni in enis for prefix in eni.ipv6_prefixes),
+        )
 
     def plugged_owner(self, address: IPAddress) -> ENIRecord | None:
         """Return the ENI on an instance that has `address`, if there is one."""

@@ -56,8 +56,8 @@ def new_eni(world: World, eni: ENIRecord) -> View:
         "PrivateIpAddress": str(eni.ipv4[0]),
         "PrivateIpSets": private_ip_sets(eni),
         "Ipv6Sets": ipv6_sets(eni),
-        "Ipv4PrefixSets": {"Ipv4PrefixSet": []},
-        "Ipv6PrefixSets": {"Ipv6PrefixSet": []},
+        "Ipv4PrefixSets": {"Ipv4PrefixSet": [{"Ipv4Prefix": str(p)} for p in eni.ipv4_prefixes]},
+        "Ipv6PrefixSets": {"Ipv6PrefixSet": [{"Ipv6Prefix": str(p)} for p in eni.ipv6_prefixes]},
         "SecurityGroupIds": {"SecurityGroupId": list(eni.security_group_ids)},
         "SourceDestCheck": eni.source_dest_check,
         "ResourceGroupId": eni.resource_group_id,
@@ -75,7 +75,7 @@ def described_eni(world: World, eni: ENIRecord) -> View:
         "Attachment": _attachment(eni),
         "CreationTime": utc_seconds(eni.created_at),
         "DeleteOnRelease": eni.delete_on_release,
-        "NetworkInterfaceTrafficMode": "Standard",
+        "NetworkInterfaceTrafficMode": "HighPerformance" if eni.is_erdma else "Standard",
         "AssociatedPublicIp": {},
     }
 

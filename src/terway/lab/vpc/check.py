@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from terway.lab.vpc.contract import PORTS_MAX
+from terway.lab.vpc.contract import PORTS_MAX, PREFIX_BITS
 from terway.lab.vpc.state import Port, VpcState
 from terway.lab.vpc.tables import ranges_of
-from terway.model.address import IPAddress, gateway_of
+from terway.model.address import IPAddress, family_of, gateway_of
 from terway.model.errors import UsageError
 from terway.model.ids import VpcId
 
@@ -25,6 +25,7 @@ def check_state(state: VpcState) -> None:
     _check_unique("mac", (port.mac for port in state.ports))
     _check_unique("ifname", (f"{port.instance_id}/{port.ifname}" for port in state.ports))
     _check_addresses(state)
+    _check_prefixes(state)
 
 
 def _check_port(port: Port, state: VpcState) -> None:
@@ -68,6 +69,17 @@ def _check_addresses(state: VpcState) -> None:
             other = owners.setdefault((port.vpc_id, address), port.eni_id)
             if other != port.eni_id:
                 raise _refusal("ipv4", f"{address} belongs to {other} and to {port.eni_id}")
+
+
+def _check_prefixes(state: VpcState) -> None:
+    ranges = {vswitch.id: ranges_of(vswitch) for vswitch in state.vswitches}
+    for port in state.ports:
+        for prefix in port.prefixes:
+            if prefix.prefixlen != PREFIX_BITS[family_of(prefix)]:
+                raise _refusal("prefixes", f"{port.eni_id}: {prefix} is neither a /28 nor a /80")
+            # A prefix is never larger than a vSwitch, so its first address tells.
+            if not any(prefix.network_address in one for one in ranges[port.vswitch_id]):
+                raise _refusal("prefixes", f"{port.eni_id}: {prefix} is not in its vSwitch")
 
 
 def _refusal(field: str, text: str) -> UsageError:

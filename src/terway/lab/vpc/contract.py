@@ -22,6 +22,8 @@ MAX_RULES = 1024
 GROUP_BITS = 256
 GROUP_ANYBODY = 0
 PORTS_MAX = 4096
+PREFIX_OF = 0x100  # with the family in a key of `addresses`: all addresses of a prefix
+PREFIX_BITS = {Family.V4: 28, Family.V6: 80}
 
 
 class DropReason(IntEnum):

@@ -38,6 +38,7 @@ class Port:
     ifname: str
     ipv4: tuple[IPv4Address, ...]  # the primary address first
     ipv6: tuple[IPv6Address, ...] = ()
+    prefixes: tuple[IPNetwork, ...] = ()  # /28 and /80: all of their addresses are the ENI's
     security_group_ids: tuple[SecurityGroupId, ...] = ()
     mtu_bytes: int = 1500
     source_check: bool = True  # a packet's source must be an address of this ENI

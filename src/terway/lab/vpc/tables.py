@@ -14,6 +14,7 @@ from terway.lab.vpc.contract import (
     GROUP_ANYBODY,
     OWNER,
     PORT,
+    PREFIX_OF,
     ROUTE,
     ROUTE_KEY,
     ROUTE_PREFIX_BITS,
@@ -168,6 +169,8 @@ def _addresses(
         for address in owned:
             ifindex = wiring.ports[port.eni_id]
             yield _owned(numbers.vpc(port.vpc_id), address, OwnerKind.PORT, ifindex)
+        for prefix in port.prefixes:
+            yield _owned_prefix(numbers.vpc(port.vpc_id), prefix, wiring.ports[port.eni_id])
 
 
 def _owned(vpc: int, address: IPAddress, kind: OwnerKind, port: int) -> tuple[bytes, bytes]:
@@ -175,6 +178,15 @@ def _owned(vpc: int, address: IPAddress, kind: OwnerKind, port: int) -> tuple[by
         vpc=vpc, family=family_number(family_of(address)), address=pack_address(address)
     )
     return key, OWNER.pack(kind=kind, port=port)
+
+
+def _owned_prefix(vpc: int, prefix: IPNetwork, port: int) -> tuple[bytes, bytes]:
+    key = ADDRESS_KEY.pack(
+        vpc=vpc,
+        family=family_number(family_of(prefix)) | PREFIX_OF,
+        address=pack_address(prefix.network_address),
+    )
+    return key, OWNER.pack(kind=OwnerKind.PORT, port=port)
 
 
 def ranges_of(vswitch: VSwitch) -> tuple[IPNetwork, ...]:

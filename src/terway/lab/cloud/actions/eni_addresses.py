@@ -8,32 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from terway.lab.cloud.action import Action, Actions, Answer
 from terway.lab.cloud.actions.enis import check_address_limits, check_ecs_state
 from terway.lab.cloud.eni_factory import check_count, check_free_v4, take_v4, take_v6
+from terway.lab.cloud.prefixes import (
+    check_prefix_count,
+    take_prefixes_v4,
+    take_prefixes_v6,
+)
 from terway.lab.cloud.records import ENIRecord
 from terway.lab.cloud.refusal import Refusal, forbidden, missing
 from terway.lab.cloud.requests import Regional
 from terway.lab.cloud.transitions import AddressesReady
 from terway.lab.cloud.world import World
-from terway.model.address import IPAddress
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.eni import ENIStatus, ENIType
 
 
 class AssignPrivateIpAddresses(Regional):
-    """The parameters. Prefixes are not emulated yet."""
+    """The parameters."""
 
     network_interface_id: str
     private_ip_address: tuple[IPv4Address, ...] = ()
     secondary_private_ip_address_count: int | None = None
+    ipv4_prefix_count: int | None = None
     client_token: str = ""
 
 
 def assign_private_ip_addresses(world: World, request: AssignPrivateIpAddresses) -> Answer:
-    """Give secondary IPv4 addresses to an ENI: named ones, or a number of them."""
+    """Give secondary IPv4 addresses to an ENI: named ones, or a number of them, or prefixes."""
     eni = _settled_eni(world, request.network_interface_id)
+    if request.ipv4_prefix_count is not None:
+        return _assign_prefixes_v4(world, eni, request)
     named, wanted = request.private_ip_address, request.secondary_private_ip_address_count
     _check_one(named, wanted, "SecondaryPrivateIpAddressCount")
     most = world.limits.ipv4_per_detached_eni
@@ -51,18 +59,35 @@ def assign_private_ip_addresses(world: World, request: AssignPrivateIpAddresses)
     }
 
 
+def _assign_prefixes_v4(world: World, eni: ENIRecord, request: AssignPrivateIpAddresses) -> Answer:
+    _check_alone(request.private_ip_address, request.secondary_private_ip_address_count)
+    count = check_prefix_count("Ipv4PrefixCount", request.ipv4_prefix_count)
+    _check_limits(world, replace(eni, ipv4=eni.ipv4 + _placeholders_v4(count)))
+    given = take_prefixes_v4(world, world.state.vswitch(eni.vswitch_id), count)
+    world.state.put(replace(eni, ipv4_prefixes=eni.ipv4_prefixes + given))
+    return {
+        "AssignedPrivateIpAddressesSet": {
+            "NetworkInterfaceId": eni.id,
+            "Ipv4PrefixSet": {"Ipv4Prefixes": [str(prefix) for prefix in given]},
+        }
+    }
+
+
 class AssignIpv6Addresses(Regional):
-    """The parameters. Prefixes are not emulated yet."""
+    """The parameters."""
 
     network_interface_id: str
     ipv6_address: tuple[IPv6Address, ...] = ()
     ipv6_address_count: int | None = None
+    ipv6_prefix_count: int | None = None
     client_token: str = ""
 
 
 def assign_ipv6_addresses(world: World, request: AssignIpv6Addresses) -> Answer:
-    """Give IPv6 addresses to an ENI: named ones, or a number of them."""
+    """Give IPv6 addresses to an ENI: named ones, or a number of them, or prefixes."""
     eni = _settled_eni(world, request.network_interface_id)
+    if request.ipv6_prefix_count is not None:
+        return _assign_prefixes_v6(world, eni, request)
     named, wanted = request.ipv6_address, request.ipv6_address_count
     _check_one(named, wanted, "Ipv6AddressCount")
     count = check_count("Ipv6AddressCount", wanted, most=world.limits.ipv6_per_call)
@@ -73,6 +98,24 @@ def assign_ipv6_addresses(world: World, request: AssignIpv6Addresses) -> Answer:
         "NetworkInterfaceId": eni.id,
         "Ipv6Sets": {"Ipv6Address": [str(address) for address in given]},
     }
+
+
+def _assign_prefixes_v6(world: World, eni: ENIRecord, request: AssignIpv6Addresses) -> Answer:
+    _check_alone(request.ipv6_address, request.ipv6_address_count)
+    count = check_prefix_count("Ipv6PrefixCount", request.ipv6_prefix_count)
+    _check_limits(world, replace(eni, ipv6=eni.ipv6 + _placeholders_v6(count)))
+    given = take_prefixes_v6(world, world.state.vswitch(eni.vswitch_id), count)
+    world.state.put(replace(eni, ipv6_prefixes=eni.ipv6_prefixes + given))
+    return {
+        "NetworkInterfaceId": eni.id,
+        "Ipv6PrefixSets": {"Ipv6Prefix": [str(prefix) for prefix in given]},
+    }
+
+
+def _check_alone(named: Sequence[IPAddress], count: int | None) -> None:
+    if named or count is not None:
+        message = "Addresses and prefixes cannot be asked for together."
+        raise Refusal("InvalidParameter.Conflict", message)
 
 
 def _settled_eni(world: World, eni_id: str) -> ENIRecord:
@@ -129,16 +172,26 @@ class UnassignPrivateIpAddresses(Regional):
     """The parameters."""
 
     network_interface_id: str
-    private_ip_address: tuple[IPv4Address, ...]
+    private_ip_address: tuple[IPv4Address, ...] = ()
+    ipv4_prefix: tuple[IPv4Network, ...] = ()
 
 
 def unassign_private_ip_addresses(world: World, request: UnassignPrivateIpAddresses) -> Answer:
-    """Take secondary IPv4 addresses from an ENI: all of them, or, if one is not there, none."""
+    """Take secondary IPv4 addresses and prefixes from an ENI: if one is not there, none."""
     eni = _settled_eni(world, request.network_interface_id)
-    gone = request.private_ip_address
+    gone, prefixes = request.private_ip_address, request.ipv4_prefix
+    if not gone and not prefixes:
+        raise missing("PrivateIpAddress.1")
     _check_assigned(eni.ipv4[1:], gone)
-    left = tuple(address for address in eni.ipv4 if address not in gone)
-    world.state.put(replace(eni, ipv4=left, unready=eni.unready.difference(gone)))
+    _check_assigned(eni.ipv4_prefixes, prefixes)
+    world.state.put(
+        replace(
+            eni,
+            ipv4=tuple(address for address in eni.ipv4 if address not in gone),
+            ipv4_prefixes=tuple(one for one in eni.ipv4_prefixes if one not in prefixes),
+            unready=eni.unready.difference(gone),
+        )
+    )
     return {}
 
 
@@ -146,20 +199,32 @@ class UnassignIpv6Addresses(Regional):
     """The parameters."""
 
     network_interface_id: str
-    ipv6_address: tuple[IPv6Address, ...]
+    ipv6_address: tuple[IPv6Address, ...] = ()
+    ipv6_prefix: tuple[IPv6Network, ...] = ()
 
 
 def unassign_ipv6_addresses(world: World, request: UnassignIpv6Addresses) -> Answer:
-    """Take IPv6 addresses from an ENI: all of them, or, if one is not there, none."""
+    """Take IPv6 addresses and prefixes from an ENI: if one is not there, none."""
     eni = _settled_eni(world, request.network_interface_id)
-    gone = request.ipv6_address
+    gone, prefixes = request.ipv6_address, request.ipv6_prefix
+    if not gone and not prefixes:
+        raise missing("Ipv6Address.1")
     _check_assigned(eni.ipv6, gone)
-    left = tuple(address for address in eni.ipv6 if address not in gone)
-    world.state.put(replace(eni, ipv6=left, unready=eni.unready.difference(gone)))
+    _check_assigned(eni.ipv6_prefixes, prefixes)
+    world.state.put(
+        replace(
+            eni,
+            ipv6=tuple(address for address in eni.ipv6 if address not in gone),
+            ipv6_prefixes=tuple(one for one in eni.ipv6_prefixes if one not in prefixes),
+            unready=eni.unready.difference(gone),
+        )
+    )
     return {}
 
 
-def _check_assigned(assigned: Sequence[IPAddress], gone: Sequence[IPAddress]) -> None:
+def _check_assigned(
+    assigned: Sequence[IPAddress | IPNetwork], gone: Sequence[IPAddress | IPNetwork]
+) -> None:
     if len(set(gone)) < len(gone):
         raise forbidden("InvalidIp.IpRepeated", "An IP address is specified twice.")
     for address in gone:

@@ -21,6 +21,8 @@ from terway.lab.cloud.eni_factory import (
     make_eni,
     one_of,
 )
+from terway.lab.cloud.instance_types import InstanceType
+from terway.lab.cloud.prefixes import check_prefix_count
 from terway.lab.cloud.records import ENIRecord, InstanceRecord, InstanceStatus
 from terway.lab.cloud.refusal import Refusal, forbidden, invalid, unsupported
 from terway.lab.cloud.requests import Regional, Tag
@@ -28,9 +30,11 @@ from terway.lab.cloud.transitions import ENIAttached, ENIDeleted, ENIDetached
 from terway.lab.cloud.world import World
 from terway.model.eni import ENIStatus, ENIType
 
+HIGH_PERFORMANCE = "HighPerformance"  # elastic RDMA
+
 
 class CreateNetworkInterface(Regional):
-    """The parameters. Trunk, prefixes and queues are not emulated yet."""
+    """The parameters. Trunks and queues are not emulated."""
 
     v_switch_id: str
     security_group_id: str = ""
@@ -40,6 +44,8 @@ class CreateNetworkInterface(Regional):
     secondary_private_ip_address_count: int | None = None
     ipv6_address: tuple[IPv6Address, ...] = ()
     ipv6_address_count: int | None = None
+    ipv4_prefix_count: int | None = None
+    ipv6_prefix_count: int | None = None
     network_interface_name: str = ""
     description: str = ""
     instance_type: str = "Secondary"
@@ -65,6 +71,7 @@ def create_network_interface(world: World, request: CreateNetworkInterface) -> A
     _check_either(
         "Ipv6Address.N", request.ipv6_address, "Ipv6AddressCount", request.ipv6_address_count
     )
+    _check_no_mixture(request)
     wish = ENIWish(
         vswitch=vswitch,
         groups=check_groups(world, vswitch, ids),
@@ -79,6 +86,9 @@ def create_network_interface(world: World, request: CreateNetworkInterface) -> A
         ipv6_count=check_count(
             "Ipv6AddressCount", request.ipv6_address_count, most=world.limits.ipv6_per_call
         ),
+        ipv4_prefixes=check_prefix_count("Ipv4PrefixCount", request.ipv4_prefix_count),
+        ipv6_prefixes=check_prefix_count("Ipv6PrefixCount", request.ipv6_prefix_count),
+        is_erdma=request.network_interface_traffic_mode == HIGH_PERFORMANCE,
         name=request.network_interface_name,
         description=_description(request.description),
         delete_on_release=request.delete_on_release,
@@ -95,9 +105,18 @@ def _check_kind(request: CreateNetworkInterface) -> None:
     if request.instance_type != "Secondary":
         name = f"InstanceType={request.instance_type}"
         raise unsupported("CreateNetworkInterface", name)
-    if request.network_interface_traffic_mode != "Standard":
+    if request.network_interface_traffic_mode not in ("Standard", HIGH_PERFORMANCE):
         name = f"NetworkInterfaceTrafficMode={request.network_interface_traffic_mode}"
         raise unsupported("CreateNetworkInterface", name)
+
+
+def _check_no_mixture(request: CreateNetworkInterface) -> None:
+    """Refuse addresses and prefixes of one family in one call."""
+    v4 = request.secondary_private_ip_address_count or request.private_ip_address
+    v6 = request.ipv6_address_count or request.ipv6_address
+    if (v4 and request.ipv4_prefix_count) or (v6 and request.ipv6_prefix_count):
+        message = "Addresses and prefixes of one family cannot be asked for together."
+        raise Refusal("InvalidParameter.Conflict", message)
 
 
 def _check_either(named: str, values: Sequence[object], counted: str, count: int | None) -> None:
@@ -113,7 +132,7 @@ def _description(text: str) -> str:
 
 
 class AttachNetworkInterface(Regional):
-    """The parameters. Trunks and several network cards are not emulated yet."""
+    """The parameters. Trunks and several network cards are not emulated."""
 
     network_interface_id: str
     instance_id: str
@@ -167,15 +186,27 @@ def _check_room(
     if len(attached) >= kind.eni_quantity:
         message = f"{kind.id} can have {kind.eni_quantity} ENIs, and has them."
         raise forbidden("EniPerInstanceLimitExceeded", message)
+    if eni.is_erdma:
+        _check_erdma(kind, attached)
     check_address_limits(world, eni, instance)
+
+
+def _check_erdma(kind: InstanceType, attached: Sequence[ENIRecord]) -> None:
+    if kind.eri_quantity is None:
+        raise unsupported("AttachNetworkInterface", f"EriQuantity of {kind.id}")
+    if sum(eni.is_erdma for eni in attached) >= kind.eri_quantity:
+        message = f"{kind.id} can have {kind.eri_quantity} elastic RDMA interfaces."
+        raise forbidden("EriPerInstanceLimitExceeded", message)
 
 
 def check_address_limits(world: World, eni: ENIRecord, instance: InstanceRecord) -> None:
     """Refuse more addresses on an ENI than the instance's type allows, or than is known of it."""
     kind = world.types[instance.instance_type]
-    _check_limit(4, kind.id, len(eni.ipv4), kind.eni_private_ip_address_quantity)
-    if eni.ipv6:
-        _check_limit(6, kind.id, len(eni.ipv6), kind.eni_ipv6_address_quantity)
+    ipv4 = len(eni.ipv4) + len(eni.ipv4_prefixes)
+    ipv6 = len(eni.ipv6) + len(eni.ipv6_prefixes)
+    _check_limit(4, kind.id, ipv4, kind.eni_private_ip_address_quantity)
+    if ipv6:
+        _check_limit(6, kind.id, ipv6, kind.eni_ipv6_address_quantity)
 
 
 def _check_limit(version: int, kind: str, wanted: int, limit: int | None) -> None:

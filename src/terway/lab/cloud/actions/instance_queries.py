@@ -155,6 +155,7 @@ def _described_type(kind: InstanceType) -> dict[str, Any]:
         "EniIpv6AddressQuantity": kind.eni_ipv6_address_quantity,
         "EniTrunkSupported": kind.eni_trunk_supported,
         "EniTotalQuantity": kind.eni_total_quantity,
+        "EriQuantity": kind.eri_quantity,
         "InstanceBandwidthRx": bandwidth,
         "InstanceBandwidthTx": bandwidth,
     }

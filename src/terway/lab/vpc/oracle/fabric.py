@@ -140,7 +140,7 @@ class Oracle:
     def _check_target(self, port: Port, target: IPAddress) -> None:
         cidr = self._range(port, family_of(target))
         inside = cidr is not None and target in cidr
-        own = target in port.ipv4 or target in port.ipv6
+        own = _has(port, target)
         _drop_if(not inside or own, DropReason.UNANSWERED)
 
     def _admit(self, port: Port, packet: Packet, frame: bytes) -> None:
@@ -229,7 +229,7 @@ class Oracle:
 
     def _owner(self, port: Port, address: IPAddress) -> Port | None:
         in_vpc = (one for one in self.state.ports if one.vpc_id == port.vpc_id)
-        return next((one for one in in_vpc if address in one.ipv4 or address in one.ipv6), None)
+        return next((one for one in in_vpc if _has(one, address)), None)
 
     def _may_send(self, port: Port, source: IPAddress) -> bool:
         return not port.source_check or self._owner(port, source) is port
@@ -290,3 +290,10 @@ def _flow(key: Tuple, opened: Direction, groups: frozenset[SecurityGroupId]) -> 
     return Flow(
         direction=opened, protocol=protocol, peer=peer, peer_groups=groups, destination_port=port
     )
+
+
+def _has(port: Port, address: IPAddress) -> bool:
+    """Return whether an address is the ENI's: its own, or one of its prefixes."""
+    if address in port.ipv4 or address in port.ipv6:
+        return True
+    return any(address in prefix for prefix in port.prefixes)
