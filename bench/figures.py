@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from bench import agent, cni, flannel, lab, net
+from bench import agent, cni, exclusive, flannel, lab, net
 from bench.group import Group
 
-GROUPS: tuple[Group, ...] = (cni.GROUP, net.GROUP, flannel.GROUP, *agent.GROUPS, lab.GROUP)
+GROUPS: tuple[Group, ...] = (
+    cni.GROUP,
+    net.GROUP,
+    exclusive.GROUP,
+    flannel.GROUP,
+    *agent.GROUPS,
+    lab.GROUP,
+)

@@ -69,7 +69,7 @@ def check_capacity(
     except UsageError as error:
         if not attachments:
             raise
-        text = f"{error}; it goes on because {len(attachments)} pods are here"
+        text = f"{error}; it goes on, for it has pods: {len(attachments)}"
         _log.warning("capacity.too_small", error=str(error), pods=len(attachments))
         return (Caution(field=error.field or "instance_type", text=text),)
     return ()
