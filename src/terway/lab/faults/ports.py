@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 from terway.cloud.openapi import CALL_TIMEOUT_S, Product
 from terway.cloud.query import Value
@@ -18,7 +18,7 @@ from terway.lab.cloud.inprocess import InProcessCaller
 from terway.lab.faults.life import Life
 from terway.lab.faults.schedule import Kill
 from terway.linux.memory import MemoryKernel
-from terway.model.errors import TransientError
+from terway.model.errors import BugError, TransientError
 from terway.model.ids import MacAddress
 from terway.model.network import Link
 from terway.store.memory import Disk, apply_batch
@@ -159,6 +159,10 @@ class LivingKernel:
                 return link
             await asyncio.sleep(_LINK_POLL_S)
         raise TransientError(f"no link has MAC {mac} after {timeout_s:g} s", code="ENODEV")
+
+    def open_bell(self) -> Never:
+        """Have no bell: no packets, and so none that is not the sender's."""
+        raise BugError("nobody watches for spoofed packets where there are none")
 
     async def _apply_half(self, operations: Sequence[Any], *_: Any, kill: Kill) -> None:
         await self._kernel.apply(operations[: len(operations) // 2])

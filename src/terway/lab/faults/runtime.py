@@ -24,7 +24,7 @@ from terway.model.address import IPAddress
 NETWORK = "terway"
 ANSWER_S = 130.0  # more than terwayd's own budget for an ADD: later is a hang
 PLUGIN_PATIENCE_S = 1.0
-CONNECTION_S = 25.0  # how long conntrack remembers a pod's connections after its end
+CONNECTION_S = 432000.0  # how long conntrack remembers an established connection
 _RETRY_S = (2.0, 4.0, 8.0, 16.0)  # the kubelet's waits between sandboxes of one pod
 _STOPPING_S = 5.0  # from a new sandbox of a pod to the DEL of the one before
 _VERSION = "1.1.0"
@@ -172,8 +172,17 @@ class Runtime:
     async def add_again(self, container: str) -> None:
         """Repeat the ADD of a sandbox; if that fails, the sandbox has failed."""
         sandbox = self.sandboxes[container]
-        if not await self.add(sandbox) and container not in self.coming:
-            await self._bring_up(container, sandbox)
+        if container in self.coming:
+            await self.add(sandbox)  # a runtime that lost patience, while the first one is heard
+            return
+        async with self.workers[sandbox.pod]:
+            is_up = not sandbox.is_wanted() or await self.add(sandbox)
+        if not is_up:
+            await self.delete(sandbox)
+            self.close_sandbox(sandbox)
+        if not is_up and sandbox.is_wanted():
+            fresh = self.open_sandbox(container, sandbox.pod, sandbox.uid, again=1)
+            await self._bring_up(container, fresh)
 
     async def _bring_up(self, container: str, sandbox: Sandbox) -> None:
         self.coming.add(container)
@@ -202,6 +211,8 @@ class Runtime:
         reply = await self._call("ADD", sandbox)
         if reply is None or reply.exit_code:
             sandbox.error = "terwayd is away" if reply is None else reply.body.decode()
+            self._let_go(sandbox)
+            sandbox.addresses = ()
             return False
         result = json.loads(reply.body)
         addresses = tuple(one["address"].partition("/")[0] for one in result["ips"])
