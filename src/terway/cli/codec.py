@@ -2,7 +2,7 @@
 
 Frozen dataclasses, tuples, enums and addresses, as their type hints say. msgspec does not do it: it
 takes one custom type in a union, and half of our fields are IPv4 or IPv6. A union of dataclasses is
-told apart by a field "kind" with the class's name.
+told apart by a field "_type" with the class's name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def plain(value: object) -> Any:
     """Return `value` as dicts, lists and atoms, ready for json.dumps."""
     if is_dataclass(value) and not isinstance(value, type):
         parts = {one.name: plain(getattr(value, one.name)) for one in fields(value)}
-        return {"kind": type(value).__name__, **parts}
+        return {"_type": type(value).__name__, **parts}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, _ATOMS):
@@ -86,8 +86,8 @@ def _parse_union(choices: tuple[Any, ...], raw: Any) -> Any:
     if raw is None:
         return None
     choices = tuple(one for one in choices if one is not NoneType)
-    if isinstance(raw, dict):
-        return _parse(next(one for one in choices if one.__name__ == raw["kind"]), raw)
+    if isinstance(raw, dict) and "_type" in raw:
+        return _parse(next(one for one in choices if one.__name__ == raw["_type"]), raw)
     if all(one in _ADDRESSES for one in choices):
         return _parse_address(choices, raw)
     return _parse(choices[0], raw)

@@ -90,16 +90,12 @@ def _put(one: NetObject) -> str:
             mtu = f" mtu {one.mtu_bytes}" if one.mtu_bytes else ""
             mac = f" address {one.mac}" if one.mac else ""
             return f"ip link set {one.name}{mtu}{mac} {'up' if one.is_up else 'down'}"
-        case LinkAddress():
-            return f"ip address add {one.address} dev {one.link}"
-        case Route():
-            return f"ip {_flag(one.destination.version)}route replace {_route(one)}"
-        case RoutingRule():
-            return f"ip {_flag(one.family.value)}rule add {_rule(one)}"
         case Neighbour():
             return f"ip neighbour replace {one.address} dev {one.link} lladdr {one.mac}"
         case Sysctl():
             return f"echo {one.value} > /proc/sys/{one.path}"
+        case LinkAddress() | Route() | RoutingRule():
+            return _ip(one, {LinkAddress: "add", Route: "replace", RoutingRule: "add"}[type(one)])
         case _:  # kinds that have no short command
             return _unsaid(one)
 
@@ -108,18 +104,24 @@ def _remove(one: NetObject) -> str:
     match one:
         case LinkSettings(name=name):
             return f"ip link delete {name}"
-        case LinkAddress():
-            return f"ip address delete {one.address} dev {one.link}"
-        case Route():
-            return f"ip {_flag(one.destination.version)}route delete {_route(one)}"
-        case RoutingRule():
-            return f"ip {_flag(one.family.value)}rule delete {_rule(one)}"
         case Neighbour():
             return f"ip neighbour delete {one.address} dev {one.link}"
+        case LinkAddress() | Route() | RoutingRule():
+            return _ip(one, "delete")
         case Sysctl(path=path):
             return f"cat /proc/sys/{path}"
         case _:  # kinds that have no short command
             return _unsaid(one)
+
+
+def _ip(one: LinkAddress | Route | RoutingRule, verb: str) -> str:
+    match one:
+        case LinkAddress():
+            return f"ip address {verb} {one.address} dev {one.link}"
+        case Route():
+            return f"ip {_flag(one.destination.version)}route {verb} {_route(one)}"
+        case RoutingRule():
+            return f"ip {_flag(one.family.value)}rule {verb} {_rule(one)}"
 
 
 def _flag(version: int) -> str:
