@@ -51,6 +51,7 @@ _CONFLICT = (
     "InvalidOperation.InvalidEcsState",
     "IncorrectInstanceStatus",
     "IncorrectVSwitchStatus",
+    "IncorrectVpcStatus",
     "IdempotentFailed",
     "IdempotentParameterMismatch",
 )

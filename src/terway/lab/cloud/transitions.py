@@ -36,6 +36,7 @@ class Delays:
     stop_s: float = 1.0
     metadata_s: float = 0.0  # how far the metadata service lags behind with ENIs
     describe_s: float = 0.0  # how far lists of ENIs lag behind
+    network_s: float = 0.0  # how long a new VPC or vSwitch is Pending
     answer_s: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -76,6 +76,10 @@ class World:
         lag_s = self.delays.describe_s
         return self.history.at(self.now() - lag_s) if lag_s else self.state.enis
 
+    def is_pending(self, created_at: float) -> bool:
+        """Return whether a VPC or vSwitch of that time is not Available yet."""
+        return self.now() - created_at < self.delays.network_s
+
     def later(self, delay_s: float, transition: Transition) -> None:
         """Schedule a transition."""
         self.agenda.add(self.now() + delay_s, transition)

@@ -131,7 +131,7 @@ def _described(world: World, vpc: VpcRecord) -> dict[str, Any]:
         "CidrBlock": str(vpc.cidr),
         "Ipv6CidrBlock": str(vpc.ipv6_cidr or ""),
         "EnabledIpv6": vpc.ipv6_cidr is not None,
-        "Status": "Available",
+        "Status": "Pending" if world.is_pending(vpc.created_at) else "Available",
         "RegionId": world.place.region_id,
         "VRouterId": vpc.router_id,
         "RouterTableIds": {"RouterTableIds": [vpc.route_table_id]},

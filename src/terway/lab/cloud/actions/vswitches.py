@@ -39,6 +39,8 @@ class CreateVSwitch(Request):
 def create_vswitch(world: World, request: CreateVSwitch) -> Answer:
     """Make a vSwitch: a range of the VPC that no other vSwitch overlaps."""
     vpc = world.state.vpc(request.vpc_id)
+    if world.is_pending(vpc.created_at):
+        raise Refusal("IncorrectVpcStatus", f"The VPC {vpc.id} is Pending.")
     zone_id = world.check_zone(request.zone_id)
     vswitch = VSwitchRecord(
         id=VSwitchId(world.ids.new("vsw")),
@@ -143,7 +145,7 @@ def _described(world: World, vswitch: VSwitchRecord) -> dict[str, Any]:
         "Ipv6CidrBlock": str(vswitch.ipv6_cidr or ""),
         "EnabledIpv6": vswitch.ipv6_cidr is not None,
         "AvailableIpAddressCount": free_count(world, vswitch),
-        "Status": "Available",
+        "Status": "Pending" if world.is_pending(vswitch.created_at) else "Available",
         "IsDefault": False,
         "RouteTable": {"RouteTableId": vpc.route_table_id, "RouteTableType": "System"},
         "CreationTime": utc_seconds(vswitch.created_at),
