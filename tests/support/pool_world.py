@@ -17,6 +17,7 @@ from terway.agent.pool_revival import revive
 from terway.ipam.commands import Bind, CloudCommand, FlushConntrack, Refuse
 from terway.ipam.events import (
     Acquire,
+    Configured,
     ConntrackCleared,
     Event,
     Failed,
@@ -25,15 +26,17 @@ from terway.ipam.events import (
     Withdraw,
 )
 from terway.ipam.failure import Failure, FailureKind, classify
+from terway.ipam.fit import ORDINARY
 from terway.ipam.pool import Pool
 from terway.ipam.settings import PoolConfig
 from terway.ipam.step import step
-from terway.ipam.values import AddressPhase
+from terway.ipam.values import AddressPhase, PrefixPhase
 from terway.ipam.wake import wake_at
 from terway.model.address import Family, IPAddress
 from terway.model.attachment import Attachment, AttachmentKey, Lease
 from terway.model.errors import VpcError
 from terway.model.ids import ContainerId, MacAddress
+from terway.model.interface import Placement
 from terway.model.moment import Moment
 from terway.store.memory import Disk, apply_batch
 from tests.support.model_cloud import GROUP, INSTANCE, ZONE, ModelCloud
@@ -103,7 +106,7 @@ class World:
         self.pending: list[CloudCommand] = []
         self.leases: dict[AttachmentKey, Lease] = {}
         self.refused: dict[AttachmentKey, Refuse] = {}
-        self.rests: dict[IPAddress, float] = {}  # the model's own note of who must rest until when
+        self.rests: set[IPAddress] = set()  # what the kernel may remember
         self.starts = 0
 
     # What happens to the pool.
@@ -133,13 +136,17 @@ class World:
 
     def _granted(self, bind: Bind) -> None:
         for address in bind.lease.addresses:
-            rests_until = self.rests.get(address, 0.0)
-            assert rests_until <= self.now, f"{address} was given again while it had to rest"
+            assert address not in self.rests, f"{address} was given again, and not flushed before"
         self.leases[bind.owner] = bind.lease
 
-    def acquire(self, number: int) -> None:
+    def acquire(self, number: int, placement: Placement = ORDINARY) -> None:
         self.refused.pop(owner(number), None)
-        self.happen(Acquire(owner=owner(number)))
+        self.happen(Acquire(owner=owner(number), placement=placement))
+
+    def configure(self, **changes: Any) -> None:
+        """Tell the pool something else while it lives."""
+        self.config = replace(self.config, **changes)
+        self.happen(Configured(config=self.config))
 
     def withdraw(self, number: int) -> None:
         self.leases.pop(owner(number), None)
@@ -150,8 +157,7 @@ class World:
 
     def release_key(self, key: AttachmentKey) -> None:
         lease = self.leases.pop(key, None)
-        for address in lease.addresses if lease else ():
-            self.rests[address] = self.now + self.config.cooldown_s
+        self.rests |= set(lease.addresses if lease else ())
         self.happen(Release(owner=key))
 
     def sleep(self, seconds: float) -> None:
@@ -184,8 +190,7 @@ class World:
 
     def _outcome(self, command: CloudCommand) -> Event:
         if isinstance(command, FlushConntrack):
-            for address in command.addresses:
-                self.rests.pop(address, None)
+            self.rests -= set(command.addresses)
             return ConntrackCleared(addresses=command.addresses)
         calls = Calls(self.config, _ports(self.cloud), lambda: self.now)
         try:
@@ -246,6 +251,7 @@ class World:
             or self.pool.surplus_since is not None
             or any(eni.phase.value != "in use" for eni in self.pool.enis.values())
             or any(slot.phase in moving for slot in self.pool.slots.values())
+            or any(one.phase is PrefixPhase.RETIRING for one in self.pool.prefixes.values())
         )
 
     def free_pairs(self) -> int:

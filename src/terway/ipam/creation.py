@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from terway.ipam.choice import NoVSwitch, choose_vswitch
-from terway.ipam.fit import groups_for
+from terway.ipam.fit import groups_for, vswitches_for
 from terway.ipam.pool import Pool
 from terway.ipam.settings import (
     CREATOR_TAG,
@@ -18,6 +18,9 @@ from terway.ipam.stock import stock
 from terway.ipam.values import CreateIntent, VSwitchState
 from terway.model.ids import ClientToken
 from terway.model.interface import Placement
+
+_LOOK_AGAIN_S = 60.0  # for a vSwitch that the cloud did not know
+_NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,9 @@ def create_enis(pool: Pool, wish: Placement, load: Load, now: float) -> Pool:
         return pool
     if free_eni_slots(pool, wish) <= 0 or is_create_held(pool, now):
         return pool
+    if has_unseen_vswitch(pool, wish, now):
+        watch = replace(pool.vswitch_watch, due_at=min(now, pool.vswitch_watch.due_at))
+        return pool if watch.is_running else replace(pool, vswitch_watch=watch)
     choice = pick_vswitch(pool, wish, now, draw=pool.tokens_made, by_prefix=load.has_ipv4_prefixes)
     if _needs_fresh_look(pool, choice if isinstance(choice, VSwitchState) else None, now):
         return replace(pool, vswitch_watch=replace(pool.vswitch_watch, due_at=now))
@@ -79,13 +85,32 @@ def create_enis(pool: Pool, wish: Placement, load: Load, now: float) -> Pool:
     return _create(pool, wish, choice, load.within(choice.available))
 
 
+def has_unseen_vswitch(pool: Pool, wish: Placement, now: float) -> bool:
+    """Return whether a vSwitch for `wish` is to be looked up first.
+
+    One that was not there is looked for again seldom; a reading that fails is waited for only
+    where nothing else is known.
+    """
+    ids = vswitches_for(pool.config, wish)
+    unknown = [one for one in ids if one not in pool.vswitches]
+    if not unknown:
+        return False
+    watch = pool.vswitch_watch
+    if len(unknown) == len(ids) and (watch.is_running or watch.failures):
+        return True
+    return any(now - pool.vswitches_asked.get(one, _NEVER) > _LOOK_AGAIN_S for one in unknown)
+
+
 def pick_vswitch(
     pool: Pool, wish: Placement, now: float, *, draw: int, by_prefix: bool
 ) -> VSwitchState | NoVSwitch:
     """Return the vSwitch that the next ENI for `wish` would come from."""
-    ids = wish.vswitch_ids or pool.config.vswitch_ids
     return choose_vswitch(
-        replace(pool.config, vswitch_ids=ids), stock(pool), draw=draw, now=now, by_prefix=by_prefix
+        replace(pool.config, vswitch_ids=vswitches_for(pool.config, wish)),
+        stock(pool),
+        draw=draw,
+        now=now,
+        by_prefix=by_prefix,
     )
 
 

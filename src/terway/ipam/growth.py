@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from terway.ipam.census import ENITally, staying, take_census
 from terway.ipam.creation import Load, create_enis
-from terway.ipam.demand import Shortfall, coming_pairs, shortfalls
+from terway.ipam.demand import Shortfall, coming_pairs, reserve, shortfalls
 from terway.ipam.fit import ORDINARY, serves, will_serve
 from terway.ipam.pool import Pool
 from terway.ipam.settings import BATCH
@@ -67,7 +67,7 @@ def _headroom(pool: Pool, wish: Placement) -> int:
     """Return how many a call may bring beyond what is needed, without a later trim."""
     if wish != ORDINARY:
         return 0
-    return max(0, pool.config.max_free - pool.config.min_free)
+    return max(0, pool.config.max_free - reserve(pool, take_census(pool)))
 
 
 def _fill_enis(pool: Pool, wish: Placement, shortfall: int, now: float) -> tuple[Pool, int]:

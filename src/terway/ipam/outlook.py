@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from terway.ipam.census import staying, take_census
 from terway.ipam.choice import NoVSwitch
 from terway.ipam.commands import Refuse
-from terway.ipam.creation import is_create_held, pick_vswitch
+from terway.ipam.creation import has_unseen_vswitch, is_create_held, pick_vswitch
 from terway.ipam.demand import coming_pairs, ready_pairs
 from terway.ipam.fit import ORDINARY, serves, will_serve
 from terway.ipam.growth import is_growable, room_left
@@ -124,7 +124,7 @@ def _new_enis(
         return 0, _why_no_slot(pool, wish)
     if pool.create_hold is not None and is_create_held(pool, now):
         return 0, [(f"no ENI can be created: {pool.create_hold.reason}", pool.create_hold.until)]
-    if not pool.vswitches_read or any(one not in pool.vswitches for one in wish.vswitch_ids):
+    if not pool.vswitches_read or has_unseen_vswitch(pool, wish, now):
         return allowed, []
     choice = pick_vswitch(pool, wish, now, draw=0, by_prefix=by_prefix)
     if isinstance(choice, NoVSwitch):

@@ -57,6 +57,7 @@ class Pool:
     vswitches: Mapping[VSwitchId, VSwitchState] = field(default_factory=dict)
     vswitch_watch: Attempt = field(default_factory=Attempt)
     vswitches_read: bool = False
+    vswitches_asked: Mapping[VSwitchId, float] = field(default_factory=dict)  # when last
     watch: Watch = field(default_factory=Watch)
     is_observed: bool = False  # the ENIs of the instance have been read at least once
     foreign_enis: int = 0  # attached, not primary, and not ours to touch

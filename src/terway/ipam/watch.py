@@ -49,7 +49,9 @@ def _observe_vswitches(pool: Pool, now: float) -> tuple[Pool, tuple[ObserveVSwit
     if not can_afford(pool, command, now):
         return pool, ()
     running = Attempt(failures=watch.failures, due_at=NEVER, is_running=True)
-    return spend(replace(pool, vswitch_watch=running), command), (command,)
+    asked = {**pool.vswitches_asked, **dict.fromkeys(command.ids, now)}
+    pool = replace(pool, vswitch_watch=running, vswitches_asked=asked)
+    return spend(pool, command), (command,)
 
 
 def wanted_vswitches(pool: Pool, now: float) -> tuple[VSwitchId, ...]:
