@@ -64,7 +64,7 @@ class Account:
         self.world.pass_time(delay_s)
 
     def calls(self):
-        made = self.world.cloud.calls.all[self.before :]
+        made = list(self.world.cloud.calls.all)[self.before :]
         return [one.action for one in made if one.action in CREATE]
 
     def vpcs(self):
