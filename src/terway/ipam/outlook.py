@@ -97,7 +97,18 @@ def _why_full(pool: Pool) -> str:
     capacity, count = pool.config.capacity, pool.config.prefixes
     if pool.config.has_prefixes:
         return f"all {capacity} addresses of this node's {count} prefixes are in use"
+    if pool.config.pods_per_eni == 1:
+        return f"all {capacity} ENIs of this node have their pod ({_formula(pool)})"
     return f"all {capacity} addresses of this node's ENIs are in use"
+
+
+def _formula(pool: Pool) -> str:
+    """Return how many ENIs pods may have, with the values."""
+    slots = pool.config.eni_slots
+    counted = f"EniQuantity - 1 = {slots + 1} - 1"
+    if pool.config.max_enis < slots:
+        counted += f", of which eni_conf allows {pool.config.max_enis}"
+    return counted
 
 
 def _why_not_growable(
