@@ -6,8 +6,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
+from terway.cli.account import open_account
 from terway.cli.place import find_place
-from terway.cli.read_cloud import open_cloud, open_metadata
 from terway.model.eni import InstanceLimits
 from terway.model.errors import VpcError
 
@@ -37,12 +37,8 @@ def _limits(row: Mapping[str, str]) -> InstanceLimits:
 
 async def ask_cloud(types: Sequence[str], region_id: str) -> dict[str, InstanceLimits]:
     """Return the limits of `types` from DescribeInstanceTypes. Raises VpcError."""
-    place = find_place(node_name="-")
-    if not region_id:
-        async with open_metadata(place) as metadata:
-            region_id = await metadata.region_id()
-    async with open_cloud(place, None, region_id) as cloud:
-        found = await cloud.ecs.describe_instance_types(types)
+    async with open_account(find_place(node_name="-"), region_id) as account:
+        found = await account.ecs.describe_instance_types(types)
     return {one.instance_type: one for one in found}
 
 
