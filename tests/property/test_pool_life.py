@@ -15,11 +15,14 @@ from hypothesis.stateful import (
 )
 
 from terway.ipam.failure import Failure, FailureKind
-from terway.ipam.values import AddressPhase, ENIPhase
+from terway.ipam.fit import ORDINARY, is_ordinary
+from terway.ipam.values import AddressPhase, ENIPhase, PrefixPhase
 from terway.model.address import Family, IPAddress
 from terway.model.attachment import AttachmentKey
 from terway.model.eni import ENIStatus
-from tests.support.model_cloud import ModelCloud, vswitch
+from terway.model.ids import SecurityGroupId
+from terway.model.interface import Placement
+from tests.support.model_cloud import GROUP, ModelCloud, vswitch
 from tests.support.pool_world import World, owner
 
 OWNERS = st.integers(min_value=0, max_value=15)
@@ -33,22 +36,66 @@ FAILURES = st.sampled_from(
 )
 
 
+PLACEMENTS = st.sampled_from(
+    [
+        ORDINARY,
+        ORDINARY,
+        ORDINARY,
+        Placement(vswitch_ids=(vswitch(2).id,)),
+        Placement(security_group_ids=(SecurityGroupId("sg-pod"),)),
+    ]
+)
+
+
+def _prefix_counts(count):
+    if count is None:
+        return {"has_prefixes": False, "ipv4_prefixes": 0, "ipv6_prefixes": 0}
+    return {"has_prefixes": True, "ipv4_prefixes": count, "ipv6_prefixes": count}
+
+
 class PoolLife(RuleBasedStateMachine):
     @initialize(
         families=st.sampled_from([(Family.V4,), (Family.V6,), (Family.V4, Family.V6)]),
         free=st.sampled_from([(0, 0), (0, 4), (3, 5)]),
         available=st.sampled_from([1000, 9]),
+        prefixes=st.sampled_from([None, 0, 1, 3]),
+        warm_up=st.sampled_from([0, 7]),
     )
-    def start(self, families, free, available):
+    def start(self, families, free, available, prefixes, warm_up):
         cloud = ModelCloud((vswitch(1, available=available), vswitch(2)), eni_slots=3, per_eni=5)
-        self.world = World(cloud, families=families, min_free=free[0], max_free=free[1])
+        self.world = World(
+            cloud,
+            families=families,
+            min_free=free[0],
+            max_free=free[1],
+            warm_up=warm_up,
+            **_prefix_counts(prefixes),
+        )
+        self.asked: dict[AttachmentKey, Placement] = {}
         self.world.sleep(0)
 
-    @rule(number=OWNERS)
-    def acquire(self, number):
+    @rule(number=OWNERS, placement=PLACEMENTS)
+    def acquire(self, number, placement):
         before = self.world.leases.get(owner(number))
-        self.world.acquire(number)
+        if before is None and owner(number) not in self.world.pool.waiting:
+            self.asked[owner(number)] = placement
+        self.world.acquire(number, placement)
         assert before is None or self.world.leases[owner(number)] == before
+
+    @rule(
+        free=st.sampled_from([(0, 0), (0, 4), (3, 5)]),
+        prefixes=st.sampled_from([None, 0, 1, 3]),
+        vswitches=st.sampled_from([(1,), (2,), (1, 2)]),
+        groups=st.sampled_from([(GROUP,), (SecurityGroupId("sg-new"),)]),
+    )
+    def somebody_changes_the_configuration(self, free, prefixes, vswitches, groups):
+        self.world.configure(
+            min_free=free[0],
+            max_free=free[1],
+            vswitch_ids=tuple(vswitch(number).id for number in vswitches),
+            security_group_ids=groups,
+            **_prefix_counts(prefixes),
+        )
 
     @rule(index=PICKS)
     def release(self, index):
@@ -122,6 +169,14 @@ class PoolLife(RuleBasedStateMachine):
         assert on_disk == self.world.leases
 
     @invariant()
+    def everybody_is_where_he_asked_to_be(self):
+        for key, lease in self.world.leases.items():
+            eni, wish = self.world.cloud.enis[lease.eni_id], self.asked[key]
+            assert not wish.vswitch_ids or eni.vswitch_id in wish.vswitch_ids
+            if wish.security_group_ids:
+                assert eni.security_group_ids == wish.security_group_ids
+
+    @invariant()
     def limits_are_kept(self):
         ours = [e for e in self.world.cloud.enis.values() if e.instance_id is not None]
         assert len(ours) <= self.world.cloud.eni_slots
@@ -139,7 +194,10 @@ class PoolLife(RuleBasedStateMachine):
         assert set(world.cloud.enis) == set(world.pool.enis)
         assert {e.phase for e in world.pool.enis.values()} <= {ENIPhase.IN_USE}
         pooled = {ip for ip in world.cloud.addresses() if ip.version in self._versions()}
-        assert pooled == set(world.pool.slots)
+        single = {slot.address for slot in world.pool.slots.values() if slot.prefix is None}
+        assert pooled == single
+        self._check_prefixes(world)
+        self._check_groups(world)
         assert not [s for s in world.pool.slots.values() if s.is_missing]
         self._check_size(world)
 
@@ -148,13 +206,37 @@ class PoolLife(RuleBasedStateMachine):
         world.settle()
         assert world.cloud.mutating_calls == before, "a settled pool changes nothing"
 
+    def _check_prefixes(self, world):
+        """All that is left is in the cloud, and what gives addresses is what was asked for."""
+        ours = {
+            one for e in world.cloud.enis.values() for one in (*e.ipv4_prefixes, *e.ipv6_prefixes)
+        }
+        assert ours == set(world.pool.prefixes)
+        first = [p for p in ours if p.version == world.config.families[0].value]
+        giving = [p for p in first if world.pool.prefixes[p].phase is PrefixPhase.VALID]
+        assert len(giving) <= world.config.prefixes
+        for network in ours - set(giving):
+            is_follower = network not in first
+            is_used = any(slot.prefix == network for slot in world.pool.slots.values())
+            assert is_follower or is_used, f"{network} gives nothing and serves nobody"
+
+    def _check_groups(self, world):
+        special = {eni.id for eni in world.pool.enis.values() if eni.own_group_ids}
+        for eni in world.cloud.enis.values():
+            assert eni.id in special or eni.security_group_ids == world.config.security_group_ids
+
     def _versions(self):
         return {family.value for family in self.world.config.families}
 
     def _check_size(self, world):
         config = world.config
+        if config.has_prefixes:
+            return
+        plain = all(self.asked[key] == ORDINARY for key in world.leases)
+        plain = plain and all(is_ordinary(config, eni) for eni in world.pool.enis.values())
         left = config.capacity - len(world.leases)
-        if world.cloud.vswitches[config.vswitch_ids[0]].available_ip_count > 100:
+        is_roomy = world.cloud.vswitches[config.vswitch_ids[0]].available_ip_count > 100
+        if plain and is_roomy and not world.pool.prefixes:
             assert world.free_pairs() >= min(config.min_free, left)
         # An ENI's primary address stays as long as the ENI is needed for others.
         spare = sum(
