@@ -27,7 +27,20 @@ _STACKS = click.Choice([IPStack.IPV4.value, IPStack.DUAL.value])
 
 
 class _Commands(click.Group):
-    """Commands whose errors are a line, not a traceback."""
+    """Commands whose errors are a line, not a traceback.
+
+    The group `faults` is loaded when it is named: it brings the whole agent along.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "faults"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "faults":
+            from terway.lab.faults.commands import faults
+
+            return faults
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -34,7 +34,7 @@ def faults() -> None:
 @click.option("--jobs", default=0, help="Processes; 0: one a processor.")
 @click.option("--save", type=click.Path(file_okay=False, path_type=Path), default=Path("."))
 @_JSON
-def run(
+def run(  # noqa: PLR0917 - click passes them by name
     seed: int | None,
     path: Path | None,
     count: int,

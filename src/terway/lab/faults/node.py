@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -27,7 +28,7 @@ from terway.linux.memory import MemoryKernel
 from terway.model.address import IPPair
 from terway.model.ids import ENIId, MacAddress, NodeName, RegionId
 from terway.model.moment import Moment
-from terway.model.network import NODE, Put, Route, RoutingRule
+from terway.model.network import Route, RoutingRule
 from terway.store.memory import Disk
 from terway.store.records import StoreError
 
@@ -105,11 +106,16 @@ class Node:
         self.kernel = MemoryKernel()
         self.kernel.plug("eth0", MacAddress("00:16:3e:00:00:01"))
 
-    async def own_objects(self) -> list[Put]:
-        """Return what is in the node's kernel that can be removed, in a fixed order."""
-        state = await self.kernel.read_node()
-        found = [one for one in state.objects if isinstance(one, Route | RoutingRule)]
-        return [Put(netns=NODE, object=one) for one in sorted(found, key=repr)]
+    async def uses_of(self, addresses: tuple[str, ...]) -> list[Route | RoutingRule]:
+        """Return the routes and rules of the node that are about these addresses."""
+        ends = {ip_network(one) for one in addresses}
+        found: list[Route | RoutingRule] = []
+        for one in (await self.kernel.read_node()).objects:
+            if isinstance(one, Route) and one.destination in ends:
+                found.append(one)
+            if isinstance(one, RoutingRule) and not ends.isdisjoint((one.source, one.destination)):
+                found.append(one)
+        return found
 
     # Its terwayd.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -67,6 +67,7 @@ class Runtime:
     )
     coming: set[str] = field(default_factory=set)  # whose sandbox is being made
     asking: int = 0
+    busy: Counter[str] = field(default_factory=Counter)  # calls about a container, not answered
     _uids: int = 0
 
     # Pods.
@@ -173,7 +174,8 @@ class Runtime:
         """Repeat the ADD of a sandbox; if that fails, the sandbox has failed."""
         sandbox = self.sandboxes[container]
         if container in self.coming:
-            await self.add(sandbox)  # a runtime that lost patience, while the first one is heard
+            # A runtime that lost patience: whether the sandbox is up is told by the first ADD.
+            await self._call("ADD", sandbox)
             return
         async with self.workers[sandbox.pod]:
             is_up = not sandbox.is_wanted() or await self.add(sandbox)
@@ -253,9 +255,24 @@ class Runtime:
                 tasks.create_task(self._delete_once(sandbox))
 
     async def _delete_once(self, sandbox: Sandbox) -> None:
+        starts, addresses = self.node.starts, self.addresses_of(sandbox)
         reply = await self._call("DEL", sandbox)
         if reply is not None and reply.exit_code:
             self.broken.append(f"DEL of {sandbox.container_id} failed: {reply.body.decode()}")
+        is_postponed = any(self.node.paths.spool.iterdir()) or starts != self.node.starts
+        if not is_postponed and self.busy[sandbox.container_id] == 0:
+            for one in await self.node.uses_of(addresses):
+                self.broken.append(f"after DEL of {sandbox.container_id} there is {one}")
+
+    def addresses_of(self, sandbox: Sandbox) -> tuple[str, ...]:
+        """Return what terwayd says that a sandbox has: its ADD may have been cut off."""
+        pool = self.node.terwayd.pool if self.node.terwayd else None
+        held = (
+            [one for one in pool.attachments() if one.key.container_id == sandbox.container_id]
+            if pool
+            else []
+        )
+        return tuple(str(ip) for one in held for ip in one.lease.addresses)
 
     async def check(self, sandbox: Sandbox) -> Reply | None:
         """Call CHECK with the result of ADD."""
@@ -274,11 +291,13 @@ class Runtime:
     async def _call(self, verb: str, sandbox: Sandbox, **conf: object) -> Reply | None:
         request = _request(verb, sandbox, conf)
         self.asking += 1
+        self.busy[sandbox.container_id] += 1
         asked_at = asyncio.get_running_loop().time()
         try:
             reply = await self._exchange(verb, request)
         finally:
             self.asking -= 1
+            self.busy[sandbox.container_id] -= 1
         took_s = asyncio.get_running_loop().time() - asked_at
         said = "nobody answered" if reply is None else f"{reply.exit_code} {reply.body.decode()}"
         self.record.add(self.node.name, f"{verb} {sandbox.container_id}: {said.strip()}")
