@@ -15,7 +15,7 @@ from terway.agent.stopwatch import Stopwatch
 from terway.agent.verbs import Verbs
 from terway.cni.call import Add, Call, Check, Del, Gc, Status, Version, parse_call
 from terway.cni.conf import version_asked
-from terway.cni.errors import error_reply
+from terway.cni.errors import code_of, error_reply
 from terway.cni.protocol import Reply, Request, encode_request, parse_request
 from terway.cni.result import encode_result
 from terway.cni.version import SUPPORTED
@@ -132,6 +132,7 @@ class Answerer:
                 self._reporter.add_failed(call.pod, error)
             raise
         facts["addresses"] = [str(address) for address in attachment.lease.addresses]
+        facts["eni_id"] = attachment.lease.eni_id
         if self._reporter is not None:
             self._reporter.add_succeeded(attachment, elapsed_s=watch.elapsed_s)
         return Reply(exit_code=0, body=encode_result(result, call.conf.version))
@@ -161,6 +162,7 @@ class Answerer:
             case Del():
                 gone = await self._verbs.delete(call.key, watch, asked_at=asked_at)
                 facts["addresses"] = [str(one) for one in gone.lease.addresses] if gone else []
+                facts["eni_id"] = gone.lease.eni_id if gone else ""
             case Gc():
                 made_at = asked_at or self._clock()
                 facts["undone"] = await self._verbs.collect(call, asked_at=made_at, watch=watch)
@@ -169,7 +171,12 @@ class Answerer:
 
     def _write_line(self, watch: Stopwatch, facts: dict[str, object], elapsed_s: float) -> None:
         failed = "error" in facts
-        self._metrics.observe_request(str(facts["verb"]), failed=failed, elapsed_s=elapsed_s)
+        verb = str(facts["verb"])
+        self._metrics.observe_request(verb, failed=failed, elapsed_s=elapsed_s)
+        self._metrics.observe_stages(verb, watch.stages)
+        if isinstance(code := facts.get("code"), int):
+            self._metrics.observe_refusal(verb, code)
+        facts["result"] = "failed" if failed else "postponed" if "postponed" in facts else "done"
         stages = {name: round(seconds, 6) for name, seconds in watch.stages.items()}
         write = _log.warning if failed or "postponed" in facts else _log.info
         write("cni.request", **facts, elapsed_s=round(elapsed_s, 6), stages=stages)
@@ -177,6 +184,8 @@ class Answerer:
 
 def _refuse(error: VpcError, request: Request, facts: dict[str, object]) -> Reply:
     facts["error"] = str(error)
+    facts["code"] = int(code_of(error))
+    facts["reason"] = error.code  # the cloud's word for it, or the kernel's, where there is one
     return error_reply(error, version_asked(request.stdin))
 
 

@@ -1,4 +1,4 @@
-"""The text format of Prometheus: counters in buckets, gauges, and how both are written.
+"""The text format of Prometheus: gauges, counters, counters in buckets, and how they are written.
 
 The client library of Prometheus costs 1.4 MB resident (it brings two HTTP servers along), which
 is a thirtieth of what terwayd may have; the format is a page.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -27,6 +28,25 @@ class Gauge:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the exposition."""
         yield from _head(self.name, self.text, "gauge")
+        for labels, value in self.values.items():
+            yield f"{self.name}{_written(labels)} {_number(value)}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Counter:
+    """A metric that only grows."""
+
+    name: str
+    text: str
+    values: dict[Labels, float] = field(default_factory=dict)
+
+    def add(self, labels: Labels = (), value: float = 1.0) -> None:
+        """Count `value` more."""
+        self.values[labels] = self.values.get(labels, 0.0) + value
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the exposition."""
+        yield from _head(self.name, self.text, "counter")
         for labels, value in self.values.items():
             yield f"{self.name}{_written(labels)} {_number(value)}"
 
@@ -65,6 +85,13 @@ class Histogram:
                 yield f"{self.name}_bucket{_written((*labels, ('le', bound)))} {count}"
             yield f"{self.name}_count{_written(labels)} {count}"
             yield f"{self.name}_sum{_written(labels)} {_number(series.total)}"
+
+
+class Metric(Protocol):
+    """Anything that can be written."""
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the exposition."""
 
 
 def _head(name: str, text: str, kind: str) -> Iterator[str]:

@@ -23,6 +23,8 @@ from terway.agent.log import configure_log  # then this: it decides what structl
 
 # isort: split
 from terway.agent.access_key import choose_credentials
+from terway.agent.call_metrics import CallMetrics
+from terway.agent.follow import make_follower
 from terway.agent.instance import (
     InstanceFile,
     Known,
@@ -34,20 +36,21 @@ from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
 from terway.agent.lock import open_lock
 from terway.agent.node_config import KeptPatch, read_agent_config
+from terway.agent.node_facts import configured_facts
 from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options, parse_options
 from terway.agent.pool_settings import pool_config
-from terway.agent.shape import check_capacity, shape_of
-from terway.agent.terwayd import Setup, Terwayd, read_node_facts
-from terway.cloud.ecs import open_ecs_client
+from terway.agent.shape import Shape, check_capacity, shape_of
+from terway.agent.terwayd import Setup, Terwayd
+from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
-from terway.datapath.facts import NodeFacts
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
-from terway.linux.kernel import Kernel, open_kernel
+from terway.linux.kernel import open_kernel
 from terway.model.errors import VpcError
+from terway.model.ids import RegionId
 from terway.store.sqlite import open_store
 
 
@@ -108,6 +111,8 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     metadata = MetadataClient(
         await stack.enter_async_context(open_session()), base_url=options.metadata_url
     )
+    calls = CallMetrics()
+    metadata.on_read = calls.metadata
     async with asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(read_place(metadata, kept.read()))
         config = await read_agent_config(
@@ -118,14 +123,8 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
             kept=KeptPatch(paths.state_dir / "node_conf.json"),
         )
     place = reading.result()
-    cloud = await stack.enter_async_context(
-        open_ecs_client(
-            region_id=config.eni.region_id or place.region_id,
-            credentials=choose_credentials(config.eni, metadata, addon_secret=paths.addon_secret),
-            ecs_endpoint=options.ecs_endpoint,
-            vpc_endpoint=options.vpc_endpoint,
-        )
-    )
+    cloud = await _open_cloud(stack, options, config, place.region_id, metadata)
+    cloud.observe(calls.openapi)
     allowance = await read_allowance(cloud, place, kept.read())
     kept.write(Known(place=place, allowance=allowance))
     store = stack.enter_context(open_store(paths.journal))
@@ -135,25 +134,56 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     )
     cautions = check_capacity(allowance.limits, mode, config.eni.ip_stack, held)
     kernel = await stack.enter_async_context(open_kernel())
-    shared = pool_config(
-        config.eni, instance_facts(place, allowance), token_seed=f"{time.time_ns():x}"
-    )
-    shape = shape_of(mode, config, shared, await _node_facts(kernel, config))
-    return Terwayd(
+    instance, seed = instance_facts(place, allowance), f"{time.time_ns():x}"
+    node = await configured_facts(kernel, config)
+
+    def shape_now(now: AgentConfig) -> Shape:
+        pool = pool_config(now.eni, instance, token_seed=seed)
+        return shape_of(mode, now, pool, node)
+
+    shape = shape_now(config)
+    kube = _kube_side(client, options, replace(config, warnings=(*config.warnings, *cautions)))
+    terwayd = Terwayd(
         Setup(
             pool=shape.pool,
             conflist=shape.conflist,
             readonly_listen=options.readonly_listen,
-            interfaces=InterfacePolicy(mode=mode),
+            interfaces=InterfacePolicy(mode=mode, routes=config.eni.extra_routes),
             has_host_peer=shape.has_host_peer,
         ),
         paths=paths,
         kernel=kernel,
         store=store,
         cloud=cloud,
-        kube=_kube_side(client, options, replace(config, warnings=(*config.warnings, *cautions))),
+        kube=kube,
         facts=shape.facts,
         stop=stop,
+    )
+
+    def apply(now: AgentConfig) -> None:
+        terwayd.pool.configure(shape_now(now).pool)
+        terwayd.verbs.follow(InterfacePolicy(mode=mode, routes=now.eni.extra_routes))
+
+    terwayd.metrics.sources.append(calls.metrics)
+    terwayd.follow(make_follower(config, options, client=client, kube=kube, apply=apply))
+    return terwayd
+
+
+async def _open_cloud(
+    stack: AsyncExitStack,
+    options: Options,
+    config: AgentConfig,
+    region_id: RegionId,
+    metadata: MetadataClient,
+) -> EcsClient:
+    keys = choose_credentials(config.eni, metadata, addon_secret=options.paths.addon_secret)
+    return await stack.enter_async_context(
+        open_ecs_client(
+            region_id=config.eni.region_id or region_id,
+            credentials=keys,
+            ecs_endpoint=options.ecs_endpoint,
+            vpc_endpoint=options.vpc_endpoint,
+        )
     )
 
 
@@ -175,20 +205,6 @@ def _kube_side(client: KubeClient | None, options: Options, config: AgentConfig)
         patches_pods=config.eni.patches_pod_ips,
         cautions=config.warnings,
     )
-
-
-async def _node_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
-    families = config.eni.ip_stack.families
-    facts = replace(
-        await read_node_facts(kernel, families, mtu_bytes=config.cni.mtu_bytes or 0),
-        service_cidrs=config.eni.service_cidr.networks,
-        host_stack_cidrs=config.cni.host_stack_cidrs or (),
-    )
-    if config.cni.mtu_bytes is not None:
-        return facts
-    # auto_mtu: pods have what the node itself has.
-    mtu_bytes = next(one.mtu_bytes for one in await kernel.links() if one.name == facts.uplink)
-    return replace(facts, mtu_bytes=mtu_bytes)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ plan ──► admit ──► operations ──► kernel ──► mended ─�
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import structlog
 
 from terway.agent.blame import Blame
+from terway.agent.exposition import Counter, Gauge, Labels, Metric
 from terway.datapath.damage import Damage, damage_of
 from terway.datapath.fights import PATIENCE, PAUSE_S, Fights
 from terway.linux.foreign import name_of_process
@@ -26,6 +28,13 @@ POD_MENDED = "ConfigCheck"  # upstream's reason for what it repaired in a pod
 
 _LINES = 50  # of one look: a flushed table has a thousand rules
 _NAMED = 3  # objects that an event names
+
+# So that a rate can be asked for before anything was mended.
+_NONE_YET: dict[Labels, float] = {
+    (("kind", kind), ("where", where)): 0.0
+    for kind in ("route", "rule", "link", "sysctl")
+    for where in ("node", "pod")
+}
 
 _log = structlog.get_logger("mender")
 
@@ -51,7 +60,7 @@ class Mender:
         self._teller = teller
         self._fights = Fights()
         self._admitted: list[Damage] = []
-        self.counts: Counter[tuple[str, str]] = Counter()  # by kind, and node or pod
+        self.counts: Tally[tuple[str, str]] = Tally()  # by kind, and node or pod
         self.wait_s = float("inf")  # until something that waits may be mended
 
     @property
@@ -59,6 +68,17 @@ class Mender:
         """Return how many objects somebody keeps changing."""
         now = self._now()
         return sum(self._fights.is_fought_over(place, now=now) for place in self._fights.mended)
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield how much was mended, by kind of object and by where it was."""
+        labelled: dict[Labels, float] = {
+            (("kind", kind), ("where", where)): float(count)
+            for (kind, where), count in self.counts.items()
+        }
+        text = "objects that others changed and terwayd put right"
+        yield Counter(name="terway_mended_total", text=text, values={**_NONE_YET, **labelled})
+        text = "objects that somebody keeps changing"
+        yield Gauge(name="terway_fought_over_count", text=text, values={(): float(self.fights)})
 
     def begin(self) -> None:
         """Begin to look at all: nothing is known to wait."""

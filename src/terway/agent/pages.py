@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
-from http import HTTPStatus
 
 import msgspec
 
 from terway.agent.follow import ConfigFollower
+from terway.agent.health import Health
 from terway.agent.metrics import Metrics
 from terway.agent.readonly import Page, Pages
 from terway.agent.reconcile import ManagedPool
 
-_ALIVE = Page(body=b"ok\n")
-_NOT_READY = Page(body=b"not serving\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
-
 
 def pages_of(
-    pool: ManagedPool, metrics: Metrics, ready: asyncio.Event, config: ConfigFollower | None = None
+    pool: ManagedPool, metrics: Metrics, health: Health, config: ConfigFollower | None = None
 ) -> Pages:
     """Return the pages: health, readiness, metrics, and the state of the pool as JSON."""
     return {
-        "/healthz": lambda: _ALIVE,
-        "/readyz": lambda: _ALIVE if ready.is_set() else _NOT_READY,
+        "/healthz": health.live,
+        "/readyz": health.ready,
         "/metrics": metrics.page,
         "/debug/state": lambda: Page(body=state_of(pool, config), content_type="application/json"),
     }

@@ -25,6 +25,7 @@ from terway.agent.enis import ENILinks
 from terway.agent.exclusive import ExclusiveNetwork
 from terway.agent.follow import ConfigFollower
 from terway.agent.guard_watch import GuardWatch
+from terway.agent.health import Health
 from terway.agent.install import install_conflist, install_plugin
 from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
@@ -39,6 +40,7 @@ from terway.agent.pods import is_same
 from terway.agent.pool import PoolService
 from terway.agent.pool_calls import Ports
 from terway.agent.pool_ports import CloudPort, ManagedENI, StorePort
+from terway.agent.process_metrics import process_metrics
 from terway.agent.readonly import open_readonly
 from terway.agent.reconcile import Reconciler
 from terway.agent.server import open_server
@@ -49,7 +51,7 @@ from terway.datapath.facts import NodeFacts
 from terway.ipam.settings import PoolConfig
 from terway.linux.foreign import name_of_process
 from terway.linux.kernel import Kernel
-from terway.model.address import Family, IPAddress, IPPair, family_of
+from terway.model.address import Family, IPAddress, IPPair
 from terway.model.attachment import Attachment
 from terway.model.errors import TransientError
 from terway.model.interface import Mode
@@ -133,11 +135,11 @@ class Terwayd:
             clock=clocks.moment,
             policy=setup.interfaces,
         )
-        self._metrics = Metrics(self.pool)
+        self.metrics = Metrics(self.pool)
         self.answerer = Answerer(
             self.verbs,
             spool=Spool(paths.spool),
-            metrics=self._metrics,
+            metrics=self.metrics,
             reporter=kube.reporter if kube else None,
             clock=clocks.moment,
             now=clocks.monotonic,
@@ -149,11 +151,24 @@ class Terwayd:
             verbs=self.verbs,
             pods=kube.pods if kube else None,
             now=clocks.monotonic,
+            took=self.metrics.observe_look,
+        )
+        self.health = Health(
+            state_dir=paths.state_dir,
+            beat_at=lambda: self.reconciler.beat_at,
+            serves=self.ready.is_set,
+            could_add=self.verbs.status,
+            now=clocks.monotonic,
         )
         blame = Blame(now=clocks.monotonic, name_of=name_of_process)
         self.network.mender = Mender(
             now=clocks.monotonic, blame=blame, teller=kube.warnings if kube else None
         )
+        self.metrics.sources += [
+            self.network.mender.metrics,
+            self.health.metrics,
+            process_metrics,
+        ]
         self._watch = KernelWatch(
             enis=enis, reconciler=self.reconciler, turns=self.verbs.turns, blame=blame
         )
@@ -174,7 +189,7 @@ class Terwayd:
             loops = (*watches, *self.loops())
             background = [tasks.create_task(loop, name=name) for name, loop in loops]
             async with AsyncExitStack() as stack:
-                pages = pages_of(self.pool, self._metrics, self.ready, self._config)
+                pages = pages_of(self.pool, self.metrics, self.health, self._config)
                 await stack.enter_async_context(open_readonly(self._setup.readonly_listen, pages))
                 await stack.enter_async_context(
                     open_server(self._paths.socket, self.answerer.answer)
@@ -188,7 +203,7 @@ class Terwayd:
     def follow(self, config: ConfigFollower) -> None:
         """Have eni-config followed. To be called before `run`."""
         self._config = config
-        self._metrics.sources.append(config.reloader.gauges)
+        self.metrics.sources.append(config.reloader.gauges)
 
     async def restore(self) -> None:
         """Make the node forward, and the pool what the journal and the cloud say it is."""
@@ -200,6 +215,8 @@ class Terwayd:
         yield "pool", self.pool.run()
         yield "reconcile", self.reconciler.run()
         yield "settings", self.reconciler.run_settings()
+        yield "health", self.health.run()
+        yield "proof", self.verbs.proof.run()
         yield "spool", self._work_off()
         if self._config is not None:
             yield "config", self._config.run()
@@ -255,14 +272,18 @@ async def read_node_facts(
     uplinks = [uplink for family in Family if (uplink := await kernel.uplink(family)) is not None]
     if not uplinks:
         raise TransientError("the node has no default route in any family", code="NoRoute")
-    own = {family_of(uplink.address): uplink.address for uplink in uplinks}
-    v4, v6 = own.get(Family.V4), own.get(Family.V6)
     return NodeFacts(
-        addresses=IPPair(
-            v4=v4 if isinstance(v4, IPv4Address) else None,
-            v6=v6 if isinstance(v6, IPv6Address) else None,
-        ),
+        addresses=_pair(uplink.address for uplink in uplinks),
         uplink=uplinks[0].link,
+        gateways=_pair(uplink.gateway for uplink in uplinks),
         families=families,
         mtu_bytes=mtu_bytes,
+    )
+
+
+def _pair(addresses: Iterable[IPAddress | None]) -> IPPair:
+    found = tuple(addresses)
+    return IPPair(
+        v4=next((one for one in found if isinstance(one, IPv4Address)), None),
+        v6=next((one for one in found if isinstance(one, IPv6Address)), None),
     )

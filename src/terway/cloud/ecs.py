@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from terway.cloud import wire
 from terway.cloud.credentials import CredentialsProvider
-from terway.cloud.openapi import Caller, OpenAPI, Product, open_session
+from terway.cloud.openapi import Caller, OnCall, OpenAPI, Product, open_session
 from terway.cloud.query import Value
 from terway.model.address import IPAddress, IPNetwork
 from terway.model.eni import ENI, ENIStatus, ENIType, InstanceLimits, VSwitch
@@ -76,6 +76,11 @@ class EcsClient:
         self._region_id = region_id
         self._ecs = Product(endpoint=ecs_endpoint, version=ECS_VERSION)
         self._vpc = Product(endpoint=vpc_endpoint, version=VPC_VERSION)
+
+    def observe(self, on_call: OnCall) -> None:
+        """Have `on_call` hear of each call from now on; of the real API's only."""
+        if isinstance(self._openapi, OpenAPI):
+            self._openapi.on_call = on_call
 
     async def describe_enis(
         self,

@@ -73,6 +73,7 @@ class MetadataClient:
         self._sleep = sleep
         self._token = ""
         self._token_until = 0.0
+        self.on_read: Callable[[str, float, bool], None] = lambda _path, _elapsed_s, _failed: None
 
     async def instance_id(self) -> InstanceId:
         """Return the id of this instance."""
@@ -195,12 +196,17 @@ class MetadataClient:
 
     async def _send(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
         url = f"{self._base_url}{path}"
+        began, failed = self._now(), True
         try:
             async with self._session.request(method, url, headers=headers) as response:
-                return response.status, (await response.text()).strip()
+                text = (await response.text()).strip()
+                failed = response.status >= 400 and response.status != 404
+                return response.status, text
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = str(error) or type(error).__name__
             raise TransientError(f"{method} {url}: no answer: {reason}") from error
+        finally:
+            self.on_read(path, self._now() - began, failed)
 
 
 def _refusal(path: str, status: int) -> VpcError:

@@ -56,6 +56,16 @@ class Caller(Protocol):
         ...
 
 
+OnCall = Callable[[str, Mapping[str, Value], float, VpcError | None], None]
+"""Hears of each call: action, parameters, seconds, and the error if there was one."""
+
+
+def _nobody(
+    _action: str, _parameters: Mapping[str, Value], _elapsed_s: float, _error: VpcError | None
+) -> None:
+    pass
+
+
 class OpenAPI:
     """Signed calls over one session. Owned by whoever opened the session."""
 
@@ -71,6 +81,7 @@ class OpenAPI:
         self._credentials = credentials
         self._now = now
         self._nonce = nonce
+        self.on_call: OnCall = _nobody
 
     async def call(
         self,
@@ -84,6 +95,23 @@ class OpenAPI:
         If cancelled, or on TransientError, the cloud may have acted all the same. Raises the
         classes of `terway.cloud.errors.translate`.
         """
+        began = time.monotonic()
+        error: VpcError | None = None
+        try:
+            return await self._call(product, action, parameters, answer)
+        except VpcError as refusal:
+            error = refusal
+            raise
+        finally:
+            self.on_call(action, parameters, time.monotonic() - began, error)
+
+    async def _call(
+        self,
+        product: Product,
+        action: str,
+        parameters: Mapping[str, Value],
+        answer: type[Answer],
+    ) -> Answer:
         query = canonical_query(flatten(parameters))
         status, body = await self._send(product, action, query)
         if status == 200:

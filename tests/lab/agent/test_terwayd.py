@@ -197,7 +197,13 @@ async def test_the_readonly_listener_shows_health_metrics_and_state(world, machi
     async with in_process_terwayd(world, tmp_path) as daemon:
         await daemon.node.run("ADD", CNI_NETNS=machine.pod())
 
-        assert await page(daemon, "/healthz") == ("HTTP/1.0 200 OK", b"ok\n")
+        health = await page(daemon, "/healthz")
+        assert health[0] == "HTTP/1.0 200 OK"
+        assert json.loads(health[1])["checks"] == {
+            "loop": "ok",
+            "reconcile": "ok",
+            "journal": "ok",
+        }
         assert (await page(daemon, "/readyz"))[0] == "HTTP/1.0 200 OK"
         assert (await page(daemon, "/nothing"))[0] == "HTTP/1.0 404 Not Found"
         metrics = (await page(daemon, "/metrics"))[1].decode()
