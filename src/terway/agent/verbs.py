@@ -101,6 +101,10 @@ class Verbs:
         self._clock = clock
         self.turns = Turns()
 
+    def follow(self, policy: InterfacePolicy) -> None:
+        """Make of pods to come what `policy` says; those that are there stay as they are."""
+        self._policy = policy
+
     async def add(self, call: Add, watch: Stopwatch) -> tuple[Attachment, Result]:
         """Give the container's interfaces their addresses and links; return the result object.
 
