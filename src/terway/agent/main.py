@@ -28,6 +28,7 @@ from terway.agent.follow import make_follower
 from terway.agent.instance import (
     InstanceFile,
     Known,
+    Place,
     instance_facts,
     read_allowance,
     read_place,
@@ -51,6 +52,7 @@ from terway.kube.connection import read_in_cluster, read_kubeconfig
 from terway.linux.kernel import open_kernel
 from terway.model.errors import VpcError
 from terway.model.ids import RegionId
+from terway.model.interface import Mode
 from terway.store.sqlite import open_store
 
 
@@ -113,16 +115,7 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     )
     calls = CallMetrics()
     metadata.on_read = calls.metadata
-    async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(read_place(metadata, kept.read()))
-        config = await read_agent_config(
-            paths.config,
-            client,
-            options.node_name,
-            namespace=options.namespace,
-            kept=KeptPatch(paths.state_dir / "node_conf.json"),
-        )
-    place = reading.result()
+    place, config = await _read_start(options, client, metadata, kept)
     cloud = await _open_cloud(stack, options, config, place.region_id, metadata)
     cloud.observe(calls.openapi)
     allowance = await read_allowance(cloud, place, kept.read())
@@ -148,7 +141,7 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
             pool=shape.pool,
             conflist=shape.conflist,
             readonly_listen=options.readonly_listen,
-            interfaces=InterfacePolicy(mode=mode, routes=config.eni.extra_routes),
+            interfaces=_policy(mode, config),
             has_host_peer=shape.has_host_peer,
         ),
         paths=paths,
@@ -160,13 +153,39 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
         stop=stop,
     )
 
-    def apply(now: AgentConfig) -> None:
-        terwayd.pool.configure(shape_now(now).pool)
-        terwayd.verbs.follow(InterfacePolicy(mode=mode, routes=now.eni.extra_routes))
-
     terwayd.metrics.sources.append(calls.metrics)
+
+    def apply(now: AgentConfig) -> None:
+        _apply(terwayd, _policy(mode, now), shape_now(now))
+
     terwayd.follow(make_follower(config, options, client=client, kube=kube, apply=apply))
     return terwayd
+
+
+async def _read_start(
+    options: Options, client: KubeClient | None, metadata: MetadataClient, kept: InstanceFile
+) -> tuple[Place, AgentConfig]:
+    """Read what the instance is and what is configured, side by side."""
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(read_place(metadata, kept.read()))
+        config = await read_agent_config(
+            options.paths.config,
+            client,
+            options.node_name,
+            namespace=options.namespace,
+            kept=KeptPatch(options.paths.state_dir / "node_conf.json"),
+        )
+    return reading.result(), config
+
+
+def _policy(mode: Mode, config: AgentConfig) -> InterfacePolicy:
+    return InterfacePolicy(mode=mode, routes=config.eni.extra_routes)
+
+
+def _apply(terwayd: Terwayd, policy: InterfacePolicy, shape: Shape) -> None:
+    """Have a running terwayd follow what became of a changed configuration."""
+    terwayd.pool.configure(shape.pool)
+    terwayd.verbs.follow(policy)
 
 
 async def _open_cloud(
