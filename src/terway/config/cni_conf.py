@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from terway.config import keys_cni as cni
 from terway.config.chain import Chain, read_chain, runtime_list
+from terway.config.chained_bandwidth import take_bandwidth
 from terway.config.choices import (
     Backend,
     BandwidthMode,
@@ -17,6 +18,7 @@ from terway.config.choices import (
 from terway.config.declare import Values, read_object
 from terway.config.findings import Caution, Report
 from terway.model.address import IPNetwork
+from terway.model.interface import Bandwidth
 
 # SPEC.md, "Plugin configuration objects": keys that a runtime makes for each call.
 _RESERVED = ("runtimeConfig", "args", "prevResult")
@@ -27,13 +29,13 @@ _RESERVED_PREFIX = "cni.dev/"
 class SymmetricRouting:
     """What came in through `interface` goes back out through it; `symmetric_routing_config`."""
 
-    interface: str = "eth0"
+    interface: str = ""  # the one of the default route
     mark: int = 0x10
     mask: int = 0x10
     table_id: int = 100
     rule_priority: int = 600
     comment: str = "terway-symmetric"
-    backend: Backend = Backend.IPTABLES
+    backend: Backend = Backend.NFTABLES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class CniConf:
     capabilities: frozenset[str]
     policy_provider: PolicyProvider
     bandwidth_mode: BandwidthMode
+    bandwidth: Bandwidth  # of pods that ask for no other
     has_network_priority: bool
     host_stack_cidrs: tuple[IPNetwork, ...] | None
     has_host_peer: bool  # exclusive ENI: whether pods have a second leg, to the node
@@ -70,7 +73,7 @@ def parse_cni_conf(files: Mapping[str, str]) -> tuple[CniConf, tuple[Caution, ..
 
 def read_cni_conf_into(report: Report, files: Mapping[str, str]) -> CniConf:
     """Return what `files` say about CNI, with defaults where `report` has a refusal."""
-    chain = read_chain(files, report)
+    chain, bandwidth = take_bandwidth(read_chain(files, report), report)
     ours = {key: value for key, value in chain.ours.items() if not _is_reserved(key)}
     for key in chain.ours.keys() - ours.keys():
         rule = "only a container runtime may set this key, for each call: remove it"
@@ -86,6 +89,7 @@ def read_cni_conf_into(report: Report, files: Mapping[str, str]) -> CniConf:
         capabilities=frozenset(name for name, on in said[cni.CAPABILITIES].items() if on),
         policy_provider=said[cni.POLICY_PROVIDER],
         bandwidth_mode=said[cni.BANDWIDTH_MODE],
+        bandwidth=bandwidth,
         has_network_priority=said[cni.NETWORK_PRIORITY],
         host_stack_cidrs=said[cni.HOST_STACK_CIDRS],
         has_host_peer=not said[cni.DISABLE_HOST_PEER],
@@ -142,9 +146,6 @@ def _caution(said: Values, chain: Chain, report: Report) -> None:
     if asked is not VirtualType.VETH:
         text = f"{asked.value} is not part of this release: pods get veth and policy routing"
         report.caution(said.path(cni.VIRTUAL_TYPE), text)
-    if said[cni.CAPABILITIES].get("bandwidth") and "bandwidth" not in chain.chained:
-        text = (
-            "pods are not held to their bandwidth annotations by this plugin yet: "
-            "chain the plugin bandwidth after it, with this capability"
-        )
-        report.caution(f"{said.path(cni.CAPABILITIES)}.bandwidth", text)
+    if said[cni.BANDWIDTH_MODE] is BandwidthMode.EDT:
+        text = "edt is not part of this release: limits are kept by queues, as with tc"
+        report.caution(said.path(cni.BANDWIDTH_MODE), text)

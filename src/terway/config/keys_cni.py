@@ -64,7 +64,7 @@ MTU: Key[int] = Key(
     name="mtu",
     kind=Whole(minimum=LEAST_MTU, maximum=MOST_MTU, also=(0,)),
     default=0,
-    default_words=f"{DEFAULT_MTU}, or the node's own by auto_mtu",
+    default_words=f"the node's own, or {DEFAULT_MTU} without auto_mtu",
     unit="bytes",
     meaning="MTU of pods' interfaces",
     reload=Reload.RESTART,
@@ -72,7 +72,7 @@ MTU: Key[int] = Key(
 AUTO_MTU: Key[bool] = Key(
     name="auto_mtu",
     kind=Flag(),
-    default=False,
+    default=True,
     meaning="Pods' interfaces have the MTU of the node's own link, where mtu says nothing",
     reload=Reload.RESTART,
 )
@@ -88,11 +88,9 @@ BANDWIDTH_MODE: Key[BandwidthMode] = Key(
     name="bandwidth_mode",
     kind=OneOf(BandwidthMode),
     default=BandwidthMode.AUTO,
-    default_words="the better one that the kernel has",
-    meaning="By what a pod's egress is held to its limit: earliest departure times or a queue",
+    default_words="tc",
+    meaning="By what pods are held to their limits: tc (queues), or edt (earliest departure times)",
     reload=Reload.RESTART,
-    effect=Effect.NONE,
-    why="not part of this release",
 )
 NETWORK_PRIORITY: Key[bool] = Key(
     name="enable_network_priority",
@@ -128,16 +126,15 @@ VLAN_STRIP_TYPE: Key[VLANStrip] = Key(
 SYMMETRIC_ROUTING: Key[bool] = Key(
     name="symmetric_routing",
     kind=Flag(),
-    default=False,
+    default=True,
     meaning="What came in through the node's own interface goes back out through it",
     reload=Reload.RESTART,
-    effect=Effect.NONE,
-    why="not part of this release",
 )
 SYMMETRIC_INTERFACE: Key[str] = Key(
     name="interface",
     kind=Text(pattern=r"[^/\s]{1,15}", words="the name of a link"),
-    default="eth0",
+    default="",
+    default_words="eth0, or what the node's default route is by",
     meaning="The node's own interface",
 )
 SYMMETRIC_MARK: Key[int] = Key(
@@ -168,7 +165,10 @@ SYMMETRIC_COMMENT: Key[str] = Key(
     meaning="Comment of the firewall's rules",
 )
 SYMMETRIC_BACKEND: Key[Backend] = Key(
-    name="backend", kind=OneOf(Backend), default=Backend.IPTABLES, meaning="What marks connections"
+    name="backend",
+    kind=OneOf(Backend),
+    default=Backend.NFTABLES,
+    meaning="What marks connections: nftables does, whichever is named",
 )
 SYMMETRIC_CONFIG: Key[Values | None] = Key(
     name="symmetric_routing_config",
@@ -186,8 +186,6 @@ SYMMETRIC_CONFIG: Key[Values | None] = Key(
     default=None,
     meaning="Details of symmetric_routing",
     reload=Reload.RESTART,
-    effect=Effect.NONE,
-    why="not part of this release",
 )
 
 

@@ -54,7 +54,7 @@ class Traffic:
         """Read the limits that a link has."""
         if found.qdisc != "tbf":
             return
-        root = sock.first(qdisc.root_of(found.ifindex))
-        bucket = None if root is None else qdisc.token_bucket(root, found.name)
-        if bucket is not None:
-            yield bucket
+        for one in sock.query(qdisc.qdiscs_of(found.ifindex)):
+            bucket = qdisc.token_bucket(one, found.name)
+            if bucket is not None:
+                yield bucket

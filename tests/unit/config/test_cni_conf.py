@@ -9,6 +9,7 @@ import pytest
 from terway.config.choices import VirtualType
 from terway.config.cni_conf import SymmetricRouting, parse_cni_conf
 from terway.model.errors import UsageError
+from terway.model.interface import Bandwidth
 
 OURS = {"type": "terway", "eniip_virtual_type": "veth"}
 PORTMAP = {"type": "portmap", "capabilities": {"portMappings": True}}
@@ -62,7 +63,7 @@ def test_a_configuration_that_asks_for_the_newest_needs_no_choice():
 
 
 @pytest.mark.parametrize(
-    ("keys", "mtu"), [({}, 1500), ({"mtu": 8500}, 8500), ({"auto_mtu": True}, None)]
+    ("keys", "mtu"), [({}, None), ({"mtu": 8500}, 8500), ({"auto_mtu": False}, 1500)]
 )
 def test_the_mtu_is_what_was_said_or_the_nodes_own(keys, mtu):
     conf, _ = parse({**OURS, **keys})
@@ -76,12 +77,30 @@ def test_an_explicit_mtu_goes_before_auto_mtu():
     assert conf.mtu_bytes == 1400
 
 
-def test_a_bandwidth_that_nobody_limits_is_cautioned_about():
-    ours = {**OURS, "capabilities": {"bandwidth": True}}
-    limiter = {"type": "bandwidth", "capabilities": {"bandwidth": True}}
+def test_a_chained_plugin_for_bandwidth_is_left_out_and_its_work_done():
+    # bug class 52: two users of one link's ingress
+    limiter = {"type": "bandwidth", "ingressRate": 8000, "capabilities": {"bandwidth": True}}
 
-    assert [one.field for one in parse(ours)[1]] == ["10-terway.conf.capabilities.bandwidth"]
-    assert parse(ours, {"plugins": [ours, limiter]})[1] == ()
+    conf, cautions = parse(OURS, {"plugins": [OURS, limiter, {"type": "portmap"}]})
+
+    assert [one.field for one in cautions] == ["10-terway.conflist.plugins[1]"]
+    assert conf.bandwidth == Bandwidth(ingress=1000)
+    plugins = json.loads(conf.conflist)["plugins"]
+    assert [one["type"] for one in plugins] == ["terway", "portmap"]
+    assert plugins[0]["capabilities"] == {"bandwidth": True}
+
+
+@pytest.mark.parametrize("rate", [-1, 999, "8M", True])
+def test_a_rate_of_a_chained_plugin_that_is_none_is_refused(rate):
+    with pytest.raises(UsageError, match="bits per second"):
+        parse(OURS, {"plugins": [OURS, {"type": "bandwidth", "egressRate": rate}]})
+
+
+def test_departure_times_are_cautioned_about():
+    assert [one.field for one in parse({**OURS, "bandwidth_mode": "edt"})[1]] == [
+        "10-terway.conf.bandwidth_mode"
+    ]
+    assert parse({**OURS, "bandwidth_mode": "tc"})[1] == ()
 
 
 @pytest.mark.parametrize("kind", ["IPVlan", "datapathv2"])

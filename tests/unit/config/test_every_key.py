@@ -14,7 +14,7 @@ import pytest
 import terway.agent
 from terway.config import keys_cni
 from terway.config.agent_config import FILES, parse_agent_config
-from terway.config.choices import VirtualType
+from terway.config.choices import BandwidthMode, VirtualType
 from terway.config.cni_conf import parse_cni_conf
 from terway.config.declare import Effect, Key
 from terway.config.eni_conf import KEYS, EniConf, read_eni_conf
@@ -149,6 +149,7 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
             ["169.254.20.10/32"],
             lambda conf: conf.host_stack_cidrs == (ip_network("169.254.20.10/32"),),
         ),
+        "bandwidth_mode": ("tc", lambda conf: conf.bandwidth_mode is BandwidthMode.TC),
         "disable_host_peer": (True, lambda conf: not conf.has_host_peer),
     }
     assert set(asked) == set(names(keys_cni.KEYS, Effect.YES))

@@ -110,27 +110,21 @@ def remove_root(ifindex: int) -> Request:
     )
 
 
-def all_qdiscs() -> Query[Qdisc]:
-    """Read the qdiscs of all links of a namespace; default ones that hold nothing are not told."""
-    return Query(
-        type=RTM_GETQDISC,
-        body=_TCMSG.pack(0, 0, 0, 0, 0),
-        decode=_decode,
-        what="qdisc show",
-    )
+def qdiscs_of(ifindex: int) -> Query[Qdisc]:
+    """Read the qdiscs of a link; default ones that hold nothing are not told.
 
-
-def root_of(ifindex: int) -> Query[Qdisc]:
-    """Read the root qdisc of a link that has one of its own (its `qdisc` is not ``noqueue``).
-
-    The kernel does not answer at all about one that has not.
+    The kernel dumps those of all links, whatever is asked. A single one it tells to everybody who
+    listens for changes, and to the asker only by the way.
     """
+
+    def decode(body: bytes) -> Qdisc | None:
+        return _decode(body) if _TCMSG.unpack_from(body)[1] == ifindex else None
+
     return Query(
         type=RTM_GETQDISC,
-        body=_TCMSG.pack(0, ifindex, 0, ROOT, 0),
-        decode=_decode,
-        what=f"qdisc show dev {ifindex} root",
-        is_dump=False,
+        body=_TCMSG.pack(0, ifindex, 0, 0, 0),
+        decode=decode,
+        what=f"qdisc show dev {ifindex}",
     )
 
 
