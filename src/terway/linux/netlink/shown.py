@@ -117,7 +117,9 @@ def route_of(
     from_bits = 0 if source is None else source.max_prefixlen
     family = AF_OF[family_of(destination)]
     to_bits = destination.max_prefixlen
-    header = _RTMSG.pack(family, to_bits, from_bits, 0, 0, 0, 0, 0, _RTM_F_LOOKUP_TABLE)
+    # IPv6 always says, and refuses the flag.
+    flags = _RTM_F_LOOKUP_TABLE if destination.version == 4 else 0
+    header = _RTMSG.pack(family, to_bits, from_bits, 0, 0, 0, 0, 0, flags)
     parts = [attr(_RTA_DST, destination.packed)]
     if source is not None:
         parts.append(attr(_RTA_SRC, source.packed))

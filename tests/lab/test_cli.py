@@ -1,0 +1,290 @@
+"""terway-cli against real faults: each is made in the kernel or the cloud, and must be named."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from terway.lab.cloud.records import ENIRecord
+from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.pods import PodHandle
+from terway.model.address import Family
+
+pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    code: int
+    output: str
+
+    @property
+    def value(self) -> Any:
+        return json.loads(self.output)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab() -> AsyncIterator[Lab]:
+    async with open_lab(name=f"t{uuid.uuid4().hex[:8]}", nodes=2) as lab:
+        yield lab
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pods(lab: Lab) -> dict[str, PodHandle]:
+    places = {"a": "node-1", "near": "node-1", "far": "node-2"}
+    made = await asyncio.gather(*(lab.pod(name, node=node) for name, node in places.items()))
+    return {pod.name: pod for pod in made}
+
+
+async def run(lab: Lab, *words: str, node: str = "node-1") -> Answer:
+    """Run terway-cli on a node as a person with keys of their own would; --json."""
+    assert lab.services is not None
+    keys = (
+        f"ALIBABA_CLOUD_ACCESS_KEY_ID={lab.services.access_key_id}",
+        f"ALIBABA_CLOUD_ACCESS_KEY_SECRET={lab.services.access_key_secret}",
+    )
+    command = ("env", *keys, sys.executable, "-m", "terway.cli", *words)
+    process = await asyncio.create_subprocess_exec(
+        *lab.node(node).words(command),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode in (0, 1), errors.decode()
+    assert output, errors.decode()
+    return Answer(code=process.returncode or 0, output=output.decode())
+
+
+async def why(lab: Lab, *words: str) -> list[dict[str, Any]]:
+    """Return the hops of the one packet that was asked about."""
+    answer = await run(lab, "why", *words, "--json")
+    (explained,) = answer.value
+    hops: list[dict[str, Any]] = explained["hops"]
+    assert answer.code == (1 if hops[-1]["state"] == "FAIL" else 0)
+    return hops
+
+
+@asynccontextmanager
+async def nobody_mends(lab: Lab) -> AsyncIterator[None]:
+    """Stop terwayd where it stands, so that a fault lasts long enough to be looked at."""
+    node = lab.node("node-1")
+    pid = str(node.agent_pid)
+    await node.exec("kill", "-STOP", pid)
+    try:
+        yield
+    finally:
+        await node.exec("kill", "-CONT", pid)
+
+
+@asynccontextmanager
+async def broken(lab: Lab, break_it: str, mend_it: str) -> AsyncIterator[None]:
+    node = lab.node("node-1")
+    async with nobody_mends(lab):
+        await node.exec("sh", "-c", break_it)
+        try:
+            yield
+        finally:
+            await node.exec("sh", "-c", mend_it, check=False)
+
+
+def eni_of(lab: Lab, pod: PodHandle) -> ENIRecord:
+    address = pod.address(Family.V4)
+    return next(one for one in lab.cloud.world.state.enis.values() if address in one.ipv4)
+
+
+def link_and_table(shown: str) -> tuple[str, str]:
+    """Return the link and table of the pods' ENI from `ip route show table all`."""
+    line = next(one for one in shown.splitlines() if one.startswith("default") and "table 1" in one)
+    words = line.split()
+    return words[words.index("dev") + 1], words[words.index("table") + 1]
+
+
+@pytest.mark.parametrize("family", ["4", "6"])
+@pytest.mark.parametrize("end", ["near", "far"])
+async def test_a_packet_that_arrives_is_walked_to_its_end(
+    lab: Lab, pods: dict[str, PodHandle], end: str, family: str
+) -> None:
+    hops = await why(lab, "a", f"{end}:8080", "--family", family)
+
+    assert [one["text"] for one in hops if one["state"] == "FAIL"] == []
+    assert len(hops) > 5
+
+
+async def test_all_four_agree_about_a_healthy_node(lab: Lab, pods: dict[str, PodHandle]) -> None:
+    answer = await run(lab, "mapping", "--json")
+
+    owners = {row["address"]: row["journal"] for row in answer.value["rows"]}
+    assert answer.code == 0
+    assert owners[str(pods["a"].address(Family.V4))] == "default/a"
+
+
+async def test_a_healthy_node_has_no_error(lab: Lab, pods: dict[str, PodHandle]) -> None:
+    answer = await run(lab, "doctor", "--json")
+
+    found = answer.value["findings"]
+    assert [one["what"] for one in found if one["severity"] == "error"] == []
+
+
+async def test_show_and_metadata_fit_80_columns(lab: Lab, pods: dict[str, PodHandle]) -> None:
+    for words in (["show"], ["mapping"], ["doctor"], ["why", "a", "near"]):
+        answer = await run(lab, *words)
+        lines = answer.output.splitlines()
+        assert [line for line in lines if len(line) > 80 and " -> " not in line] == [], words
+    assert "default/a" in (await run(lab, "show")).output
+
+
+@pytest.mark.parametrize("family", [Family.V4, Family.V6], ids=["ipv4", "ipv6"])
+async def test_a_missing_rule_from_the_pod_is_named_mapped_and_mended(
+    lab: Lab, pods: dict[str, PodHandle], family: Family
+) -> None:
+    address = str(pods["a"].address(family))
+    ip = f"ip -{family.value}"
+    shown = await lab.node("node-1").exec("ip", "-4", "route", "show", "table", "all")
+    _, table = link_and_table(shown)
+    rule = f"from {address} priority 2048"
+
+    async with broken(
+        lab, f"{ip} rule delete {rule}", f"{ip} rule add {rule} lookup {table} || true"
+    ):
+        hops = await why(lab, "a", "far", "--family", str(family.value))
+        mapped = (await run(lab, "mapping", "--json")).value["rows"]
+        found = (await run(lab, "doctor", "--json")).value["findings"]
+        mended = (await run(lab, "doctor", "--fix", "--json")).value
+        after = await why(lab, "a", "far", "--family", str(family.value))
+
+    assert (hops[-1]["state"], hops[-1]["what"]) == ("FAIL", "routing")
+    assert f"rule 2048 from {address} lookup {table} is missing" in hops[-1]["text"]
+    assert f"rule add from {address}" in hops[-1]["remedy"]
+    assert [row["address"] for row in mapped if any("rule 2048" in d for d in row["differences"])]
+    assert any("default/a" in one["what"] for one in found)
+    assert any(f"from {address}" in line for line in mended["done"])
+    assert after[-1]["state"] != "FAIL"
+
+
+async def test_a_missing_route_to_a_pod_of_the_node_is_named(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    address = str(pods["near"].address(Family.V4))
+    route = (await lab.node("node-1").exec("ip", "route", "show", address)).strip()
+
+    async with broken(lab, f"ip route delete {address}", f"ip route replace {route}"):
+        hops = await why(lab, "a", "near", "--family", "4")
+
+    assert (hops[-1]["state"], hops[-1]["what"]) == ("FAIL", "routing")
+    assert f"route {address}/32" in hops[-1]["text"]
+
+
+async def test_an_eni_link_that_is_down_is_named_and_found(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    shown = await lab.node("node-1").exec("ip", "-4", "route", "show", "table", "all")
+    link, _ = link_and_table(shown)
+
+    async with broken(lab, f"ip link set {link} down", f"ip link set {link} up"):
+        hops = await why(lab, "a", "far", "--family", "4")
+        found = (await run(lab, "doctor", "--json")).value["findings"]
+        await run(lab, "doctor", "--fix")
+        after = await why(lab, "a", "far", "--family", "4")
+
+    assert hops[-1]["text"] == f"{link} is down"
+    assert any(one["what"] == f"link {link} is down" for one in found)
+    assert after[-1]["state"] != "FAIL"
+
+
+async def test_a_pod_link_that_is_down_is_named(lab: Lab, pods: dict[str, PodHandle]) -> None:
+    async with nobody_mends(lab):
+        await pods["a"].exec("ip", "link", "set", "eth0", "down")
+        hops = await why(lab, "a", "far", "--family", "4")
+        await pods["a"].exec("ip", "link", "set", "eth0", "up")
+
+    assert hops[-1]["where"] == "pod default/a"
+    assert hops[-1]["text"] == "eth0 is down"
+
+
+async def test_forwarding_that_somebody_switched_off_is_named(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    path = "/proc/sys/net/ipv4/ip_forward"
+    async with broken(lab, f"echo 0 > {path}", f"echo 1 > {path}"):
+        hops = await why(lab, "near", "far", "--family", "4")
+        found = (await run(lab, "doctor", "--json")).value["findings"]
+
+    assert hops[-1]["what"] == "forwarding"
+    assert any("net/ipv4/ip_forward" in one["why"] for one in found)
+
+
+async def test_an_address_that_the_cloud_took_away_is_named_mapped_and_found(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    eni, address = eni_of(lab, pods["near"]), pods["near"].address(Family.V4)
+    without = replace(eni, ipv4=tuple(one for one in eni.ipv4 if one != address))
+
+    async with nobody_mends(lab):
+        lab.cloud.world.state.put(without)
+        try:
+            hops = await why(lab, "near", "far", "--family", "4")
+            mapped = (await run(lab, "mapping", "--differences", "--json")).value["rows"]
+            found = (await run(lab, "doctor", "--json")).value["findings"]
+        finally:
+            lab.cloud.world.state.put(eni)
+
+    assert (hops[-1]["state"], hops[-1]["what"]) == ("FAIL", "source check")
+    row = next(one for one in mapped if one["address"] == str(address))
+    assert "the cloud does not have it" in row["differences"][0]
+    assert any(str(address) in one["what"] for one in found)
+
+
+async def test_a_security_group_that_drops_is_named(lab: Lab, pods: dict[str, PodHandle]) -> None:
+    group = lab.cloud.world.state.group(eni_of(lab, pods["a"]).security_group_ids[0])
+    closed = replace(group, inner_access=False, rules=())
+    lab.cloud.world.state.put(closed)
+    try:
+        hops = await why(lab, "a", "far:8080", "--family", "4")
+    finally:
+        lab.cloud.world.state.put(group)
+
+    assert (hops[-1]["state"], hops[-1]["what"]) == ("FAIL", "security group, in")
+    assert f"AuthorizeSecurityGroup --SecurityGroupId {group.id}" in hops[-1]["remedy"]
+
+
+async def test_an_address_that_nobody_has_is_named(lab: Lab, pods: dict[str, PodHandle]) -> None:
+    hops = await why(lab, "a", "192.168.200.200", "--family", "4")
+
+    assert (hops[-1]["state"], hops[-1]["what"]) == ("FAIL", "receiving ENI")
+
+
+async def test_a_bundle_answers_as_the_node_did_and_has_no_secret(
+    lab: Lab, pods: dict[str, PodHandle], tmp_path: Path
+) -> None:
+    await run(lab, "support-bundle", "--output", "/run/b.tgz")
+    bundle = tmp_path / "b.tgz"
+    bundle.write_bytes(lab.node("node-1").inside("/run/b.tgz").read_bytes())
+
+    answers = [
+        await offline(*words, "--bundle", str(bundle))
+        for words in (["show"], ["mapping"], ["why", "a", "near", "--family", "4"])
+    ]
+
+    assert [one.code for one in answers] == [0, 0, 0]
+    assert "default/a" in answers[0].output
+    assert "no hop is known to fail" in answers[2].output
+    assert lab.services is not None
+    assert lab.services.access_key_secret.encode() not in bundle.read_bytes()
+
+
+async def offline(*words: str) -> Answer:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "terway.cli", *words), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    return Answer(code=process.returncode or 0, output=output.decode())
