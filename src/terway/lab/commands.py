@@ -179,6 +179,27 @@ def exec_command(name: str, target: str, command: tuple[str, ...]) -> None:
     _become([*LabClient(name).words(target), *(command or ("/bin/sh",))])
 
 
+@cli.command("run", context_settings=_PASS_ON)
+@_NAME
+@click.argument("node")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+def run_command(name: str, node: str, command: tuple[str, ...]) -> None:
+    """Run one of Terway's own tools on a node, with the lab's keys in its environment.
+
+    terway-lab run node-1 terway-cli why default/web 192.168.32.7:80
+    """
+    lab = LabClient(name)
+    keys = lab.status()["endpoints"]
+    pairs = {
+        "NODE_NAME": node,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": keys["access_key_id"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys["access_key_secret"],
+    }
+    words = command[1:] if command[0] == "--" else command
+    _become([*lab.words(node), "env", *(f"{key}={one}" for key, one in pairs.items()), *words])
+
+
 @cli.command("add-node")
 @_NAME
 @click.argument("node", required=False)
