@@ -131,6 +131,10 @@ class FakeNetwork:
             mtu_bytes=mtu_bytes or 1500,
         )
 
+    async def prove(self, attachment: Attachment) -> bool:
+        self.calls.append(("prove", str(attachment.key)))
+        return False
+
     async def detach(self, attachment: Attachment) -> None:
         self.calls.append(("detach", str(attachment.key)))
         if self.detach_error is not None:

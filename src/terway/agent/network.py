@@ -20,13 +20,16 @@ from terway.datapath.damage import plan_inside
 from terway.datapath.diff import diff
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.guard import plan_guard
-from terway.datapath.host import desired_eni, desired_host
+from terway.datapath.host import desired_eni
 from terway.datapath.networks import needs_own_table, with_own_table
+from terway.datapath.node import desired_node
 from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
 from terway.datapath.shaping import plan_limits
+from terway.datapath.symmetric import symmetric_tables
 from terway.datapath.verify import verify, verify_chained
 from terway.datapath.veth import desired_attachment
 from terway.linux.kernel import Kernel
+from terway.linux.nftables import OwnedTable
 from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.errors import ConflictError, TransientError, UsageError
@@ -56,17 +59,22 @@ class KernelNetwork:
         self._kernel = kernel
         self._node = node
         self._enis = enis
+        self._tables = tuple(OwnedTable(*one) for one in symmetric_tables(node).items())
         self._gate = Gate()  # a sweep must not see an attachment that is half made
 
     async def prepare(self) -> None:
         """Make the node forward packets. To be done before the first attachment."""
-        wanted = desired_host(self._node)
+        wanted = desired_node(self._node)
         actual = await self._kernel.read_node(_settings(wanted))
         changes = diff(wanted, actual.objects, netns=NODE, is_owned=lambda _: False)
         await self._kernel.apply(changes.puts)
+        await self._ensure_tables()
 
     async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
-        """Make the kernel as the attachment wants it, whatever it was, and prove it.
+        """Make the kernel as the attachment wants it, whatever it was.
+
+        A new sandbox's is believed when the kernel has acknowledged it all, and is to be read
+        back later (`prove`); where something was in the way, it is read back at once.
 
         Raises CniError when the container's namespace is gone or has such an interface that is
         not ours, TransientError when the ENI's link is not there or the kernel does not do it.
@@ -74,22 +82,35 @@ class KernelNetwork:
         node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
         eni = await self._enis.link_of(attachment.lease.eni_mac)
         desired = desired_attachment(attachment, eni=eni, node=node)
-        await self._make(desired, is_new=True)
+        async with self._gate.shared():
+            if not await self._is_born(desired):
+                await self._make(desired)
         if needs_own_table(attachment):
             desired = await self._with_own_table(desired, attachment)
-            await self._make(desired, is_new=False)
+            async with self._gate.shared():
+                await self._make(desired)
         return _links_of(desired, node)
 
-    async def _make(self, desired: AttachmentState, *, is_new: bool) -> None:
+    async def _is_born(self, desired: AttachmentState) -> bool:
+        """Make the attachment where nothing of it is; return False when there was something.
+
+        Nearly every ADD finds an empty namespace: to read it before or after would be half of
+        the whole. What is there after all makes this fail.
+        """
+        try:
+            await self._kernel.apply(plan_attach(desired, unborn(desired)))
+        except ConflictError:
+            return False
+        except UsageError as error:
+            raise _bad_netns(desired, error) from error
+        return True
+
+    async def _make(self, desired: AttachmentState) -> None:
+        """Do what is missing until nothing is. Raises TransientError when there is no end to it."""
         found: tuple[object, ...] = ()
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             try:
-                async with self._gate.shared():
-                    # Nearly every ADD finds an empty namespace: reading it first would cost a
-                    # third of the whole. What is there after all makes the first try fail.
-                    is_unread = is_new and attempt == 0
-                    actual = unborn(desired) if is_unread else await self._read(desired)
-                    found = await self._converge(desired, actual)
+                found = await self._converge(desired, await self._read(desired))
             except ConflictError as error:
                 found = (error,)
                 continue
@@ -131,6 +152,19 @@ class KernelNetwork:
         async with self._gate.shared():
             actual = await self._kernel.read_inside(desired)
             await self._kernel.apply(plan_limits(desired, actual))
+
+    async def prove(self, attachment: Attachment) -> bool:
+        """Read back what `attach` made, on both sides, and put right what is not as planned.
+
+        Return whether there was something. A veth that is not whole any more is left alone.
+        """
+        desired = await self._with_own_table(self._desired(attachment), attachment)
+        async with self._gate.shared():
+            actual = await self._read(desired)
+            if not actual.is_paired or not verify(desired, actual):
+                return False
+            await self._kernel.apply(plan_attach(desired, actual))
+        return True
 
     async def mend(self, attachment: Attachment) -> bool:
         """Put right what somebody has changed in the pod; return whether there was something.
@@ -196,11 +230,17 @@ class KernelNetwork:
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)
             self._states.keep(one.key for one in held)
+        await self._ensure_tables()
         return operations
 
     def _desired_host(self) -> tuple[NetObject, ...]:
         enis = (part for eni in self._enis.ready for part in desired_eni(eni, self._node))
-        return (*desired_host(self._node), *enis)
+        return (*desired_node(self._node), *enis)
+
+    async def _ensure_tables(self) -> None:
+        """Make the firewall's tables as they should be, if somebody has changed them."""
+        for table in self._tables:
+            await self._kernel.ensure_table(table)
 
     async def _converge(
         self, desired: AttachmentState, actual: AttachmentState

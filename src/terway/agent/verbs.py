@@ -15,6 +15,7 @@ from terway.agent.links import AttachedLinks, result_of
 from terway.agent.netns import is_own_netns, is_same_netns
 from terway.agent.pods import PodSource, require_eligible
 from terway.agent.pool_ports import PoolStatus
+from terway.agent.proof import Proof
 from terway.agent.side_by_side import side_by_side
 from terway.agent.stopwatch import Stopwatch
 from terway.agent.turns import Turns
@@ -70,6 +71,9 @@ class Network(Protocol):
     async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
         """Make the kernel as the attachment wants it, whatever it was, and prove it."""
 
+    async def prove(self, attachment: Attachment) -> bool:
+        """Read it back and put right what is not as planned; return whether there was something."""
+
     async def detach(self, attachment: Attachment) -> None:
         """Remove what the attachment has in the kernel; nothing there is success."""
 
@@ -100,6 +104,7 @@ class Verbs:
         self._pods = pods
         self._clock = clock
         self.turns = Turns()
+        self.proof = Proof(network=network, turns=self.turns, held=pool.attachment)
 
     def follow(self, policy: InterfacePolicy) -> None:
         """Make of pods to come what `policy` says; those that are there stay as they are."""
@@ -240,7 +245,9 @@ class Verbs:
         return (first, *await side_by_side([acquire(one) for one in wanted[1:]]))
 
     async def _link(self, attachment: Attachment, call: Add) -> AttachedLinks:
-        return await self._network.attach(attachment, mtu_bytes=call.conf.mtu_bytes)
+        links = await self._network.attach(attachment, mtu_bytes=call.conf.mtu_bytes)
+        self.proof.note(attachment)
+        return links
 
     async def _read_pod(self, ref: PodRef | None) -> Pod | None:
         if ref is None or self._pods is None:

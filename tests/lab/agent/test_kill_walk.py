@@ -34,6 +34,8 @@ pytestmark = pytest.mark.root
 
 # More steps than any operation has: a walk that does not end is a failure.
 MOST_STEPS = 2000
+# Longer than all that goes on after an answer: the reading back, the reaper, the pool's clock.
+QUIET_S = 2.0
 
 
 @dataclass
@@ -182,7 +184,7 @@ async def test_killed_at_any_step_of_a_DEL_and_of_what_follows_it(tmp_path, way)
         enis = enis_of(walk.world)
         for step in range(1, MOST_STEPS):
             await walk.add()
-            died = await walk.dies_at(step, "DEL", quiet_s=1.0)
+            died = await walk.dies_at(step, "DEL", quiet_s=QUIET_S)
             if died:
                 await walk.restart()
             check_world(walk.world, await walk.state())
