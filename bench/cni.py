@@ -28,13 +28,14 @@ from terway.lab.world.node import NodeHandle
 from terway.model.address import IPStack
 
 # width: (rounds, pods a round). Enough for a p99 to be a measured value, not an extreme.
-WAVES = {1: (10, 30), 8: (8, 48), 32: (8, 64)}
+WAVES = {1: (10, 30), 8: (8, 48), 20: (8, 60), 32: (8, 64)}
 NODES = 2
 FREE = 70  # addresses that a node's pool keeps: a wave's, and a little
 
 SUBJECT = "terway, IPv4"
 
 ADD_TARGET = Target(bound=Bound.AT_MOST, limit=0.3)
+TAIL_TARGETS = {20: Target(bound=Bound.AT_MOST, limit=0.25)}
 RATE_TARGET = Target(bound=Bound.AT_LEAST, limit=4.0)
 
 
@@ -129,9 +130,10 @@ def _figure(name: str, waves: list[Wave]) -> float:
 
 
 def _target(name: str) -> Target | None:
-    if ".p99" in name:
-        return None
-    return RATE_TARGET if "pods_per_s" in name else ADD_TARGET
+    what, _, width = name.partition("@")
+    if ".p99" in what:
+        return TAIL_TARGETS.get(int(width)) if "add" in what else None
+    return RATE_TARGET if "pods_per_s" in what else ADD_TARGET
 
 
 async def measure(order: Order) -> list[Record]:
