@@ -1,4 +1,4 @@
-"""Debian's portmap, bandwidth and tuning do their work when chained after our plugin.
+"""Debian's portmap and tuning do their work when chained after our plugin; limits are its own.
 
 Debian's `portmap` 1.1.1 has a CHECK that looks for IPv4 rules in the IPv6 table and the other way
 round, so it fails after any plugin (containernetworking/plugins, portmap.go, checkPorts): it is
@@ -23,8 +23,12 @@ pytestmark = pytest.mark.witness
 NODE = "node-1"
 PORTMAP: dict[str, object] = {"type": "portmap", "capabilities": {"portMappings": True}}
 RATE_BPS = 16_000_000
-LIMITS = {"ingressRate": RATE_BPS, "ingressBurst": 800_000, "egressRate": RATE_BPS}
-BANDWIDTH: dict[str, object] = {"type": "bandwidth", **LIMITS, "egressBurst": 800_000}
+LIMITS = {
+    "ingressRate": RATE_BPS,
+    "ingressBurst": 2**31 - 1,  # as containerd and CRI-O write it
+    "egressRate": RATE_BPS,
+    "egressBurst": 2**31 - 1,
+}
 MAC = "02:11:22:33:44:55"
 TUNING: dict[str, object] = {"type": "tuning", "mac": MAC, "sysctl": {"net.core.somaxconn": "321"}}
 
@@ -87,18 +91,18 @@ async def test_portmap_leads_a_port_of_the_node_to_the_container_until_del(site:
     await site.wait_clean(NODE)
 
 
-async def test_bandwidth_holds_both_directions_to_their_rate(site: Site):
+async def test_limits_that_the_runtime_asks_for_hold_both_directions(site: Site):
     async with (
-        attached(site, "slow", BANDWIDTH) as slow,
+        attached(site, "slow", bandwidth=LIMITS) as slow,
         attached(site, "peer", node="node-2") as peer,
     ):
         await slow.check()
         to_peer = await throughput_bps(slow, peer)
         from_peer = await throughput_bps(peer, slow)
 
-    assert 0.5 * RATE_BPS < to_peer < 1.5 * RATE_BPS
-    assert 0.5 * RATE_BPS < from_peer < 1.5 * RATE_BPS
-    assert "ifb" not in await site.place(NODE).run("ip", "-d", "-o", "link")
+    # what TCP carries: headers are some 5 % of a frame
+    assert 0.85 * RATE_BPS < to_peer < 1.1 * RATE_BPS
+    assert 0.85 * RATE_BPS < from_peer < 1.1 * RATE_BPS
     await site.wait_clean(NODE)
 
 
@@ -131,13 +135,13 @@ async def test_check_through_the_chain_fails_when_our_rule_is_missing(site: Site
 
 
 async def test_containerd_runs_the_whole_chain(site: Site, containerd: Containerd):
-    await site.configure(NODE, TUNING, BANDWIDTH)
+    await site.configure(NODE, TUNING, PORTMAP)
 
     async with containerd.container("tuned", "/bin/sh", "-c", "echo up; sleep 1000", ready="up"):
         shown = await containerd.exec("tuned", "/bin/ip", "link", "show", "eth0")
-        shaped = await site.place(NODE).run("tc", "qdisc", "show")
+        tuned = await containerd.exec("tuned", "/bin/cat", "/proc/sys/net/core/somaxconn")
 
     assert MAC in shown
-    assert "tbf" in shaped
+    assert tuned.strip() == "321"
     assert await site.attachments(NODE) == {}
     await site.wait_clean(NODE)
