@@ -6,7 +6,10 @@ DEL   device: pod ──► node      leg: deleted   the device back is what mak
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
+
+import structlog
 
 from terway.agent.devices import DeviceLinks
 from terway.agent.links import AttachedLinks
@@ -21,7 +24,7 @@ from terway.datapath.verify import verify
 from terway.linux.kernel import Kernel
 from terway.linux.nftables import OwnedTable
 from terway.model.address import IPPair
-from terway.model.attachment import Attachment
+from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.device import Device, DeviceState
 from terway.model.errors import ConflictError, TransientError, UsageError
 from terway.model.ids import MacAddress
@@ -30,6 +33,8 @@ from terway.model.network import AttachmentState, Operation
 _TRIES = 3
 # A namespace ends some tens of milliseconds after its last user, and then lets go of its devices.
 _FALLS_BACK_S = 5.0
+
+_log = structlog.get_logger("exclusive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,20 @@ class ExclusiveNetwork(KernelNetwork):
         """Make the node forward packets, and lend pods its address for what it forwards."""
         await super().prepare()
         await self._kernel.ensure_table(self._table)
+
+    async def settings_differ(self) -> bool:
+        """Return whether a setting, or what the node translates, is not as it should be."""
+        return not await self._kernel.is_as_made(self._table) or await super().settings_differ()
+
+    async def sweep(
+        self,
+        attachments: Callable[[], Iterable[Attachment]],
+        busy: Callable[[], Container[AttachmentKey]],
+    ) -> tuple[Operation, ...]:
+        """Put the node's namespace in order as `KernelNetwork.sweep`, and what it translates."""
+        if await self._kernel.ensure_table(self._table):
+            _log.warning("exclusive.table_mended", table=TABLE)
+        return await super().sweep(attachments, busy)
 
     async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
         """Bring the ENI's device into the pod, and make the second leg; prove both.

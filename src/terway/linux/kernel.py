@@ -199,6 +199,10 @@ class Kernel:
         """Make a table of nftables as defined; return whether something was to be done."""
         return await self._workers.run(table.ensure)
 
+    async def is_as_made(self, table: OwnedTable) -> bool:
+        """Return whether a table of nftables is as it was made."""
+        return await self._workers.run(table.is_as_made)
+
     async def count_connections(self, addresses: Collection[IPAddress]) -> int | None:
         """Return how many tracked connections involve `addresses`; None without conntrack."""
         return await self._workers.run(partial(conntrack.count, addresses))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from terway.linux.kernel import Planner
+from terway.linux.nftables import OwnedTable
 from terway.linux.uplink import Uplink
 from terway.model.address import Family, IPAddress
 from terway.model.device import Device, DeviceState
@@ -139,6 +140,7 @@ class MemoryKernel:
     """What `Kernel` is, in a dictionary. Namespaces and ENIs come and go by plain methods."""
 
     def __init__(self) -> None:
+        self.tables: set[OwnedTable] = set()
         self.uplinks: dict[Family, Uplink] = {}
         self.connections: list[tuple[IPAddress, IPAddress]] = []
         self._ifindex = 0
@@ -165,9 +167,9 @@ class MemoryKernel:
         self._namespaces[NODE].add_link(link)
         return link
 
-    def unplug(self, name: str) -> None:
-        """Unplug an ENI."""
-        self._namespaces[NODE].drop_link(name)
+    def unplug(self, name: str, *, netns: str = NODE) -> None:
+        """Unplug an ENI, on the node or in the pod that has its device."""
+        self._namespaces[Netns(netns)].drop_link(name)
 
     def _born(self, settings: LinkSettings, *, kind: str) -> Link:
         self._ifindex += 1
@@ -313,6 +315,16 @@ class MemoryKernel:
     async def uplink(self, family: Family) -> Uplink | None:
         """See `Kernel.uplink`."""
         return self.uplinks.get(family)
+
+    async def ensure_table(self, table: OwnedTable) -> bool:
+        """See `Kernel.ensure_table`."""
+        is_new = table not in self.tables
+        self.tables.add(table)
+        return is_new
+
+    async def is_as_made(self, table: OwnedTable) -> bool:
+        """See `Kernel.is_as_made`."""
+        return table in self.tables
 
     async def count_connections(self, addresses: Collection[IPAddress]) -> int | None:
         """See `Kernel.count_connections`."""

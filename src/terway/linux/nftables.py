@@ -67,11 +67,15 @@ class OwnedTable:
         The first time it is always made anew: what an earlier process left may be of another
         version. Connections that were translated before go on as they were.
         """
-        if self._listed and self._list() == self._listed:
+        if self.is_as_made():
             return False
         run(f"add table {self._name}\ndelete table {self._name}\ntable {self._name} {self._body}")
         self._listed = self._list()
         return True
+
+    def is_as_made(self) -> bool:
+        """Return whether the table was made, and nobody has changed it since."""
+        return bool(self._listed) and self._list() == self._listed
 
     def _list(self) -> str:
         try:
