@@ -41,6 +41,7 @@ from terway.agent.node_facts import configured_facts
 from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options, parse_options
 from terway.agent.pool_settings import pool_config
+from terway.agent.possible import check_possible
 from terway.agent.shape import Shape, check_capacity, shape_of
 from terway.agent.terwayd import Setup, Terwayd
 from terway.cloud.ecs import EcsClient, open_ecs_client
@@ -125,12 +126,16 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     mode = await read_node_mode(
         client, options.node_name, KeptMode(paths.state_dir / "node_mode"), held
     )
-    cautions = check_capacity(allowance.limits, mode, config.eni.ip_stack, held)
+    cautions = (
+        *check_capacity(allowance.limits, mode, config.eni.ip_stack, held),
+        *check_possible(config.eni, allowance.limits, mode),
+    )
     kernel = await stack.enter_async_context(open_kernel())
     instance, seed = instance_facts(place, allowance), f"{time.time_ns():x}"
     node = await configured_facts(kernel, config)
 
     def shape_now(now: AgentConfig) -> Shape:
+        check_possible(now.eni, allowance.limits, mode)
         pool = pool_config(now.eni, instance, token_seed=seed)
         return shape_of(mode, now, pool, node)
 
@@ -142,6 +147,7 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
             conflist=shape.conflist,
             readonly_listen=options.readonly_listen,
             interfaces=_policy(mode, config),
+            follows_mtu=config.cni.mtu_bytes is None,
             has_host_peer=shape.has_host_peer,
         ),
         paths=paths,

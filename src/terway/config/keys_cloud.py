@@ -129,9 +129,9 @@ RATE_LIMIT: Key[Mapping[str, int]] = Key(
     kind=MapOf(of=Whole(minimum=1), keys="action"),
     default={},
     unit="calls per minute",
-    meaning="Most calls of an action of the cloud's API",
-    effect=Effect.NONE,
-    why="one budget of calls adapts to the cloud's throttling",
+    meaning="Most calls of an action of the cloud's API, beside the budget that adapts to its "
+    "throttling",
+    reload=Reload.AT_ONCE,
 )
 BACKOFF_DURATION: Key[float | None] = Key(
     name="duration", kind=Duration(takes_ns=True), default=None, unit="s", meaning="The first wait"
@@ -175,7 +175,7 @@ BACKOFF_OVERRIDE: Key[Mapping[str, Values]] = Key(
     default={},
     meaning="Waits between tries, by the name of what is tried: eni_create, eni_ops, …",
     effect=Effect.NONE,
-    why="waits double from 1 s to 60 s",
+    why="waits double from 1 s to 60 s, and adapt to the cloud's throttling",
 )
 KUBE_CLIENT_QPS: Key[float] = Key(
     name="kube_client_qps",

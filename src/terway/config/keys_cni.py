@@ -87,8 +87,7 @@ POLICY_PROVIDER: Key[PolicyProvider] = Key(
 BANDWIDTH_MODE: Key[BandwidthMode] = Key(
     name="bandwidth_mode",
     kind=OneOf(BandwidthMode),
-    default=BandwidthMode.AUTO,
-    default_words="tc",
+    default=BandwidthMode.TC,
     meaning="By what pods are held to their limits: tc (queues), or edt (earliest departure times)",
     reload=Reload.RESTART,
 )
@@ -99,7 +98,7 @@ NETWORK_PRIORITY: Key[bool] = Key(
     meaning="Pods' packets leave an ENI in three classes, by k8s.aliyun.com/network-priority",
     reload=Reload.RESTART,
     effect=Effect.NONE,
-    why="not part of this release",
+    why="what the kernel can do is found by trying",
 )
 HOST_STACK_CIDRS: Key[tuple[IPNetwork, ...] | None] = Key(
     name="host_stack_cidrs",

@@ -20,16 +20,13 @@ IP_STACK: Key[IPStack] = Key(
     meaning="Families of addresses that pods have",
     reload=Reload.RESTART,
 )
-# Here all that a pod sends to a service passes the node without being told; the original leads
-# services past the pod's ENI by this key.
 SERVICE_CIDR: Key[str] = Key(
     name="service_cidr",
     kind=Text(),
     default="",
-    default_words="what kubeadm-config says",
-    meaning='Range of the cluster\'s services: "v4", "v6" or "v4,v6"',
+    meaning='Range of the cluster\'s services, "v4", "v6" or "v4,v6": pods with an ENI of their '
+    "own reach it by the node",
     reload=Reload.RESTART,
-    effect=Effect.COMMENT,
 )
 ROUTE_DST: Key[IPNetwork | None] = Key(name="dst", kind=Network(), default=None, meaning="Where to")
 EXTRA_ROUTES: Key[tuple[Values, ...]] = Key(
@@ -38,8 +35,6 @@ EXTRA_ROUTES: Key[tuple[Values, ...]] = Key(
     default=(),
     meaning="Routes in every pod, by the gateway of its vSwitch",
     reload=Reload.NEW_PODS,
-    effect=Effect.NONE,
-    why="not part of this release",
 )
 ENABLE_PATCH_POD_IPS: Key[bool] = Key(
     name="enable_patch_pod_ips",
@@ -62,8 +57,6 @@ ENABLE_ERDMA: Key[bool] = Key(
     default=False,
     meaning="ENIs with RDMA for pods that ask for one",
     reload=Reload.RESTART,
-    effect=Effect.NONE,
-    why="RDMA interfaces are left to their own controller",
 )
 CUSTOM_STATEFUL_KINDS: Key[tuple[str, ...]] = Key(
     name="custom_stateful_workload_kinds",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from terway.config.choices import ENISelection
-from terway.config.declare import Effect, Key, Reload
+from terway.config.declare import Key, Reload
 from terway.config.kinds import Duration, Flag, Number, OneOf, Whole
 
 MAX_POOL_SIZE: Key[int] = Key(
@@ -29,8 +29,6 @@ IP_WARM_UP_SIZE: Key[int] = Key(
     unit="pods",
     meaning="Addresses that a new node gets once, before its first pods come",
     reload=Reload.RESTART,
-    effect=Effect.NONE,
-    why="not part of this release",
 )
 MIN_ENI: Key[int] = Key(
     name="min_eni",
@@ -120,8 +118,6 @@ RECLAIM_JITTER: Key[float] = Key(
     default=0.1,
     meaning="Share of the interval by which chance lengthens it, so that nodes differ",
     reload=Reload.AT_ONCE,
-    effect=Effect.NONE,
-    why="each node reclaims at its own time already",
 )
 ENABLE_IP_PREFIX: Key[bool] = Key(
     name="enable_ip_prefix",
@@ -129,8 +125,6 @@ ENABLE_IP_PREFIX: Key[bool] = Key(
     default=False,
     meaning="ENIs get /28 (IPv4) and /80 (IPv6) prefixes instead of single addresses",
     reload=Reload.RESTART,
-    effect=Effect.NONE,
-    why="addresses are assigned one by one",
 )
 IPV4_PREFIX_COUNT: Key[int] = Key(
     name="ipv4_prefix_count",
@@ -139,8 +133,6 @@ IPV4_PREFIX_COUNT: Key[int] = Key(
     unit="prefixes",
     meaning="How many /28 prefixes the node has",
     reload=Reload.AT_ONCE,
-    effect=Effect.NONE,
-    why="addresses are assigned one by one",
 )
 IPV6_PREFIX_COUNT: Key[int] = Key(
     name="ipv6_prefix_count",
@@ -149,8 +141,6 @@ IPV6_PREFIX_COUNT: Key[int] = Key(
     unit="prefixes",
     meaning="How many /80 prefixes a node with IPv6 only has; in dual stack each ENI has one",
     reload=Reload.AT_ONCE,
-    effect=Effect.NONE,
-    why="addresses are assigned one by one",
 )
 
 KEYS: tuple[Key[object], ...] = (

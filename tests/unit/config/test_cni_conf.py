@@ -112,9 +112,9 @@ def test_another_data_path_is_accepted_with_a_caution(kind):
 
 
 def test_keys_that_do_nothing_here_are_cautioned_about():
-    _, cautions = parse({**OURS, "symmetric_routing": True, "disable_host_peer": False})
+    _, cautions = parse({**OURS, "vlan_strip_type": "vlan", "disable_host_peer": False})
 
-    assert [one.field for one in cautions] == ["10-terway.conf.symmetric_routing"]
+    assert [one.field for one in cautions] == ["10-terway.conf.vlan_strip_type"]
 
 
 @pytest.mark.parametrize(
@@ -146,11 +146,11 @@ def test_without_any_cni_configuration_the_key_is_named():
 
 
 def test_symmetric_routing_has_the_originals_defaults():
-    assert parse(OURS)[0].symmetric_routing is None
+    assert parse({**OURS, "symmetric_routing": False})[0].symmetric_routing is None
 
-    conf, _ = parse({**OURS, "symmetric_routing": True, "symmetric_routing_config": {"mark": 16}})
+    conf, _ = parse({**OURS, "symmetric_routing_config": {"mark": 16}})
 
-    assert conf.symmetric_routing == SymmetricRouting()
+    assert conf.symmetric_routing == parse(OURS)[0].symmetric_routing == SymmetricRouting()
 
 
 @pytest.mark.parametrize(

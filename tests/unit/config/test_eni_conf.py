@@ -126,9 +126,8 @@ def test_what_cannot_be_right_is_refused_with_path_value_and_remedy(keys, field,
     ("keys", "field"),
     [
         ({"enable_eni_trunking": True}, "eni_conf.enable_eni_trunking"),
-        ({"enable_ip_prefix": True}, "eni_conf.enable_ip_prefix"),
         ({"ipam_type": "crd"}, "eni_conf.ipam_type"),
-        ({"rate_limit": {"AttachNetworkInterface": 10}}, "eni_conf.rate_limit"),
+        ({"kube_client_qps": 5}, "eni_conf.kube_client_qps"),
         ({"allow_eip_rob": "true"}, "eni_conf.allow_eip_rob"),
     ],
 )
