@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import structlog
@@ -41,6 +42,10 @@ class ENILinks:
         self._managed = managed
         self._ready: dict[MacAddress, ENILink] = {}
         self._locks: defaultdict[MacAddress, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def set_mtu(self, mtu_bytes: int) -> None:
+        """Configure links that come from now on with another MTU."""
+        self._node = replace(self._node, mtu_bytes=mtu_bytes)
 
     @property
     def ready(self) -> tuple[ENILink, ...]:

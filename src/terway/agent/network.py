@@ -156,8 +156,11 @@ class KernelNetwork:
     async def prove(self, attachment: Attachment) -> bool:
         """Read back what `attach` made, on both sides, and put right what is not as planned.
 
-        Return whether there was something. A veth that is not whole any more is left alone.
+        Return whether there was something. A veth that is not whole any more is left alone, and
+        so is an attachment whose ENI has no link: nobody can tell which table is right.
         """
+        if self._enis.known(attachment.lease.eni_mac) is None:
+            return False
         desired = await self._with_own_table(self._desired(attachment), attachment)
         async with self._gate.shared():
             actual = await self._read(desired)
@@ -236,6 +239,11 @@ class KernelNetwork:
     def _desired_host(self) -> tuple[NetObject, ...]:
         enis = (part for eni in self._enis.ready for part in desired_eni(eni, self._node))
         return (*desired_node(self._node), *enis)
+
+    def set_mtu(self, mtu_bytes: int) -> None:
+        """Make pods and ENIs from now on with another MTU; the next sweep changes the ENIs."""
+        self._node = replace(self._node, mtu_bytes=mtu_bytes)
+        self._enis.set_mtu(mtu_bytes)
 
     async def _ensure_tables(self) -> None:
         """Make the firewall's tables as they should be, if somebody has changed them."""

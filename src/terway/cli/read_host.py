@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from terway.cli.mtu import probe_gateways
 from terway.cli.place import Place
 from terway.cli.read_cloud import Cloud
 from terway.cli.read_kube import find_connection
@@ -16,6 +15,7 @@ from terway.cli.snapshot import HostView
 from terway.cloud.inspect import Permission, clock_skew_s
 from terway.linux.apply import apply
 from terway.linux.netns import create_netns, delete_netns
+from terway.linux.path_mtu import probe_gateways
 from terway.linux.session import open_session
 from terway.model.address import Family
 from terway.model.errors import VpcError

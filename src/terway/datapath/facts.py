@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from terway.model.address import Family, IPNetwork, IPPair
 from terway.model.ids import MacAddress
@@ -21,6 +21,23 @@ class ENILink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Symmetric:
+    """By which interface, marks and table answers go back out where their question came in."""
+
+    interface: str = "eth0"
+    mark: int = 0x10
+    mask: int = 0x10
+    table: int = 100
+    priority: int = 600
+    comment: str = "terway-symmetric"
+
+    @property
+    def others(self) -> int:
+        """Return the bits of a mark that are not ours."""
+        return ~self.mask & 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
     """The node itself: its addresses (those its default routes choose) and its way out.
 
@@ -33,3 +50,5 @@ class NodeFacts:
     mtu_bytes: int = DEFAULT_MTU_BYTES
     service_cidrs: tuple[IPNetwork, ...] = ()
     host_stack_cidrs: tuple[IPNetwork, ...] = ()
+    gateways: IPPair = field(default_factory=IPPair)  # of its default routes
+    symmetric: Symmetric | None = None

@@ -22,6 +22,8 @@ from terway.datapath.names import (
     is_eni_table,
 )
 from terway.datapath.networks import is_stale_in_pod
+from terway.datapath.reach import is_host_stack_rule, is_metadata_rule
+from terway.datapath.symmetric import is_symmetric_rule
 from terway.model.address import IPNetwork
 from terway.model.errors import ConflictError, UsageError
 from terway.model.network import (
@@ -198,7 +200,7 @@ class _NodeOwner:
     def owns(self, one: NetObject) -> bool:
         match one:
             case RoutingRule():
-                return is_pod_rule(one)
+                return is_pod_rule(one) or is_host_stack_rule(one) or is_symmetric_rule(one)
             case Route():
                 is_pods = one.table == MAIN_TABLE and one.link in self._pod_links
                 return one.table in self._tables or is_pods or self._is_stale(one)
@@ -217,7 +219,7 @@ class _NodeOwner:
 
 
 def is_pod_rule(rule: RoutingRule) -> bool:
-    """Return whether a rule is one of the two that each pod's address has, whosoever the pod."""
+    """Return whether a rule is one of those that a pod's address has, whosoever the pod."""
     plain = not (rule.iif or rule.oif or rule.fwmark)
     to_pod = (
         rule.priority == TO_POD_PRIORITY
@@ -231,7 +233,7 @@ def is_pod_rule(rule: RoutingRule) -> bool:
         and _is_host(rule.source)
         and is_eni_table(rule.table)
     )
-    return plain and (to_pod or from_pod)
+    return (plain and (to_pod or from_pod)) or is_metadata_rule(rule)
 
 
 def _is_host(network: IPNetwork | None) -> bool:

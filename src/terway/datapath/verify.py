@@ -168,8 +168,8 @@ def _plain_value(one: _Plain | None) -> str:
             return "present"
         case Route():
             return _route_value(one)
-        case RoutingRule(table=table):
-            return f"lookup {table}"
+        case RoutingRule(table=table, is_prohibit=is_prohibit):
+            return "prohibit" if is_prohibit else f"lookup {table}"
         case _:
             assert_never(one)
 

@@ -36,6 +36,7 @@ from terway.datapath.names import (
     table_of,
 )
 from terway.datapath.networks import routes_of
+from terway.datapath.reach import metadata_rules
 from terway.datapath.shaping import egress_limits, ingress_limits
 from terway.model.address import Family, IPNetwork, family_of
 from terway.model.attachment import Attachment
@@ -99,6 +100,7 @@ def _node_side(
         family, exactly = family_of(address), ip_network(address)
         yield Route(destination=exactly, link=name, scope=host_route_scope(family))
         yield from _rules(family, exactly, table_of(eni.ifindex))
+    yield from metadata_rules(attachment)
 
 
 def _rules(family: Family, exactly: IPNetwork, table: int) -> Iterator[RoutingRule]:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
-from terway.linux import apply, conntrack, read, sysctl
+from terway.linux import apply, conntrack, path_mtu, read, sysctl
 from terway.linux.device import read_device
 from terway.linux.guard_bell import Bell, open_bell
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
@@ -194,6 +194,13 @@ class Kernel:
     async def uplink(self, family: Family) -> Uplink | None:
         """Return the link and address with which the node reaches the world; None without one."""
         return await self._workers.run(partial(read_uplink, family))
+
+    async def path_mtu(self, family: Family) -> int | None:
+        """Return the largest packet in bytes that gets to the node's gateway; None without one.
+
+        What the link says, where the gateway answers no echo at all or none may be sent.
+        """
+        return await self._workers.run(partial(path_mtu.read_path_mtu, family))
 
     async def ensure_table(self, table: OwnedTable) -> bool:
         """Make a table of nftables as defined; return whether something was to be done."""

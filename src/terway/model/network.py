@@ -115,6 +115,7 @@ class RoutingRule:
     oif: str = ""
     fwmark: int = 0
     fwmask: int = 0xFFFFFFFF
+    is_prohibit: bool = False  # refused with an ICMP answer instead; `table` is 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

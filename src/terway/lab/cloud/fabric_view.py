@@ -17,10 +17,13 @@ from terway.lab.cloud.records import (
 from terway.lab.cloud.state import State
 from terway.lab.vpc.state import Port, RouteEntry, SecurityGroup, SecurityGroupRule, VpcState
 from terway.model.eni import VSwitch
-from terway.model.ids import ENIId
+from terway.model.ids import ENIId, InstanceId
 
 # IANA protocol numbers of the names that rules use; ALL is none in particular.
 PROTOCOL_NUMBERS = {"ICMP": 1, "TCP": 6, "UDP": 17, "GRE": 47, "ICMPv6": 58, "ALL": None}
+
+
+JUMBO_MTU_BYTES = 8500  # help page "Jumbo frames"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ def fabric_state(state: State, habits: FabricHabits) -> VpcState:
     plugged = [eni for eni in state.enis.values() if eni.is_plugged]
     return VpcState(
         vswitches=tuple(_vswitch(vswitch) for vswitch in state.vswitches.values()),
-        ports=tuple(_port(eni, habits) for eni in plugged),
+        ports=tuple(_port(eni, mtu_of(state, eni.instance_id, habits)) for eni in plugged),
         routes=tuple(_routes(state)),
         security_groups=tuple(_group(group) for group in state.groups.values()),
         services=habits.services,
@@ -53,7 +56,13 @@ def _vswitch(vswitch: VSwitchRecord) -> VSwitch:
     )
 
 
-def _port(eni: ENIRecord, habits: FabricHabits) -> Port:
+def mtu_of(state: State, instance_id: InstanceId | None, habits: FabricHabits) -> int:
+    """Return the largest packet that an instance's ENIs carry."""
+    instance = state.instances.get(instance_id) if instance_id else None
+    return JUMBO_MTU_BYTES if instance and instance.has_jumbo_frames else habits.mtu_bytes
+
+
+def _port(eni: ENIRecord, mtu_bytes: int) -> Port:
     assert eni.instance_id is not None
     return Port(
         eni_id=eni.id,
@@ -66,7 +75,7 @@ def _port(eni: ENIRecord, habits: FabricHabits) -> Port:
         ipv6=tuple(address for address in eni.ipv6 if address not in eni.unready),
         prefixes=(*eni.ipv4_prefixes, *eni.ipv6_prefixes),
         security_group_ids=eni.security_group_ids,
-        mtu_bytes=habits.mtu_bytes,
+        mtu_bytes=mtu_bytes,
         source_check=eni.source_dest_check,
     )
 

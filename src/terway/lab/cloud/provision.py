@@ -126,6 +126,12 @@ def run_instance(
     return find_instance(cloud, InstanceId(answer["InstanceIdSets"]["InstanceIdSet"][0]))
 
 
+def enable_jumbo_frames(cloud: Cloud, instance_id: InstanceId) -> None:
+    """Let an instance's ENIs carry packets of 8500 bytes."""
+    parameters: dict[str, Value] = {"InstanceId": instance_id, "EnableJumboFrame": True}
+    _call(cloud, ECS, "ModifyInstanceAttribute", parameters)
+
+
 def find_instance(cloud: Cloud, instance_id: InstanceId) -> Instance:
     """Return what the lab needs to know of an instance."""
     state = cloud.world.state

@@ -179,6 +179,7 @@ class InstanceRecord:
     created_at: float
     role: str = ""  # the RAM role whose keys the metadata service hands out
     hardened: bool = False  # HttpTokens=required: metadata only with a token
+    has_jumbo_frames: bool = False
     deletion_protection: bool = False
     resource_group_id: str = ""
     tags: Tags = ()

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from ipaddress import IPv4Network
 
 from terway.lab.cloud.cloud import Cloud
+from terway.lab.cloud.fabric_view import mtu_of
 from terway.lab.cloud.instance_types import InstanceType
 from terway.lab.cloud.provision import (
     Instance,
@@ -15,6 +16,7 @@ from terway.lab.cloud.provision import (
     create_security_group,
     create_vpc,
     create_vswitch,
+    enable_jumbo_frames,
     run_instance,
 )
 from terway.lab.flannel.plan import BLOCK_PODS, CLUSTER_NETWORK
@@ -93,15 +95,19 @@ def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
 
 def make_instance(cloud: Cloud, plan: LabPlan, ground: Ground, name: str) -> Instance:
     """Run an instance on the node vSwitch."""
-    return run_instance(
+    pool = plan.pool_of(name)
+    instance = run_instance(
         cloud,
-        instance_type=plan.pool_of(name).instance_type,
+        instance_type=pool.instance_type,
         vswitch_id=ground.node_vswitch_id,
         security_group_ids=(ground.security_group_id,),
         name=name,
         ipv6=Family.V6 in plan.stack.families,
         role=ROLE,
     )
+    if pool.jumbo_frames:
+        enable_jumbo_frames(cloud, instance.id)
+    return instance
 
 
 def node_spec(
@@ -139,7 +145,7 @@ def node_spec(
         log_dir=log_dir,
         agent=plan.agent,
         agent_argv=(sys.executable, "-m", *_AGENT_ARGV[plan.network]),
-        mtu_bytes=cloud.habits.mtu_bytes,
+        mtu_bytes=mtu_of(cloud.world.state, instance.id, cloud.habits),
     )
 
 

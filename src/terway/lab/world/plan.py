@@ -45,6 +45,7 @@ class NodePool:
     nodes: int
     instance_type: str = "ecs.g7.4xlarge"  # 8 ENIs: 7 pods with one each
     labels: dict[str, str] = field(default_factory=dict)
+    jumbo_frames: bool = False  # 8500 bytes
 
     def node_names(self) -> tuple[str, ...]:
         """Return the names of its nodes."""
@@ -132,7 +133,8 @@ def eni_config(
         "capabilities": {"bandwidth": True},
         "eniip_virtual_type": "veth",
     }
-    network = {"cniVersion": "1.1.0", "name": "terway"}
+    # Debian's plugins, which are what can be chained here, do not know 1.1.0.
+    network = {"cniVersion": "1.0.0" if plan.chained else "1.1.0", "name": "terway"}
     chain = {**network, "plugins": [ours, *plan.chained]}
     files: dict[str, object] = {"eni_conf": conf, "10-terway.conf": {**network, **ours}}
     if plan.chained:

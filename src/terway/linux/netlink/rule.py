@@ -39,6 +39,7 @@ _FRA_TABLE = 15
 _FRA_FWMASK = 16
 _FRA_OIFNAME = 17
 _FR_ACT_TO_TBL = 1
+_FR_ACT_PROHIBIT = 8
 _AF_INET = 2
 
 
@@ -68,7 +69,8 @@ def _words(doing: tuple[str, RoutingRule]) -> str:
     verb, rule = doing
     ends = ("from", rule.source), ("to", rule.destination)
     selector = " ".join(f"{word} {value}" for word, value in ends if value is not None)
-    return f"rule {verb} priority {rule.priority} {selector or 'from all'} lookup {rule.table}"
+    does = "prohibit" if rule.is_prohibit else f"lookup {rule.table}"
+    return f"rule {verb} priority {rule.priority} {selector or 'from all'} {does}"
 
 
 def _body(rule: RoutingRule) -> bytes:
@@ -80,7 +82,7 @@ def _body(rule: RoutingRule) -> bytes:
         rule.table if rule.table < 256 else 0,
         0,
         0,
-        _FR_ACT_TO_TBL,
+        _FR_ACT_PROHIBIT if rule.is_prohibit else _FR_ACT_TO_TBL,
         0,
     )
     parts = [header, attr_u32(_FRA_TABLE, rule.table), attr_u32(_FRA_PRIORITY, rule.priority)]
@@ -98,15 +100,15 @@ def _body(rule: RoutingRule) -> bytes:
 
 
 def all_rules(family: Family | None, *, needles: tuple[bytes, ...] = ()) -> Query[RoutingRule]:
-    """Read the rules of a family (None: of both) that look into a table."""
+    """Read the rules of a family (None: of both) that look into a table, or prohibit."""
     body = _RULE.pack(number_of(family), 0, 0, 0, 0, 0, 0, 0, 0)
     return Query(type=RTM_GETRULE, body=body, decode=decode, what="rule show", needles=needles)
 
 
 def decode(body: bytes) -> RoutingRule | None:
-    """Return the rule that a message is about, None for one that looks into no table."""
+    """Return the rule that a message is about, None for one of another kind than we make."""
     family, dst_len, src_len, _tos, table, _r1, _r2, action, _flags = _RULE.unpack_from(body)
-    if action != _FR_ACT_TO_TBL or family not in KNOWN:
+    if action not in (_FR_ACT_TO_TBL, _FR_ACT_PROHIBIT) or family not in KNOWN:
         return None
     found = attributes(body, 12)
     return RoutingRule(
@@ -119,6 +121,7 @@ def decode(body: bytes) -> RoutingRule | None:
         oif=text(found.get(_FRA_OIFNAME, b"")),
         fwmark=u32(found[_FRA_FWMARK]) if _FRA_FWMARK in found else 0,
         fwmask=_mask(found),
+        is_prohibit=action == _FR_ACT_PROHIBIT,
     )
 
 

@@ -33,6 +33,24 @@ def probe_gateways() -> dict[str, int]:
     return found
 
 
+def read_path_mtu(family: Family) -> int | None:
+    """Return what gets through to the node's gateway of `family`, None without a gateway.
+
+    Where the gateway answers nothing, or CAP_NET_RAW is missing, the link's own MTU. Blocking,
+    some seconds where less gets through than the link says.
+    """
+    uplink = read_uplink(family)
+    if uplink is None or uplink.gateway is None:
+        return None
+    with open_route_socket() as sock:
+        shown = sock.first(link.by_name(uplink.link))
+    linked = shown.mtu_bytes if shown is not None else None
+    try:
+        return largest(family, uplink) or linked
+    except PermissionError:
+        return linked
+
+
 def largest(family: Family, uplink: Uplink) -> int:
     """Return the largest packet in bytes that the gateway answers, up to the link's MTU."""
     with open_route_socket() as sock:
