@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 import structlog
@@ -34,6 +35,7 @@ from terway.agent.mender import Mender
 from terway.agent.metrics import Metrics
 from terway.agent.moments import read_moment
 from terway.agent.network import KernelNetwork
+from terway.agent.mtu import MtuFollower
 from terway.agent.pages import pages_of
 from terway.agent.paths import Paths
 from terway.agent.pods import is_same
@@ -71,6 +73,7 @@ class Setup:
     readonly_listen: str
     interfaces: InterfacePolicy
     has_host_peer: bool = True  # pods with an ENI each: whether they have a second leg
+    follows_mtu: bool = False  # of the node's own link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,8 @@ class Terwayd:
     ) -> None:
         self._setup = setup
         self._paths = paths
+        self._kernel = kernel
+        self._facts = facts
         self._kube = kube
         self._config: ConfigFollower | None = None
         self.ready = asyncio.Event()
@@ -220,6 +225,8 @@ class Terwayd:
         yield "spool", self._work_off()
         if self._config is not None:
             yield "config", self._config.run()
+        if self._setup.follows_mtu:
+            yield "mtu", self._follow_mtu()
         if self._kube is not None:
             limits = Limits(
                 changes=self._kube.changes,
@@ -240,6 +247,17 @@ class Terwayd:
             await asyncio.sleep(SPOOL_PERIOD_S)
 
     def _announce(self) -> None:
+    async def _follow_mtu(self) -> None:
+        """Take the size of packets from the node's own link, by what gets through it."""
+        family = self._facts.families[0]
+
+        def apply(mtu_bytes: int) -> None:
+            self.network.set_mtu(mtu_bytes)
+            self.reconciler.wake()
+
+        look = partial(self._kernel.path_mtu, family)
+        await MtuFollower(self._facts.uplink, look=look, apply=apply).run()
+
         """Say to the runtime and to probes that there is somebody to answer."""
         install_plugin(self._paths.cni_bin_dir)
         install_conflist(self._paths.conflist, self._setup.conflist)
