@@ -34,8 +34,8 @@ from terway.agent.limits import Limits
 from terway.agent.mender import Mender
 from terway.agent.metrics import Metrics
 from terway.agent.moments import read_moment
-from terway.agent.network import KernelNetwork
 from terway.agent.mtu import MtuFollower
+from terway.agent.network import KernelNetwork
 from terway.agent.pages import pages_of
 from terway.agent.paths import Paths
 from terway.agent.pods import is_same
@@ -72,8 +72,8 @@ class Setup:
     conflist: bytes
     readonly_listen: str
     interfaces: InterfacePolicy
-    has_host_peer: bool = True  # pods with an ENI each: whether they have a second leg
     follows_mtu: bool = False  # of the node's own link
+    has_host_peer: bool = True  # pods with an ENI each: whether they have a second leg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +116,9 @@ class Terwayd:
         clocks: Clocks = Clocks(),
     ) -> None:
         self._setup = setup
-        self._paths = paths
         self._kernel = kernel
         self._facts = facts
+        self._paths = paths
         self._kube = kube
         self._config: ConfigFollower | None = None
         self.ready = asyncio.Event()
@@ -218,6 +218,8 @@ class Terwayd:
     def loops(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
         """Yield what runs beside the serving, by name, but for the watch of the real kernel."""
         yield "pool", self.pool.run()
+        if self._setup.follows_mtu:
+            yield "mtu", self._follow_mtu()
         yield "reconcile", self.reconciler.run()
         yield "settings", self.reconciler.run_settings()
         yield "health", self.health.run()
@@ -225,8 +227,6 @@ class Terwayd:
         yield "spool", self._work_off()
         if self._config is not None:
             yield "config", self._config.run()
-        if self._setup.follows_mtu:
-            yield "mtu", self._follow_mtu()
         if self._kube is not None:
             limits = Limits(
                 changes=self._kube.changes,
@@ -240,13 +240,6 @@ class Terwayd:
             yield "limits", limits.run()
             yield "kube", self._kube.run(self.pool.status, self.pool.attachments)
 
-    async def _work_off(self) -> None:
-        # A plugin that found nobody may write its note after the first look.
-        while True:
-            await self.answerer.work_off()
-            await asyncio.sleep(SPOOL_PERIOD_S)
-
-    def _announce(self) -> None:
     async def _follow_mtu(self) -> None:
         """Take the size of packets from the node's own link, by what gets through it."""
         family = self._facts.families[0]
@@ -258,6 +251,13 @@ class Terwayd:
         look = partial(self._kernel.path_mtu, family)
         await MtuFollower(self._facts.uplink, look=look, apply=apply).run()
 
+    async def _work_off(self) -> None:
+        # A plugin that found nobody may write its note after the first look.
+        while True:
+            await self.answerer.work_off()
+            await asyncio.sleep(SPOOL_PERIOD_S)
+
+    def _announce(self) -> None:
         """Say to the runtime and to probes that there is somebody to answer."""
         install_plugin(self._paths.cni_bin_dir)
         install_conflist(self._paths.conflist, self._setup.conflist)
