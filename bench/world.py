@@ -24,6 +24,7 @@ BIN_DIR = "/opt/cni/bin"
 DEBUG_SOCKET = "/var/run/eni/eni_debug.socket"
 SLEEP = ("/bin/sleep", "infinity")
 LARGE = "ecs.g7.4xlarge"  # 8 ENIs of 30 addresses: 210 pods
+HUGE = "ecs.g7.32xlarge"  # 15 ENIs of 30 addresses: 420 pods
 
 
 @asynccontextmanager
@@ -125,6 +126,12 @@ def agent_rss_mb(node: NodeHandle) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise RuntimeError(f"terwayd of {node.name} is not running")
+
+
+def agent_cpu_s(node: NodeHandle) -> float:
+    """Return the CPU seconds of terwayd's threads, exact to the nanosecond (schedstats)."""
+    tasks = node.inside(f"/proc/{node.agent_pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def agent_began_s(node: NodeHandle) -> float:

@@ -23,9 +23,9 @@ from terway.agent.exposition import Gauge, Histogram, Metric
 from terway.agent.readonly import Page
 from terway.model.errors import VpcError
 
-TICK_S = 2.0
-# A loop that did not turn for this long stands still: each turns at least once a minute.
-STILL_S = 300.0
+TICK_S = 5.0
+# A loop that did not turn for this long stands still: each turns every two minutes.
+STILL_S = 600.0
 LATE_S = 10.0
 # Of the time that it is late, this share was spent by terwayd itself: it is busy, not starved.
 _OWN_SHARE = 0.5

@@ -27,7 +27,7 @@ from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import VpcError
 from terway.model.ids import MacAddress
 
-PERIOD_S = 60.0
+PERIOD_S = 120.0
 # How often settings are looked at of which netlink tells nothing.
 SETTINGS_PERIOD_S = 4.0
 # While the link of an ENI in use is missing: until then the cloud may not say yet that it is gone.

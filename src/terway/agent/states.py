@@ -7,6 +7,7 @@ as long as reading the kernel.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.veth import desired_attachment
@@ -14,19 +15,30 @@ from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.network import AttachmentState
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What a state was worked out from, and the state."""
+
+    attachment: Attachment
+    eni: ENILink
+    node: NodeFacts
+    state: AttachmentState
+
+
 class DesiredStates:
     """The desired states of the attachments that were asked for."""
 
     def __init__(self) -> None:
-        self._known: dict[AttachmentKey, tuple[Attachment, ENILink, AttachmentState]] = {}
+        self._known: dict[AttachmentKey, _Known] = {}
 
     def of(self, attachment: Attachment, *, eni: ENILink, node: NodeFacts) -> AttachmentState:
-        """Return what the kernel should have for `attachment`; `node` is the same each time."""
+        """Return what the kernel should have for `attachment`."""
         known = self._known.get(attachment.key)
-        if known is not None and known[0] is attachment and known[1] == eni:
-            return known[2]
+        is_same = known is not None and known.attachment is attachment and known.node is node
+        if known is not None and is_same and known.eni == eni:
+            return known.state
         state = desired_attachment(attachment, eni=eni, node=node)
-        self._known[attachment.key] = (attachment, eni, state)
+        self._known[attachment.key] = _Known(attachment=attachment, eni=eni, node=node, state=state)
         return state
 
     def keep(self, keys: Iterable[AttachmentKey]) -> None:

@@ -31,6 +31,7 @@ from terway.agent.install import install_conflist, install_plugin
 from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
 from terway.agent.limits import Limits
+from terway.agent.leftovers import Leftovers
 from terway.agent.mender import Mender
 from terway.agent.metrics import Metrics
 from terway.agent.moments import read_moment
@@ -131,6 +132,7 @@ class Terwayd:
             clock=clocks.monotonic,
             wall_clock=clocks.wall,
             moment=clocks.moment,
+            teller=kube.warnings if kube else None,
         )
         self.network = network
         self.verbs = Verbs(
@@ -184,6 +186,12 @@ class Terwayd:
             turns=self.verbs.turns,
         )
         self.reconciled = self.reconciler.has_run
+        self._leftovers = Leftovers(
+            paths,
+            ground=lambda: self.network.ground,
+            links=kernel.links,
+            teller=kube.warnings if kube else None,
+        )
 
     async def run(self) -> None:
         """Restore, serve until `stop` is set, and let what is being answered finish."""
@@ -191,7 +199,8 @@ class Terwayd:
         async with asyncio.TaskGroup() as tasks:
             # The watch is subscribed before the first look.
             watches = (("watch", self._watch.run()), ("guard", self._guard_watch.run()))
-            loops = (*watches, *self.loops())
+            leftovers = ("leftovers", self._leftovers.clean(self.reconciled))
+            loops = (*watches, leftovers, *self.loops())
             background = [tasks.create_task(loop, name=name) for name, loop in loops]
             async with AsyncExitStack() as stack:
                 pages = pages_of(self.pool, self.metrics, self.health, self._config)
