@@ -176,10 +176,10 @@ def junit(found: Sequence[Outcome]) -> str:
     """Return the report as JUnit XML, for build servers."""
     failed = sum(bool(one.error) for one in found)
     skipped = sum(bool(one.skipped) for one in found)
+    counts = f'tests="{len(found)}" failures="{failed}" skipped="{skipped}"'
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuite name="terway connectivity" tests="{len(found)}" failures="{failed}"'
-         f' skipped="{skipped}">',
+        f'<testsuite name="terway connectivity" {counts}>',
     ]
     for one in found:
         name = quoteattr(f"{one.to} {one.what} {one.host}".strip())
