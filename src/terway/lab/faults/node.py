@@ -67,7 +67,7 @@ class Node:
         self._own = own
         self._around = around
         self._main: asyncio.Task[None] | None = None
-        self._requests: set[asyncio.Task[Reply]] = set()
+        self._requests: dict[asyncio.Task[Reply], None] = {}
         self._served = asyncio.Event()
         self._plugged: dict[ENIId, str] = {}
         self.withheld: set[ENIId] = set()  # ENIs whose links are not there, whatever the cloud says
@@ -171,7 +171,7 @@ class Node:
             if self.terwayd is terwayd:
                 self.terwayd = None
             self._served.clear()
-            for request in self._requests:
+            for request in tuple(self._requests):
                 request.cancel()
 
     def _assemble(self, life: Life) -> Terwayd:
@@ -209,11 +209,11 @@ class Node:
         if self.terwayd is None:
             return None
         answering = asyncio.ensure_future(self.terwayd.answerer.answer(request))
-        self._requests.add(answering)
+        self._requests[answering] = None
         try:
             await asyncio.wait((answering,))
         finally:
-            self._requests.discard(answering)
+            del self._requests[answering]
         return None if answering.cancelled() else answering.result()
 
     async def served(self, timeout_s: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -13,19 +14,20 @@ import structlog
 class Record:
     """The lines of one history, with virtual times. `folder` is where the run's files are.
 
-    Its path differs from run to run, and so is not written.
+    Its path differs from run to run, as does the process id, and so neither is written.
     """
 
     def __init__(self, clock: Callable[[], float], folder: str) -> None:
         self._clock = clock
         self._folder = folder
+        self._process = f"-{os.getpid()}"  # in the names of notes
         self.lines: list[str] = []
         self._counts: Counter[str] = Counter()
         self.alarms: list[str] = []  # what the agent said of itself, warnings and worse
 
     def add(self, who: str, text: str) -> None:
         """Write a line."""
-        text = text.replace(self._folder, "")
+        text = text.replace(self._folder, "").replace(self._process, "")
         self.lines.append(f"{self._clock():.6f} {who} {text}")
 
     def count(self, what: str) -> int:

@@ -26,6 +26,7 @@ ANSWER_S = 130.0  # more than terwayd's own budget for an ADD: later is a hang
 PLUGIN_PATIENCE_S = 1.0
 CONNECTION_S = 432000.0  # how long conntrack remembers an established connection
 _RETRY_S = (2.0, 4.0, 8.0, 16.0)  # the kubelet's waits between sandboxes of one pod
+_POLL_S = 0.05
 _STOPPING_S = 5.0  # from a new sandbox of a pod to the DEL of the one before
 _VERSION = "1.1.0"
 
@@ -198,6 +199,7 @@ class Runtime:
         pod, uid = sandbox.pod, sandbox.uid
         for again in range(1, 100):
             async with self.workers[pod]:
+                await self._others_are_quiet(sandbox)
                 if not sandbox.is_wanted() or await self.add(sandbox):
                     return
             if sandbox.is_wanted():
@@ -207,6 +209,12 @@ class Runtime:
             if not sandbox.is_wanted():
                 return
             sandbox = self.open_sandbox(container, pod, uid, again=again)
+
+    async def _others_are_quiet(self, sandbox: Sandbox) -> None:
+        """Wait until nobody works on another sandbox of the pod: its worker is one."""
+        others = [one for one in self.sandboxes.values() if one.pod == sandbox.pod]
+        while any(self.busy[one.container_id] for one in others):  # noqa: ASYNC110 - virtual
+            await asyncio.sleep(_POLL_S)
 
     async def add(self, sandbox: Sandbox) -> bool:
         """Call ADD and return whether it succeeded; its answer must fit all that were before."""

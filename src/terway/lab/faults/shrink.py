@@ -78,9 +78,9 @@ def _with_plainer_values(schedule: Schedule, fails: Fails) -> Schedule:
         if plainer != schedule and fails(plainer):
             schedule = plainer
     for index in range(len(schedule.events)):
-        for event in _plainer_events(schedule.events[index]):
+        for change in _plainer(schedule.events[index]):
             events = [*schedule.events]
-            events[index] = event
+            events[index] = msgspec.structs.replace(events[index], **change)
             plainer = _with(schedule, events)
             if plainer != schedule and fails(plainer):
                 schedule = plainer
@@ -97,9 +97,7 @@ def _plainer_worlds(schedule: Schedule) -> list[Schedule]:
     ]
 
 
-def _plainer_events(event: Event) -> list[Event]:
-    replace = msgspec.structs.replace
-    found: list[Event] = [replace(event, at=float(round(event.at)))]
-    if isinstance(event, Kill):
-        found.append(replace(event, after_calls=0))
-    return found
+def _plainer(event: Event) -> list[dict[str, float]]:
+    """Return changes that would make an event easier to read."""
+    rounder: dict[str, float] = {"at": float(round(event.at))}
+    return [rounder, {"after_calls": 0}] if isinstance(event, Kill) else [rounder]

@@ -126,6 +126,11 @@ class World:
         mine = self.cloud.world.state.enis_of(node.config.instance_id)
         return sorted((eni for eni in mine if eni.slot), key=lambda eni: eni.id)
 
+    async def collect_garbage(self) -> None:
+        """Have every runtime tell which sandboxes it has."""
+        for runtime in self.runtimes:
+            await runtime.collect()
+
     def replug(self) -> None:
         """Make the nodes' links those of the cloud's ENIs."""
         self._plug()
