@@ -183,7 +183,7 @@ async def test_a_changed_eni_config_reaches_the_nodes(lab: Lab) -> None:
     patch = {"data": {"note": stamp}}
     await lab.kube.patch(CONFIG_MAPS, "eni-config", patch, namespace="kube-system")
 
-    # terwayd reads it at its start, as upstream's users know; the files are there at once
+    # the kubelet projects it; terwayd follows the ConfigMap itself (test_config_reload.py)
     async with asyncio.timeout(10):
         while not (conf / "note").exists() or (conf / "note").read_text() != stamp:
             await lab.node("node-1").exec("true")

@@ -181,11 +181,14 @@ async def _read_start(
             namespace=options.namespace,
             kept=KeptPatch(options.paths.state_dir / "node_conf.json"),
         )
+    if client is not None and config.eni.kube_client_qps:
+        client.limit(qps=config.eni.kube_client_qps, burst=config.eni.kube_client_burst)
     return reading.result(), config
 
 
 def _policy(mode: Mode, config: AgentConfig) -> InterfacePolicy:
-    return InterfacePolicy(mode=mode, routes=config.eni.extra_routes)
+    eni = config.eni
+    return InterfacePolicy(mode=mode, routes=eni.extra_routes, has_erdma=eni.uses_erdma)
 
 
 def _apply(terwayd: Terwayd, policy: InterfacePolicy, shape: Shape) -> None:

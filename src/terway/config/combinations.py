@@ -25,6 +25,7 @@ def check_combinations(said: Values, report: Report) -> None:
         _routes,
         _prefixes,
         _reclaim,
+        _kube_client,
     ):
         rule(said, report)
 
@@ -121,3 +122,9 @@ def _reclaim(said: Values, report: Report) -> None:
         if said.has(key):
             text = "has no effect without idle_ip_reclaim_after: set that, too"
             report.caution(said.path(key), text)
+
+
+def _kube_client(said: Values, report: Report) -> None:
+    if said[cloud.KUBE_CLIENT_BURST] and not said[cloud.KUBE_CLIENT_QPS]:
+        text = "has no effect without kube_client_qps: set that, too"
+        report.caution(said.path(cloud.KUBE_CLIENT_BURST), text)

@@ -181,19 +181,18 @@ KUBE_CLIENT_QPS: Key[float] = Key(
     name="kube_client_qps",
     kind=Number(allows_zero=True),
     default=0.0,
+    default_words="no limit",
     unit="requests per second",
-    meaning="Most requests to the Kubernetes API",
-    effect=Effect.NONE,
-    why="a node asks the API server by one watch, and seldom otherwise",
+    meaning="Most requests to the Kubernetes API; watches are not counted",
+    reload=Reload.RESTART,
 )
 KUBE_CLIENT_BURST: Key[int] = Key(
     name="kube_client_burst",
     kind=Whole(),
     default=0,
     unit="requests",
-    meaning="Most requests to the Kubernetes API at once",
-    effect=Effect.NONE,
-    why="a node asks the API server by one watch, and seldom otherwise",
+    meaning="Most requests to the Kubernetes API at once, where kube_client_qps limits them",
+    reload=Reload.RESTART,
 )
 
 KEYS: tuple[Key[object], ...] = (

@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from terway.kube.connection import Connection
+from terway.kube.rate import RateLimit
 from terway.kube.resource import Resource, metadata_of
 from terway.kube.transport import Transport
 from terway.kube.watch import Bookmark, WatchEvent, read_events
@@ -79,6 +80,7 @@ class KubeClient:
         self.connection = connection
         self._timeout_s = timeout_s
         self._transport = Transport(connection, user_agent=user_agent)
+        self._rate: RateLimit | None = None
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -91,6 +93,10 @@ class KubeClient:
         tb: TracebackType | None,
     ) -> None:
         await self._transport.close()
+
+    def limit(self, *, qps: float, burst: int) -> None:
+        """Hold requests to a rate from now on; watches that run are not counted."""
+        self._rate = RateLimit(qps=qps, burst=burst)
 
     async def get(
         self, resource: Resource[T], name: str, *, namespace: str | None = None
@@ -256,6 +262,8 @@ class KubeClient:
         media_type: str = "application/json",
     ) -> bytes:
         """Make any request and return its body: for what has no method of its own."""
+        if self._rate is not None:
+            await self._rate.take()
         async with self._transport.send(
             method,
             path,

@@ -56,6 +56,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
     "resource_group_id": {"resource_group_id": "rg-1"},
     "enable_patch_pod_ips": {"enable_patch_pod_ips": False},
+    "kube_client_qps": {"kube_client_qps": 5},
+    "kube_client_burst": {"kube_client_qps": 5, "kube_client_burst": 9},
     "service_cidr": {"service_cidr": "172.21.0.0/20"},
     "extra_routes": {"extra_routes": [{"dst": "10.0.0.0/8"}]},
     "rate_limit": {"rate_limit": {"AttachNetworkInterface": 10}},
