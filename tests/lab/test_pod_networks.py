@@ -109,7 +109,7 @@ async def test_rules_and_tables_in_the_pod_are_those_of_both_families(
     for link in ("eth0", "eth1"):
         (shown,) = json.loads(await one.exec("ip", "-j", "link", "show", link))
         table = str(1000 + shown["ifindex"])
-        rules = [rule for rule in json.loads(await one.exec("ip", v, "-j", "rule"))]
+        rules = json.loads(await one.exec("ip", v, "-j", "rule"))
         ours = [rule for rule in rules if rule["priority"] == 512 and rule["table"] == table]
         assert {rule.get("oif", rule["src"]) for rule in ours} == {
             link,
