@@ -23,6 +23,8 @@ from terway.model.attachment import AttachmentKey
 from terway.model.errors import UsageError
 from terway.model.interface import UNLIMITED, Bandwidth, InterfaceSpec, Mode, Placement
 
+ERDMA_RESOURCE = "aliyun/erdma"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
@@ -42,6 +44,7 @@ class InterfacePolicy:
     mode: Mode = Mode.VETH
     routes: tuple[IPNetwork, ...] = ()
     bandwidth: Bandwidth = UNLIMITED
+    has_erdma: bool = False  # else pods that ask for RDMA get it from another controller
 
 
 def interfaces_of(call: Add, pod: Pod | None, policy: InterfacePolicy) -> tuple[Interface, ...]:
@@ -54,13 +57,21 @@ def interfaces_of(call: Add, pod: Pod | None, policy: InterfacePolicy) -> tuple[
     networks = parse_pod_networks(annotations, primary=call.key.ifname)
     common = _common(call, annotations, policy)
     if not networks:
-        return (Interface(key=call.key, spec=replace(common, routes=policy.routes)),)
+        placement = Placement(is_erdma=policy.has_erdma and _asks_for_erdma(pod))
+        spec = replace(common, routes=policy.routes, placement=placement)
+        return (Interface(key=call.key, spec=spec),)
     if len(networks) > 1 and policy.mode is Mode.EXCLUSIVE:
         names = ", ".join(one.interface for one in networks)
         rule = "pods of this node have one whole ENI each: put the pod on a node in shared mode"
         raise UsageError(f"{POD_NETWORKS} asks for {names}: {rule}", field=POD_NETWORKS)
     common = replace(common, is_one_of_several=len(networks) > 1)
     return tuple(_of_network(one, call, common, _routes(one, networks, policy)) for one in networks)
+
+
+def _asks_for_erdma(pod: Pod | None) -> bool:
+    """Return whether a container of the pod is limited to some of the device plugin's RDMA."""
+    containers = () if pod is None else pod.spec.containers
+    return any(str(one.resources.limits.get(ERDMA_RESOURCE, "0")) != "0" for one in containers)
 
 
 def _common(call: Add, annotations: Mapping[str, str], policy: InterfacePolicy) -> InterfaceSpec:

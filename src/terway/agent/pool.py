@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from terway.agent.lost import PodTeller, tell_lost
 from terway.agent.moments import read_moment
 from terway.agent.pool_calls import Calls, Ports
 from terway.agent.pool_journal import WallClock, diff_durable
@@ -40,6 +41,7 @@ from terway.ipam.events import (
     Created,
     Event,
     Failed,
+    Observed,
     Release,
     Tick,
     Withdraw,
@@ -88,12 +90,14 @@ class PoolService:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         moment: Callable[[], Moment] = read_moment,
+        teller: PodTeller | None = None,
     ) -> None:
         self._config = config
         self._store = ports.store
         self._calls = Calls(config, ports, clock)
         self._clock = clock
         self._moment = moment
+        self._teller = teller
         self._times = WallClock(ahead_s=wall_clock() - clock())
         self._stepped_at = clock()
         self._pool = Pool.empty(config, now=self._stepped_at)
@@ -253,6 +257,8 @@ class PoolService:
             self._write(batch)
         for command in commands:
             self._begin(command)
+        if isinstance(event, Observed | Failed):  # what shows that the cloud took something away
+            tell_lost(before, self._pool, self._attachments.get, self._teller)
         self._woken.set()
 
     def _with_attachments(self, batch: Batch, event: Event, commands: tuple[Command, ...]) -> Batch:

@@ -47,10 +47,17 @@ class KubeObject(_Value, frozen=True, kw_only=True):
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
 
 
+class Resources(_Value, frozen=True, kw_only=True):
+    """What a container may use. Quantities are text: "1", "500m"."""
+
+    limits: dict[str, str | int] = field(default_factory=dict)
+
+
 class Container(_Value, frozen=True, kw_only=True):
     """A container, as far as the network is concerned."""
 
     name: str = ""
+    resources: Resources = Resources()
 
 
 class PodSpec(_Value, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from terway.agent.lost import PodTeller
 from terway.agent.pool import PoolService
 from terway.agent.pool_calls import Ports
 from terway.ipam.values import ENIPhase
@@ -42,7 +43,7 @@ class Node:
         self.starts = 0
         self._changes = changes
 
-    def service(self) -> PoolService:
+    def service(self, teller: PodTeller | None = None) -> PoolService:
         self.starts += 1
         config = pool_config(self.cloud, **{"max_free": 2, **self._changes})
         ports = Ports(
@@ -56,11 +57,12 @@ class Node:
             ports,
             clock=virtual_clock,
             wall_clock=virtual_clock,
+            teller=teller,
         )
 
     @asynccontextmanager
-    async def agent(self) -> AsyncIterator[PoolService]:
-        service = self.service()
+    async def agent(self, teller: PodTeller | None = None) -> AsyncIterator[PoolService]:
+        service = self.service(teller)
         await service.restore()
         async with asyncio.TaskGroup() as tasks:
             loop = tasks.create_task(service.run())
