@@ -41,7 +41,7 @@ def correlate(inner: Iterable[Frame], outer: Iterable[Frame]) -> tuple[Crossing,
         if flow is None or not name:
             continue
         other = waiting[name].popleft() if waiting[name] else None
-        if other is None and last - frame.at_ns < _SETTLE_NS and frame is not first[0]:
+        if other is None and last - frame.at_ns < _SETTLE_NS:
             continue  # the capture may have ended before it came out
         latency = None if other is None else other.at_ns - frame.at_ns
         found.append(Crossing(flow=str(flow), at_ns=frame.at_ns, latency_ns=latency))
