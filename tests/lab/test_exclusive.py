@@ -167,6 +167,17 @@ async def test_the_nodes_own_dns_cache_answers_pods(lab, pods):
         await node.exec("ip", "address", "del", "169.254.20.10/32", "dev", "lo")
 
 
+async def test_the_metadata_service_is_reached_unless_the_pod_may_not(lab, pods):
+    notes = {"k8s.aliyun.com/metadata-access": "false"}
+    closed = await lab.pod("closed", node="eni-1", annotations=notes)
+    url = "http://100.100.100.200/latest/meta-data/instance-id"
+    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read())"
+
+    assert lab.instances["eni-1"].id in await pods["a"].exec("python3", "-c", script)
+    assert "URLError" in await closed.exec("python3", "-c", script, check=False)
+    await lab.delete_pod("closed")
+
+
 async def test_the_runtime_has_a_list_of_our_plugin_alone(lab):
     conf = json.loads(lab.node("eni-1").inside("/etc/cni/net.d/10-terway.conflist").read_text())
 

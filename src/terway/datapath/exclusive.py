@@ -21,6 +21,7 @@ from terway.datapath.facts import NodeFacts
 from terway.datapath.guard import guard_of
 from terway.datapath.host import EVERYWHERE, GATEWAY_SCOPE, host_route_scope, link_sysctls
 from terway.datapath.names import alias_of, host_link_name, host_mac, link_local_gateway, pod_mac
+from terway.datapath.reach import METADATA, metadata_rules
 from terway.datapath.shaping import egress_limits
 from terway.model.address import Family, IPNetwork, IPPair, family_of
 from terway.model.attachment import Attachment
@@ -132,6 +133,7 @@ def _node_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator
     for address in addresses:
         scope = host_route_scope(family_of(address))
         yield Route(destination=ip_network(address), link=name, scope=scope)
+    yield from metadata_rules(attachment)
 
 
 def _leg_side(
@@ -146,14 +148,18 @@ def _leg_side(
         yield Neighbour(link=LEG_IFNAME, address=gateway, mac=host_mac(attachment.key))
         scope = host_route_scope(family)
         yield Route(destination=ip_network(gateway), link=LEG_IFNAME, scope=scope)
-        for destination in _by_the_node(family, node):
+        for destination in _by_the_node(attachment, family, node):
             yield Route(destination=destination, link=LEG_IFNAME, gateway=gateway, is_onlink=True)
 
 
-def _by_the_node(family: Family, node: NodeFacts) -> tuple[IPNetwork, ...]:
-    """Return what a pod reaches by the node: once each, though a user may name it twice."""
+def _by_the_node(attachment: Attachment, family: Family, node: NodeFacts) -> tuple[IPNetwork, ...]:
+    """Return what a pod reaches by the node: once each, though a user may name it twice.
+
+    The metadata service is there where the pod may not reach it: the node's rule then says so.
+    """
     own = node.addresses.of(family)
     ranges = (
+        *(() if attachment.spec.has_metadata else (METADATA,)),
         *node.service_cidrs,
         *node.host_stack_cidrs,
         *(() if own is None else (ip_network(own),)),

@@ -142,6 +142,14 @@ def test_routes_of_the_pods_own_lead_by_the_vpc():
     assert routes(device(wish).pod, Family.V4) == {"10.0.0.0/8": ("eth0", ENI.gateways.v4)}
 
 
+def test_a_pod_that_may_not_reach_the_metadata_service_is_told_so_by_the_node():
+    wish = replace(POD, spec=InterfaceSpec(has_metadata=False))
+
+    assert routes(leg(wish).pod, Family.V4)["100.100.100.200/32"][0] == LEG_IFNAME
+    (rule,) = of_kind(RoutingRule, leg(wish).node)
+    assert rule.is_prohibit
+
+
 def test_a_name_on_the_way_fits_and_is_no_others():
     assert len(node_name_of(ENI.mac)) == 15
     assert node_name_of(ENI.mac) == "eni00163e000001"

@@ -70,6 +70,7 @@ class LabPlan:
     min_free: int = 2
     max_free: int = 10
     eni_conf: dict[str, object] = field(default_factory=dict)  # merged over the generated one
+    cni: dict[str, object] = field(default_factory=dict)  # keys of our plugin's configuration
     chained: tuple[dict[str, object], ...] = ()  # CNI plugins after ours
     agent: bool = True
     network: PodNetwork = PodNetwork.TERWAY
@@ -132,6 +133,7 @@ def eni_config(
         "type": "terway",
         "capabilities": {"bandwidth": True},
         "eniip_virtual_type": "veth",
+        **plan.cni,
     }
     # Debian's plugins, which are what can be chained here, do not know 1.1.0.
     network = {"cniVersion": "1.0.0" if plan.chained else "1.1.0", "name": "terway"}
