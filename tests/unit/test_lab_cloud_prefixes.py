@@ -127,7 +127,7 @@ def test_an_eni_for_rdma_counts_against_the_types_quantity(world):
     one, two = (world.create_eni(NetworkInterfaceTrafficMode="HighPerformance") for _ in range(2))
 
     assert "Code" not in world.attach(one)
-    assert world.attach(two)["Code"] == "EriPerInstanceLimitExceeded"
+    assert world.attach(two)["Code"] == "EniPerInstanceLimitExceeded"
     assert world.eni(one)["NetworkInterfaceTrafficMode"] == "HighPerformance"
 
 

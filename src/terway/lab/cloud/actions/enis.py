@@ -196,7 +196,7 @@ def _check_erdma(kind: InstanceType, attached: Sequence[ENIRecord]) -> None:
         raise unsupported("AttachNetworkInterface", f"EriQuantity of {kind.id}")
     if sum(eni.is_erdma for eni in attached) >= kind.eri_quantity:
         message = f"{kind.id} can have {kind.eri_quantity} elastic RDMA interfaces."
-        raise forbidden("EriPerInstanceLimitExceeded", message)
+        raise forbidden("EniPerInstanceLimitExceeded", message)
 
 
 def check_address_limits(world: World, eni: ENIRecord, instance: InstanceRecord) -> None:
