@@ -1,4 +1,4 @@
-"""Whose keys sign the cloud calls: the addon secret's, else eni-config's, else the RAM role's?
+"""Whose keys sign the cloud calls: a mounted secret's, eni_conf's, a token file's, the role's?
 
 Source of the folder and its files: upstream Terway, which lets them win over `eni_conf`.
 """
@@ -15,6 +15,7 @@ from terway.cloud.credentials import (
     RoleCredentialsSource,
     StaticCredentials,
 )
+from terway.cloud.token_file import TokenFileCredentials, read_token_file
 from terway.config.eni_conf import EniConf
 from terway.model.errors import TransientError, UsageError
 
@@ -24,7 +25,7 @@ ID, SECRET = "access-key-id", "access-key-secret"
 def choose_credentials(
     conf: EniConf, metadata: RoleCredentialsSource, *, addon_secret: Path
 ) -> CredentialsProvider:
-    """Return who has the keys. Raises UsageError when the folder has only half of a key."""
+    """Return who has the keys. Raises UsageError for half a key in the folder, and no token."""
     if (addon_secret / ID).exists() or (addon_secret / SECRET).exists():
         read_key(addon_secret)
         return MountedCredentials(addon_secret)
@@ -32,6 +33,10 @@ def choose_credentials(
         return StaticCredentials(
             Credentials(access_key_id=conf.access_key, access_key_secret=conf.access_secret)
         )
+    if conf.credential_path:
+        path = Path(conf.credential_path)
+        read_token_file(path)
+        return TokenFileCredentials(path)
     return RamRoleCredentials(metadata, now=time.time)
 
 

@@ -33,10 +33,9 @@ CREDENTIAL_PATH: Key[str] = Key(
     name="credential_path",
     kind=Text(),
     default="",
-    meaning="File with an encrypted token, written by another component",
-    effect=Effect.NONE,
-    why="encrypted token files are not read; without access_key, or a secret mounted at "
-    "/var/alibaba-addon-secret, the keys are those of the instance's RAM role",
+    meaning="File with an encrypted token that another component keeps fresh; access_key and a "
+    "mounted secret go before it",
+    reload=Reload.RESTART,
 )
 REGION_ID: Key[str] = Key(
     name="region_id",

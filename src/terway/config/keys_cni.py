@@ -97,8 +97,6 @@ NETWORK_PRIORITY: Key[bool] = Key(
     default=False,
     meaning="Pods' packets leave an ENI in three classes, by k8s.aliyun.com/network-priority",
     reload=Reload.RESTART,
-    effect=Effect.NONE,
-    why="what the kernel can do is found by trying",
 )
 HOST_STACK_CIDRS: Key[tuple[IPNetwork, ...] | None] = Key(
     name="host_stack_cidrs",

@@ -8,6 +8,7 @@ from terway.agent.access_key import choose_credentials
 from terway.cloud.credentials import Credentials, RamRoleCredentials
 from terway.config.eni_conf import read_eni_conf
 from terway.model.errors import TransientError, UsageError
+from tests.unit.test_cloud_token_file import written
 
 CONFIGURED = {"access_key": "AK", "access_secret": "SK"}
 
@@ -70,3 +71,14 @@ async def test_a_mounted_key_that_is_gone_later_is_tried_again(tmp_path):
 
     with pytest.raises(TransientError, match="access-key-id"):
         await provider.get()
+
+
+async def test_a_token_file_wins_over_the_role_and_must_be_there_at_the_start(tmp_path):
+    token = written(tmp_path / "token")
+    provider = choose(tmp_path / "absent", credential_path=str(token))
+
+    assert (await provider.get()).access_key_id == "STS.id"
+
+    token.unlink()
+    with pytest.raises(UsageError, match="credential_path"):
+        choose(tmp_path / "absent", credential_path=str(token))

@@ -56,6 +56,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
     "resource_group_id": {"resource_group_id": "rg-1"},
     "enable_patch_pod_ips": {"enable_patch_pod_ips": False},
+    "credential_path": {"credential_path": "/var/addon/token-config"},
     "kube_client_qps": {"kube_client_qps": 5},
     "kube_client_burst": {"kube_client_qps": 5, "kube_client_burst": 9},
     "service_cidr": {"service_cidr": "172.21.0.0/20"},
@@ -162,6 +163,7 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
         "bandwidth_mode": ("tc", lambda conf: conf.bandwidth_mode is BandwidthMode.TC),
         "symmetric_routing": (False, lambda conf: conf.symmetric_routing is None),
         "symmetric_routing_config": ({"mark": 16}, lambda conf: conf.symmetric_routing.mark == 16),
+        "enable_network_priority": (True, lambda conf: conf.has_network_priority),
         "disable_host_peer": (True, lambda conf: not conf.has_host_peer),
     }
     assert set(asked) == set(names(keys_cni.KEYS, Effect.YES))
