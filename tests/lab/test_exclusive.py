@@ -352,3 +352,14 @@ async def test_a_changed_label_is_refused_until_it_is_changed_back(lab):
 
 async def label(lab: Lab, node: str, name: str, value: str) -> None:
     await lab.kube.patch(NODES, node, {"metadata": {"labels": {name: value}}})
+
+
+async def test_what_a_pod_sends_is_held_to_its_limit(lab, pods):
+    notes = {"kubernetes.io/egress-bandwidth": "50M"}
+    held = await lab.pod("held", node="eni-1", annotations=notes)
+
+    carried = await held.tool("flood", str(pods["far"].address(Family.V4)), "1.5")
+
+    assert carried["bits_per_s"] < 60e6
+    assert "tbf" in await held.exec("tc", "qdisc", "show", "dev", "eth0")
+    await lab.delete_pod("held")

@@ -79,7 +79,16 @@ class DeviceLinks(ENILinks):
         wanted = tuple(macs)
         found = await asyncio.gather(*map(self._in_pod, wanted))
         self._in_pods = {mac for mac, is_in_pod in zip(wanted, found, strict=True) if is_in_pod}
-        return await super().refresh([mac for mac in wanted if mac not in self._in_pods])
+        on_node = [mac for mac in wanted if mac not in self._in_pods]
+        failures = await super().refresh(on_node)
+        await self._set_down(on_node)
+        return failures
+
+    async def _set_down(self, macs: Iterable[MacAddress]) -> None:
+        """Set down what others have set up: nobody but a pod is to answer for an ENI."""
+        unused = frozenset(macs)
+        up = [one for one in await self._kernel.links() if one.mac in unused and one.is_up]
+        await self._kernel.apply([_down(one) for one in up])
 
     async def _in_pod(self, mac: MacAddress) -> bool:
         holder = next((one for one in self._attachments() if one.lease.eni_mac == mac), None)
@@ -94,8 +103,7 @@ class DeviceLinks(ENILinks):
         assert link.mac is not None  # it was found by it
         eni = self._eni(link.mac, name=link.name, ifindex=link.ifindex)
         if link.is_up:
-            down = LinkSettings(name=link.name, is_up=False, alias=FREE_ALIAS)
-            await self._kernel.apply((Put(netns=NODE, object=down),))
+            await self._kernel.apply((_down(link),))
         return eni
 
     def _eni(self, mac: MacAddress, *, name: str, ifindex: int) -> ENILink:
@@ -104,3 +112,8 @@ class DeviceLinks(ENILinks):
             text = f"ENI {mac}: its vSwitch has not been described by the cloud"
             raise TransientError(text, code="NoVSwitch")
         return ENILink(name=name, ifindex=ifindex, mac=mac, gateways=gateways)
+
+
+def _down(link: Link) -> Put:
+    down = LinkSettings(name=link.name, is_up=False, alias=FREE_ALIAS)
+    return Put(netns=NODE, object=down)

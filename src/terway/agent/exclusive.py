@@ -87,6 +87,8 @@ class ExclusiveNetwork(KernelNetwork):
         gateways = (await self._devices.link_of(mac)).gateways
         device = desired_device(attachment, gateways=gateways, node=node)
         leg = self._leg(attachment, node)
+        if attachment.spec.bandwidth.ingress is not None:
+            _log.warning("exclusive.ingress_not_limited", attachment=str(attachment.key))
         found: tuple[object, ...] = ()
         for _ in range(_TRIES):
             try:

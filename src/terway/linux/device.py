@@ -8,7 +8,7 @@ from terway.linux.netlink import devconf, link
 from terway.linux.read import read_interface
 from terway.linux.session import Session
 from terway.model.device import Device, DeviceState
-from terway.model.errors import ConflictError
+from terway.model.errors import ConflictError, UsageError
 from terway.model.network import NODE, Link
 
 # A bridge or VLAN above the device may have its MAC. Plain veths are what the lab's ENIs are.
@@ -16,11 +16,19 @@ _DEVICE_KINDS = ("", "veth")
 
 
 def read_device(device: Device, session: Session) -> DeviceState:
-    """Return where `device` is, and what the pod has of the interface that it is to be."""
+    """Return where `device` is, and what the pod has of the interface that it is to be.
+
+    A path that leads to no namespace any more (a plain file is left of a mount after a reboot) is
+    a namespace that is gone.
+    """
     on_node = _find(device, session.namespace(NODE).sock.query(link.all_links()))
     try:
         pod = session.namespace(device.netns)
     except ConflictError:
+        return DeviceState(on_node=on_node)
+    except UsageError as error:
+        if error.field != "CNI_NETNS":
+            raise
         return DeviceState(on_node=on_node)
     links = pod.sock.query(devconf.all_configured())
     shown = [one for one in links if one.link.name in (device.ifname, "lo")]

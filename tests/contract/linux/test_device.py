@@ -180,6 +180,23 @@ async def test_a_namespace_that_is_gone_is_said(place):
     assert raised.value.code == "ENOENT"
 
 
+@pytest.mark.root
+async def test_what_is_left_of_a_mount_is_a_namespace_that_is_gone(tmp_path):
+    """Bug class 18: after a reboot a plain file is at the path."""
+    left = tmp_path / "netns"
+    left.touch()
+    with scratch_netns("node") as node:
+        node.run(f"ip link add eth1 address {ENI.mac} type veth peer name port")
+        with node.entered():
+            async with open_kernel() as kernel:
+                place = Place(kernel, attachment(netns=str(left)))
+
+                state = await place.read()
+
+                assert state.pod is None
+                assert state.on_node is not None
+
+
 async def test_a_pod_that_changes_its_mac_does_not_hide_the_device(place):
     await place.kernel.apply(await place.plan())
     netns = Netns(place.attachment.netns)

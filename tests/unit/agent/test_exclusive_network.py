@@ -279,6 +279,16 @@ async def test_a_warm_device_that_somebody_set_up_is_set_down(world):
     await world.assert_untouched()
 
 
+async def test_a_warm_device_that_is_set_up_later_is_set_down_again(world):
+    """Bug class 27: NetworkManager and cloud-init bring up what is plugged in."""
+    await world.devices.wait_eni_ready(ENI.mac)
+    await world.kernel.apply((Put(netns=NODE, object=LinkSettings(name="eth1")),))
+
+    assert await world.devices.refresh([ENI.mac]) == {}
+
+    await world.assert_untouched()
+
+
 async def test_a_sweep_leaves_pods_and_their_devices_alone(world):
     await world.attach()
     await world.devices.refresh([ENI.mac])
