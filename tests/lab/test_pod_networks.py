@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from terway.lab.cloud.provision import create_vswitch
+from terway.lab.cloud.provision import create_security_group, create_vswitch
 from terway.lab.toolbox import ECHO_PORT
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.pods import PodHandle
@@ -99,6 +99,23 @@ async def test_the_second_interface_is_on_the_vswitch_that_was_asked_for(
     pods: dict[str, PodHandle],
 ) -> None:
     assert (await addresses_on(pods["one"], "eth1"))[Family.V4] in SECOND_CIDR
+
+
+async def test_an_interface_is_on_an_eni_of_the_security_groups_that_were_asked_for(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    group = create_security_group(lab.cloud, lab.ground.vpc_id, name="closed")
+    annotations = networks(
+        {"interface": "eth0"}, {"interface": "eth1", "securityGroupIDs": [group]}
+    )
+    pod = await lab.pod("grouped", node="node-2", annotations=annotations)
+
+    address = (await addresses_on(pod, "eth1"))[Family.V4]
+    found = [one for one in lab.cloud.world.state.enis.values() if address in one.ipv4]
+    assert [one.security_group_ids for one in found] == [(group,)]
+    with pytest.raises(UsageError):  # the group has no rule that lets anybody in
+        await pods["one"].exec("ping", "-c1", "-W1", str(address))
+    await lab.delete_pod("grouped")
 
 
 @both
