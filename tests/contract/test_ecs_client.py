@@ -206,6 +206,48 @@ async def test_unassigning_nothing_asks_nothing(client, world):
     assert calls.count() == 0
 
 
+async def test_prefixes_come_and_go_like_addresses(client, world):
+    eni = await create(client, world, ipv4_count=1, ipv6_count=0, ipv4_prefixes=1, ipv6_prefixes=1)
+    again = await create(
+        client, world, ipv4_count=1, ipv6_count=0, ipv4_prefixes=1, ipv6_prefixes=1
+    )
+    more = await client.assign_ipv4_prefixes(eni.id, 2, token=OTHER_TOKEN)
+    assert await client.assign_ipv4_prefixes(eni.id, 2, token=OTHER_TOKEN) == more
+    more6 = await client.assign_ipv6_prefixes(eni.id, 1, token=ClientToken("third"))
+
+    (shown,) = await client.describe_enis(eni_ids=[eni.id])
+    assert again == eni
+    assert shown.ipv4_prefixes == (*eni.ipv4_prefixes, *more)
+    assert shown.ipv6_prefixes == (*eni.ipv6_prefixes, *more6)
+    assert {one.prefixlen for one in shown.ipv4_prefixes} == {28}
+    assert {one.prefixlen for one in shown.ipv6_prefixes} == {80}
+
+    await client.unassign_ipv4_prefixes(eni.id, more[:1])
+    await client.unassign_ipv4_prefixes(eni.id, more)  # one of them is gone already
+    await client.unassign_ipv6_prefixes(eni.id, more6)
+    (shown,) = await client.describe_enis(eni_ids=[eni.id])
+    assert shown.ipv4_prefixes == eni.ipv4_prefixes
+    assert shown.ipv6_prefixes == eni.ipv6_prefixes
+
+
+async def test_an_eni_changes_its_security_groups_as_a_whole(client, world):
+    eni = await create(client, world)
+    made = world.call("CreateSecurityGroup", VpcId=world.vpc_id, SecurityGroupName="other")
+    other = SecurityGroupId(made["SecurityGroupId"])
+
+    await client.set_security_groups(eni.id, [other])
+
+    (shown,) = await client.describe_enis(eni_ids=[eni.id])
+    assert shown.security_group_ids == (other,)
+
+
+async def test_an_eni_for_rdma_shows_itself_as_such(client, world):
+    eni = await create(client, world, is_erdma=True)
+
+    (shown,) = await client.describe_enis(eni_ids=[eni.id])
+    assert shown.traffic_mode == "HighPerformance"
+
+
 async def test_what_is_gone_is_done(client, world):
     gone = ENIId("eni-bp1gone")
 

@@ -83,8 +83,10 @@ def mark_warm(pool: Pool) -> Pool:
 
 
 def warm_up_target(pool: Pool) -> int:
-    """Return how many pairs the warm-up aims at: no more than the node can have."""
-    return min(pool.config.warm_up, pool.config.capacity)
+    """Return how many pairs the warm-up aims at: no more than ordinary pods can have."""
+    config = pool.config
+    enis = min(config.max_enis, config.eni_slots - pool.foreign_enis) - config.erdma_enis
+    return min(config.warm_up, max(0, enis) * config.pods_per_eni)
 
 
 def pods_served(pool: Pool, census: Mapping[ENIId, ENITally]) -> int:

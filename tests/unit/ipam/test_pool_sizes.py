@@ -63,6 +63,13 @@ def test_a_warm_up_asks_for_no_more_than_the_node_can_have():
     assert world.pool.is_warm
 
 
+def test_a_warm_up_leaves_the_slots_for_rdma_free_and_ends():
+    world = world_of(eni_slots=2, per_eni=4, warm_up=100, max_free=1, erdma_enis=1)
+
+    assert world.free_pairs() == 4
+    assert world.pool.is_warm
+
+
 def test_a_pod_that_comes_puts_the_reclaim_off():
     world = world_of(
         per_eni=10,
