@@ -18,7 +18,6 @@ import structlog
 
 from terway.agent.node_config import LABEL, KeptPatch, missing_own_part, read_files
 from terway.agent.reload import Reloader
-from terway.config.agent_config import FILES
 from terway.config.keys_map import ENI_CONF
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient, Selector
@@ -155,7 +154,7 @@ class ConfigWatch:
             self._files.look()
             return
         common = self._common.get(CONFIG_MAP, namespace=self._namespace)
-        files = _known(common.data) if common else self._files.read()
+        files = common.data if common else self._files.read()
         try:
             patch = self._patch()
         except UsageError as error:
@@ -181,10 +180,6 @@ class ConfigWatch:
 
 def _named(name: str) -> Selector:
     return Selector(fields=f"metadata.name={name}")
-
-
-def _known(data: Mapping[str, str]) -> dict[str, str]:
-    return {name: data[name] for name in FILES if name in data}
 
 
 async def _run(informer: Informer[Node] | Informer[ConfigMap]) -> None:

@@ -40,7 +40,11 @@ class TraceReport:
         )
         days = self.exhausted_after_days
         lasts = "" if days is None else f"\naddresses run out {days:.1f} days after its end"
-        return "\n".join(table_lines(heads, rows)) + f"\n\nproposed (last line): {proposal}{lasts}"
+        means = "waited: pods, for a call to the cloud; wasted: addresses of nobody, on average"
+        return (
+            "\n".join([*table_lines(heads, rows), means])
+            + f"\n\nproposed (last line): {proposal}{lasts}"
+        )
 
 
 def _row(one: Watermarks) -> tuple[str, ...]:

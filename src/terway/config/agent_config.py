@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from terway.config.cni_conf import CniConf, read_cni_conf_into
 from terway.config.document import decode_object
@@ -49,6 +50,7 @@ def read_agent_config_into(
     report: Report, files: Mapping[str, str], *, patch: str | None = None
 ) -> AgentConfig:
     """Return what `files` ask for, with defaults where `report` has a refusal."""
+    _look_for_misspelt(report, files)
     raw = _merged(report, files, patch)
     eni = read_eni_conf_into(report, raw)
     cni = read_cni_conf_into(report, files)
@@ -61,6 +63,14 @@ def read_agent_config_into(
         warnings=tuple(report.cautions),
         eni_raw=raw,
     )
+
+
+def _look_for_misspelt(report: Report, files: Mapping[str, str]) -> None:
+    """Say which keys look like ours. Others may belong to other components."""
+    for name in files:
+        near = get_close_matches(name, FILES, n=1, cutoff=0.8) if name not in FILES else ()
+        if near:
+            report.caution(name, f"is not a key of eni-config: did you mean {near[0]}?")
 
 
 def _merged(report: Report, files: Mapping[str, str], patch: str | None) -> dict[str, object]:

@@ -302,3 +302,12 @@ def test_every_key_has_its_place_in_the_value():
     assert conf.reclaim is not None
     assert conf.reclaim.jitter == 0.2
     assert not conf.registers_devices
+
+
+def test_a_misspelt_key_of_the_config_map_is_said_and_a_strangers_is_not():
+    files = {"eni_conf": "{}", **CNI, "disable_network_polcy": "true", "note": "x"}
+
+    config = parse_agent_config(files)
+
+    assert "did you mean disable_network_policy?" in str(config.warnings[0])
+    assert "note" not in [one.field for one in config.warnings]
