@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from terway.model.address import Family, IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
@@ -18,7 +18,14 @@ from terway.model.ids import (
     ZoneId,
 )
 from terway.model.moment import Moment
-from terway.store.records import AssignRecord, CreateRecord, ENIRecord, SlotRecord
+from terway.store.records import (
+    AssignRecord,
+    CreateRecord,
+    ENIRecord,
+    MarkRecord,
+    PrefixRecord,
+    SlotRecord,
+)
 
 ENI = ENIId("eni-1")
 MAC = MacAddress("00:16:3e:00:00:01")
@@ -55,7 +62,22 @@ def slot(number: int, *, rests_until: float = 0.0) -> SlotRecord:
 
 
 def eni(phase: str = "in use") -> ENIRecord:
-    return ENIRecord(id=ENI, mac=MAC, vswitch_id=VSwitchId("vsw-1"), phase=phase, is_ours=True)
+    return ENIRecord(
+        id=ENI,
+        mac=MAC,
+        vswitch_id=VSwitchId("vsw-1"),
+        phase=phase,
+        is_ours=True,
+        own_group_ids=(SecurityGroupId("sg-pod"),),
+        is_erdma=True,
+    )
+
+
+def prefix(text: str = "10.0.1.0/28") -> PrefixRecord:
+    return PrefixRecord(network=ip_network(text), eni_id=ENI, phase="draining", rests_until=7.5)
+
+
+MARK = MarkRecord(name="warm")
 
 
 VSWITCH = VSwitch(
@@ -73,5 +95,11 @@ CREATE = CreateRecord(
     resource_group_id="rg",
     ipv4_count=10,
     ipv6_count=3,
+    ipv4_prefixes=2,
+    ipv6_prefixes=1,
+    is_erdma=True,
+    has_own_groups=True,
 )
-ASSIGN = AssignRecord(token=ClientToken("t-2"), eni_id=ENI, family=Family.V6, count=4)
+ASSIGN = AssignRecord(
+    token=ClientToken("t-2"), eni_id=ENI, family=Family.V6, count=4, is_prefix=True
+)

@@ -11,7 +11,16 @@ import pytest
 from terway.store.memory import Disk, MemoryStore
 from terway.store.records import Batch, Journal, StoreError
 from terway.store.sqlite import open_store
-from tests.support.records import ASSIGN, CREATE, VSWITCH, attachment, eni, slot
+from tests.support.records import (
+    ASSIGN,
+    CREATE,
+    MARK,
+    VSWITCH,
+    attachment,
+    eni,
+    prefix,
+    slot,
+)
 
 
 class Reopened:
@@ -42,7 +51,12 @@ async def test_a_new_journal_is_empty(journal):
 
 async def test_what_was_written_is_there_after_a_restart(journal):
     batch = Batch(
-        put=(attachment(1), attachment(2, pod=False), slot(1), eni(), VSWITCH, CREATE, ASSIGN)
+        put=(
+            attachment(1),
+            attachment(2, pod=False),
+            *(slot(1), prefix(), prefix("fd00:0:0:0:1::/80"), eni(), VSWITCH),
+            *(CREATE, ASSIGN, MARK),
+        )
     )
     with journal.open() as store:
         await store.write(batch)
@@ -56,6 +70,8 @@ async def test_what_was_written_is_there_after_a_restart(journal):
         enis=(eni(),),
         intents=(CREATE, ASSIGN),
         vswitches=(VSWITCH,),
+        prefixes=(prefix(), prefix("fd00:0:0:0:1::/80")),
+        marks=(MARK,),
     )
 
 
@@ -82,10 +98,11 @@ async def test_a_replaced_record_keeps_its_place(journal):
 
 async def test_what_was_deleted_is_gone_and_deleting_nothing_is_success(journal):
     with journal.open() as store:
-        await store.write(Batch(put=(attachment(1), slot(1), eni(), CREATE, ASSIGN)))
+        await store.write(Batch(put=(attachment(1), slot(1), prefix(), eni(), CREATE, ASSIGN)))
         gone = Batch(
             delete_attachments=(attachment(1).key, attachment(9).key),
             delete_slots=(slot(1).address,),
+            delete_prefixes=(prefix().network,),
             delete_enis=(eni().id,),
             delete_intents=(CREATE.token, ASSIGN.token),
         )
