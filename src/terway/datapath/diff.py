@@ -18,7 +18,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
-from terway.model.traffic import TokenBucket, TrafficObject
+from terway.model.traffic import PriorityClass, TokenBucket, TrafficObject
 
 # Each kind may need those before it: a route its gateway's link up, a rule the table's routes.
 _ORDER: dict[type[NetObject], int] = {
@@ -63,7 +63,8 @@ def place_of(one: NetObject) -> Hashable:
         case Neighbour(link=link, address=address):
             return ("neighbour", link, address)
         case TrafficObject(link=link):
-            return (type(one), link)
+            source = one.source if isinstance(one, PriorityClass) else None
+            return (type(one), link, source)
         case Route():
             beside = one.destination.version == 6 and one.gateway is None
             return ("route", one.table, one.destination, one.metric, one.link if beside else "")

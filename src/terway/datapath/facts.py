@@ -52,3 +52,4 @@ class NodeFacts:
     host_stack_cidrs: tuple[IPNetwork, ...] = ()
     gateways: IPPair = field(default_factory=IPPair)  # of its default routes
     symmetric: Symmetric | None = None
+    has_priorities: bool = False  # pods' packets leave ENIs in three classes

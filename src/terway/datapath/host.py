@@ -7,6 +7,7 @@ from ipaddress import ip_interface, ip_network
 
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.names import table_of
+from terway.datapath.priority import bands_of
 from terway.model.address import Family, IPAddress, IPNetwork
 from terway.model.network import LinkAddress, LinkSettings, NetObject, Route, Scope, Sysctl
 
@@ -58,6 +59,7 @@ def desired_eni(eni: ENILink, node: NodeFacts) -> tuple[NetObject, ...]:
         *link_sysctls(eni.name, node.families),
         *_no_duplicate_detection(eni, node.families),
         LinkSettings(name=eni.name, mtu_bytes=node.mtu_bytes),
+        *bands_of(eni, node),
         *(one for family in node.families for one in _eni_of(family, eni, node)),
     )
 

@@ -42,7 +42,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
-from terway.model.traffic import Guard, TrafficObject
+from terway.model.traffic import Guard, PriorityBands, PriorityClass, TrafficObject
 
 # What `desired_host` sets in "default", and a new link takes from there (inetdev_init,
 # ipv6_add_dev).
@@ -206,7 +206,9 @@ class _NodeOwner:
                 return one.table in self._tables or is_pods or self._is_stale(one)
             case LinkAddress():
                 return one.link in self._eni_links | self._pod_links
-            case LinkSettings() | Neighbour() | Sysctl() | TrafficObject():
+            case TrafficObject():
+                return isinstance(one, PriorityBands)
+            case LinkSettings() | Neighbour() | Sysctl():
                 return False
 
     def _is_stale(self, one: Route) -> bool:
@@ -254,7 +256,9 @@ def is_of_a_pod(one: NetObject) -> bool:
         case Route(table=table, destination=destination):
             # The VPC gave the address to this pod: whatever else leads there is a leftover.
             return table == MAIN_TABLE and _is_host(destination)
-        case LinkAddress() | LinkSettings() | Neighbour() | Sysctl() | TrafficObject():
+        case TrafficObject():
+            return isinstance(one, PriorityClass)
+        case LinkAddress() | LinkSettings() | Neighbour() | Sysctl():
             return False
 
 

@@ -37,6 +37,7 @@ from terway.datapath.names import (
 )
 from terway.datapath.networks import routes_of
 from terway.datapath.reach import metadata_rules
+from terway.datapath.priority import classes_of
 from terway.datapath.shaping import egress_limits, ingress_limits
 from terway.model.address import Family, IPNetwork, family_of
 from terway.model.attachment import Attachment
@@ -68,7 +69,7 @@ def desired_attachment(attachment: Attachment, *, eni: ENILink, node: NodeFacts)
         addresses=addresses,
         alias=alias_of(attachment.key),
         is_paired=True,
-        node=tuple(_node_side(attachment, families, eni)),
+        node=tuple(_node_side(attachment, families, eni, node)),
         pod=tuple(_pod_side(attachment, families)),
     )
 
@@ -85,13 +86,14 @@ def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
 
 
 def _node_side(
-    attachment: Attachment, families: tuple[Family, ...], eni: ENILink
+    attachment: Attachment, families: tuple[Family, ...], eni: ENILink, node: NodeFacts
 ) -> Iterator[NetObject]:
     key = attachment.key
     name = host_link_name(key, attachment.pod)
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield guard_of(name, mac=pod_mac(key), addresses=attachment.lease.addresses)
     yield from ingress_limits(attachment.spec.bandwidth, name)
+    yield from classes_of(attachment, eni, node)
     yield from link_sysctls(name, families)
     for family in families:
         gateway = ip_interface(link_local_gateway(family))

@@ -174,7 +174,7 @@ class _Writer:
             case Neighbour():
                 self._batch.append(neighbour.remove(unwanted, index))
             case TrafficObject():
-                self._batch += self._namespace.traffic.removals(unwanted, index)
+                self._batch += self._namespace.traffic.removals(self._socket, unwanted, index)
             case _:
                 assert_never(unwanted)
 

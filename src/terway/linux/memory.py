@@ -38,7 +38,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
-from terway.model.traffic import TrafficObject
+from terway.model.traffic import PriorityClass, TrafficObject
 
 _Placed = LinkAddress | Route | RoutingRule | Neighbour | TrafficObject
 
@@ -128,6 +128,8 @@ def _place_of(one: _Placed) -> Hashable:
             return (one.table, one.destination, one.metric, one.link if beside else "")
         case Neighbour():
             return (one.link, one.address)
+        case PriorityClass():
+            return (PriorityClass, one.link, one.source)
         case TrafficObject():
             return (type(one), one.link)
         case LinkAddress() | RoutingRule():
@@ -351,6 +353,8 @@ def _concerns(one: NetObject, desired: AttachmentState) -> bool:
             return name == desired.veth.host.name
         case Neighbour():
             return False
+        case PriorityClass(source=owner):
+            return str(owner) in own
         case TrafficObject(link=name):
             return name == desired.veth.host.name
         case Route(destination=destination, table=table):

@@ -69,12 +69,13 @@ def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
     node = session.namespace(NODE)
     host = _read_host_link(node.sock, desired.veth.host.name)
     guarded = () if host is None else tuple(node.traffic.read_guarded(node.sock, host.link))
+    classes = tuple(node.traffic.read_classes(node.sock, desired.node))
     pod_side, peer = _read_pod(session, desired)
     return replace(
         desired,
         alias="" if host is None else host.link.alias,
         is_paired=host is not None and peer is not None and _are_paired(host.link, peer.link),
-        node=guarded,
+        node=(*guarded, *classes),
         pod=pod_side,
         pod_ifindex=None if peer is None else peer.link.ifindex,
     )
@@ -106,6 +107,7 @@ def _read_node_side(
         yield one.link.settings
         yield from _read_addresses(node.sock, name_of, one.link.ifindex)
         yield from node.traffic.read_guarded(node.sock, one.link)
+    yield from node.traffic.read_classes(node.sock, desired.node)
     yield from _read_about(node.sock, tuple(desired.addresses), name_of)
     yield from _read_settings(node, links, desired.node)
 
@@ -195,6 +197,7 @@ def read_node(sysctls: Iterable[Sysctl], session: Session) -> NodeState:
         *_read_routes(node.sock, name_of),
         *node.sock.query(neighbour.all_neighbours(None, name_of)),
         *node.sock.query(rule.all_rules(None)),
+        *node.traffic.priorities.read_bands(node.sock, (one.link for one in links)),
         *_read_settings(node, links, sysctls),
     )
     return NodeState(links=tuple(one.link for one in links), objects=objects)

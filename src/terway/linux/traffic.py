@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from terway.linux import guard
 from terway.linux.guard import Guards
 from terway.linux.netlink import qdisc
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket
+from terway.linux.priorities import Priorities
 from terway.model.errors import BugError
-from terway.model.network import Link
-from terway.model.traffic import Guard, TokenBucket, TrafficObject
+from terway.model.network import Link, NetObject
+from terway.model.traffic import (
+    Guard,
+    PriorityBands,
+    PriorityClass,
+    TokenBucket,
+    TrafficObject,
+)
 
 
 class Traffic:
@@ -22,6 +28,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.guards = Guards()
+        self.priorities = Priorities()
 
     def puts(self, sock: RouteSocket, wanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
         """Return the messages that put `wanted` on the link `ifindex`."""
@@ -30,16 +37,28 @@ class Traffic:
                 return self.guards.requests(sock, wanted, ifindex)
             case TokenBucket():
                 return (qdisc.put_tbf(wanted, ifindex),)
+            case PriorityBands():
+                return self.priorities.put_bands(sock, ifindex)
+            case PriorityClass():
+                self.priorities.put_class(sock, wanted)
+                return ()
             case _:
                 raise BugError(f"nobody knows how to put {wanted}")
 
-    def removals(self, unwanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
+    def removals(
+        self, sock: RouteSocket, unwanted: TrafficObject, ifindex: int
+    ) -> tuple[Request, ...]:
         """Return the messages that take `unwanted` from the link `ifindex`."""
         match unwanted:
             case Guard():
-                return (guard.remove(ifindex),)
+                return (self.guards.remove(ifindex),)
             case TokenBucket():
                 return (qdisc.remove_root(ifindex),)
+            case PriorityBands():
+                return self.priorities.remove_bands(ifindex)
+            case PriorityClass():
+                self.priorities.remove_class(sock, unwanted)
+                return ()
             case _:
                 raise BugError(f"nobody knows how to remove {unwanted}")
 
@@ -49,6 +68,15 @@ class Traffic:
         if held is not None:
             yield held
         yield from self.read_limits(sock, found)
+
+    def read_classes(
+        self, sock: RouteSocket, wanted: Iterable[NetObject]
+    ) -> Iterator[PriorityClass]:
+        """Read the classes of the addresses that `wanted` has classes for."""
+        for one in wanted:
+            held = self.priorities.read_class(sock, one) if isinstance(one, PriorityClass) else None
+            if held is not None:
+                yield held
 
     def read_limits(self, sock: RouteSocket, found: Link) -> Iterator[TrafficObject]:
         """Read the limits that a link has."""

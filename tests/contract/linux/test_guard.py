@@ -28,7 +28,7 @@ from tests.support.netns import NodeWithENI, ScratchNetns
 pytestmark = pytest.mark.root
 
 GATEWAYS = IPPair(v4=dual_stack(0x1FFD).v4, v6=dual_stack(0xFFFD).v6)
-OTHER = dual_stack(2)
+OTHER4, OTHER6 = IPv4Address("192.168.32.2"), IPv6Address("fd00:0:0:2::2")
 WORLD4, WORLD6 = IPv4Address("198.51.100.1"), IPv6Address("2001:db8::1")
 
 
@@ -67,9 +67,8 @@ def drops(world: NodeWithENI, desired: AttachmentState) -> dict[GuardReason, int
 
 async def test_a_neighbours_address_gets_out_in_neither_family(world, pod, guarded):
     # bug class 36: what stands before a pod's packets stands there in both families
-    foreign4, foreign6 = OTHER.v4, OTHER.v6
-    send(pod, 0x0800, ipv4(foreign4, WORLD4, 1, echo(1)))
-    send(pod, 0x86DD, ipv6(foreign6, WORLD6, 58, echo(1, v6=True)))
+    send(pod, 0x0800, ipv4(OTHER4, WORLD4, 1, echo(1)))
+    send(pod, 0x86DD, ipv6(OTHER6, WORLD6, 58, echo(1, v6=True)))
 
     assert drops(world, guarded) == {GuardReason.SOURCE_ADDRESS: 2}
     assert pod.pings(WORLD4)
@@ -78,10 +77,10 @@ async def test_a_neighbours_address_gets_out_in_neither_family(world, pod, guard
 
 
 async def test_a_pod_that_gives_itself_a_neighbours_address_is_heard_by_nobody(world, pod, guarded):
-    pod.run(f"ip addr add {OTHER.v4}/32 dev eth0; ip addr add {OTHER.v6}/128 dev eth0 nodad")
+    pod.run(f"ip addr add {OTHER4}/32 dev eth0; ip addr add {OTHER6}/128 dev eth0 nodad")
 
-    assert not pod.pings(WORLD4, options=f"-I {OTHER.v4}")
-    assert not pod.pings(WORLD6, options=f"-I {OTHER.v6}")
+    assert not pod.pings(WORLD4, options=f"-I {OTHER4}")
+    assert not pod.pings(WORLD6, options=f"-I {OTHER6}")
     for own, far in zip(guarded.addresses, (WORLD4, WORLD6), strict=True):
         assert pod.pings(far, options=f"-I {own}")
 
@@ -89,14 +88,14 @@ async def test_a_pod_that_gives_itself_a_neighbours_address_is_heard_by_nobody(w
 async def test_arp_for_a_neighbours_address_is_not_believed(world, pod, guarded):
     name = guarded.veth.host.name
     claim = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + bytes.fromhex("020000000009")
-    send(pod, 0x0806, claim + OTHER.v4.packed + bytes(6) + OTHER.v4.packed)
+    send(pod, 0x0806, claim + OTHER4.packed + bytes(6) + OTHER4.packed)
 
     assert drops(world, guarded) == {GuardReason.ARP: 1}
-    assert str(OTHER.v4) not in world.node.run(f"ip neigh show dev {name}")
+    assert str(OTHER4) not in world.node.run(f"ip neigh show dev {name}")
 
 
 async def test_the_mac_of_another_link_gets_nothing_out(world, pod, guarded):
-    own = attachment(1).lease.addresses.v4
+    own = IPv4Address("192.168.32.1")
     send(pod, 0x0800, ipv4(own, WORLD4, 1, echo(1)), mac="02:00:00:00:00:09")
 
     assert drops(world, guarded) == {GuardReason.SOURCE_MAC: 1}
@@ -137,7 +136,7 @@ async def test_a_guard_that_somebody_took_away_is_put_back(world, kernel, pod, g
     await kernel.apply(plan_attach(guarded, actual))
 
     assert verify(guarded, await kernel.read_attachment(guarded)) == ()
-    send(pod, 0x0800, ipv4(OTHER.v4, WORLD4, 1, echo(1)))
+    send(pod, 0x0800, ipv4(OTHER4, WORLD4, 1, echo(1)))
     assert drops(world, guarded) == {GuardReason.SOURCE_ADDRESS: 1}
 
 
@@ -150,7 +149,7 @@ async def test_filters_of_others_on_the_link_stay_and_see_what_the_guard_let_thr
         f"tc filter add dev {name} ingress pref 200 protocol ip u32 match u32 0 0"
         " action mirred egress mirror dev seen"
     )
-    send(pod, 0x0800, ipv4(OTHER.v4, WORLD4, 1, echo(1)))
+    send(pod, 0x0800, ipv4(OTHER4, WORLD4, 1, echo(1)))
     assert pod.pings(WORLD4)
 
     said = world.node.run(f"tc -s filter show dev {name} ingress pref 200")
@@ -160,7 +159,7 @@ async def test_filters_of_others_on_the_link_stay_and_see_what_the_guard_let_thr
 async def test_the_guard_stays_when_the_agent_goes_and_the_next_one_goes_on_with_it(
     world, pod, guarded
 ):
-    send(pod, 0x0800, ipv4(OTHER.v4, WORLD4, 1, echo(1)))
+    send(pod, 0x0800, ipv4(OTHER4, WORLD4, 1, echo(1)))
     before = world.node.run(f"tc filter show dev {guarded.veth.host.name} ingress")
 
     with world.node.entered():

@@ -11,7 +11,8 @@ import pytest
 from terway.agent.limits import Limits
 from terway.agent.pods import is_same
 from terway.agent.turns import Turns
-from terway.kube.informer import Change, Changes, ObjectKey
+from terway.kube.informer import Change, Changes
+from terway.kube.resource import ObjectKey
 from terway.kube.types import ObjectMeta, Pod
 from terway.model.attachment import Attachment, PodRef
 from terway.model.errors import TransientError
