@@ -139,6 +139,15 @@ static __always_inline int cross_to_services(struct __sk_buff *skb, const struct
 	return deliver(skb, way);
 }
 
+/* The gateway is behind the port as everything is: whoever probes the path asks it. */
+static __always_inline int reach_gateway(struct __sk_buff *skb, const struct passage *way,
+					 const struct packet *p)
+{
+	if (wire_bytes(skb, p) > way->in.port->mtu)
+		return drop_too_big(skb, p, way->in.ifindex, way->in.port->mtu);
+	return answer_gateway(skb, &way->in, p);
+}
+
 static __always_inline int route_packet(struct __sk_buff *skb, struct passage *way,
 					const struct packet *p)
 {
@@ -146,7 +155,7 @@ static __always_inline int route_packet(struct __sk_buff *skb, struct passage *w
 	enum drop_reason reason;
 
 	if (owner && owner->kind == OWNER_GATEWAY)
-		return answer_gateway(skb, &way->in, p);
+		return reach_gateway(skb, way, p);
 	way->out_ifindex = owner ? owner->port : 0;
 	reason = owner ? DROP_NONE : find_next_hop(way, p);
 	if (reason)

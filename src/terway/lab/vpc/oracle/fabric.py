@@ -168,7 +168,7 @@ class Oracle:
         if receiver is None and destination in self.state.services:
             return self._to_services(way)
         if receiver is None and destination in self._gateways(port):
-            return _answer_gateway(way)
+            return self._reach_gateway(way)
         out = receiver or self._next_hop(port, destination)
         _drop_if(out is port, DropReason.HAIRPIN)
         return self._cross(way, out, receiver)
@@ -189,6 +189,10 @@ class Oracle:
         if not self._passes(out, packet, Direction.INGRESS, sender):
             return Dropped(at=out.eni_id, reason=DropReason.INGRESS)
         return Delivered(to=out.eni_id, frame=_readdressed(way.frame, out.mac))
+
+    def _reach_gateway(self, way: _Transit) -> Outcome:
+        mtu = way.port.mtu_bytes
+        return self._too_big(way, mtu) if way.wire_bytes > mtu else _answer_gateway(way)
 
     def _too_big(self, way: _Transit, mtu: int) -> Outcome:
         port, packet = way.port, way.packet
