@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import agent, cni, exclusive, flannel, lab, net
+from bench import agent, cni, exclusive, faults, flannel, lab, net
 from bench.group import Group
 
 GROUPS: tuple[Group, ...] = (
@@ -12,4 +12,5 @@ GROUPS: tuple[Group, ...] = (
     flannel.GROUP,
     *agent.GROUPS,
     lab.GROUP,
+    faults.GROUP,
 )

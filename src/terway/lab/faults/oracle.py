@@ -27,14 +27,23 @@ from terway.model.network import Neighbour, Route, RoutingRule
 
 async def judge(world: World) -> tuple[str, ...]:
     """Return what is not in order now; nothing goes wrong any more, and all have had their time."""
-    found = [one for runtime in world.runtimes for one in runtime.broken]
-    found += [one for node in world.nodes for one in node.crashes]
-    found += [one for one in world.record.alarms if one.startswith("cni.defect")]
+    found = _broken(world)
     if found:
         return tuple(found)
     for runtime in world.runtimes:
         found += [f"{runtime.node.name}: {one}" async for one in _judge_node(world, runtime)]
     return (*found, *_judge_cloud(world))
+
+
+def is_beyond_mending(world: World) -> bool:
+    """Return whether something happened that no time can mend."""
+    return bool(_broken(world))
+
+
+def _broken(world: World) -> list[str]:
+    found = [one for runtime in world.runtimes for one in runtime.broken]
+    found += [one for node in world.nodes for one in node.crashes]
+    return found + [one for one in world.record.alarms if one.startswith("cni.defect")]
 
 
 async def _judge_node(world: World, runtime: Runtime) -> Any:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from terway.lab.faults.happen import calm, happen
-from terway.lab.faults.oracle import judge
+from terway.lab.faults.oracle import is_beyond_mending, judge
 from terway.lab.faults.record import record_logs
 from terway.lab.faults.schedule import Schedule
 from terway.lab.faults.virtual import BOOTED_S, run_virtually
@@ -102,7 +102,7 @@ async def _come_to_rest(world: World) -> tuple[str, ...]:
             await world.collect_garbage()
         await asyncio.sleep(_LOOK_EVERY_S)
         failures = await judge(world)
-        if not failures:
+        if not failures or is_beyond_mending(world):
             break
     for one in failures:
         world.record.add("oracle", one)
