@@ -74,7 +74,7 @@ class ExclusiveNetwork(KernelNetwork):
     ) -> tuple[Operation, ...]:
         """Put the node's namespace in order as `KernelNetwork.sweep`, and what it translates."""
         if await self._kernel.ensure_table(self._table):
-            _log.warning("exclusive.table_mended", table=TABLE)
+            self.mender.remade(f"table {TABLE}")
         return await super().sweep(attachments, busy)
 
     async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
@@ -143,10 +143,14 @@ class ExclusiveNetwork(KernelNetwork):
             return False
         async with self._gate.shared():
             actual = (*(whole.found.pod or ()), *whole.leg_found.node, *(whole.leg_found.pod or ()))
-            operations = self.mender.admit(self._plan(whole), actual)
-            await self._kernel.apply(operations)
-            self.mender.mended(attachment.pod, is_inside=True)
-        return bool(operations)
+            admitted = self.mender.admit(self._plan(whole), actual)
+            await self._kernel.apply(admitted.operations)
+            self.mender.mended(admitted, pod=attachment.pod, is_inside=True)
+        return bool(admitted.operations)
+
+    async def hold_to_limits(self, attachment: Attachment) -> None:
+        """Make the kernel hold the attachment to the limits that it has now, on both legs."""
+        await self.mend(attachment)
 
     def _desired(self, attachment: Attachment) -> AttachmentState:
         return self._leg(attachment, self._node)

@@ -10,6 +10,7 @@ import time
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -49,6 +50,14 @@ class Teller(Protocol):
         """Warn about a pod."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """What may be done, and what each operation of it puts right."""
+
+    operations: tuple[Operation, ...]
+    damages: tuple[Damage, ...]
+
+
 class Mender:
     """Lets operations through, and tells what they undid. `now` is monotonic seconds."""
 
@@ -59,7 +68,6 @@ class Mender:
         self._blame = blame
         self._teller = teller
         self._fights = Fights()
-        self._admitted: list[Damage] = []
         self.counts: Tally[tuple[str, str]] = Tally()  # by kind, and node or pod
         self.wait_s = float("inf")  # until something that waits may be mended
 
@@ -84,14 +92,12 @@ class Mender:
         """Begin to look at all: nothing is known to wait."""
         self.wait_s = float("inf")
 
-    def admit(
-        self, operations: Sequence[Operation], actual: Iterable[NetObject]
-    ) -> tuple[Operation, ...]:
+    def admit(self, operations: Sequence[Operation], actual: Iterable[NetObject]) -> Admitted:
         """Return those of `operations` that may be done now; `actual` is what they came from."""
-        self._admitted = []
         if not operations:
-            return ()
+            return Admitted(operations=(), damages=())
         now = self._now()
+        damages: list[Damage] = []
         held: list[Operation] = []
         for damage in damage_of(operations, actual):
             wait_s = self._fights.wait_s(damage.place, now=now)
@@ -99,17 +105,25 @@ class Mender:
                 self.wait_s = min(self.wait_s, wait_s)
                 held.append(damage.operation)
             else:
-                self._admitted.append(damage)
-        return tuple(one for one in operations if one not in held)
+                damages.append(damage)
+        return Admitted(
+            operations=tuple(one for one in operations if one not in held),
+            damages=tuple(damages),
+        )
 
     def mended(
-        self, pod: PodRef | None = None, *, is_inside: bool = False, nsid: int | None = None
+        self,
+        admitted: Admitted,
+        *,
+        pod: PodRef | None = None,
+        is_inside: bool = False,
+        nsid: int | None = None,
     ) -> None:
         """Tell what was let through and done.
 
         `pod` is whose namespace it was in, if known, and `nsid` the number of that namespace.
         """
-        damages, self._admitted = self._admitted, []
+        damages = admitted.damages
         if not damages:
             return
         now = self._now()
@@ -133,6 +147,23 @@ class Mender:
                 _log.warning("mender.mended_more", kind=kind, count=len(of_kind) - _LINES, by=who)
             self._tell(pod, is_inside, kind, of_kind, who)
 
+    def remade(self, what: str) -> None:
+        """Tell that something was made anew because it was not as it had been made."""
+        who = self._blame.who("table")
+        self.counts.update({("table", "node"): 1})
+        _log.warning(
+            "mender.mended",
+            object=what,
+            where="node",
+            was="changed",
+            should_be="as made",
+            by=who,
+            pod="",
+        )
+        if self._teller is not None:
+            text = f"{what} was not as terwayd had made it. Changed by {who}, put right by terwayd"
+            self._teller.tell_node(MENDED, text)
+
     def _tell(
         self, pod: PodRef | None, is_inside: bool, kind: str, damages: list[Damage], who: str
     ) -> None:
@@ -146,7 +177,7 @@ class Mender:
         elif pod is not None:
             self._teller.tell_pod(pod, POD_MENDED, text)
 
-    def _tell_of_fights(self, damages: list[Damage], nsid: int | None, now: float) -> None:
+    def _tell_of_fights(self, damages: Iterable[Damage], nsid: int | None, now: float) -> None:
         for one in damages:
             times = self._fights.mended.get(one.place, ())
             if len(times) != PATIENCE - 1:

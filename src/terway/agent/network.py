@@ -182,11 +182,11 @@ class KernelNetwork:
         async with self._gate.shared():
             actual = await self._kernel.read_inside(desired)
             planned = plan_inside(desired, actual)
-            operations = self.mender.admit(planned, (*actual.node, *(actual.pod or ())))
-            await self._kernel.apply(operations)
+            admitted = self.mender.admit(planned, (*actual.node, *(actual.pod or ())))
+            await self._kernel.apply(admitted.operations)
             nsid = self.ground.nsid_of(attachment.key)
-            self.mender.mended(attachment.pod, is_inside=True, nsid=nsid)
-        return bool(operations)
+            self.mender.mended(admitted, pod=attachment.pod, is_inside=True, nsid=nsid)
+        return bool(admitted.operations)
 
     @property
     def wait_s(self) -> float:
@@ -194,11 +194,14 @@ class KernelNetwork:
         return self.mender.wait_s
 
     async def settings_differ(self) -> bool:
-        """Return whether a setting of the node or of an ENI is not as it should be.
+        """Return whether a setting of the node or of an ENI, or a table, is not as it should be.
 
         A dozen files: cheap enough to be looked at between two sweeps, for the kernel tells of
         some settings only when they change.
         """
+        for table in self._tables:
+            if not await self._kernel.is_as_made(table):
+                return True
         wanted = _settings(self._desired_host())
         return await self._kernel.settings_differ(wanted)
 
@@ -218,7 +221,8 @@ class KernelNetwork:
         async with self._gate.alone():
             self.mender.begin()
             held = {one: self._desired(one) for one in attachments()}
-            homeless = [held[one] for one in held if self._enis.known(one.lease.eni_mac) is None]
+            away = {mac for mac in _macs(held) if self._enis.known(mac) is None}
+            homeless = [state for one, state in held.items() if one.lease.eni_mac in away]
             at_work = busy()
             working = [held[one] for one in held if one.owner in at_work]
             host = self._desired_host()
@@ -226,15 +230,16 @@ class KernelNetwork:
             actual = await self._kernel.read_node(_settings(wanted))
             plan = plan_node(host, held.values(), actual)
             planned = _without_rules_of(homeless, _without_puts_of([*working, *homeless], plan))
-            operations = self.mender.admit(planned, actual.objects)
-            await self._kernel.apply(operations)
+            admitted = self.mender.admit(planned, actual.objects)
+            await self._kernel.apply(admitted.operations)
             await self._kernel.forget_gone_links()
-            self.mender.mended()
+            self.mender.mended(admitted)
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)
             self._states.keep(one.key for one in held)
-        await self._ensure_tables()
-        return operations
+        for table in await self._ensure_tables():
+            self.mender.remade(f"table {table.name}")
+        return admitted.operations
 
     def _desired_host(self) -> tuple[NetObject, ...]:
         enis = (part for eni in self._enis.ready for part in desired_eni(eni, self._node))
@@ -245,10 +250,9 @@ class KernelNetwork:
         self._node = replace(self._node, mtu_bytes=mtu_bytes)
         self._enis.set_mtu(mtu_bytes)
 
-    async def _ensure_tables(self) -> None:
-        """Make the firewall's tables as they should be, if somebody has changed them."""
-        for table in self._tables:
-            await self._kernel.ensure_table(table)
+    async def _ensure_tables(self) -> list[OwnedTable]:
+        """Make the firewall's tables as they should be; return those that somebody has changed."""
+        return [table for table in self._tables if await self._kernel.ensure_table(table)]
 
     async def _converge(
         self, desired: AttachmentState, actual: AttachmentState
@@ -291,6 +295,10 @@ class KernelNetwork:
         gone = ENILink(name="", ifindex=0, mac=attachment.lease.eni_mac, gateways=IPPair())
         eni = self._enis.known(attachment.lease.eni_mac) or gone
         return self._states.of(attachment, eni=eni, node=self._node)
+
+
+def _macs(attachments: Iterable[Attachment]) -> set[MacAddress]:
+    return {one.lease.eni_mac for one in attachments}
 
 
 def _without_puts_of(

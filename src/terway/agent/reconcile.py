@@ -94,12 +94,14 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile now, every `PERIOD_S` seconds and when woken, until cancelled."""
+        is_due = True
         while True:
             began_at = self.beat_at = self._now()
-            await self.reconcile()
+            await self.reconcile(is_due=is_due)
             self.took(self._now() - began_at)
             self.has_run.set()
             await self._wait()
+            is_due = not self._looks.is_node_asked
 
     async def _wait(self) -> None:
         """Wait for the next time; look into the pods that are asked for meanwhile."""
@@ -155,8 +157,11 @@ class Reconciler:
         in_use = {eni.mac for eni in self._pool.enis() if eni.phase is ENIPhase.IN_USE}
         return self._enis_of_pods | in_use
 
-    async def reconcile(self) -> None:
-        """Bring all together once. What fails is logged, and tried again the next time."""
+    async def reconcile(self, *, is_due: bool = True) -> None:
+        """Bring all together once. What fails is logged, and tried again the next time.
+
+        Pods have their turn to be looked into when the time has come, not when somebody asks.
+        """
         self._looks.take_node()
         self._enis_of_pods = frozenset(one.lease.eni_mac for one in self._pool.attachments())
         await self._ready_enis()
@@ -164,7 +169,7 @@ class Reconciler:
         present = self._pool.attachments()
         for attachment in present:
             await self._release_if_forgotten(attachment)
-        due = self._looks.take_turn([one.key for one in present])
+        due = self._looks.take_turn([one.key for one in present]) if is_due else frozenset()
         await self._look_into(due | self._looks.take_pods())
         self._unclaimed_since = {
             one.key: self._unclaimed_since[one.key]

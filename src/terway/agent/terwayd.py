@@ -30,8 +30,8 @@ from terway.agent.health import Health
 from terway.agent.install import install_conflist, install_plugin
 from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
-from terway.agent.limits import Limits
 from terway.agent.leftovers import Leftovers
+from terway.agent.limits import Limits
 from terway.agent.mender import Mender
 from terway.agent.metrics import Metrics
 from terway.agent.moments import read_moment

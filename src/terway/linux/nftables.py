@@ -61,6 +61,11 @@ class OwnedTable:
         self._body = body
         self._listed = ""  # as the kernel showed it when it was right
 
+    @property
+    def name(self) -> str:
+        """Return its family and name."""
+        return self._name
+
     def ensure(self) -> bool:
         """Make the table as defined, unless it is; return whether something was done.
 

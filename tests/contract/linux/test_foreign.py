@@ -28,7 +28,7 @@ async def heard(change, *, mark=MARK):
 
 
 async def until_marked(changes):
-    found = []
+    found: list[Change | ChangesLost] = []
     async for one in changes.read():
         is_rule = isinstance(one, Change) and isinstance(one.object, RoutingRule)
         if is_rule and one.object.table == 99:

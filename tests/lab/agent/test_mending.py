@@ -17,12 +17,14 @@ from terway.agent.network import KernelNetwork
 from terway.agent.terwayd import read_node_facts
 from terway.datapath.verify import difference
 from terway.linux.kernel import open_kernel
+from terway.linux.nftables import OwnedTable
 from terway.model.address import Family
 from terway.model.network import (
     NODE,
     LinkAddress,
     LinkSettings,
     Neighbour,
+    NetObject,
     Put,
     Remove,
     Route,
@@ -37,6 +39,11 @@ from tests.support.kill_walk import eventually
 
 pytestmark = pytest.mark.root
 
+CHAIN = """{
+	chain output {
+		type filter hook output priority 0; policy accept;
+	}
+}"""
 BOTH = (Family.V4, Family.V6)
 WITHIN_S = 5.0
 
@@ -87,7 +94,7 @@ def name_of(one):
     return difference(one, None).object
 
 
-def damaged(netns, one):
+def damaged(netns, one: NetObject):
     """Return what takes an object away, or makes it another one; None where nothing can."""
     match one:
         case Sysctl():
@@ -206,7 +213,7 @@ class Running:
             ),
             sh(f"{inside}ip -6 route"),
             self.run("sysctl net.ipv4.conf.eth1.rp_filter net.ipv6.conf.eth1.accept_ra"),
-            self.run("tc qdisc show dev CALI"),
+            self.run("tc qdisc show dev CALI; tc filter show dev CALI ingress | cut -d' ' -f1-7"),
         ]
         # Less what the kernel gives itself, and what it counts.
         lines = (
@@ -228,6 +235,7 @@ async def running(world, machine, tmp_path):
         addresses = [ip["address"].partition("/")[0] for ip in ran.json["ips"]]
         (port,) = (one for one in world.cloud.vpc_state().ports if one.ifname == "eth1")
         machine.know(*addresses, mac=port.mac, far="vpc-eth1")
+        await daemon.terwayd.verbs.proof.read_back()  # what it mends is told as its own
         await daemon.terwayd.reconciler.reconcile()
         running = Running(machine, daemon, pod, addresses)
         running.ping()
@@ -257,6 +265,7 @@ async def is_now(running, state):
                 "ip address flush dev CALI": "address 169.254.1.1/32 dev CALI",
                 "ip address flush dev eth1": "address 192.168.0.10/32 dev eth1",
                 "ip link set eth1 mtu 1400": "link eth1",
+                "tc qdisc del dev CALI clsact": "guard dev CALI",
                 "sysctl -qw net.ipv4.conf.eth1.rp_filter=2": "sysctl net/ipv4/conf/eth1/rp_filter",
                 "sysctl -qw net.ipv6.conf.eth1.accept_ra=1": "sysctl net/ipv6/conf/eth1/accept_ra",
                 "sysctl -qw net.ipv4.ip_forward=0": "sysctl net/ipv4/ip_forward",
@@ -321,3 +330,20 @@ async def test_a_node_whose_rules_are_flushed_again_and_again_is_mended_now_and_
     assert len(mended) == 5
     assert [line["object"] for line in fought] == [f"rule 2048 from {running.addresses[0]}/32"]
     assert looks < 15
+
+
+async def test_a_table_of_the_firewall_that_was_deleted_is_made_again_and_told(attached):
+    """Bug class 37: rules of the firewall that others take away."""
+    network = attached.network
+    table = OwnedTable("inet terway_test", CHAIN)
+    network._tables = (table,)
+    await network.prepare()
+    assert not await network.settings_differ()
+
+    sh("nft delete table inet terway_test")
+
+    assert await network.settings_differ()
+    told = await attached.mend()
+    assert [line["object"] for line in told] == ["table inet terway_test"]
+    assert "chain output" in sh("nft list table inet terway_test")
+    assert await attached.mend() == []

@@ -13,7 +13,7 @@ from terway.datapath.fights import PATIENCE, PAUSE_S
 from terway.linux.foreign import Change, Kind
 from terway.model.address import Family
 from terway.model.attachment import PodRef
-from terway.model.network import NODE, Put, Remove, RoutingRule, Sysctl
+from terway.model.network import NODE, Netns, Put, Remove, RoutingRule, Sysctl
 
 RULE = RoutingRule(
     family=Family.V4, priority=512, destination=ip_network("192.168.32.1/32"), table=254
@@ -26,8 +26,8 @@ class Scene:
     def __init__(self):
         self.now = 100.0
         self.told = []
-        self.names = {}
-        self.running = []
+        self.names: dict[int, str] = {}
+        self.running: list[str] = []
         self.blame = Blame(
             now=lambda: self.now,
             name_of=lambda process: self.names.get(process, ""),
@@ -44,8 +44,8 @@ class Scene:
     def mend(self, *operations, actual=(), **how):
         admitted = self.mender.admit(operations, actual)
         with capture_logs() as logs:
-            self.mender.mended(**how)
-        return admitted, logs
+            self.mender.mended(admitted, **how)
+        return admitted.operations, logs
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_of_a_setting_only_suspects_are_known(scene):
 
 
 def test_what_was_mended_in_a_pod_is_told_at_the_pod(scene):
-    scene.mend(Put(netns="/run/netns/web", object=RP_FILTER), pod=WEB, is_inside=True)
+    scene.mend(Put(netns=Netns("/run/netns/web"), object=RP_FILTER), pod=WEB, is_inside=True)
 
     ((reason, message),) = scene.told
     assert reason == POD_MENDED
@@ -165,7 +165,6 @@ def test_a_fight_over_one_thing_keeps_nothing_else_from_being_mended(scene):
 def test_what_was_not_done_is_not_told(scene):
     scene.mender.admit([Put(netns=NODE, object=RULE)], ())  # and then the kernel refused
 
-    scene.mender.admit([], ())
-    scene.mender.mended()
+    scene.mender.mended(scene.mender.admit([], ()))
 
     assert scene.told == []
