@@ -20,6 +20,7 @@ async def configured_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
         facts,
         service_cidrs=config.eni.service_cidr.networks,
         host_stack_cidrs=config.cni.host_stack_cidrs or (),
+        has_priorities=config.cni.has_network_priority,
         symmetric=_symmetric(config.cni.symmetric_routing, facts),
     )
     if config.cni.mtu_bytes is not None:

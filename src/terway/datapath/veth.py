@@ -36,8 +36,8 @@ from terway.datapath.names import (
     table_of,
 )
 from terway.datapath.networks import routes_of
-from terway.datapath.reach import metadata_rules
 from terway.datapath.priority import classes_of
+from terway.datapath.reach import metadata_rules
 from terway.datapath.shaping import egress_limits, ingress_limits
 from terway.model.address import Family, IPNetwork, family_of
 from terway.model.attachment import Attachment

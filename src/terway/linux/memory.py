@@ -346,6 +346,10 @@ def _device_in(stack: _Namespace, device: Device) -> Link | None:
     return next(by_mac, None) or next(by_alias, None)
 
 
+def _is_class_of(one: TrafficObject, owners: set[str]) -> bool:
+    return isinstance(one, PriorityClass) and str(one.source) in owners
+
+
 def _concerns(one: NetObject, desired: AttachmentState) -> bool:
     own = {str(address) for address in desired.addresses}
     match one:
@@ -353,10 +357,8 @@ def _concerns(one: NetObject, desired: AttachmentState) -> bool:
             return name == desired.veth.host.name
         case Neighbour():
             return False
-        case PriorityClass(source=owner):
-            return str(owner) in own
         case TrafficObject(link=name):
-            return name == desired.veth.host.name
+            return name == desired.veth.host.name or _is_class_of(one, own)
         case Route(destination=destination, table=table):
             exact = destination.prefixlen == destination.max_prefixlen
             return table == MAIN_TABLE and exact and str(destination.network_address) in own

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from terway.linux.kernel import Kernel
+from terway.model.address import IPAddress
 from terway.model.interface import NetworkPriority
 from terway.model.network import NODE, LinkSettings, Put, Remove
 from terway.model.traffic import PriorityBands, PriorityClass
