@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import AsyncIterator
 
@@ -105,3 +106,18 @@ async def test_what_is_larger_than_the_pods_own_link_is_refused_there(
     pods: dict[str, PodHandle],
 ) -> None:
     assert "too long" in (await ping(pods["small"], pods["large"], Family.V4, 1501)).lower()
+
+
+@both
+async def test_a_link_that_says_more_than_the_vpc_carries_is_found_out(
+    lab: Lab, family: Family
+) -> None:
+    node = lab.node("node-1")
+    await node.exec("ip", "link", "set", "eth0", "mtu", "8500")
+    probe = (
+        "from terway.linux.path_mtu import read_path_mtu; from terway.model.address import Family"
+    )
+    script = f"{probe}; print(read_path_mtu(Family({family.value})))"
+
+    assert await node.exec(sys.executable, "-c", script) == "1500\n"
+    await node.exec("ip", "link", "set", "eth0", "mtu", "1500")
