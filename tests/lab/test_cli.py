@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from terway.kube.resource import NAMESPACES
 from terway.lab.cloud.records import ENIRecord
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.pods import PodHandle
@@ -104,9 +106,9 @@ def eni_of(lab: Lab, pod: PodHandle) -> ENIRecord:
 
 def link_and_table(shown: str) -> tuple[str, str]:
     """Return the link and table of the pods' ENI from `ip route show table all`."""
-    line = next(one for one in shown.splitlines() if one.startswith("default") and "table 1" in one)
-    words = line.split()
-    return words[words.index("dev") + 1], words[words.index("table") + 1]
+    found = re.search(r"^default .*dev (\S+) table (1\d{3})\b", shown, re.MULTILINE)
+    assert found is not None
+    return found[1], found[2]
 
 
 @pytest.mark.parametrize("family", ["4", "6"])
@@ -280,6 +282,43 @@ async def test_a_bundle_answers_as_the_node_did_and_has_no_secret(
     assert "no hop is known to fail" in answers[2].output
     assert lab.services is not None
     assert lab.services.access_key_secret.encode() not in bundle.read_bytes()
+
+
+async def test_a_capture_at_both_ends_pairs_every_packet_of_a_conversation(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    far = str(pods["far"].address(Family.V4))
+    words = ("capture", "a", "--both", "--host", far, "--count", "4", "--seconds", "20", "--json")
+    process = await asyncio.create_subprocess_exec(
+        *lab.node("node-1").words((sys.executable, "-m", "terway.cli", *words)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    while b"capturing" not in await process.stderr.readline():
+        assert process.returncode is None
+
+    await pods["a"].exec("ping", "-c3", "-i0.2", far)
+    output, _ = await process.communicate()
+
+    crossings = json.loads(output)["crossings"]
+    assert len(crossings) >= 3
+    assert all(
+        f"icmp {pods['a'].address(Family.V4)}" in one["flow"] or far in one["flow"]
+        for one in crossings
+    )
+    assert [one for one in crossings if one["latency_ns"] is None] == []
+
+
+async def test_every_path_of_a_healthy_cluster_works_and_nothing_is_left(lab: Lab) -> None:
+    answer = await run(lab, "connectivity-test", "--timeout", "40", "--json")
+
+    outcomes = answer.value
+    assert [one for one in outcomes if one["error"]] == []
+    assert {one["what"] for one in outcomes} == {"tcp", "MTU"}
+    assert {one["source"] for one in outcomes} >= {"pod on node-1", "node node-2"}
+    assert lab.kube is not None
+    assert await lab.kube.get(NAMESPACES, "terway-connectivity-test") is None
 
 
 async def offline(*words: str) -> Answer:

@@ -67,7 +67,6 @@ def command(
     snapshot = take_snapshot("", Wanted(sources={"journal", "kernel", "kubernetes"}), **where)
     taps = taps_of(snapshot, target, both=both)
     wanted = Filter(host=ip_address(host) if host else None, port=port, protocol=proto)
-    click.echo(f"capturing on {', '.join(one.name for one in taps)} …", err=True)
     frames = catch(taps, wanted, seconds=seconds, count=count)
     files = _write(output, taps, frames) if output else []
     crossings = correlate(frames[0], frames[1]) if both else ()
@@ -120,6 +119,7 @@ def catch(
 
     with ExitStack() as stack:
         sockets = [stack.enter_context(open_tap(one.netns, one.link)) for one in taps]
+        click.echo(f"capturing on {', '.join(one.name for one in taps)} …", err=True)
         listen(sockets, take, seconds=seconds, snap_bytes=SNAP_BYTES)
     return found
 

@@ -16,6 +16,7 @@ from terway.datapath.plan import plan_attach
 from terway.datapath.verify import verify, verify_objects
 from terway.datapath.veth import desired_attachment
 from terway.linux import read
+from terway.linux.guard import read_drops
 from terway.linux.inspect import Lookup, Seen, look_up, read_seen
 from terway.linux.session import Session, open_session
 from terway.linux.uplink import read_uplink
@@ -122,10 +123,12 @@ def _pod(
     enis: Mapping[MacAddress, ENILink],
     facts: NodeFacts | None,
 ) -> PodView:
+    host = host_link_name(attachment.key, attachment.pod)
     view = PodView(
         key=attachment.key,
-        host_link=host_link_name(attachment.key, attachment.pod),
+        host_link=host,
         seen=_seen(session, attachment.netns),
+        guard_drops=_guard_drops(session, host),
     )
     eni = enis.get(attachment.lease.eni_mac)
     if attachment.spec.mode is not Mode.VETH or facts is None:
@@ -134,6 +137,16 @@ def _pod(
         text = f"no link has the MAC of ENI {attachment.lease.eni_id}"
         return replace(view, differences=(f"{text} ({attachment.lease.eni_mac})",))
     return _compared(session, view, desired_attachment(attachment, eni=eni, node=facts))
+
+
+def _guard_drops(session: Session, link: str) -> tuple[str, ...] | None:
+    try:
+        drops = read_drops(session.namespace(NODE).sock, link)
+    except (VpcError, OSError):
+        return None  # no eBPF here, or not ours to read
+    if drops is None:
+        return None
+    return tuple(f"{count} for {why.meaning}" for why, count in drops.items() if count and why)
 
 
 def _seen(session: Session, netns: str) -> Seen | None:

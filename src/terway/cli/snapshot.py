@@ -86,6 +86,7 @@ class PodView:
     seen: Seen | None
     differences: tuple[str, ...] = ()
     repairs: tuple[Operation, ...] = ()
+    guard_drops: tuple[str, ...] | None = None  # None: the host end has no source guard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
