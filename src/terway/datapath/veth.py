@@ -24,7 +24,7 @@ from ipaddress import ip_interface, ip_network
 
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.guard import guard_of
-from terway.datapath.host import host_route_scope, link_sysctls
+from terway.datapath.host import GATEWAY_SCOPE, host_route_scope, link_sysctls
 from terway.datapath.names import (
     FROM_POD_PRIORITY,
     TO_POD_PRIORITY,
@@ -52,12 +52,8 @@ from terway.model.network import (
     NetObject,
     Route,
     RoutingRule,
-    Scope,
     Sysctl,
 )
-
-# With scope link the node would choose 169.254.1.1 as its own address for what it sends to the pod.
-_GATEWAY_SCOPE = {Family.V4: Scope.HOST, Family.V6: Scope.LINK}
 
 
 def desired_attachment(attachment: Attachment, *, eni: ENILink, node: NodeFacts) -> AttachmentState:
@@ -97,7 +93,7 @@ def _node_side(
     yield from link_sysctls(name, families)
     for family in families:
         gateway = ip_interface(link_local_gateway(family))
-        yield LinkAddress(link=name, address=gateway, scope=_GATEWAY_SCOPE[family])
+        yield LinkAddress(link=name, address=gateway, scope=GATEWAY_SCOPE[family])
     for address in attachment.lease.addresses:
         family, exactly = family_of(address), ip_network(address)
         yield Route(destination=exactly, link=name, scope=host_route_scope(family))
