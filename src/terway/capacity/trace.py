@@ -98,14 +98,20 @@ class _Replayer:
     def run(self) -> Replay:
         """Return what became of it."""
         last_s = self.from_s
+        touched: dict[str, None] = {}  # nodes, in the order in which something happened
         self._note_peak()
         while self._events and self._events[0][0] <= self.until_s:
             at_s, what, _, name, count = heapq.heappop(self._events)
             self._integral += (self._held() - self._bound) * (at_s - last_s)
             last_s = at_s
             self._happen(_What(what), name, count, at_s)
-            self._settle(name, at_s)
-            self._note_peak()
+            touched[name] = None
+            if not self._events or self._events[0][0] > at_s:
+                # What happens at one moment is asked for together, as the pool coalesces demand.
+                for one in touched:
+                    self._settle(one, at_s)
+                touched.clear()
+                self._note_peak()
         length_s = max(self.until_s - self.from_s, 1e-9)
         return Replay(
             pods=self.pods,
@@ -194,10 +200,15 @@ _ABOVE = (0, 2, 5, 10, 20, 40)
 
 
 def propose_watermarks(
-    spans: Sequence[PodSpan], *, most_waiting: float = 0.01, timing: PoolModel | None = None
+    spans: Sequence[PodSpan],
+    *,
+    most_waiting: float = 0.01,
+    most_calls: float = 0.5,
+    timing: PoolModel | None = None,
 ) -> Watermarks:
     """Return the watermarks that waste least while at most that share of the pods waits.
 
+    They need at most `most_calls` for a pod: an account has so many a minute for all its nodes.
     When no watermarks reach that, those with the fewest waiting pods.
     """
     base = timing or PoolModel(min_free=0, max_free=0)
@@ -215,10 +226,11 @@ def propose_watermarks(
             )
         ]
     ]
-    fit = [one for one in tried if one.outcome.waited <= most_waiting * one.outcome.pods]
+    calm = [one for one in tried if one.outcome.calls <= most_calls * one.outcome.pods] or tried
+    fit = [one for one in calm if one.outcome.waited <= most_waiting * one.outcome.pods]
     if fit:
         return min(fit, key=lambda one: (one.outcome.wasted, one.outcome.calls))
-    return min(tried, key=lambda one: (one.outcome.waited, one.outcome.wasted))
+    return min(calm, key=lambda one: (one.outcome.waited, one.outcome.wasted))
 
 
 def exhausted_after_s(spans: Sequence[PodSpan], usable: int) -> float:

@@ -222,20 +222,27 @@ def to_yaml(file: PlanFile) -> str:
             for one in plan.vswitches
         ],
         SERVICES.name: [str(one) for one in plan.service_cidrs],
-        NODES.name: {
-            COUNT.name: demand.nodes,
-            MOST.name: demand.most_nodes,
-            TYPE.name: file.instance_type,
-            PODS.name: demand.pods_per_node,
-            GROWTH.name: demand.nodes_per_month,
-            FREE.name: demand.free_per_node,
-        },
+        NODES.name: _said_nodes(demand, file.instance_type),
         OPTIONS.name: _said_options(options),
         TAKEN.name: {name: str(one) for name, one in plan.taken},
     }
     found = {key: value for key, value in said.items() if value not in ("", {}, [])}
     text: str = yaml.safe_dump(found, sort_keys=False)
     return text
+
+
+def _said_nodes(demand: Demand, instance_type: str) -> dict[str, object]:
+    said = {
+        COUNT.name: demand.nodes,
+        MOST.name: demand.most_nodes,
+        TYPE.name: instance_type,
+        PODS.name: demand.pods_per_node,
+        GROWTH.name: demand.nodes_per_month,
+    }
+    return {
+        **{name: value for name, value in said.items() if value},
+        FREE.name: demand.free_per_node,
+    }
 
 
 def _said_options(options: Options) -> dict[str, object]:
