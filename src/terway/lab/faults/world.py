@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -194,8 +193,3 @@ def _pool_config(
         vswitch_hold_s=30.0,
         quota_hold_s=20.0,
     )
-
-
-def with_delays(cloud: Cloud, **delays: float) -> None:
-    """Change how long the cloud takes from now on."""
-    cloud.world.delays = replace(cloud.world.delays, **delays)  # type: ignore[arg-type]  # floats all
