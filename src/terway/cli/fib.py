@@ -46,6 +46,8 @@ def decide(
     for rule in sorted(seen.rules, key=lambda one: one.priority):
         if not _matches(rule, destination, source, iif):
             continue
+        if rule.is_prohibit:
+            return Decision(route=None, rule=rule, refusal=f"rule {rule.priority} prohibits it")
         found = longest(seen.routes, rule.table, destination)
         if found is not None and found.kind != "throw":
             return Decision(route=found, rule=rule)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from xml.etree import ElementTree
 
@@ -21,8 +22,10 @@ from terway.cli.place import place_of
 from terway.cli.read_node import REDACTED, redact
 from terway.cli.target import split_port
 from terway.cloud.inspect import GroupRule, SecurityGroup
+from terway.model.address import Family
 from terway.model.errors import UsageError
 from terway.model.ids import SecurityGroupId
+from terway.model.network import RoutingRule
 from tests.support.snapshots import FAR, NEAR, A, host_name, node_seen
 
 SECOND = 1_000_000_000
@@ -76,6 +79,25 @@ def test_a_rule_of_higher_priority_is_asked_first() -> None:
 
 def test_without_a_route_there_is_no_decision() -> None:
     assert decide(node_seen(), ip_address("2001:db8::1")).kind == "none"
+
+
+def test_a_rule_that_prohibits_ends_the_search() -> None:
+    metadata = ip_address("100.100.100.200")
+    closing = RoutingRule(
+        family=Family.V4,
+        priority=1024,
+        table=0,
+        source=ip_network(A),
+        destination=ip_network(metadata),
+        is_prohibit=True,
+    )
+    seen = node_seen()
+
+    chosen = decide(
+        replace(seen, rules=(*seen.rules, closing)), metadata, source=A, iif=host_name("a")
+    )
+
+    assert (chosen.kind, str(chosen)) == ("none", "rule 1024 prohibits it")
 
 
 def test_basic_groups_let_out_and_do_not_let_in() -> None:
