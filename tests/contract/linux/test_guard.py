@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from terway.agent.guard_watch import GuardWatch
+from terway.agent.turns import Turns
 from terway.datapath.facts import ENILink
+from terway.datapath.guard import plan_guard
 from terway.datapath.host import desired_eni, desired_host
 from terway.datapath.plan import plan_attach, plan_node, unborn
 from terway.datapath.verify import verify
@@ -19,6 +23,7 @@ from terway.linux.kernel import Kernel, open_kernel
 from terway.linux.netlink.socket import open_route_socket
 from terway.linux.netns import open_netns
 from terway.model.address import IPPair
+from terway.model.attachment import Attachment
 from terway.model.network import NODE, AttachmentState, Put, Sysctl
 from terway.model.traffic import Guard
 from tests.support.attachments import NODE_FACTS, attachment, dual_stack
@@ -189,3 +194,36 @@ async def test_links_that_are_gone_are_forgotten(world, pod, guarded):
         guards.forget_others(())
 
         assert list(owners.keys()) == []
+
+
+async def test_packets_from_another_mac_ring_once_and_the_watch_makes_the_guard_fit(
+    world, kernel, pod, guarded
+):
+    # bug class 28: a MAC that somebody changed
+    held = attachment(1, netns=pod.path)
+
+    class Fitter:
+        fitted = asyncio.Event()
+
+        async def fit_guard(self, one: Attachment) -> bool:
+            changes = plan_guard(guarded, await kernel.read_inside(guarded))
+            await kernel.apply(changes)
+            self.fitted.set()
+            return bool(changes)
+
+    fitter = Fitter()
+    watch = GuardWatch(
+        open_bell=kernel.open_bell, fitter=fitter, attachments=lambda: (held,), turns=Turns()
+    )
+    task = asyncio.create_task(watch.run())
+    pod.run("ip link set eth0 address 02:00:00:00:77:02")
+
+    await asyncio.to_thread(pod.pings, WORLD4)  # perhaps answered: ARP asks again after a second
+    async with asyncio.timeout(5):
+        await fitter.fitted.wait()
+    assert await asyncio.to_thread(pod.pings, WORLD4)
+    assert drops(world, guarded).keys() == {GuardReason.SOURCE_MAC}
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
