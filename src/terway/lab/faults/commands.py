@@ -78,6 +78,20 @@ def show(path: str) -> None:
     click.echo(dump_schedule(schedule), nl=False)
 
 
+@faults.command("inject")
+@click.option("--name", default="lab", envvar="TERWAY_LAB", show_default=True, help="Which lab.")
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def inject_command(name: str, path: Path) -> None:
+    """Let a schedule happen to a running lab, in real time and with real packets."""
+    from terway.lab.world.client import LabClient
+
+    schedule = _read(path)
+    click.echo(f"{len(schedule.events)} events in {schedule.length_s:.0f} s", err=True)
+    answer = LabClient(name).request("POST", "/faults", dump_schedule(schedule))
+    for one in answer["left_out"]:
+        click.echo(f"cannot happen in a lab: {one}")
+
+
 def _read(path: Path) -> Schedule:
     return parse_schedule(path.read_text())
 

@@ -38,6 +38,7 @@ class Control:
         app.router.add_post("/nodes/{name}/agent", self._agent)
         app.router.add_post("/instances", self._attach)
         app.router.add_delete("/instances/{name}", self._detach)
+        app.router.add_post("/faults", self._inject)
         app.router.add_post("/down", self._end)
         return app
 
@@ -98,6 +99,14 @@ class Control:
     async def _detach(self, request: web.Request) -> web.Response:
         await self._lab.detach_instance(request.match_info["name"])
         return web.json_response({})
+
+    async def _inject(self, request: web.Request) -> web.Response:
+        """Let a schedule happen; answer with the events that cannot happen here."""
+        from terway.lab.faults.live import inject
+        from terway.lab.faults.schedule import parse_schedule
+
+        left = await inject(self._lab, parse_schedule(await request.text()))
+        return web.json_response({"left_out": [repr(one) for one in left]})
 
     async def _end(self, request: web.Request) -> web.Response:
         self._down.set()
