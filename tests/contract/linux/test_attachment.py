@@ -175,7 +175,9 @@ async def test_two_enis_of_one_vswitch_carry_pods_side_by_side(site, pod, other_
             host_link = desired.veth.host.name
             way = site.world.node.run(f"ip route get {target} from {owner} iif {host_link}")
             assert f"dev {link} " in way
-    assert plan_node(host, (one, two), await site.kernel.read_node(settings)) == ()
+    of_pods = [part for pod in (one, two) for part in pod.node if isinstance(part, Sysctl)]
+    actual = await site.kernel.read_node([*settings, *of_pods])
+    assert plan_node(host, (one, two), actual) == ()
     assert pod.pings("2001:db8::1")
 
 

@@ -1,4 +1,4 @@
-"""Changes of others are heard, in the node and in its pods; our own and the everyday ones are not."""
+"""Changes of others are heard, on the node and in pods; our own and everyday ones are not."""
 
 from __future__ import annotations
 
