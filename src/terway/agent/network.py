@@ -9,6 +9,8 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from ipaddress import ip_network
 
+import structlog
+
 from terway.agent.enis import ENILinks
 from terway.agent.gate import Gate
 from terway.agent.ground import Ground, ground_of
@@ -32,7 +34,7 @@ from terway.linux.kernel import Kernel
 from terway.linux.nftables import OwnedTable
 from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey
-from terway.model.errors import ConflictError, TransientError, UsageError
+from terway.model.errors import ConflictError, TransientError, UsageError, VpcError
 from terway.model.ids import MacAddress
 from terway.model.network import (
     NODE,
@@ -44,6 +46,8 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
+
+_log = structlog.get_logger("network")
 
 # Somebody else is changing the same objects when a plan fails more often than this.
 _TRIES = 3
@@ -251,8 +255,16 @@ class KernelNetwork:
         self._enis.set_mtu(mtu_bytes)
 
     async def _ensure_tables(self) -> list[OwnedTable]:
-        """Make the firewall's tables as they should be; return those that somebody has changed."""
-        return [table for table in self._tables if await self._kernel.ensure_table(table)]
+        """Make the firewall's tables as they should be; return those that somebody has changed.
+
+        Without nftables, pods have all but hostPorts and NodePorts from other nodes: that is
+        told, and keeps nobody waiting.
+        """
+        try:
+            return [table for table in self._tables if await self._kernel.ensure_table(table)]
+        except VpcError as error:
+            _log.warning("network.answers_not_symmetric", error=str(error))
+            return []
 
     async def _converge(
         self, desired: AttachmentState, actual: AttachmentState

@@ -12,6 +12,7 @@ from terway.datapath.facts import NodeFacts, Symmetric
 from terway.linux.kernel import open_kernel
 from terway.linux.path_mtu import read_path_mtu
 from terway.model.address import Family, IPPair
+from terway.model.errors import UsageError
 from tests.support.cni import Node
 from tests.support.kernel_node import ENI, kernel_node, sh
 
@@ -120,3 +121,26 @@ def test_a_gateway_that_does_not_answer_leaves_the_links_own_mtu(machine):
     sh("ip route replace default via 192.168.31.253 dev eth0 onlink")
 
     assert read_path_mtu(Family.V4) in (4000, None)
+
+
+class WithoutNftables:
+    """A kernel that has everything but nftables."""
+
+    def __init__(self, kernel):
+        self._kernel = kernel
+
+    def __getattr__(self, name):
+        return getattr(self._kernel, name)
+
+    async def ensure_table(self, table):
+        raise UsageError("libnftables.so.1 cannot be loaded; install libnftables1")
+
+
+async def test_a_node_without_nftables_serves_its_pods_all_the_same(machine, tmp_path):
+    async with open_kernel() as kernel:
+        without = WithoutNftables(kernel)
+        network = KernelNetwork(without, FACTS, ENILinks(without, FACTS, lambda: (ENI,)))
+        await network.prepare()
+        node = Node(folder=tmp_path, network=network)
+        async with node.terwayd():
+            assert (await node.run("ADD", CNI_NETNS=machine.pod())).exit_code == 0
