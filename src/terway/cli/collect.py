@@ -16,7 +16,7 @@ import click
 from terway.cli import read_node
 from terway.cli.place import Place
 from terway.cli.read_cloud import open_cloud, open_metadata, read_cloud, read_instance
-from terway.cli.read_host import read_host
+from terway.cli.read_host import read_host, read_programs
 from terway.cli.read_kernel import Question, read_kernel
 from terway.cli.read_kube import read_kube
 from terway.cli.snapshot import (
@@ -88,8 +88,8 @@ class _Collector:
             kernel = partial(asyncio.to_thread, read_kernel, journal, config, questions)
             tasks.create_task(self._take("kernel", kernel))
             tasks.create_task(self._take("cloud", lambda: self._cloud(config, asked)))
-            if self._wanted.probes:
-                tasks.create_task(self._take("host", lambda: self._host(config), always=True))
+            host = self._host if self._wanted.probes else self._programs
+            tasks.create_task(self._take("host", partial(host, config), always=True))
 
     def _ask(self) -> tuple[tuple[IPAddress, ...], tuple[Question, ...]]:
         """Return what to ask the cloud and the kernel; nothing when the command will refuse."""
@@ -151,6 +151,9 @@ class _Collector:
                 opening = open_cloud(self._place, conf, instance.region_id, own_keys=False)
                 cloud = await stack.enter_async_context(opening)
             return await read_host(self._place, cloud)
+
+    async def _programs(self, _config: AgentConfig | None) -> HostView:
+        return await asyncio.to_thread(read_programs)
 
     async def _tell(self) -> None:
         """Say after a second, and every two, what is still awaited."""

@@ -9,7 +9,7 @@ from terway.cli.fib import Decision, decide
 from terway.cli.snapshot import CloudView, KernelView, PodView, Snapshot
 from terway.datapath.names import table_of
 from terway.linux.inspect import Seen
-from terway.model.address import IPAddress, family_of
+from terway.model.address import IPAddress, IPNetwork, family_of
 from terway.model.attachment import Attachment
 from terway.model.eni import ENI
 from terway.model.ids import MacAddress
@@ -70,6 +70,14 @@ def unknown(where: str, what: str, text: str) -> Hop:
     return Hop(where=where, what=what, state=State.UNKNOWN, text=text)
 
 
+def has_address(eni: ENI, address: IPAddress) -> bool:
+    """Return whether an ENI has an address: one by one, or within a prefix."""
+    if address in (*eni.ipv4, *eni.ipv6):
+        return True
+    prefixes: tuple[IPNetwork, ...] = (*eni.ipv4_prefixes, *eni.ipv6_prefixes)
+    return any(address.version == one.version and address in one for one in prefixes)
+
+
 class Ground:
     """What a snapshot knows, found by address, key or MAC. All lookups return None for nothing."""
 
@@ -100,7 +108,7 @@ class Ground:
         if self.cloud is None:
             return None
         enis = (*self.cloud.enis, *self.cloud.peers)
-        return next((one for one in enis if address in (*one.ipv4, *one.ipv6)), None)
+        return next((one for one in enis if has_address(one, address)), None)
 
     def route(self, packet: Packet, iif: str) -> Decision:
         """Return the node's decision: by the kernel's own word where it was asked."""

@@ -9,6 +9,7 @@ import click
 
 from terway.cli.collect import Wanted
 from terway.cli.exits import CANNOT_REACH, FOUND, OK
+from terway.cli.hops import has_address
 from terway.cli.show import owner_of
 from terway.cli.snapshot import Snapshot
 from terway.cli.source import source_options, take_snapshot
@@ -73,6 +74,11 @@ class _Facts:
         self._snapshot = snapshot
         self._enis = dict(_cloud_addresses(snapshot))
         journal = snapshot.journal
+        for held in journal.attachments if journal else ():
+            for address in held.lease.addresses:  # of a prefix: the cloud lists only the prefix
+                for eni in snapshot.cloud.enis if snapshot.cloud else ():
+                    if has_address(eni, address):
+                        self._enis[address] = eni
         self._slots = {one.address: one for one in journal.slots} if journal else {}
         self._held = {
             address: one

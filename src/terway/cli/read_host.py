@@ -78,6 +78,12 @@ async def read_host(place: Place, cloud: Cloud | None) -> HostView:
     )
 
 
+def read_programs() -> HostView:
+    """Return only which programs of interest run: who translates services, who manages links."""
+    running = tuple(_programs(Path("/proc")))
+    return HostView(kernel_release=os.uname().release, features={}, programs=running)
+
+
 def probe_features() -> dict[str, str]:
     """Try in a scratch namespace what the node's part needs; "yes" or why not, by name."""
     path = f"/run/netns/terway-probe-{uuid.uuid4().hex[:8]}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from terway.cli.groups import judge
-from terway.cli.hops import Ground, Hop, Packet, fail, ok, unknown
+from terway.cli.hops import Ground, Hop, Packet, fail, has_address, ok, unknown
 from terway.cloud.inspect import SecurityGroup, VpcRoute
 from terway.model.address import IPAddress
 from terway.model.eni import ENI, ENIStatus
@@ -42,7 +42,7 @@ def _sender(ground: Ground, packet: Packet, eni_id: ENIId) -> Iterator[Hop]:
     elif eni.status is not ENIStatus.IN_USE:
         text = f"{eni_id} is {eni.status.value}, not InUse"
         yield fail(_WHERE, "ENI", text, "wait; if it stays so, detach it and let terwayd attach")
-    elif packet.source not in (*eni.ipv4, *eni.ipv6):
+    elif not has_address(eni, packet.source):
         text = f"{eni_id} does not have {packet.source}: the source check drops the packet"
         yield fail(_WHERE, "source check", text, _new_pod(ground, packet.source))
     else:

@@ -41,6 +41,7 @@ def _read(db: sqlite3.Connection, path: Path) -> Journal:
     return Journal(
         attachments=tuple(map(rows.parse_attachment, every("attachments"))),
         slots=tuple(map(rows.parse_slot, every("slots"))),
+        prefixes=tuple(map(rows.parse_prefix, every("prefixes"))),
         enis=tuple(map(rows.parse_eni, every("enis"))),
         intents=(
             *map(rows.parse_create, every("creates")),

@@ -10,12 +10,14 @@ import pytest
 
 from terway.cli.codec import parse, plain
 from terway.cli.hops import Packet, State
-from terway.cli.snapshot import CloudView, KernelView, Snapshot
+from terway.cli.snapshot import CloudView, HostView, KernelView, KubeService, Snapshot
+from terway.cli.target import find_target
 from terway.cli.walk import walk
+from terway.cli.why import find_sender
 from terway.cloud.inspect import SecurityGroup
 from terway.linux.inspect import Lookup
 from terway.model.eni import ENIStatus
-from terway.model.errors import TransientError
+from terway.model.errors import TransientError, UsageError
 from terway.model.network import Sysctl
 from tests.support.snapshots import (
     ENI_ID,
@@ -186,3 +188,54 @@ def test_a_bundle_is_walked_as_the_node_was() -> None:
 
     assert read_back == healthy()
     assert walk(read_back, TO_FAR) == walk(healthy(), TO_FAR)
+
+
+SERVICE = KubeService(
+    namespace="default",
+    name="web",
+    cluster_ips=(IPv4Address("172.16.0.10"),),
+    ports=(80,),
+    endpoints=(FAR,),
+)
+
+
+def with_service(service: KubeService, *programs: str) -> Snapshot:
+    there = healthy()
+    assert there.kubernetes is not None
+    return replace(
+        there,
+        kubernetes=replace(there.kubernetes, services=(service,)),
+        host=HostView(kernel_release="", features={}, programs=programs),
+    )
+
+
+@pytest.mark.parametrize("text", ["svc/web:80", "svc/default/web:80", "172.16.0.10:80"])
+def test_a_service_is_walked_to_one_of_its_endpoints(text: str) -> None:
+    target = find_target(with_service(SERVICE, "kube-proxy"), text, namespace="default")
+
+    assert (target.addresses, target.port) == ((FAR,), 80)
+    assert [one.state for one in target.hops] == [State.OK]
+
+
+def test_a_service_that_nobody_translates_fails_there() -> None:
+    target = find_target(with_service(SERVICE), "svc/web", namespace="default")
+
+    assert target.hops[0].state is State.FAIL
+    assert "nobody translates it" in target.hops[0].text
+
+
+def test_a_service_without_endpoints_fails_there() -> None:
+    empty = replace(SERVICE, endpoints=())
+    target = find_target(with_service(empty, "kube-proxy"), "svc/web", namespace="default")
+
+    assert "no endpoints" in target.hops[0].text
+
+
+def test_a_name_that_nothing_has_is_wrong_use() -> None:
+    with pytest.raises(UsageError, match="'nothing' is not known"):
+        find_target(healthy(), "nothing:80", namespace="default")
+
+
+def test_a_pod_of_another_node_is_said_to_be_there() -> None:
+    with pytest.raises(UsageError, match="pod default/far is on node-2"):
+        find_sender(healthy(), "far")
