@@ -67,6 +67,7 @@ class KubeSide:
         self.reporter = PodReporter(
             client, self._events, patches_pods=patches_pods, backoff=Backoff(rng)
         )
+        self.reporter.node = self.warnings
 
     def tell_node(self, type_: str, reason: str, message: str) -> None:
         """Record an event about the node; never waits, never fails."""

@@ -16,7 +16,7 @@ from terway.kube.client import KubeClient
 from terway.kube.events import WARNING, EventRecorder, node_reference, pod_reference
 from terway.kube.resource import PODS
 from terway.model.attachment import Attachment, PodRef
-from terway.model.errors import TransientError, VpcError
+from terway.model.errors import CapacityError, TransientError, VpcError
 from terway.model.ids import NodeName
 
 POD_IPS = "k8s.aliyun.com/pod-ips"
@@ -48,6 +48,7 @@ class PodReporter:
     def __init__(
         self, client: KubeClient, events: EventRecorder, *, patches_pods: bool, backoff: Backoff
     ) -> None:
+        self.node: Warnings | None = None  # whom nodes' troubles are told by, if anybody
         self._client = client
         self._events = events
         self._patches_pods = patches_pods
@@ -75,6 +76,9 @@ class PodReporter:
         self._events.record(
             pod_reference(pod.namespace, pod.name, pod.uid), "Warning", reason, str(error)
         )
+        if self.node is not None and isinstance(error, CapacityError):
+            # Not the pod's own fault: its node has none. Without the pod's name it is one event.
+            self.node.tell_node("AllocIPFailed", str(error))
 
     def catch_up(
         self, attachments: Iterable[Attachment], said: Callable[[PodRef], str | None]

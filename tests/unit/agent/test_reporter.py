@@ -10,7 +10,7 @@ from terway.agent.reporter import PodReporter
 from terway.kube.backoff import Backoff
 from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
-from terway.model.errors import ConflictError, TransientError
+from terway.model.errors import CapacityError, ConflictError, TransientError, UsageError
 from terway.model.ids import ContainerId, ENIId, MacAddress
 from terway.model.moment import Moment
 
@@ -136,3 +136,19 @@ async def test_what_was_told_is_not_told_again():
     await told.flush()
 
     assert client.patched == []
+
+
+def test_a_node_without_addresses_is_told_at_the_node_too_and_a_wrong_pod_is_not():
+    class Node:
+        said: list[tuple[str, str]] = []  # noqa: RUF012 - one node, one test
+
+        def tell_node(self, reason, message):
+            self.said.append((reason, message))
+
+    _, told = reporter(FakeClient())
+    told.node = Node()
+
+    told.add_failed(WEB, CapacityError("the vSwitch is full"))
+    told.add_failed(WEB, UsageError("an annotation is wrong"))
+
+    assert Node.said == [("AllocIPFailed", "the vSwitch is full")]
