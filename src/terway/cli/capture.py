@@ -113,7 +113,7 @@ def catch(
         frame = Frame(at_ns=at_ns, data=data)
         only = taps[index].only
         is_about = not only or any(Filter(host=one).accepts(frame) for one in only)
-        if is_about and wanted.accepts(frame):
+        if is_about and wanted.accepts(frame) and len(found[index]) < count:
             found[index].append(frame)
         return len(found[0]) < count
 

@@ -16,6 +16,7 @@ _ETH_P_ALL = 0x0003
 _SO_TIMESTAMPNS = 35  # include/uapi/asm-generic/socket.h, SO_TIMESTAMPNS_OLD
 _TIMESPEC = struct.Struct("=qq")
 _BUFFER_BYTES = 8 * 1024 * 1024
+_DRAIN_S = 0.1
 
 
 @contextmanager
@@ -53,7 +54,8 @@ def listen(
 ) -> None:
     """Give every frame to `take` (which tap, nanoseconds since the epoch, bytes) until it says so.
 
-    `take` returns whether to go on. Ends after `seconds` all the same.
+    `take` returns whether to go on; what comes in the tenth of a second after that is given to it,
+    too. Ends after `seconds` all the same.
     """
     end = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
@@ -64,7 +66,8 @@ def listen(
             for key, _ in selector.select(left):
                 tap = taps[key.data]
                 if not take(key.data, *_receive(tap, snap_bytes)):
-                    return
+                    # What passed one end last is still on its way past the other.
+                    end = min(end, time.monotonic() + _DRAIN_S)
 
 
 def _receive(tap: socket.socket, snap_bytes: int) -> tuple[int, bytes]:
