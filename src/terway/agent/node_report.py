@@ -85,7 +85,8 @@ class NodeReporter:
         """Write the annotation and the condition if they changed or are old."""
         says, now = say(self._status()), self._clock()
         before = self._said
-        if says == before and now - self._said_at < ASSERT_EVERY_S:
+        # A clock that was set back must not keep the condition from being written for so long.
+        if says == before and abs(now - self._said_at) < ASSERT_EVERY_S:
             return
         if before is None or before.is_sufficient is not says.is_sufficient:
             self._changed_at = now

@@ -21,6 +21,10 @@ from terway.model.ids import NodeName
 
 POD_IPS = "k8s.aliyun.com/pod-ips"
 
+# Far more pods than a node has: what is older belongs to pods that went while the API server was
+# away. Should one of them live, the next start finds that it was not told.
+QUEUE_LIMIT = 2048
+
 _log = structlog.get_logger("reporter")
 
 
@@ -67,8 +71,7 @@ class PodReporter:
             pod_reference(pod.namespace, pod.name, pod.uid), "Normal", "AllocIPSucceed", message
         )
         if self._patches_pods:
-            self._waiting[pod] = addresses
-            self._filled.set()
+            self._queue(pod, addresses)
 
     def add_failed(self, pod: PodRef, error: VpcError) -> None:
         """Record why the pod has no address."""
@@ -93,8 +96,7 @@ class PodReporter:
         wanted = {one.pod: _words(one) for one in attachments if one.pod is not None}
         for pod, addresses in wanted.items():
             if said(pod) not in (None, addresses) and pod not in self._waiting:
-                self._waiting[pod] = addresses
-                self._filled.set()
+                self._queue(pod, addresses)
 
     async def run(self) -> None:
         """Write the annotations that are queued, until cancelled."""
@@ -111,6 +113,7 @@ class PodReporter:
                 await self._patch(pod, addresses)
             except TransientError as error:
                 _log.warning("reporter.waiting", pods=len(self._waiting), error=str(error))
+                self._let_others_pass(pod)
                 await asyncio.sleep(self._backoff.next_s())
                 continue
             except VpcError as error:
@@ -119,6 +122,18 @@ class PodReporter:
             self._backoff.reset()
             if self._waiting.get(pod) == addresses:
                 del self._waiting[pod]
+
+    def _queue(self, pod: PodRef, addresses: str) -> None:
+        self._waiting.pop(pod, None)
+        self._waiting[pod] = addresses
+        if len(self._waiting) > QUEUE_LIMIT:
+            del self._waiting[next(iter(self._waiting))]
+        self._filled.set()
+
+    def _let_others_pass(self, pod: PodRef) -> None:
+        # It may be this one pod that the API server fails at: a webhook of its namespace is away.
+        if pod in self._waiting:
+            self._waiting[pod] = self._waiting.pop(pod)
 
     async def _patch(self, pod: PodRef, addresses: str) -> None:
         metadata: dict[str, object] = {"annotations": {POD_IPS: addresses}}

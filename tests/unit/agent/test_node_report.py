@@ -62,11 +62,21 @@ async def test_capacity_and_condition_are_written_at_first():
 
 
 async def test_nothing_is_written_while_nothing_changes_until_it_is_old():
+    """Bug class 58: a write that changes nothing is a conflict for somebody else."""
     scene = Scene()
     await scene.report()
 
     assert await scene.report(after_s=10) == []
     assert len(await scene.report(after_s=ASSERT_EVERY_S)) == 1
+
+
+async def test_a_clock_that_is_set_back_keeps_nothing_from_being_written():
+    """Bug class 59: clock skew."""
+    scene = Scene()
+    await scene.report()
+
+    assert len(await scene.report(after_s=-86_400)) == 1
+    assert await scene.report(after_s=10) == []
 
 
 async def test_a_change_is_written_at_once_with_its_reason_and_its_time():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 from typing import Any, cast
 
-from terway.agent.reporter import PodReporter
+from terway.agent.reporter import QUEUE_LIMIT, PodReporter
 from terway.kube.backoff import Backoff
 from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
@@ -60,6 +61,7 @@ def reporter(client, *, patches_pods=True):
 
 
 async def test_a_success_is_an_event_and_an_annotation_on_that_very_pod():
+    """Bug class 22: the kubelet's own podIP comes later."""
     client = FakeClient()
     events, told = reporter(client)
 
@@ -90,7 +92,52 @@ async def test_an_api_server_that_is_away_is_asked_again():
     assert len(client.patched) == 1
 
 
+class PickyClient(FakeClient):
+    """An API server whose webhook for one namespace is away."""
+
+    def __init__(self):
+        super().__init__()
+        self.was_patched = asyncio.Event()
+
+    async def patch(self, resource, name, patch, *, namespace):
+        if namespace == "broken":
+            raise TransientError("failed calling webhook")
+        await super().patch(resource, name, patch, namespace=namespace)
+        self.was_patched.set()
+
+
+async def test_a_pod_that_cannot_be_told_keeps_no_other_from_being_told():
+    """Bug class 22: addresses that come late."""
+    client = PickyClient()
+    _, told = reporter(client)
+    broken = PodRef(namespace="broken", name="first", uid="u2")
+
+    told.add_succeeded(attachment(broken), elapsed_s=0.0)
+    told.add_succeeded(attachment(WEB), elapsed_s=0.0)
+    async with asyncio.timeout(5):
+        flushing = asyncio.create_task(told.flush())
+        await client.was_patched.wait()
+        flushing.cancel()
+
+    assert [name for _, name, _ in client.patched] == ["web"]
+
+
+async def test_what_waits_for_an_api_server_that_is_away_is_limited():
+    """Bug class 56: queues without bounds."""
+    client = FakeClient()
+    _, told = reporter(client)
+
+    for number in range(QUEUE_LIMIT + 5):
+        pod = PodRef(namespace="default", name=f"p{number}", uid="")
+        told.add_succeeded(attachment(pod), elapsed_s=0.0)
+    await told.flush()
+
+    names = [name for _, name, _ in client.patched]
+    assert names == [f"p{number}" for number in range(5, QUEUE_LIMIT + 5)]
+
+
 async def test_a_pod_that_is_gone_is_dropped():
+    """Bug class 58: what is not found is not asked for again."""
     client = FakeClient(ConflictError("gone", code="NotFound"))
     _, told = reporter(client)
 
