@@ -25,7 +25,7 @@ from terway.kube.informer import Change, Informer
 from terway.kube.lease import renew_lease
 from terway.kube.resource import NODES, ObjectKey
 from terway.lab.kubelet.network import CniNetwork
-from terway.lab.kubelet.node_status import node_object, node_status
+from terway.lab.kubelet.node_status import node_object, node_status, status_patch
 from terway.lab.kubelet.pod import NodePorts, PodWorker
 from terway.lab.kubelet.podspec import POD_RESOURCE, Pod
 from terway.lab.kubelet.readiness import NetworkReadiness
@@ -158,11 +158,10 @@ class Kubelet:
         status = node_status(
             self.spec, trouble=self.readiness.trouble, since=since, now=time.time()
         )
-        # Conditions of others (a CNI agent's, say) stay: strategic merge knows them by their type.
         await self.client.patch(
             NODES,
             self.spec.name,
-            {"status": status},
+            status_patch(status),
             kind=PatchType.STRATEGIC,
             subresource="status",
         )

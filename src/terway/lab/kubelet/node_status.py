@@ -62,6 +62,16 @@ def node_status(spec: NodeSpec, *, trouble: str, since: float, now: float) -> Js
     }
 
 
+def status_patch(status: Json) -> Json:
+    """Return the strategic merge patch that makes `status` the node's own.
+
+    Conditions of others (a CNI agent's, say) stay: lists merge by type. Addresses would, too, and
+    two of one type would become one; as the kubelet does, they are replaced as a whole.
+    Source: k8s.io/component-helpers, fixupPatchForNodeStatusAddresses.
+    """
+    return {"status": {**status, "addresses": [*status["addresses"], {"$patch": "replace"}]}}
+
+
 def _conditions(trouble: str, since: float, now: float) -> Sequence[Json]:
     message = (
         "container runtime network not ready: NetworkReady=false "
