@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from operator import is_
 
 from terway.ipam.pool import Pool
 from terway.ipam.settings import PREFIX_ADDRESSES
@@ -79,8 +80,29 @@ class ENITally:
         )
 
 
+Counted = tuple[object, ...]
+_last: tuple[Counted, Mapping[ENIId, ENITally]] | None = None
+
+
 def take_census(pool: Pool) -> Mapping[ENIId, ENITally]:
-    """Return the counts of every ENI of the pool."""
+    """Return the counts of every ENI of the pool.
+
+    A step asks several times of a pool whose addresses have not changed in between, so the last
+    answer is kept.
+    """
+    global _last  # noqa: PLW0603 - a memo of a pure function
+    counted = _counted(pool)
+    if _last is None or not all(map(is_, _last[0], counted)):
+        _last = counted, _count_all(pool)
+    return _last[1]
+
+
+def _counted(pool: Pool) -> Counted:
+    """Return all of the pool that the counts depend on. None of it is ever changed in place."""
+    return pool.slots, pool.enis, pool.prefixes, pool.intents, pool.config, pool.flush_held
+
+
+def _count_all(pool: Pool) -> Mapping[ENIId, ENITally]:
     families = pool.config.families
     tallies = {eni_id: ENITally(families=families) for eni_id in pool.enis}
     for slot in pool.slots.values():

@@ -40,16 +40,15 @@ def plan_flush(pool: Pool, now: float) -> tuple[Pool, tuple[FlushConntrack, ...]
     """Have the kernel forget the addresses whose rest is over, and those that are waited for.
 
     That costs no cloud call, so it comes before growth. The rest itself is for the case that
-    nobody waits.
+    nobody waits. One at a time: who comes while one runs shares the next.
     """
     cooling = [s for s in pool.slots.values() if s.phase is AddressPhase.COOLING]
-    if not cooling:
-        return pool, ()
+    if not cooling or any(slot.is_flushing for slot in cooling):
+        return pool, ()  # the answer to the one that runs brings us here again
     is_paused = now < pool.flush_after
     if is_paused and (pool.flush_held or not pool.waiting):
         return pool, ()
-    still = [slot for slot in cooling if not slot.is_flushing]
-    rested = [] if is_paused else [slot for slot in still if slot.rests_until <= now]
+    rested = [] if is_paused else [slot for slot in cooling if slot.rests_until <= now]
     chosen = {slot.address: slot for slot in (*rested, *_wanted(pool, cooling))}
     if not chosen:
         return pool, ()
@@ -74,6 +73,4 @@ def _wanted(pool: Pool, cooling: list[Slot]) -> Iterator[Slot]:
     )
     for family in pool.config.families:
         mine = [slot for slot in oldest if family_of(slot.address) is family]
-        flushing = sum(slot.is_flushing for slot in mine)
-        still = [slot for slot in mine if not slot.is_flushing]
-        yield from still[: max(0, len(pool.waiting) - flushing)]
+        yield from mine[: len(pool.waiting)]
