@@ -1,12 +1,14 @@
 """What is this instance? Read from the metadata service and the cloud, kept for the next start.
 
-None of it changes while an instance runs. What was kept is used when the metadata service or the
-cloud does not answer, and only for the same instance: a disk may have been copied to another one.
+What was kept is used at a start, and only for the same instance: a disk may have been copied to
+another one. What the cloud allows an instance of a type can change, although it seldom does: it is
+asked again once a day, and a change counts from the next start on.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -15,9 +17,12 @@ import structlog
 from terway.agent.pool_settings import InstanceFacts
 from terway.cloud.ecs import EcsClient
 from terway.cloud.metadata import MetadataClient
+from terway.ipam.chance import fraction
 from terway.model.eni import ENIType, InstanceLimits
-from terway.model.errors import TransientError, UsageError
+from terway.model.errors import TransientError, UsageError, VpcError
 from terway.model.ids import InstanceId, RegionId, SecurityGroupId, VSwitchId, ZoneId
+
+ASK_EVERY_S = 86_400.0
 
 _log = structlog.get_logger("instance")
 
@@ -99,6 +104,41 @@ async def read_allowance(cloud: EcsClient, place: Place, kept: Known | None) -> 
     """Return what the cloud allows this instance; what is kept of it needs no call."""
     if kept is not None and kept.place == place and kept.allowance is not None:
         return kept.allowance
+    return await _ask_allowance(cloud, place)
+
+
+async def keep_allowance_current(
+    cloud: EcsClient,
+    file: InstanceFile,
+    known: Known,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Ask the cloud once a day what it allows, and keep that for the next start.
+
+    Runs until cancelled. The first time is some hour of the day after the start that differs from
+    node to node: a thousand nodes start together.
+    """
+    await sleep(ASK_EVERY_S * fraction(known.place.instance_id, 0))
+    while True:
+        try:
+            found = await _ask_allowance(cloud, known.place)
+        except VpcError as error:
+            _log.info("instance.not_asked", error=str(error))
+        else:
+            if found != known.allowance:
+                _log.warning(
+                    "instance.allowance_changed",
+                    before=str(known.allowance),
+                    now=str(found),
+                    remedy="restart terwayd to follow",
+                )
+                known = Known(place=known.place, allowance=found)
+                file.write(known)
+        await sleep(ASK_EVERY_S)
+
+
+async def _ask_allowance(cloud: EcsClient, place: Place) -> Allowance:
     limits = await cloud.describe_instance_types([place.instance_type])
     enis = await cloud.describe_enis(instance_id=place.instance_id, type=ENIType.PRIMARY)
     if not limits or not enis:

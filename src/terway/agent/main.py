@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from terway.agent.lean import settle  # first: it decides what the others load
 
@@ -30,6 +31,7 @@ from terway.agent.instance import (
     Known,
     Place,
     instance_facts,
+    keep_allowance_current,
     read_allowance,
     read_place,
 )
@@ -120,7 +122,8 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     cloud = await _open_cloud(stack, options, config, place.region_id, metadata)
     cloud.observe(calls.openapi)
     allowance = await read_allowance(cloud, place, kept.read())
-    kept.write(Known(place=place, allowance=allowance))
+    known = Known(place=place, allowance=allowance)
+    kept.write(known)
     store = stack.enter_context(open_store(paths.journal))
     held = (await store.load()).attachments
     mode = await read_node_mode(
@@ -158,7 +161,7 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
         facts=shape.facts,
         stop=stop,
     )
-
+    terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     terwayd.metrics.sources.append(calls.metrics)
 
     def apply(now: AgentConfig) -> None:

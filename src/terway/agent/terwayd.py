@@ -122,6 +122,7 @@ class Terwayd:
         self._paths = paths
         self._kube = kube
         self._config: ConfigFollower | None = None
+        self.chores: dict[str, Callable[[], Coroutine[None, None, None]]] = {}  # of others, by name
         self.ready = asyncio.Event()
         self._stop = stop
         enis, network = self._networking(kernel, facts)
@@ -234,6 +235,8 @@ class Terwayd:
         yield "health", self.health.run()
         yield "proof", self.verbs.proof.run()
         yield "spool", self._work_off()
+        for name, begin in self.chores.items():
+            yield name, begin()
         if self._config is not None:
             yield "config", self._config.run()
         if self._kube is not None:
