@@ -51,6 +51,7 @@ A4, B4, A6, B6 = A.ipv4[0], B.ipv4[0], A.ipv6[0], B.ipv6[0]
 GATEWAY, GATEWAY6 = NODES.cidr[-3], IPv6Address("2408:4005:100:1:ffff:ffff:ffff:fffd")
 STATE = vpc_state(A, B)
 WEB = group("sg-web", allow("::/0", protocol=6, ports=(80, 80)))
+assert PODS.ipv6_cidr is not None
 PODS_RANGE6 = IPv6Network((int(PODS.ipv6_cidr[77 << 48]), 80))
 SERVICE = IPv4Address("100.100.100.200")
 SERVICES_MAC_BYTES = pack_mac(SERVICES_MAC)

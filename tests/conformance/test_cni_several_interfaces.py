@@ -10,7 +10,7 @@ from terway.kube.types import ObjectMeta, Pod
 from terway.model.attachment import AttachmentKey
 from terway.model.errors import TransientError
 from terway.model.ids import ContainerId
-from tests.support.cni import FakePool, Node, conf_of, in_a_minute, valid
+from tests.support.cni import FakeNetwork, FakePool, Node, conf_of, in_a_minute, valid
 
 ARGS = "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=c1"
 TWO = ({"interface": "eth0"}, {"interface": "net1", "extraRoutes": [{"dst": "10.0.0.0/8"}]})
@@ -48,27 +48,29 @@ async def test_the_result_lists_every_interface_with_its_addresses_and_routes(tm
 
 async def test_one_interface_that_fails_undoes_all_in_reverse(tmp_path):
     pool = FakePool(size=1)
-    node = Node(folder=tmp_path, pods=OnePod(), pool=pool)
+    network = FakeNetwork()
+    node = Node(folder=tmp_path, pods=OnePod(), pool=pool, network=network)
     async with node.terwayd():
         ran = await node.run("ADD", CNI_ARGS=ARGS)
 
     assert ran.json["code"] == 11
     assert held(node) == []
-    assert node.network.attached == {}
+    assert network.attached == {}
 
 
 async def test_a_kernel_that_fails_undoes_the_last_interface_first(tmp_path):
-    node = Node(folder=tmp_path, pods=OnePod())
-    node.network.attach_error = TransientError("no")
+    network = FakeNetwork(attach_error=TransientError("no"))
+    node = Node(folder=tmp_path, pods=OnePod(), network=network)
     async with node.terwayd():
         await node.run("ADD", CNI_ARGS=ARGS)
 
-    assert node.network.calls[1:] == [("detach", "c1/net1"), ("detach", "c1/eth0")]
+    assert network.calls[1:] == [("detach", "c1/net1"), ("detach", "c1/eth0")]
     assert held(node) == []
 
 
 async def test_DEL_of_the_first_interface_takes_all_and_of_another_none(tmp_path):
-    node = Node(folder=tmp_path, pods=OnePod())
+    network = FakeNetwork()
+    node = Node(folder=tmp_path, pods=OnePod(), network=network)
     async with node.terwayd():
         await node.run("ADD", CNI_ARGS=ARGS)
         other = await node.run("DEL", CNI_IFNAME="net1", CNI_ARGS=ARGS)
@@ -77,7 +79,7 @@ async def test_DEL_of_the_first_interface_takes_all_and_of_another_none(tmp_path
         assert (await node.run("DEL", CNI_ARGS=ARGS)).exit_code == 0
 
     assert held(node) == []
-    assert node.network.calls[-2:] == [("detach", "c1/net1"), ("detach", "c1/eth0")]
+    assert network.calls[-2:] == [("detach", "c1/net1"), ("detach", "c1/eth0")]
 
 
 async def test_GC_names_only_the_first_interface(tmp_path):
@@ -107,11 +109,12 @@ async def test_an_ADD_again_that_asks_for_other_interfaces_begins_anew(tmp_path)
 
 
 async def test_CHECK_looks_at_every_interface(tmp_path):
-    node = Node(folder=tmp_path, pods=OnePod())
+    network = FakeNetwork()
+    node = Node(folder=tmp_path, pods=OnePod(), network=network)
     async with node.terwayd():
         result = (await node.run("ADD", CNI_ARGS=ARGS)).json
         key = AttachmentKey(container_id=ContainerId("c1"), ifname="net1")
-        node.network.broken[key] = [("a rule is missing",)]
+        network.broken[key] = [("a rule is missing",)]
 
         check = await node.run("CHECK", conf_of(prevResult=result), CNI_ARGS=ARGS)
 

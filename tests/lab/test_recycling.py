@@ -120,12 +120,12 @@ async def _recycle(found, sockets, peers, conntrack) -> int:
             name = PODS[number % 2]
             made = await pool.acquire(owner(number), network="n", netns="/n", pod=None)
             address = made.lease.addresses.v4
+            assert address is not None
             move_in(found, name, address)
             await asyncio.to_thread(_talk, found, sockets[name], peers, number)
             strays += await asyncio.to_thread(_stray, found, sockets[name], peers[:-1], address)
-            lead_to(
-                found["node"], NOBODY
-            )  # the service has lost its backend, as its peers have not
+            # The service has lost its backend; its peers go on sending.
+            lead_to(found["node"], NOBODY)
             await pool.release(owner(number))
     return strays
 

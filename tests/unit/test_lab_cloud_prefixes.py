@@ -58,6 +58,7 @@ def test_prefixes_come_and_go_one_by_one(world):
 
 def test_a_prefix_takes_the_room_of_one_address_on_the_eni(world):
     limit = read_catalogue()[KIND].eni_private_ip_address_quantity
+    assert limit is not None
     eni_id = world.create_eni()
     world.attach(eni_id)
     world.pass_time()

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from terway.kube.client import KubeClient
-from terway.kube.resource import NODES
+from terway.kube.resource import NODES, Resource
+from terway.kube.types import Node
 from terway.model.attachment import Attachment
 from terway.model.errors import TransientError, UsageError
 from terway.model.ids import NodeName
@@ -28,6 +29,14 @@ _WORDS = {Mode.VETH: "default", Mode.EXCLUSIVE: "eniOnly"}
 _PATIENCE_S = 0.5
 
 _log = structlog.get_logger("node_mode")
+
+
+class NodeSource(Protocol):
+    """The part of the API server's client that is needed here."""
+
+    async def get(self, resource: Resource[Node], name: str) -> Node | None:
+        """Return one object, None where there is none. Raises TransientError."""
+        ...
 
 
 class KeptMode:
@@ -81,7 +90,7 @@ def decide_mode(wanted: Mode, kept: Mode | None, attachments: Iterable[Attachmen
 
 
 async def read_node_mode(
-    client: KubeClient | None, node: NodeName, kept: KeptMode, attachments: Iterable[Attachment]
+    client: NodeSource | None, node: NodeName, kept: KeptMode, attachments: Iterable[Attachment]
 ) -> Mode:
     """Return the node's mode, and keep it.
 
@@ -96,7 +105,7 @@ async def read_node_mode(
     return mode
 
 
-async def _ask(client: KubeClient | None, node: NodeName, known: Mode | None) -> Mode:
+async def _ask(client: NodeSource | None, node: NodeName, known: Mode | None) -> Mode:
     if client is None:
         return known or Mode.VETH
     try:

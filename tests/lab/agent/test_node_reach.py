@@ -9,7 +9,8 @@ import pytest
 from terway.agent.enis import ENILinks
 from terway.agent.network import KernelNetwork
 from terway.datapath.facts import NodeFacts, Symmetric
-from terway.linux.kernel import open_kernel
+from terway.linux.kernel import Kernel, open_kernel
+from terway.linux.nftables import OwnedTable
 from terway.linux.path_mtu import read_path_mtu
 from terway.model.address import Family, IPPair
 from terway.model.errors import UsageError
@@ -123,23 +124,14 @@ def test_a_gateway_that_does_not_answer_leaves_the_links_own_mtu(machine):
     assert read_path_mtu(Family.V4) in (4000, None)
 
 
-class WithoutNftables:
-    """A kernel that has everything but nftables."""
-
-    def __init__(self, kernel):
-        self._kernel = kernel
-
-    def __getattr__(self, name):
-        return getattr(self._kernel, name)
-
-    async def ensure_table(self, table):
-        raise UsageError("libnftables.so.1 cannot be loaded; install libnftables1")
+async def _without_nftables(self: Kernel, table: OwnedTable) -> bool:
+    raise UsageError("libnftables.so.1 cannot be loaded; install libnftables1")
 
 
-async def test_a_node_without_nftables_serves_its_pods_all_the_same(machine, tmp_path):
+async def test_a_node_without_nftables_serves_its_pods_all_the_same(machine, tmp_path, monkeypatch):
+    monkeypatch.setattr(Kernel, "ensure_table", _without_nftables)
     async with open_kernel() as kernel:
-        without = WithoutNftables(kernel)
-        network = KernelNetwork(without, FACTS, ENILinks(without, FACTS, lambda: (ENI,)))
+        network = KernelNetwork(kernel, FACTS, ENILinks(kernel, FACTS, lambda: (ENI,)))
         await network.prepare()
         node = Node(folder=tmp_path, network=network)
         async with node.terwayd():

@@ -32,6 +32,7 @@ def test_a_pod_whose_address_was_taken_away_is_told_once():
                 for one in made
                 if one.lease.addresses.v4 != node.cloud.enis[one.lease.eni_id].primary_ipv4
             )
+            assert lost is not None
             node.cloud.unassign_ipv4(made[0].lease.eni_id, (lost,))
             for _ in range(3):
                 await asyncio.sleep(300)

@@ -9,6 +9,7 @@ import pytest
 from terway.ipam.commands import AssignAddresses, FlushConntrack, UnassignPrefixes
 from terway.ipam.values import PrefixPhase
 from terway.model.address import Family
+from terway.store.memory import Disk
 from tests.support.model_cloud import ModelCloud, vswitch
 from tests.support.pool_world import DUAL, World, owner
 
@@ -214,7 +215,7 @@ def test_prefixes_of_unknown_history_rest_before_their_addresses_are_given():
     """bug class 5"""
     world = prefix_world(1)
     (eni,) = world.cloud.enis.values()
-    world.disk.__init__()  # the journal is lost
+    world.disk = Disk()  # the journal is lost
 
     world.crash()
     world.work(1)
