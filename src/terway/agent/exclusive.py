@@ -113,7 +113,7 @@ class ExclusiveNetwork(KernelNetwork):
         device = desired_device(attachment, gateways=IPPair(), node=self._node)
         leg = replace(self._leg(attachment, self._node), pod=None)
         async with self._gate.shared():
-            await self._kernel.read_and_apply(leg, plan_detach)
+            await self._kernel.undo(leg, plan_detach)
             found = await self._kernel.read_device(device)
             if not found.is_nowhere:
                 await self._kernel.apply(plan_return(device, found))

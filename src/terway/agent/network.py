@@ -130,7 +130,7 @@ class KernelNetwork:
         """
         desired = replace(self._desired(attachment), pod=None)
         async with self._gate.shared():
-            await self._kernel.read_and_apply(desired, plan_detach)
+            await self._kernel.undo(desired, plan_detach)
 
     async def differences(
         self, attachment: Attachment, *, pod_mac: MacAddress | None

@@ -14,7 +14,7 @@ from terway.agent.blame import Blame
 from terway.agent.enis import ENILinks
 from terway.agent.reconcile import Reconciler
 from terway.agent.turns import Turns
-from terway.datapath.names import is_eni_table
+from terway.datapath.names import HOST_LINK_PREFIX, is_eni_table
 from terway.datapath.plan import is_of_a_pod, is_pod_rule
 from terway.linux.foreign import Change, ChangesLost, Kind, open_foreign_changes
 from terway.model.attachment import AttachmentKey
@@ -102,7 +102,9 @@ class KernelWatch:
                 assert_never(change.kind)
 
     def _link_matters(self, link: Link, *, is_gone: bool) -> bool:
-        if link.mac in self._reconciler.enis_in_use and self._eni_changed(link, is_gone=is_gone):
+        # The links of pods come and go all day, and which ENIs are in use is asked of all of them.
+        is_pods = link.name.startswith(HOST_LINK_PREFIX)
+        if not is_pods and self._eni_changed(link, is_gone=is_gone):
             return True
         before = self._reconciler.ground.links.get(link.ifindex)
         if before is None or not self._is_ours(link.ifindex):
@@ -111,7 +113,8 @@ class KernelWatch:
         return is_gone or (was.name, was.settings) != (link.name, link.settings)
 
     def _eni_changed(self, link: Link, *, is_gone: bool) -> bool:
-        assert link.mac is not None  # it is one of ours
+        if link.mac is None or link.mac not in self._reconciler.enis_in_use:
+            return False
         known = self._enis.known(link.mac)
         is_as_known = known is not None and (known.name, known.ifindex) == (link.name, link.ifindex)
         return is_gone or not link.is_up or not is_as_known

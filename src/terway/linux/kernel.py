@@ -91,14 +91,19 @@ class Kernel:
         self._wake_reaper(operations)
         return actual
 
-    async def read_and_apply(self, desired: AttachmentState, plan: Planner) -> None:
+    async def undo(self, desired: AttachmentState, plan: Planner) -> None:
         """Carry out what `plan` makes of an attachment's desired and actual state.
 
         In one visit to the kernel, as `apply_and_read`. `plan` runs in a thread: it must be pure.
+        An attachment whose host link is there is believed to be as it was made: removing what is
+        not there is success, and reading the node's tables for one pod's rules would be most of
+        the work.
         """
 
         def work(session: Session) -> Sequence[Operation]:
-            operations = plan(desired, read.read_attachment(desired, session))
+            is_whole = read.is_there(desired, session)
+            actual = desired if is_whole else read.read_attachment(desired, session)
+            operations = plan(desired, actual)
             apply.apply(operations, session)
             return operations
 

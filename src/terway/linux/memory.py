@@ -280,9 +280,12 @@ class MemoryKernel:
         await self.apply(operations)
         return await self.read_attachment(desired)
 
-    async def read_and_apply(self, desired: AttachmentState, plan: Planner) -> None:
-        """See `Kernel.read_and_apply`."""
-        await self.apply(plan(desired, await self.read_attachment(desired)))
+    async def undo(self, desired: AttachmentState, plan: Planner) -> None:
+        """See `Kernel.undo`."""
+        link = self._namespaces[NODE].links.get(desired.veth.host.name)
+        is_whole = link is not None and link.alias == desired.alias
+        actual = desired if is_whole else await self.read_attachment(desired)
+        await self.apply(plan(desired, actual))
 
     async def read_node(self, sysctls: Iterable[Sysctl] = ()) -> NodeState:
         """See `Kernel.read_node`."""

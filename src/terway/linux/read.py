@@ -60,6 +60,12 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
     )
 
 
+def is_there(desired: AttachmentState, session: Session) -> bool:
+    """Return whether the host link of an attachment is there, and is this attachment's."""
+    host = _read_host_link(session.namespace(NODE).sock, desired.veth.host.name)
+    return host is not None and host.link.alias == desired.alias
+
+
 def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
     """Return what `read_attachment` does, of the veth and the pod's own namespace alone.
 

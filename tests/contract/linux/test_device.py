@@ -26,6 +26,7 @@ from terway.linux.memory import MemoryKernel
 from terway.model.attachment import Attachment
 from terway.model.device import Device, DeviceState
 from terway.model.errors import ConflictError, UsageError
+from terway.model.ids import MacAddress
 from terway.model.network import NODE, AttachmentState, LinkSettings, Netns, Operation, Put
 from tests.support.attachments import ENI, NODE_FACTS, attachment
 from tests.support.netns import scratch_netns
@@ -62,7 +63,7 @@ class Place:
 
     async def undo(self) -> None:
         await self.kernel.apply(plan_return(self.device, await self.read()))
-        await self.kernel.read_and_apply(replace(self.leg, pod=None), plan_detach)
+        await self.kernel.undo(replace(self.leg, pod=None), plan_detach)
 
     async def differences(self) -> tuple[str, ...]:
         leg = verify(self.leg, await self.kernel.read_attachment(self.leg))
@@ -202,7 +203,7 @@ async def test_a_pod_that_changes_its_mac_does_not_hide_the_device(place):
     netns = Netns(place.attachment.netns)
     down = LinkSettings(name="eth0", is_up=False)
     await place.kernel.apply([Put(netns=netns, object=down)])
-    forged = replace(down, mac="02:00:00:00:00:99")
+    forged = replace(down, mac=MacAddress("02:00:00:00:00:99"))
     await place.kernel.apply([Put(netns=netns, object=forged)])
 
     assert any("mac 02:00:00:00:00:99" in one for one in await place.differences())

@@ -189,7 +189,7 @@ async def test_a_detached_attachment_is_gone(port, eni_up):
     before = await port.node_objects()
 
     await port.attach()
-    await port.kernel.read_and_apply(port.desired, plan_detach)
+    await port.kernel.undo(port.desired, plan_detach)
 
     actual = await port.kernel.read_attachment(port.desired)
     assert (actual.is_paired, actual.alias) == (False, "")
