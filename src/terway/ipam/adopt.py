@@ -7,7 +7,9 @@ excludes them by a tag.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from terway.ipam.pool import Pool
 from terway.ipam.settings import CREATOR_TAG, INSTANCE_TAG, INTENT_TAG, PoolConfig
 from terway.ipam.values import AddressPhase, CreateIntent, ENIPhase, PoolENI, Prefix, Slot
 from terway.model.address import Family, IPAddress, IPNetwork
@@ -100,6 +102,28 @@ def slots_for(
         )
         for address in pooled
     ]
+
+
+def with_slots_of(pool: Pool, eni: ENI, *, phase: AddressPhase, rests_until: float = 0.0) -> Pool:
+    """Return the pool with the addresses of `eni`, which is new to it.
+
+    When somebody deletes an ENI under a pod, the cloud may give its addresses again, to an ENI of
+    the same node. An address that a pod holds stays that pod's, missing, and is nobody else's
+    until the pod goes: a later reading brings it in then. One that rests goes on resting.
+    """
+    found = slots_for(pool.config, eni, phase=phase, rests_until=rests_until)
+    return pool.with_slots(
+        _resting_on(pool.slots.get(slot.address), slot)
+        for slot in found
+        if slot.address not in pool.slots or pool.slots[slot.address].owner is None
+    )
+
+
+def _resting_on(before: Slot | None, slot: Slot) -> Slot:
+    if before is None or before.phase is not AddressPhase.COOLING:
+        return slot
+    until = max(before.rests_until, slot.rests_until)
+    return replace(slot, phase=AddressPhase.COOLING, rests_until=until)
 
 
 def prefixes_for(eni: ENI, *, rests_until: float = 0.0) -> Sequence[Prefix]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from terway.ipam.adopt import enter, prefixes_for, slots_for
+from terway.ipam.adopt import enter, prefixes_for, with_slots_of
 from terway.ipam.events import (
     Assigned,
     AttachRequested,
@@ -66,11 +66,9 @@ def answered(pool: Pool, event: Answer, now: float) -> Pool:  # noqa: PLR0911 - 
         case Deleted():
             return _deleted(pool, event.eni_id)
         case Unassigned():
-            pool = _credited(pool.without_slots(event.addresses), event.eni_id, event.addresses)
-            return _move(pool, event.eni_id, now)
+            return _move(_unassigned(pool, event), event.eni_id, now)
         case PrefixesUnassigned():
-            pool = _credited(pool.without_prefixes(event.networks), event.eni_id, event.networks)
-            return _move(pool, event.eni_id, now)
+            return _move(_prefixes_unassigned(pool, event), event.eni_id, now)
         case SecurityGroupsSet():
             return _groups_set(pool, event, now)
 
@@ -88,7 +86,7 @@ def _created(pool: Pool, event: Created, now: float) -> Pool:
         return pool
     made_by = intent if isinstance(intent, CreateIntent) else None
     pool = pool.with_eni(enter(pool.config, eni, now, made_by))
-    pool = pool.with_slots(slots_for(pool.config, eni, phase=AddressPhase.FREE))
+    pool = with_slots_of(pool, eni, phase=AddressPhase.FREE)
     pool = pool.with_prefixes(prefixes_for(eni))
     return debit(pool, eni.vswitch_id, (*eni.ipv4, *eni.ipv4_prefixes))
 
@@ -125,6 +123,19 @@ def _prefixes_assigned(pool: Pool, event: PrefixesAssigned, now: float) -> Pool:
     )
     pool = pool.with_prefixes(new).with_eni(replace(eni, changed_at=now))
     return debit(pool, eni.vswitch_id, event.networks)
+
+
+def _unassigned(pool: Pool, event: Unassigned) -> Pool:
+    """Drop what the ENI had; by now the cloud may have given the same to another one."""
+    mine = {slot.address for slot in pool.slots_of(event.eni_id)}
+    left = pool.without_slots(mine.intersection(event.addresses))
+    return _credited(left, event.eni_id, event.addresses)
+
+
+def _prefixes_unassigned(pool: Pool, event: PrefixesUnassigned) -> Pool:
+    mine = {prefix.network for prefix in pool.prefixes_of(event.eni_id)}
+    left = pool.without_prefixes(mine.intersection(event.networks))
+    return _credited(left, event.eni_id, event.networks)
 
 
 def _groups_set(pool: Pool, event: SecurityGroupsSet, now: float) -> Pool:

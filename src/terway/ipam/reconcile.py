@@ -19,6 +19,7 @@ from terway.ipam.adopt import (
     prefixes_for,
     slots_for,
     takes_slot,
+    with_slots_of,
 )
 from terway.ipam.events import Observed
 from terway.ipam.matching import match_prefixes
@@ -73,8 +74,8 @@ def _adopt(pool: Pool, eni: ENI, now: float) -> Pool:
     if intent_of(eni) in pool.intents:  # the repeated call will bring it
         return pool
     until = now + pool.config.cooldown_s
-    slots = slots_for(pool.config, eni, phase=AddressPhase.COOLING, rests_until=until)
-    pool = pool.with_eni(enter(pool.config, eni, now)).with_slots(slots)
+    pool = pool.with_eni(enter(pool.config, eni, now))
+    pool = with_slots_of(pool, eni, phase=AddressPhase.COOLING, rests_until=until)
     return pool.with_prefixes(prefixes_for(eni, rests_until=until))
 
 

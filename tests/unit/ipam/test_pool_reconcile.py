@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+import pytest
+
 from terway.ipam.commands import Observe
-from terway.ipam.events import Observed
+from terway.ipam.events import Created, Observed, Unassigned
 from terway.ipam.values import AddressPhase, ENIPhase
 from terway.model.address import Family
 from terway.model.eni import ENI, ENIStatus, ENIType
-from terway.model.ids import ENIId, MacAddress
+from terway.model.ids import ClientToken, ENIId, MacAddress
 from tests.support.model_cloud import INSTANCE, ModelCloud, vswitch
 from tests.support.pool_world import TRANSIENT, World, owner
 
@@ -217,6 +219,40 @@ def test_an_eni_that_is_gone_is_kept_in_mind_while_pods_have_its_addresses():
     assert world.pool.slots[v4_of(world, 1)].is_missing
     world.release(1)
     assert eni.id not in world.pool.enis
+
+
+@pytest.mark.parametrize("is_created", [True, False])
+def test_an_address_that_comes_back_on_another_eni_stays_its_pods_until_that_goes(is_created):
+    world = world_with(**V4)
+    world.acquire(1)
+    world.work(5)
+    address, lost = v4_of(world, 1), world.leases[owner(1)].eni_id
+    del world.cloud.enis[lost]
+    look(world)
+    world.work(30)
+    again = attached_eni(primary_ipv4=address, ipv4=(address, address + 100))
+
+    if is_created:
+        world.happen(Created(token=ClientToken("t"), eni=again))
+    world.cloud.plug(again)
+    look(world)
+
+    held = world.pool.slots[address]
+    assert (held.owner, held.eni_id, held.is_missing) == (owner(1), lost, True)
+    world.release(1)
+    look(world)
+    assert world.pool.slots[address].eni_id == again.id
+    assert world.pool.slots[address].owner is None
+
+
+def test_what_one_eni_gave_back_stays_with_the_eni_that_has_got_it_since():
+    eni = attached_eni()
+    world = world_with(eni, **V4)
+    before = world.pool.slots
+
+    world.happen(Unassigned(eni_id=ENIId("eni-other"), addresses=eni.ipv4))
+
+    assert world.pool.slots == before
 
 
 def test_a_reading_older_than_a_change_of_ours_does_not_undo_it():

@@ -116,7 +116,11 @@ def _judge_pool(world: World, node: Node) -> Iterator[str]:
     moving = [eni.id for eni in pool.enis() if eni.phase is not ENIPhase.IN_USE]
     if set(moving) - lost:
         yield f"ENIs are neither here nor gone: {moving}"
-    cloud: dict[str, set[str]] = {eni.id: _addresses_of(eni, node) for eni in world.enis_of(node)}
+    cloud: dict[str, set[str]] = {
+        # The cloud may have given one again: it is nobody's until the pod that misses it goes.
+        eni.id: _addresses_of(eni, node) - missing
+        for eni in world.enis_of(node)
+    }
     disk: dict[str, set[str]] = {eni_id: set() for eni_id in node.disk.enis}
     for slot in node.disk.slots.values():
         if str(slot.address) not in missing:
