@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = (".py", ".pyc", ".c")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,30 @@ def wheel(tmp_path_factory):
     return built
 
 
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Return a folder with what pip makes of the wheel."""
+    folder = tmp_path_factory.mktemp("installed")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+         "--disable-pip-version-check", "--target", str(folder), str(wheel)],
+        check=True,
+    )  # fmt: skip
+    return folder
+
+
+def run(installed, program, *words):
+    """Run one of the installed programs; what it imports of ours is what was installed."""
+    return subprocess.run(
+        [installed / "bin" / program, *words],
+        cwd=installed,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
 def test_the_wheel_holds_the_plugin_and_the_bpf_objects(wheel):
     names = zipfile.ZipFile(wheel).namelist()
 
@@ -34,17 +60,21 @@ def test_the_wheel_holds_the_plugin_and_the_bpf_objects(wheel):
         assert f"terway/bpf_objects/{source.name.replace('.bpf.c', '.bpf.o')}" in names
 
 
+def test_the_wheel_holds_every_table_that_a_module_reads(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+
+    data = [one for one in (ROOT / "src").rglob("*") if one.is_file() and one.suffix not in SOURCES]
+
+    assert data
+    assert {str(one.relative_to(ROOT / "src")) for one in data} <= set(names)
+
+
 def test_the_wheel_says_which_platform_its_binaries_are_for(wheel):
     assert not wheel.name.endswith("-any.whl")
 
 
-def test_the_installed_plugin_runs_and_tells_its_versions(wheel, tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
-         "--disable-pip-version-check", "--target", str(tmp_path), str(wheel)],
-        check=True,
-    )  # fmt: skip
-    plugin = tmp_path / "terway" / "cni" / "bin" / "terway"
+def test_the_installed_plugin_runs_and_tells_its_versions(installed, tmp_path):
+    plugin = installed / "terway" / "cni" / "bin" / "terway"
 
     answer = subprocess.run(
         [plugin],
@@ -56,3 +86,14 @@ def test_the_installed_plugin_runs_and_tells_its_versions(wheel, tmp_path):
 
     assert os.access(plugin, os.X_OK)
     assert b'"1.1.0"' in answer.stdout
+
+
+@pytest.mark.parametrize("program", ["terwayd", "terway-cli", "terway-lab"])
+def test_every_installed_program_starts(installed, program):
+    assert program in run(installed, program, "--help")
+
+
+def test_the_installed_tool_knows_the_instance_types(installed):
+    said = run(installed, "terway-cli", "capacity", "ecs.g7.xlarge", "--offline", "--json")
+
+    assert "ecs.g7.xlarge" in json.dumps(json.loads(said))
