@@ -12,7 +12,14 @@ from pathlib import Path
 import msgspec
 
 from terway.cli.place import Place
-from terway.cli.snapshot import AgentView, ConfigView, ENIView, JournalView, SlotView
+from terway.cli.snapshot import (
+    AgentView,
+    ConfigView,
+    ENIView,
+    JournalView,
+    PrefixView,
+    SlotView,
+)
 from terway.config.agent_config import FILES, AgentConfig, parse_agent_config
 from terway.config.eni_conf import PATH
 from terway.model.errors import TransientError, UsageError
@@ -20,6 +27,7 @@ from terway.store.readonly import read_journal
 from terway.store.records import StoreError
 
 _TIMEOUT_S = 3.0
+_EXCLUSIVE = "eniOnly"  # as the label of the node says it
 REDACTED = "(redacted)"
 _SECRETS = ("access_key", "access_secret", "credential_path")
 
@@ -86,9 +94,20 @@ def read_journal_view(place: Place) -> JournalView:
             ENIView(id=one.id, mac=one.mac, vswitch_id=one.vswitch_id, phase=one.phase)
             for one in found.enis
         ),
+        prefixes=tuple(
+            PrefixView(network=one.network, eni_id=one.eni_id, phase=one.phase)
+            for one in found.prefixes
+        ),
         vswitches=found.vswitches,
         intents=len(found.intents),
+        is_exclusive=_is_exclusive(place),
     )
+
+
+def _is_exclusive(place: Place) -> bool:
+    """Return what terwayd has kept of the node's mode; a node of an earlier one shares ENIs."""
+    kept = place.state_dir / "node_mode"
+    return kept.is_file() and kept.read_text().strip() == _EXCLUSIVE
 
 
 def read_files(place: Place) -> dict[str, str]:

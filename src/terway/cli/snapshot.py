@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from terway.cloud.inspect import Permission, SecurityGroup, VpcRoute
 from terway.linux.inspect import Lookup, Seen
-from terway.model.address import IPAddress
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.eni import ENI, InstanceLimits, VSwitch
 from terway.model.errors import TransientError
@@ -41,6 +41,15 @@ class SlotView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixView:
+    """A prefix of the pool, as the journal has it: all its addresses are one ENI's."""
+
+    network: IPNetwork
+    eni_id: ENIId
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ENIView:
     """An ENI of the pool, as the journal has it."""
 
@@ -52,13 +61,18 @@ class ENIView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalView:
-    """The journal. `intents` counts cloud calls that were begun and not recorded as done."""
+    """The journal, and the node's mode, which is kept beside it.
+
+    `intents` counts cloud calls that were begun and not recorded as done.
+    """
 
     attachments: tuple[Attachment, ...] = ()
     slots: tuple[SlotView, ...] = ()
+    prefixes: tuple[PrefixView, ...] = ()
     enis: tuple[ENIView, ...] = ()
     vswitches: tuple[VSwitch, ...] = ()
     intents: int = 0
+    is_exclusive: bool = False  # pods have an ENI each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +89,16 @@ class AgentView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueView:
+    """A queue that holds a pod to its bandwidth, and what it has lost so far."""
+
+    link: str
+    is_in_pod: bool  # what the pod sends; else what it receives
+    dropped: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
     """The kernel's state of one attachment: its namespace (None: gone), and what is not right.
 
@@ -87,6 +111,7 @@ class PodView:
     differences: tuple[str, ...] = ()
     repairs: tuple[Operation, ...] = ()
     guard_drops: tuple[str, ...] | None = None  # None: the host end has no source guard
+    queues: tuple[QueueView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +123,7 @@ class KernelView:
     differences: tuple[str, ...] = ()  # of the node's own part
     repairs: tuple[Operation, ...] = ()
     lookups: tuple[Lookup, ...] = ()
+    missing_tables: tuple[str, ...] = ()  # of nftables, that terwayd keeps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
