@@ -122,8 +122,7 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     cloud = await _open_cloud(stack, options, config, place.region_id, metadata)
     cloud.observe(calls.openapi)
     allowance = await read_allowance(cloud, place, kept.read())
-    known = Known(place=place, allowance=allowance)
-    kept.write(known)
+    kept.write(known := Known(place=place, allowance=allowance))
     store = stack.enter_context(open_store(paths.journal))
     held = (await store.load()).attachments
     mode = await read_node_mode(

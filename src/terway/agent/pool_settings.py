@@ -63,7 +63,8 @@ def pool_config(conf: EniConf, facts: InstanceFacts, *, token_seed: str) -> Pool
         ipv4_prefixes=conf.ipv4_prefix_count,
         ipv6_prefixes=conf.ipv6_prefix_count,
         erdma_enis=rdma_enis(limits) if conf.uses_erdma else 0,
-        token_seed=token_seed,
+        # Nodes of one account that start at the same moment must not take each other's answers.
+        token_seed=f"{facts.instance_id}-{token_seed}",
         vswitch_policy=_VSWITCH_POLICY[conf.vswitch_selection],
         eni_policy=_ENI_POLICY[conf.eni_selection],
         eni_tags=conf.eni_tags,
