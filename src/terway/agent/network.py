@@ -60,10 +60,14 @@ class KernelNetwork:
         self.mender = quiet_mender()
         self._states = DesiredStates()
         self.ground = Ground()
+        # Whose pods' rules lead to their tables. Until the sweep after its link went, or came back
+        # with another number, an ENI's pods have the rules that they were made with.
+        self._swept: frozenset[ENILink | None] = frozenset()
         self._kernel = kernel
         self._node = node
         self._enis = enis
         self._tables = tuple(OwnedTable(*one) for one in symmetric_tables(node).items())
+        self._waits = node.symmetric is not None and node.symmetric.waits
         self._gate = Gate()  # a sweep must not see an attachment that is half made
 
     async def prepare(self) -> None:
@@ -130,7 +134,8 @@ class KernelNetwork:
         """
         desired = replace(self._desired(attachment), pod=None)
         async with self._gate.shared():
-            await self._kernel.undo(desired, plan_detach)
+            is_as_made = self._enis.known(attachment.lease.eni_mac) in self._swept
+            await self._kernel.undo(desired, plan_detach, is_as_made=is_as_made)
 
     async def differences(
         self, attachment: Attachment, *, pod_mac: MacAddress | None
@@ -203,9 +208,10 @@ class KernelNetwork:
         A dozen files: cheap enough to be looked at between two sweeps, for the kernel tells of
         some settings only when they change.
         """
-        for table in self._tables:
-            if not await self._kernel.is_as_made(table):
-                return True
+        if await self._has_tables():
+            for table in self._tables:
+                if not await self._kernel.is_as_made(table):
+                    return True
         wanted = _settings(self._desired_host())
         return await self._kernel.settings_differ(wanted)
 
@@ -240,6 +246,7 @@ class KernelNetwork:
             self.mender.mended(admitted)
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)
+            self._swept = frozenset(self._enis.ready)
             self._states.keep(one.key for one in held)
         for table in await self._ensure_tables():
             self.mender.remade(f"table {table.name}")
@@ -254,6 +261,15 @@ class KernelNetwork:
         self._node = replace(self._node, mtu_bytes=mtu_bytes)
         self._enis.set_mtu(mtu_bytes)
 
+    async def _has_tables(self) -> bool:
+        """Return whether connections are to be marked: at once, or since the node translates."""
+        if self._waits:
+            try:
+                self._waits = not await self._kernel.translates_addresses()
+            except VpcError as error:
+                _log.warning("network.answers_not_symmetric", error=str(error))
+        return not self._waits
+
     async def _ensure_tables(self) -> list[OwnedTable]:
         """Make the firewall's tables as they should be; return those that somebody has changed.
 
@@ -261,6 +277,8 @@ class KernelNetwork:
         told, and keeps nobody waiting.
         """
         try:
+            if not await self._has_tables():
+                return []
             return [table for table in self._tables if await self._kernel.ensure_table(table)]
         except VpcError as error:
             _log.warning("network.answers_not_symmetric", error=str(error))

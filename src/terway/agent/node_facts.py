@@ -6,10 +6,13 @@ from dataclasses import replace
 
 from terway.agent.terwayd import read_node_facts
 from terway.config.agent_config import AgentConfig
-from terway.config.cni_conf import SymmetricRouting
+from terway.config.cni_conf import CniConf
 from terway.datapath.facts import NodeFacts, Symmetric
 from terway.linux.kernel import Kernel
 from terway.model.errors import UsageError
+
+# Translates the first packet of a hostPort; whoever else does is found when it has begun.
+_PORT_MAPPER = "portmap"
 
 
 async def configured_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
@@ -21,7 +24,7 @@ async def configured_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
         service_cidrs=config.eni.service_cidr.networks,
         host_stack_cidrs=config.cni.host_stack_cidrs or (),
         has_priorities=config.cni.has_network_priority,
-        symmetric=_symmetric(config.cni.symmetric_routing, facts),
+        symmetric=_symmetric(config.cni, facts),
     )
     if config.cni.mtu_bytes is not None:
         return facts
@@ -30,8 +33,9 @@ async def configured_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
     return replace(facts, mtu_bytes=mtu_bytes)
 
 
-def _symmetric(how: SymmetricRouting | None, facts: NodeFacts) -> Symmetric | None:
+def _symmetric(cni: CniConf, facts: NodeFacts) -> Symmetric | None:
     """Return how answers go back; by what link the node is reached is known only here."""
+    how = cni.symmetric_routing
     if how is None:
         return None
     interface = how.interface or facts.uplink
@@ -46,4 +50,5 @@ def _symmetric(how: SymmetricRouting | None, facts: NodeFacts) -> Symmetric | No
         table=how.table_id,
         priority=how.rule_priority,
         comment=how.comment,
+        waits=_PORT_MAPPER not in cni.chained,
     )

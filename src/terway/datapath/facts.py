@@ -22,7 +22,11 @@ class ENILink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symmetric:
-    """By which interface, marks and table answers go back out where their question came in."""
+    """By which interface, marks and table answers go back out where their question came in.
+
+    `waits` says that connections are marked only once something on the node translates addresses:
+    to mark them is to track them all, which costs every packet.
+    """
 
     interface: str = "eth0"
     mark: int = 0x10
@@ -30,6 +34,7 @@ class Symmetric:
     table: int = 100
     priority: int = 600
     comment: str = "terway-symmetric"
+    waits: bool = False
 
     @property
     def others(self) -> int:
@@ -53,3 +58,5 @@ class NodeFacts:
     gateways: IPPair = field(default_factory=IPPair)  # of its default routes
     symmetric: Symmetric | None = None
     has_priorities: bool = False  # pods' packets leave ENIs in three classes
+    has_pacing: bool = False  # what pods send is held by departure times, not by queues
+    has_shared_limits: bool = True  # links of a pod can share a limit

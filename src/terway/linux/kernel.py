@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
-from terway.linux import apply, conntrack, path_mtu, read, sysctl
+from terway.linux import apply, conntrack, nftables, path_mtu, read, sysctl
 from terway.linux.device import read_device
 from terway.linux.guard_bell import Bell, open_bell
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
@@ -91,17 +91,19 @@ class Kernel:
         self._wake_reaper(operations)
         return actual
 
-    async def undo(self, desired: AttachmentState, plan: Planner) -> None:
+    async def undo(
+        self, desired: AttachmentState, plan: Planner, *, is_as_made: bool = True
+    ) -> None:
         """Carry out what `plan` makes of an attachment's desired and actual state.
 
         In one visit to the kernel, as `apply_and_read`. `plan` runs in a thread: it must be pure.
-        An attachment whose host link is there is believed to be as it was made: removing what is
-        not there is success, and reading the node's tables for one pod's rules would be most of
-        the work.
+        An attachment whose host link is there is believed to be as it was made, unless the caller
+        knows better: removing what is not there is success, and reading the node's tables for one
+        pod's rules would be most of the work.
         """
 
         def work(session: Session) -> Sequence[Operation]:
-            is_whole = read.is_there(desired, session)
+            is_whole = is_as_made and read.is_there(desired, session)
             actual = desired if is_whole else read.read_attachment(desired, session)
             operations = plan(desired, actual)
             apply.apply(operations, session)
@@ -210,6 +212,10 @@ class Kernel:
     async def ensure_table(self, table: OwnedTable) -> bool:
         """Make a table of nftables as defined; return whether something was to be done."""
         return await self._workers.run(table.ensure)
+
+    async def translates_addresses(self) -> bool:
+        """Return whether somebody translates destinations of packets that come to the node."""
+        return await self._workers.run(nftables.translates_destinations)
 
     async def is_as_made(self, table: OwnedTable) -> bool:
         """Return whether a table of nftables is as it was made."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from terway.linux.kernel import Planner
+from terway.linux.memory_sysctl import Settings
 from terway.linux.nftables import OwnedTable
 from terway.linux.uplink import Uplink
 from terway.model.address import Family, IPAddress
@@ -38,7 +39,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
-from terway.model.traffic import PriorityClass, TrafficObject
+from terway.model.traffic import PriorityClass, SharedLimit, TrafficObject
 
 _Placed = LinkAddress | Route | RoutingRule | Neighbour | TrafficObject
 
@@ -49,15 +50,17 @@ class _Namespace:
 
     links: dict[str, Link] = field(default_factory=dict)
     objects: dict[Hashable, _Placed] = field(default_factory=dict)
-    sysctls: dict[str, str] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
 
     def add_link(self, link: Link) -> None:
         if link.name in self.links:
             raise ConflictError(f"link add {link.name}: EEXIST", code="EEXIST")
         self.links[link.name] = link
+        self.settings.inherit(link.name)
 
     def drop_link(self, name: str) -> Link | None:
         gone = self.links.pop(name, None)
+        self.settings.forget(name)
         on_it = [
             place
             for place, one in self.objects.items()
@@ -71,13 +74,14 @@ class _Namespace:
         if new_name in self.links:
             raise ConflictError(f"link set {name} name {new_name}: EEXIST", code="EEXIST")
         link = self._link(name)
+        self.settings.rename(name, new_name)
         self.drop_link(name)
-        self.add_link(replace(link, name=new_name))
+        self.links[new_name] = replace(link, name=new_name)
 
     def put(self, wanted: NetObject) -> None:
         match wanted:
             case Sysctl(path=path, value=value):
-                self.sysctls[path] = value
+                self.settings.put(path, value, self.links)
             case LinkSettings():
                 self.links[wanted.name] = _changed(self._link(wanted.name), wanted)
             case RoutingRule():
@@ -103,10 +107,7 @@ class _Namespace:
         return self.links[name]
 
     def read(self, wanted: Iterable[NetObject]) -> tuple[NetObject, ...]:
-        paths = [one.path for one in wanted if isinstance(one, Sysctl)]
-        settings = tuple(
-            Sysctl(path=path, value=self.sysctls[path]) for path in paths if path in self.sysctls
-        )
+        settings = self.settings.read(one.path for one in wanted if isinstance(one, Sysctl))
         links = tuple(one.settings for one in self.links.values())
         return (*links, *self.objects.values(), *settings)
 
@@ -130,6 +131,8 @@ def _place_of(one: _Placed) -> Hashable:
             return (one.link, one.address)
         case PriorityClass():
             return (PriorityClass, one.link, one.source)
+        case SharedLimit():
+            return (SharedLimit, one.link, one.direction)
         case TrafficObject():
             return (type(one), one.link)
         case LinkAddress() | RoutingRule():
@@ -145,6 +148,7 @@ class MemoryKernel:
         self.tables: set[OwnedTable] = set()
         self.uplinks: dict[Family, Uplink] = {}
         self.connections: list[tuple[IPAddress, IPAddress]] = []
+        self.translates = False
         self._ifindex = 0
         self._namespaces: dict[Netns, _Namespace] = {}
         self.create_netns(NODE)
@@ -270,7 +274,7 @@ class MemoryKernel:
 
     async def settings_differ(self, wanted: Sequence[Sysctl]) -> bool:
         """See `Kernel.settings_differ`."""
-        known = self._namespaces[NODE].sysctls
+        known = self._namespaces[NODE].settings.values
         return any(known.get(one.path, one.value) != one.value for one in wanted)
 
     async def apply_and_read(
@@ -280,10 +284,12 @@ class MemoryKernel:
         await self.apply(operations)
         return await self.read_attachment(desired)
 
-    async def undo(self, desired: AttachmentState, plan: Planner) -> None:
+    async def undo(
+        self, desired: AttachmentState, plan: Planner, *, is_as_made: bool = True
+    ) -> None:
         """See `Kernel.undo`."""
         link = self._namespaces[NODE].links.get(desired.veth.host.name)
-        is_whole = link is not None and link.alias == desired.alias
+        is_whole = is_as_made and link is not None and link.alias == desired.alias
         actual = desired if is_whole else await self.read_attachment(desired)
         await self.apply(plan(desired, actual))
 
@@ -326,6 +332,10 @@ class MemoryKernel:
         is_new = table not in self.tables
         self.tables.add(table)
         return is_new
+
+    async def translates_addresses(self) -> bool:
+        """See `Kernel.translates_addresses`."""
+        return self.translates
 
     async def is_as_made(self, table: OwnedTable) -> bool:
         """See `Kernel.is_as_made`."""
