@@ -230,6 +230,7 @@ class KernelNetwork:
         """
         async with self._gate.alone():
             self.mender.begin()
+            ready = frozenset(self._enis.ready)
             held = {one: self._desired(one) for one in attachments()}
             away = {mac for mac in _macs(held) if self._enis.known(mac) is None}
             homeless = [state for one, state in held.items() if one.lease.eni_mac in away]
@@ -246,7 +247,7 @@ class KernelNetwork:
             self.mender.mended(admitted)
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)
-            self._swept = frozenset(self._enis.ready)
+            self._swept = ready
             self._states.keep(one.key for one in held)
         for table in await self._ensure_tables():
             self.mender.remade(f"table {table.name}")

@@ -30,6 +30,7 @@ from terway.model.network import (
     Operation,
     Put,
     Remove,
+    RenameLink,
     Route,
     RoutingRule,
     Scope,
@@ -230,3 +231,64 @@ async def test_connections_of_an_address_that_has_none_are_counted_and_forgotten
 
     assert not await port.kernel.count_connections(nobody)
     assert not await port.kernel.forget_connections(nobody)
+
+
+async def _values(port: Port, link: str) -> dict[str, str]:
+    """Return the settings that a link takes from its namespace, by key."""
+    paths = {key: key.format(link) for key in INHERITED}
+    asked = [Sysctl(path=path, value="") for path in paths.values()]
+    objects = (await port.kernel.read_node(asked)).objects
+    found = {one.path: one.value for one in objects if isinstance(one, Sysctl)}
+    return {key: found[path] for key, path in paths.items()}
+
+
+INHERITED = (
+    "net/ipv4/conf/{}/forwarding",
+    "net/ipv4/conf/{}/rp_filter",
+    "net/ipv6/conf/{}/forwarding",
+    "net/ipv6/conf/{}/disable_ipv6",
+)
+
+
+async def _set(port: Port, *settings: tuple[str, str]) -> None:
+    await port.apply(
+        *(Put(netns=NODE, object=Sysctl(path=path, value=value)) for path, value in settings)
+    )
+
+
+async def test_a_new_link_has_the_settings_of_default(port):
+    await _set(
+        port,
+        ("net/ipv4/ip_forward", "1"),
+        ("net/ipv4/conf/default/rp_filter", "2"),
+        ("net/ipv6/conf/default/forwarding", "1"),
+        ("net/ipv6/conf/default/disable_ipv6", "0"),
+    )
+
+    await port.apply(port.desired.veth)
+
+    values = await _values(port, port.desired.veth.host.name)
+    assert tuple(values.values()) == ("1", "2", "1", "0")
+
+
+async def test_what_is_set_for_all_links_is_set_for_those_that_are_there(port, eni_up):
+    await _set(
+        port,
+        ("net/ipv4/conf/eth1/rp_filter", "0"),
+        ("net/ipv4/ip_forward", "1"),
+        ("net/ipv6/conf/all/forwarding", "1"),
+        ("net/ipv6/conf/all/disable_ipv6", "0"),
+    )
+
+    values = await _values(port, "eth1")
+
+    assert tuple(values.values()) == ("1", "0", "1", "0")
+
+
+async def test_a_link_keeps_its_settings_under_another_name(port, eni_up):
+    await _set(port, *((key.format("eth1"), "1") for key in INHERITED))
+    await port.apply(Put(netns=NODE, object=LinkSettings(name="eth1", is_up=False)))
+
+    await port.apply(RenameLink(netns=NODE, name="eth1", new_name="eth9"))
+
+    assert set((await _values(port, "eth9")).values()) == {"1"}
