@@ -1,4 +1,4 @@
-"""Connections are marked from the start where a plugin maps ports, else once the node translates."""
+"""Connections are marked at once where a plugin maps ports, else once the node translates."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from terway.agent.network import KernelNetwork
 from terway.datapath.facts import Symmetric
 from terway.linux.memory import MemoryKernel
+from terway.model.ids import MacAddress
 from tests.support.attachments import NODE_FACTS, dual_stack
 
 
@@ -22,12 +23,13 @@ class NoENIs:
 
 def node_with(symmetric):
     kernel = MemoryKernel()
+    kernel.plug("eth0", MacAddress("00:16:3e:00:00:09"))
     facts = replace(NODE_FACTS, gateways=dual_stack(9), symmetric=symmetric)
     return kernel, KernelNetwork(cast("Any", kernel), facts, cast("Any", NoENIs()))
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_tables_that_do_not_wait_are_there_from_the_start(waits):
+async def test_only_tables_that_do_not_wait_are_there_from_the_start(waits):
     kernel, network = node_with(Symmetric(waits=waits))
 
     await network.prepare()
