@@ -28,7 +28,8 @@ from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.device import Device, DeviceState
 from terway.model.errors import ConflictError, TransientError, UsageError
 from terway.model.ids import MacAddress
-from terway.model.network import AttachmentState, Operation
+from terway.model.network import AttachmentState, Operation, Put, Remove
+from terway.model.traffic import TrafficObject
 
 _TRIES = 3
 # A namespace ends some tens of milliseconds after its last user, and then lets go of its devices.
@@ -45,6 +46,11 @@ class _Whole:
     found: DeviceState
     leg: AttachmentState
     leg_found: AttachmentState
+
+    @property
+    def is_the_pods(self) -> bool:
+        """Return whether the namespace at the path is the pod's: a path may be another's by now."""
+        return self.leg_found.is_paired or self.found.in_pod is not None
 
 
 class ExclusiveNetwork(KernelNetwork):
@@ -87,7 +93,7 @@ class ExclusiveNetwork(KernelNetwork):
         gateways = (await self._devices.link_of(mac)).gateways
         device = desired_device(attachment, gateways=gateways, node=node)
         leg = self._leg(attachment, node)
-        if attachment.spec.bandwidth.ingress is not None:
+        if attachment.spec.bandwidth.ingress is not None and not node.has_shared_limits:
             _log.warning("exclusive.ingress_not_limited", attachment=str(attachment.key))
         found: tuple[object, ...] = ()
         for _ in range(_TRIES):
@@ -138,8 +144,7 @@ class ExclusiveNetwork(KernelNetwork):
         A device that was plugged in anew under a pod that lives goes into it.
         """
         whole = await self._whole(attachment)
-        is_the_pods = whole.leg_found.is_paired or whole.found.in_pod is not None
-        if not is_the_pods or whole.found.is_nowhere:
+        if not whole.is_the_pods or whole.found.is_nowhere:
             return False
         async with self._gate.shared():
             actual = (*(whole.found.pod or ()), *whole.leg_found.node, *(whole.leg_found.pod or ()))
@@ -150,7 +155,12 @@ class ExclusiveNetwork(KernelNetwork):
 
     async def hold_to_limits(self, attachment: Attachment) -> None:
         """Make the kernel hold the attachment to the limits that it has now, on both legs."""
-        await self.mend(attachment)
+        whole = await self._whole(attachment)
+        if not whole.is_the_pods:
+            return
+        async with self._gate.shared():
+            planned = self._plan(whole)
+            await self._kernel.apply([one for one in planned if _is_about_traffic(one)])
 
     def _desired(self, attachment: Attachment) -> AttachmentState:
         return self._leg(attachment, self._node)
@@ -191,6 +201,10 @@ class ExclusiveNetwork(KernelNetwork):
         device = plan_take(whole.device, whole.found)
         leg = plan_attach(whole.leg, whole.leg_found) if self._has_host_peer else ()
         return (*device, *leg)
+
+
+def _is_about_traffic(operation: Operation) -> bool:
+    return isinstance(operation, Put | Remove) and isinstance(operation.object, TrafficObject)
 
 
 def _differences(whole: _Whole, *, has_leg: bool) -> tuple[object, ...]:

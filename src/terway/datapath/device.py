@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from terway.datapath.diff import diff
 from terway.datapath.exclusive import FREE_ALIAS, node_name_of
-from terway.datapath.verify import Difference, verify_objects
+from terway.datapath.verify import Difference, past_limits, verify_objects
 from terway.model.device import Device, DeviceState
 from terway.model.errors import ConflictError, UsageError
 from terway.model.ids import MacAddress
@@ -23,10 +24,12 @@ from terway.model.network import (
     LinkSettings,
     MoveLink,
     Netns,
+    NetObject,
     Operation,
     Put,
     RenameLink,
 )
+from terway.model.traffic import TrafficObject
 
 
 def plan_take(device: Device, actual: DeviceState) -> tuple[Operation, ...]:
@@ -46,8 +49,15 @@ def plan_take(device: Device, actual: DeviceState) -> tuple[Operation, ...]:
     else:
         raise ConflictError(f"the device {device.mac} of the ENI is not there", code="ENODEV")
     there = () if way else actual.pod
-    changes = diff(device.pod, there, netns=device.netns, is_owned=lambda _: False)
-    return (*way, *changes.puts)
+    changes = diff(
+        device.pod, there, netns=device.netns, is_owned=partial(_is_limit, link=device.ifname)
+    )
+    return (*way, *changes.operations)
+
+
+def _is_limit(one: NetObject, *, link: str) -> bool:
+    """Return whether something of the device in the pod is ours to remove: a limit that was."""
+    return isinstance(one, TrafficObject) and one.link == link
 
 
 def _require_free_name(device: Device, actual: DeviceState) -> None:
@@ -124,7 +134,8 @@ def _other_mac(device: Device, found: Link) -> MacAddress | None:
 def verify_device(device: Device, actual: DeviceState) -> tuple[Difference, ...]:
     """Return how the device differs from what it should be; empty when it is in the pod so."""
     if actual.pod is not None and actual.in_pod is not None:
-        return verify_objects(device.pod, actual.pod, netns=device.netns)
+        missing = verify_objects(device.pod, actual.pod, netns=device.netns)
+        return (*missing, *past_limits(device.pod, actual.pod, device.netns, device.ifname))
     found = "no network namespace" if actual.pod is None else "no such device"
     return (
         Difference(

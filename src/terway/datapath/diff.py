@@ -18,7 +18,13 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
-from terway.model.traffic import PriorityClass, TokenBucket, TrafficObject
+from terway.model.traffic import (
+    Pacing,
+    PriorityClass,
+    SharedLimit,
+    TokenBucket,
+    TrafficObject,
+)
 
 # Each kind may need those before it: a route its gateway's link up, a rule the table's routes.
 _ORDER: dict[type[NetObject], int] = {
@@ -62,9 +68,8 @@ def place_of(one: NetObject) -> Hashable:
             return ("sysctl", path)
         case Neighbour(link=link, address=address):
             return ("neighbour", link, address)
-        case TrafficObject(link=link):
-            source = one.source if isinstance(one, PriorityClass) else None
-            return (type(one), link, source)
+        case TrafficObject():
+            return _place_of_traffic(one)
         case Route():
             beside = one.destination.version == 6 and one.gateway is None
             return ("route", one.table, one.destination, one.metric, one.link if beside else "")
@@ -72,6 +77,18 @@ def place_of(one: NetObject) -> Hashable:
             return one
         case _:
             assert_never(one)
+
+
+def _place_of_traffic(one: TrafficObject) -> Hashable:
+    match one:
+        case PriorityClass(source=source):
+            return (PriorityClass, one.link, source)
+        case SharedLimit(direction=direction):
+            return (SharedLimit, one.link, direction)
+        case TokenBucket() | Pacing():
+            return ("queue", one.link)  # either is the root of the link
+        case _:
+            return (type(one), one.link)
 
 
 def is_satisfied(wanted: NetObject, found: NetObject | None) -> bool:
@@ -84,6 +101,8 @@ def is_satisfied(wanted: NetObject, found: NetObject | None) -> bool:
             and wanted.alias in ("", found.alias)
         )
     if isinstance(wanted, TokenBucket) and isinstance(found, TokenBucket):
+        return wanted.is_like(found)
+    if isinstance(wanted, SharedLimit) and isinstance(found, SharedLimit):
         return wanted.is_like(found)
     return wanted == found
 

@@ -22,7 +22,7 @@ from terway.datapath.guard import guard_of
 from terway.datapath.host import EVERYWHERE, GATEWAY_SCOPE, host_route_scope, link_sysctls
 from terway.datapath.names import alias_of, host_link_name, host_mac, link_local_gateway, pod_mac
 from terway.datapath.reach import METADATA, metadata_rules
-from terway.datapath.shaping import egress_limits, ingress_limits
+from terway.datapath.shaping import shared_limits
 from terway.model.address import Family, IPNetwork, IPPair, family_of
 from terway.model.attachment import Attachment
 from terway.model.device import Device
@@ -69,16 +69,16 @@ def desired_device(attachment: Attachment, *, gateways: IPPair, node: NodeFacts)
         ifname=attachment.key.ifname,
         netns=Netns(attachment.netns),
         mtu_bytes=node.mtu_bytes,
-        pod=tuple(_device_side(attachment, gateways)),
+        pod=tuple(_device_side(attachment, gateways, node)),
     )
 
 
-def _device_side(attachment: Attachment, gateways: IPPair) -> Iterator[NetObject]:
+def _device_side(attachment: Attachment, gateways: IPPair, node: NodeFacts) -> Iterator[NetObject]:
     ifname, addresses = attachment.key.ifname, attachment.lease.addresses
     yield from _pod_settings(ifname, tuple(map(family_of, addresses)))
     yield LinkSettings(name="lo")
     yield LinkSettings(name=ifname, mac=attachment.lease.eni_mac)
-    yield from egress_limits(attachment.spec.bandwidth, ifname)
+    yield from shared_limits(attachment.spec.bandwidth, ifname, node)
     for address in addresses:
         yield LinkAddress(link=ifname, address=ip_interface(address))
         yield from _way_out(attachment, family_of(address), gateways)
@@ -126,7 +126,6 @@ def _node_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator
     key, addresses = attachment.key, attachment.lease.addresses
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield guard_of(name, mac=pod_mac(key), addresses=addresses)
-    yield from ingress_limits(attachment.spec.bandwidth, name)
     yield from link_sysctls(name, families)
     for family in families:
         gateway = ip_interface(link_local_gateway(family))
@@ -142,7 +141,7 @@ def _leg_side(
 ) -> Iterator[NetObject]:
     yield from _pod_settings(LEG_IFNAME, families)
     yield LinkSettings(name=LEG_IFNAME)
-    yield from egress_limits(attachment.spec.bandwidth, LEG_IFNAME)
+    yield from shared_limits(attachment.spec.bandwidth, LEG_IFNAME, node)
     for address in attachment.lease.addresses:
         yield LinkAddress(link=LEG_IFNAME, address=ip_interface(address))
     for family in families:

@@ -264,7 +264,8 @@ def is_of_a_pod(one: NetObject) -> bool:
 
 def _is_ours_in_pod(one: NetObject, *, link: str) -> bool:
     """Return whether a surplus object in a pod is one that we made: a limit that was, a rule."""
-    return isinstance(one, TrafficObject) or is_stale_in_pod(one, link=link)
+    is_limit = isinstance(one, TrafficObject) and one.link == link
+    return is_limit or is_stale_in_pod(one, link=link)
 
 
 def _has_link(objects: Iterable[NetObject] | None, name: str) -> bool:

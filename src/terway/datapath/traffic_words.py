@@ -7,6 +7,7 @@ from terway.model.traffic import (
     Pacing,
     PriorityBands,
     PriorityClass,
+    SharedLimit,
     TokenBucket,
     TrafficObject,
 )
@@ -14,6 +15,7 @@ from terway.model.traffic import (
 _KINDS: dict[type[TrafficObject], str] = {
     Guard: "guard",
     TokenBucket: "limit",
+    SharedLimit: "limit",
     Pacing: "pacing",
     PriorityBands: "priorities",
     PriorityClass: "priority",
@@ -32,6 +34,8 @@ def traffic_value(one: TrafficObject) -> str:
             return f"from {', '.join(map(str, addresses))} lladdr {mac} only"
         case TokenBucket(rate_bytes_s=rate, burst_bytes=burst, limit_bytes=limit):
             return f"tbf rate {8 * rate}bit burst {burst}b limit {limit}b"
+        case SharedLimit(direction=direction, bucket=bucket):
+            return f"{direction.value} by {bucket.link}, {traffic_value(bucket)}"
         case Pacing(rate_bytes_s=rate):
             return f"fq and departure times at {8 * rate}bit"
         case PriorityClass(source=source, priority=priority):

@@ -58,7 +58,7 @@ def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Differenc
         *verify_objects(node, actual.node),
         *verify_objects(pod, actual.pod, netns=desired.veth.netns),
         *_competitors(node, actual.node),
-        *_past_limits(pod, actual.pod, desired.veth.netns),
+        *past_limits(pod, actual.pod, desired.veth.netns, desired.veth.peer.name),
     )
 
 
@@ -114,11 +114,12 @@ def _competitors(desired: Iterable[NetObject], actual: Iterable[NetObject]) -> l
     return [_different(NODE, _name(one), "nothing", _value(one)) for one in wrong]
 
 
-def _past_limits(
-    desired: Iterable[NetObject], actual: Iterable[NetObject], netns: Netns
+def past_limits(
+    desired: Iterable[NetObject], actual: Iterable[NetObject], netns: Netns, link: str
 ) -> list[Difference]:
+    """Return the limits that a pod's `link` has still, and that are not desired any more."""
     planned = {place_of(one) for one in desired}
-    limits = (one for one in actual if isinstance(one, TrafficObject))
+    limits = (one for one in actual if isinstance(one, TrafficObject) and one.link == link)
     past = (one for one in limits if place_of(one) not in planned)
     return [_different(netns, _name(one), "nothing", _value(one)) for one in past]
 

@@ -66,7 +66,7 @@ def desired_attachment(attachment: Attachment, *, eni: ENILink, node: NodeFacts)
         alias=alias_of(attachment.key),
         is_paired=True,
         node=tuple(_node_side(attachment, families, eni, node)),
-        pod=tuple(_pod_side(attachment, families)),
+        pod=tuple(_pod_side(attachment, families, node)),
     )
 
 
@@ -108,7 +108,9 @@ def _rules(family: Family, exactly: IPNetwork, table: int) -> Iterator[RoutingRu
     yield RoutingRule(family=family, priority=FROM_POD_PRIORITY, source=exactly, table=table)
 
 
-def _pod_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[NetObject]:
+def _pod_side(
+    attachment: Attachment, families: tuple[Family, ...], node: NodeFacts
+) -> Iterator[NetObject]:
     key = attachment.key
     if Family.V6 in families:
         # Some runtimes switch IPv6 off in every new namespace. Each link's own value counts, and
@@ -118,7 +120,7 @@ def _pod_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[
         yield Sysctl(path=f"net/ipv6/conf/{key.ifname}/accept_ra", value="0")
     yield LinkSettings(name="lo")
     yield LinkSettings(name=key.ifname)
-    yield from egress_limits(attachment.spec.bandwidth, key.ifname)
+    yield from egress_limits(attachment.spec.bandwidth, key.ifname, node)
     for address in attachment.lease.addresses:
         gateway = link_local_gateway(family_of(address))
         yield LinkAddress(link=key.ifname, address=ip_interface(address))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from terway.linux import shared_limits
 from terway.linux.guard import Guards
 from terway.linux.netlink import qdisc
 from terway.linux.netlink.codec import Request
@@ -18,6 +19,7 @@ from terway.model.traffic import (
     Guard,
     PriorityBands,
     PriorityClass,
+    SharedLimit,
     TokenBucket,
     TrafficObject,
 )
@@ -37,6 +39,8 @@ class Traffic:
                 return self.guards.requests(sock, wanted, ifindex)
             case TokenBucket():
                 return (qdisc.put_tbf(wanted, ifindex),)
+            case SharedLimit():
+                return shared_limits.put(sock, wanted, ifindex)
             case PriorityBands():
                 return self.priorities.put_bands(sock, ifindex)
             case PriorityClass():
@@ -54,6 +58,9 @@ class Traffic:
                 return (self.guards.remove(ifindex),)
             case TokenBucket():
                 return (qdisc.remove_root(ifindex),)
+            case SharedLimit():
+                shared_limits.remove(sock, unwanted, ifindex)
+                return ()
             case PriorityBands():
                 return self.priorities.remove_bands(ifindex)
             case PriorityClass():
@@ -80,6 +87,7 @@ class Traffic:
 
     def read_limits(self, sock: RouteSocket, found: Link) -> Iterator[TrafficObject]:
         """Read the limits that a link has."""
+        yield from shared_limits.read(sock, found)
         if found.qdisc != "tbf":
             return
         for one in sock.query(qdisc.qdiscs_of(found.ifindex)):

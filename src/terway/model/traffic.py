@@ -6,7 +6,9 @@ has at most one of each kind, so its name and the kind are the place of such an 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import IPv6Address
 
 from terway.model.address import IPAddress, IPPair
@@ -52,6 +54,37 @@ class TokenBucket(TrafficObject):
             other.rate_bytes_s,
             other.limit_bytes,
         )
+
+
+class Direction(Enum):
+    """Which of a pod's packets: those that come to it, or those that it sends."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+SHARED_LINK: Mapping[Direction, str] = {
+    Direction.INGRESS: "tw-ingress",
+    Direction.EGRESS: "tw-egress",
+}
+"""The link in a pod that has the bucket which its other links share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedLimit(TrafficObject):
+    """What passes `link` in a direction passes `bucket` first, as the pod's other links may too.
+
+    The bucket is on a link of its own (an ifb), for a device cannot make wait what comes to it,
+    and two devices cannot share a queue.
+    """
+
+    direction: Direction
+    bucket: TokenBucket
+
+    def is_like(self, other: SharedLimit) -> bool:
+        """Return whether the two are one, as far as the kernel tells."""
+        same = (self.link, self.direction) == (other.link, other.direction)
+        return same and self.bucket.is_like(other.bucket)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from terway.model.network import AttachmentState, Sysctl
 from terway.model.traffic import TokenBucket
 from tests.support.attachments import NODE_FACTS, attachment, dual_stack
 from tests.support.netns import NodeWithENI, ScratchNetns
+from tests.support.rate import rate_bytes_s
 
 pytestmark = pytest.mark.root
 
@@ -57,27 +57,6 @@ async def attach(kernel: Kernel, desired: AttachmentState) -> None:
 async def change(kernel: Kernel, desired: AttachmentState) -> None:
     await kernel.apply(plan_limits(desired, await kernel.read_attachment(desired)))
     assert verify(desired, await kernel.read_attachment(desired)) == ()
-
-
-async def rate_bytes_s(
-    client: ScratchNetns, server: ScratchNetns, address: object, *options: str, seconds: int = 3
-) -> float:
-    """Send TCP from client to server and return what arrived, in bytes of frames per second.
-
-    The first second is left out: a bucket that is full at first lets more through.
-    """
-    enter = ("nsenter", f"--net={server.path}")
-    words = (*enter, "iperf3", "--server", "--one-off", "--forceflush")
-    listener = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    assert listener.stdout is not None
-    while b"listening" not in await listener.stdout.readline():
-        pass
-    command = f"iperf3 -c {address} -t {seconds} -O 1 -J {' '.join(options)}"
-    said = await asyncio.to_thread(client.run, command)
-    await listener.communicate()
-    payload = float(json.loads(said)["end"]["sum_received"]["bits_per_second"]) / 8
-    header = 14 + (40 if ":" in str(address) else 20) + 32
-    return payload * 1514 / (1514 - header)
 
 
 @pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])

@@ -6,6 +6,7 @@ Source: rtnetlink(7), include/uapi/linux/if_link.h, include/uapi/linux/veth.h.
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from dataclasses import replace
 
@@ -43,6 +44,7 @@ _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
 _IFLA_NUM_TX_QUEUES = 31
 _IFLA_NUM_RX_QUEUES = 32
+_IFLA_AF_SPEC = 26
 _IFLA_GROUP = 27
 _IFLA_NET_NS_FD = 28
 _IFLA_EXT_MASK = 29
@@ -52,6 +54,7 @@ _IFLA_QDISC = 6
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _VETH_INFO_PEER = 1
+_IFLA_INET6_ADDR_GEN_MODE = 8  # 1: none
 _RTEXT_FILTER_SKIP_STATS = 8  # half of a link's message is counters nobody asked for
 
 _NAME_MAX = 15  # IFNAMSIZ - 1
@@ -82,6 +85,34 @@ def create_veth(
         flags=NLM_F_CREATE | NLM_F_EXCL,
         body=_IFINFO.pack(0, 0, 0, up, up) + b"".join(parts),
         what=f"link add {host.name} type veth peer name {peer.name}",
+    )
+
+
+def create_ifb(name: str) -> Request:
+    """Create an ifb: a link that sends what it was given on its way again, after its own queue.
+
+    That it is there already is success.
+    """
+    linkinfo = nested(_IFLA_LINKINFO, attr_str(_IFLA_INFO_KIND, "ifb"))
+    return Request(
+        type=RTM_NEWLINK,
+        flags=NLM_F_CREATE | NLM_F_EXCL,
+        body=_IFINFO.pack(0, 0, 0, 0, 0) + attr_str(_IFLA_IFNAME, name) + linkinfo,
+        what=f"link add {name} type ifb",
+        tolerated=frozenset({errno.EEXIST}),
+    )
+
+
+def without_own_addresses(ifindex: int) -> Request:
+    """Keep a link that is not up yet from giving itself a link-local address."""
+    mode = nested(socket.AF_INET6, attr(_IFLA_INET6_ADDR_GEN_MODE, b"\x01"))
+    return Request(
+        type=RTM_NEWLINK,
+        flags=0,
+        body=_IFINFO.pack(0, 0, ifindex, 0, 0) + nested(_IFLA_AF_SPEC, mode),
+        what=f"link set {ifindex} addrgenmode none",
+        # A node without IPv6 has no such mode.
+        tolerated=frozenset({errno.EAFNOSUPPORT}),
     )
 
 

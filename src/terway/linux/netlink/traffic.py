@@ -103,7 +103,7 @@ def put_program(
     return Request(
         type=RTM_NEWTFILTER,
         flags=NLM_F_CREATE | NLM_F_REPLACE,
-        body=_filter(ifindex, hook, priority, handle) + options,
+        body=filter_body(ifindex, hook, priority, handle) + options,
         what=f"filter replace dev {ifindex} {hook.name.lower()} bpf {name}",
     )
 
@@ -113,7 +113,7 @@ def remove_programs(ifindex: int, hook: Hook, *, priority: int) -> Request:
     return Request(
         type=RTM_DELTFILTER,
         flags=0,
-        body=_filter(ifindex, hook, priority, 0),
+        body=filter_body(ifindex, hook, priority, 0),
         what=f"filter delete dev {ifindex} {hook.name.lower()} pref {priority}",
         tolerated=frozenset({errno.EINVAL, errno.ENOENT, errno.ENODEV}),
     )
@@ -143,7 +143,8 @@ def _program(body: bytes) -> AttachedProgram | None:
     )
 
 
-def _filter(ifindex: int, hook: Hook, priority: int, handle: int) -> bytes:
+def filter_body(ifindex: int, hook: Hook, priority: int, handle: int) -> bytes:
+    """Return how every message about one filter of kind bpf begins."""
     # tcm_info is priority and, in network byte order, the protocol.
     protocol = int.from_bytes(_ETH_P_ALL.to_bytes(2, "big"), sys.byteorder)
     header = _TCMSG.pack(0, ifindex, handle, hook.value, priority << 16 | protocol)
