@@ -15,10 +15,10 @@ from terway.cli.exits import FOUND, OK
 from terway.cli.frames import SNAP_BYTES, Filter, Frame, pcap
 from terway.cli.hops import Ground
 from terway.cli.place import place_options
+from terway.cli.question import find_sender
 from terway.cli.snapshot import Snapshot, require
 from terway.cli.source import take_snapshot
 from terway.cli.table import print_json, print_lines
-from terway.cli.why import find_sender
 from terway.linux.capture import listen, open_tap
 from terway.model.address import IPAddress
 from terway.model.errors import UsageError

@@ -37,12 +37,16 @@ class Hop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """A packet of a pod. `port` None: not told, or a protocol without ports."""
+    """A packet of a pod. `port` None: not told, or a protocol without ports.
+
+    `service` is the ClusterIP that the pod sends to, where the node makes `destination` of it.
+    """
 
     source: IPAddress
     destination: IPAddress
     protocol: str = "tcp"  # as security groups spell it
     port: int | None = None
+    service: IPAddress | None = None
 
     def __str__(self) -> str:
         end = str(self.destination)
@@ -93,6 +97,10 @@ class Ground:
         """Return the attachment on this node that has an address."""
         found = (one for one in self._attachments if address in tuple(one.lease.addresses))
         return next(found, None)
+
+    def siblings(self, attachment: Attachment) -> tuple[Attachment, ...]:
+        """Return all attachments that came with one ADD, that one among them."""
+        return tuple(one for one in self._attachments if one.owner == attachment.owner)
 
     def view(self, attachment: Attachment) -> PodView | None:
         """Return the kernel's state of an attachment."""

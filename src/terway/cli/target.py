@@ -20,12 +20,20 @@ _TRANSLATOR = "kube-proxy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a packet is to go. `hops` are what happens before it goes there: a translation."""
+    """Where a packet is to go. `hops` are what happens before it goes there: a translation.
+
+    `services` are the addresses that the pod itself sends to, where the node translates them.
+    """
 
     name: str
     addresses: tuple[IPAddress, ...]
     port: int | None = None
     hops: tuple[Hop, ...] = ()
+    services: tuple[IPAddress, ...] = ()
+
+    def service(self, address: IPAddress) -> IPAddress | None:
+        """Return the service's address in the family of one of `addresses`."""
+        return next((one for one in self.services if one.version == address.version), None)
 
 
 def find_target(snapshot: Snapshot, text: str, *, namespace: str) -> Target:
@@ -128,7 +136,21 @@ def _service(snapshot: Snapshot, service: KubeService, port: int | None) -> Targ
         text = f"{cluster}: nobody translates it here; {_TRANSLATOR} does not run on this node"
         hop = fail(where, what, text, f"kubectl -n kube-system get pods | grep {_TRANSLATOR}")
         return Target(name=what, addresses=service.cluster_ips, port=port, hops=(hop,))
+    families = [one.version for one in service.cluster_ips]
     chosen = {one.version: one for one in reversed(service.endpoints)}
-    ends = tuple(chosen[version] for version in sorted(chosen))
+    ends = tuple(chosen[one] for one in sorted(chosen) if one in families)
+    if not ends:
+        text = f"{cluster}: no endpoint is of its family"
+        if not service.cluster_ips:
+            text = "it is headless: its name leads to the endpoints themselves; ask about a pod"
+        remedy = f"kubectl -n {service.namespace} get endpointslices"
+        hop = fail(where, what, text, remedy)
+        return Target(name=what, addresses=service.endpoints, port=port, hops=(hop,))
     text = f"{_TRANSLATOR} translates {cluster} to an endpoint, for example {ends[0]}"
-    return Target(name=what, addresses=ends, port=port, hops=(ok(where, what, text),))
+    return Target(
+        name=what,
+        addresses=ends,
+        port=port,
+        hops=(ok(where, what, text),),
+        services=service.cluster_ips,
+    )

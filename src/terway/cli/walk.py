@@ -1,8 +1,9 @@
 """Which way does one packet of a pod go, and at which hop does it end? Pure, over a snapshot.
 
     pod ─► host link ─► forwarding ─► rules and routes ─┬─► this node itself
-                                                       ├─► a pod of this node ─► its namespace
-                                                       └─► ENI ─► VPC ─► ENI ─► (another node)
+     │                                                 ├─► a pod of this node ─► its namespace
+     │                                                 └─► ENI ─► VPC ─► ENI ─► (another node)
+     └─ an ENI of its own ─► VPC                        (walk_far: what is known of that)
 
 The walk ends at the first hop that fails: what comes after it is not the reason.
 """
@@ -12,11 +13,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from terway.cli.fib import Decision
-from terway.cli.hops import Ground, Hop, Packet, State, fail, ok, unknown
+from terway.cli.hops import Ground, Hop, Packet, State, fail, ok
 from terway.cli.snapshot import Snapshot, require
 from terway.cli.walk_cloud import across
-from terway.cli.walk_node import eni_link, forwarding, host_link, to_eni, to_local_pod
-from terway.cli.walk_pod import in_namespace, link_named, out_of_pod, pod_decision, pod_name
+from terway.cli.walk_far import far_end
+from terway.cli.walk_leg import with_nodes_address
+from terway.cli.walk_node import (
+    by_host_stack,
+    eni_link,
+    forwarding,
+    host_link,
+    prohibited,
+    to_eni,
+    to_local_pod,
+)
+from terway.cli.walk_pod import (
+    in_namespace,
+    is_exclusive,
+    limits,
+    link_named,
+    out_of_pod,
+    pod_decision,
+    pod_name,
+)
+from terway.datapath.reach import is_host_stack_rule
 from terway.model.attachment import Attachment
 
 
@@ -44,6 +64,7 @@ def _hops(ground: Ground, packet: Packet) -> Iterator[Hop]:
         return
     yield from in_namespace(ground, sender, packet.source)
     yield from out_of_pod(ground, sender, packet)
+    yield from limits(ground, sender, is_sender=True)
     if _is_own_eni(ground, sender, packet):
         yield from across(ground, packet, sender.lease.eni_id)
         yield from _arrive(ground, packet)
@@ -67,17 +88,28 @@ def _is_own_eni(ground: Ground, sender: Attachment, packet: Packet) -> bool:
 
 def _onward(ground: Ground, packet: Packet, sender: Attachment, name: str) -> Iterator[Hop]:
     chosen = ground.route(packet, name)
+    yield from prohibited(packet, chosen)
     target = ground.attachment(packet.destination)
     if target is not None:
         yield from to_local_pod(ground, packet, chosen, target)
         yield from host_link(ground, target)
-        yield from in_namespace(ground, target, packet.destination)
-        yield from _answer(ground, packet, target)
-        return
-    if chosen.kind == "local":
+        yield from _into(ground, packet, target)
+        if not is_exclusive(sender):  # else it has the node's address, and so has the answer
+            yield from _answer(ground, packet, target)
+    elif chosen.kind == "local":
         yield ok("node", "routing", f"{packet.destination} is this node itself")
-        return
-    yield from _leave(ground, packet, sender, chosen)
+    elif chosen.rule is not None and is_host_stack_rule(chosen.rule):
+        yield from by_host_stack(ground, packet, chosen)
+    elif is_exclusive(sender):
+        yield from with_nodes_address(ground, packet, chosen)
+        yield from _arrive(ground, packet)
+    else:
+        yield from _leave(ground, packet, sender, chosen)
+
+
+def _into(ground: Ground, packet: Packet, target: Attachment) -> Iterator[Hop]:
+    yield from limits(ground, target, is_sender=False)
+    yield from in_namespace(ground, target, packet.destination)
 
 
 def _leave(ground: Ground, packet: Packet, sender: Attachment, chosen: Decision) -> Iterator[Hop]:
@@ -88,21 +120,12 @@ def _leave(ground: Ground, packet: Packet, sender: Attachment, chosen: Decision)
 
 
 def _arrive(ground: Ground, packet: Packet) -> Iterator[Hop]:
-    """Yield what can be said of the other end, which is not on this node."""
-    kube = ground.snapshot.kubernetes
-    for pod in kube.pods if kube else ():
-        if packet.destination in pod.addresses and not pod.is_host_network:
-            if pod.node == ground.snapshot.node_name:
-                text = f"Kubernetes says pod {pod} is here, the journal does not know it"
-                yield fail(
-                    "node", "attachment", text, f"kubectl -n {pod.namespace} delete pod {pod.name}"
-                )
-                return
-            text = f"pod {pod} is on {pod.node}: what happens there is seen there"
-            yield unknown(
-                pod.node, "the other node", f"{text} (terway-cli why {pod} {packet.source})"
-            )
-            return
+    """Yield the other end: a pod here that the VPC leads to, or what is known of another node."""
+    target = ground.attachment(packet.destination)
+    if target is not None:
+        yield from in_namespace(ground, target, packet.destination)
+    else:
+        yield from far_end(ground, packet)
 
 
 def _answer(ground: Ground, packet: Packet, target: Attachment) -> Iterator[Hop]:

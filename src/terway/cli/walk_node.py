@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from terway.cli.fib import Decision
 from terway.cli.hops import RESTART_AGENT, Ground, Hop, Packet, fail, ok, unknown
-from terway.cli.walk_pod import link_named, pod_name
+from terway.cli.walk_pod import is_exclusive, link_named, pod_name
+from terway.config.pod_networks import METADATA_ACCESS
+from terway.datapath.exclusive import LEG_IFNAME
 from terway.datapath.names import FROM_POD_PRIORITY, TO_POD_PRIORITY, table_of
+from terway.datapath.reach import is_host_stack_rule, is_metadata_rule
 from terway.model.address import family_of
 from terway.model.attachment import Attachment
 from terway.model.network import MAIN_TABLE, Link
@@ -31,7 +34,7 @@ def host_link(ground: Ground, attachment: Attachment) -> Iterator[Hop]:
         text = f"{name} belongs to {link.alias!r}, another sandbox of the pod"
         yield fail(_WHERE, "host link", text, RESTART_AGENT)
     elif not _are_a_pair(ground, attachment, link):
-        text = f"{name} and the pod's {attachment.key.ifname} are not the ends of one veth"
+        text = f"{name} and the pod's end are not the two ends of one veth"
         yield fail(_WHERE, "host link", text, RESTART_AGENT)
     else:
         yield ok(_WHERE, "host link", f"{name} is up")
@@ -44,7 +47,7 @@ def _are_a_pair(ground: Ground, attachment: Attachment, host: Link) -> bool:
     view = ground.view(attachment)
     if view is None or view.seen is None:
         return False
-    end = link_named(view.seen, attachment.key.ifname)
+    end = link_named(view.seen, LEG_IFNAME if is_exclusive(attachment) else attachment.key.ifname)
     return end is not None and host.peer_ifindex == end.ifindex
 
 
@@ -95,7 +98,7 @@ def to_local_pod(
     here = packet.destination
     bits, flag = here.max_prefixlen, _flag(packet)
     text = f"{here} is pod {pod_name(target)} on this node, but the packet goes: {chosen}"
-    if not _has_rule(ground, packet, to_pod=True):
+    if not is_exclusive(target) and not _has_rule(ground, packet, to_pod=True):
         text = f"rule {TO_POD_PRIORITY} to {here} is missing. {text}"
         remedy = f"ip {flag}rule add to {here} priority {TO_POD_PRIORITY} lookup main"
     else:
@@ -126,6 +129,39 @@ def to_eni(
     via = f"via {gateway} " if gateway else ""
     remedy = f"ip {flag}route replace default {via}dev {link.name} table {table} onlink"
     yield fail(_WHERE, "routing", text, remedy)
+
+
+def prohibited(packet: Packet, chosen: Decision) -> Iterator[Hop]:
+    """Yield the rule that keeps a pod from what it may not reach."""
+    rule = chosen.rule
+    if rule is None or not rule.is_prohibit:
+        return
+    text = f"rule {rule.priority} prohibits {packet.source} to reach {packet.destination}"
+    if is_metadata_rule(rule):
+        text = f'{text}: the pod\'s annotation {METADATA_ACCESS} says "false"'
+        remedy = "take the annotation away, and make the pod anew"
+    else:
+        flag, ends = _flag(packet), f"priority {rule.priority}"
+        remedy = f"it is not Terway's: ip {flag}rule delete {ends}"
+    yield fail(_WHERE, "routing", text, remedy)
+
+
+def by_host_stack(ground: Ground, packet: Packet, chosen: Decision) -> Iterator[Hop]:
+    """Yield what becomes of a packet to a range that host_stack_cidrs leave to the node."""
+    if chosen.rule is None or not is_host_stack_rule(chosen.rule):
+        return
+    text = f"{chosen.rule.destination} is one of host_stack_cidrs: {chosen}"
+    if chosen.route is None or chosen.kind != "unicast":
+        remedy = f"give the node a way: ip {_flag(packet)}route add {packet.destination} via …"
+        yield fail(_WHERE, "host stack", text, remedy)
+        return
+    link = link_named(ground.node, chosen.route.link)
+    if link is not None and not link.is_up:
+        yield fail(_WHERE, "host stack", f"{link.name} is down", f"ip link set {link.name} up")
+        return
+    yield ok(_WHERE, "host stack", text)
+    text = f"what is behind {chosen.route.link} is not Terway's, and is not looked at"
+    yield unknown(_WHERE, "beyond", f"{text}; it must know the way back to {packet.source}")
 
 
 def _dropped(chosen: Decision, packet: Packet) -> str:

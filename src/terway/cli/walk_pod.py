@@ -9,7 +9,10 @@ from terway.cli.hops import Ground, Hop, Packet, fail, ok
 from terway.linux.inspect import Seen
 from terway.model.address import IPAddress
 from terway.model.attachment import Attachment
+from terway.model.interface import Mode
 from terway.model.network import Link
+
+_SEE = "mapping; terway-cli metadata"
 
 
 def pod_name(attachment: Attachment) -> str:
@@ -33,12 +36,16 @@ def in_namespace(ground: Ground, attachment: Attachment, address: IPAddress) -> 
         return
     link = link_named(view.seen, ifname)
     if link is None:
-        text = f"there is no link {ifname} in its namespace"
+        text = f"there is no link {ifname} in its namespace{_on_the_node(ground, attachment)}"
         yield fail(where, "link", text, _recreate(attachment))
         return
     if not link.is_up:
         enter = f"nsenter --net={attachment.netns} ip link set {ifname} up"
         yield fail(where, "link", f"{ifname} is down", enter)
+        return
+    if is_exclusive(attachment) and not link.has_carrier:
+        text = f"{ifname}, the ENI's device, has no carrier: the VPC does not hold the other end"
+        yield fail(where, "link", text, "look at the ENI in the cloud: terway-cli mapping")
         return
     if not any(one.link == ifname and one.address.ip == address for one in view.seen.addresses):
         enter = f"nsenter --net={attachment.netns} ip address add {address}/{address.max_prefixlen}"
@@ -46,6 +53,17 @@ def in_namespace(ground: Ground, attachment: Attachment, address: IPAddress) -> 
         yield fail(where, "address", text, f"{enter} dev {ifname}")
         return
     yield ok(where, "link and address", f"{ifname} is up and has {address}")
+
+
+def is_exclusive(attachment: Attachment) -> bool:
+    """Return whether the pod has an ENI of its own."""
+    return attachment.spec.mode is Mode.EXCLUSIVE
+
+
+def _on_the_node(ground: Ground, attachment: Attachment) -> str:
+    """Return where the device of an exclusive ENI is, when it is not in its pod."""
+    link = ground.link(attachment.lease.eni_mac) if is_exclusive(attachment) else None
+    return f": the ENI's device is on the node, as {link.name}" if link is not None else ""
 
 
 def link_named(seen: Seen, name: str) -> Link | None:
@@ -61,16 +79,34 @@ def out_of_pod(ground: Ground, attachment: Attachment, packet: Packet) -> Iterat
         return  # said already
     chosen = pod_decision(view.seen, packet)
     if chosen.route is None or chosen.kind not in ("unicast", "local"):
-        text = f"its namespace has no way to {packet.destination}: {chosen}"
+        text = f"its namespace has no way to {sent_to(packet)}: {chosen}"
         yield fail(where, "route", text, _recreate(attachment))
+        return
+    other = _other_interface(ground, attachment, chosen)
+    if other:
+        text = f"{packet.source} is of {attachment.key.ifname}, but the packet leaves by {other}"
+        yield fail(where, "route", f"{text}: its guard drops it", _recreate(attachment))
         return
     yield ok(where, "route", str(chosen))
     yield from _gateway(view.seen, attachment, chosen, ground)
 
 
+def _other_interface(ground: Ground, attachment: Attachment, chosen: Decision) -> str:
+    """Return the interface of another attachment of the pod by which a packet leaves."""
+    if chosen.route is None or chosen.route.link == attachment.key.ifname:
+        return ""
+    others = {one.key.ifname for one in ground.siblings(attachment)}
+    return chosen.route.link if chosen.route.link in others else ""
+
+
+def sent_to(packet: Packet) -> IPAddress:
+    """Return where the pod itself sends a packet: the service's address before translation."""
+    return packet.service or packet.destination
+
+
 def pod_decision(seen: Seen, packet: Packet) -> Decision:
     """Return the pod's own decision about a packet of its."""
-    return decide(seen, packet.destination, source=packet.source)
+    return decide(seen, sent_to(packet), source=packet.source)
 
 
 def _gateway(seen: Seen, attachment: Attachment, chosen: Decision, ground: Ground) -> Iterator[Hop]:
@@ -78,16 +114,18 @@ def _gateway(seen: Seen, attachment: Attachment, chosen: Decision, ground: Groun
     view = ground.view(attachment)
     if route is None or route.gateway is None or view is None:
         return
+    ends = ((one.address, one.link) for one in seen.neighbours)
+    known = dict(zip(ends, seen.neighbours, strict=True)).get((route.gateway, route.link))
+    own = link_named(seen, route.link)
+    if own is not None and own.mac == attachment.lease.eni_mac:
+        if known is not None and known.state == "failed":
+            text = f"the VPC's gateway {route.gateway} does not answer on {route.link}"
+            remedy = f"is the ENI InUse, and its vSwitch the right one? terway-cli {_SEE}"
+            yield fail(where, "gateway", text, remedy)
+        return
     host = link_named(ground.node, view.host_link)
-    known = next(
-        (one for one in seen.neighbours if (one.address, one.link) == (route.gateway, route.link)),
-        None,
-    )
     enter = f"nsenter --net={attachment.netns} ip neighbour replace {route.gateway}"
     if known is not None and host is not None and known.mac not in (None, host.mac):
-        own = link_named(seen, route.link)
-        if own is not None and own.mac == attachment.lease.eni_mac:
-            return  # the ENI itself is in the pod: its gateway is the VPC's
         text = f"it takes {known.mac} for its gateway; {host.name} has {host.mac}"
         remedy = f"{enter} dev {route.link} lladdr {host.mac} nud permanent"
         yield fail(where, "gateway's MAC", text, remedy)
@@ -95,3 +133,15 @@ def _gateway(seen: Seen, attachment: Attachment, chosen: Decision, ground: Groun
         text = f"its gateway {route.gateway} does not answer on {route.link}"
         mac = f" lladdr {host.mac} nud permanent" if host is not None else ""
         yield fail(where, "gateway's MAC", text, f"{enter} dev {route.link}{mac}")
+
+
+def limits(ground: Ground, attachment: Attachment, *, is_sender: bool) -> Iterator[Hop]:
+    """Yield what the pod's bandwidth limit has lost, in the direction of the packet."""
+    view = ground.view(attachment)
+    for queue in view.queues if view is not None else ():
+        if queue.is_in_pod is not is_sender:
+            continue
+        what = "egress limit" if is_sender else "ingress limit"
+        lost = f"{queue.dropped} packets lost so far" if queue.dropped else "nothing lost so far"
+        text = f"a queue on {queue.link} holds the pod to its bandwidth; {lost}"
+        yield ok(f"pod {pod_name(attachment)}", what, text)

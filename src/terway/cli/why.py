@@ -9,27 +9,26 @@ import click
 
 from terway.cli.collect import ALL, Wanted
 from terway.cli.exits import CANNOT_REACH, FOUND, OK
-from terway.cli.hops import Hop, Packet, State
-from terway.cli.read_kernel import Question
-from terway.cli.snapshot import JournalView, Snapshot
+from terway.cli.hops import Ground, Hop, Packet, State
+from terway.cli.question import packets_of, questions_of
+from terway.cli.snapshot import PodView, Snapshot
 from terway.cli.source import source_options, take_snapshot
 from terway.cli.table import print_json, print_lines, wrapped
-from terway.cli.target import Target, find_target
+from terway.cli.target import Target
 from terway.cli.walk import walk
-from terway.model.address import IPAddress
-from terway.model.attachment import Attachment
-from terway.model.errors import UsageError
+from terway.cli.walk_pod import pod_name
 
 _PROTOCOLS = ("tcp", "udp", "icmp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """One packet and its hops."""
+    """One packet and its hops. `cautions`: no failure, but it costs packets now and then."""
 
     packet: Packet
     target: str
     hops: tuple[Hop, ...]
+    cautions: tuple[str, ...] = ()
 
     @property
     def failure(self) -> Hop | None:
@@ -56,7 +55,11 @@ def command(
     """Walk one packet from a pod of this node, and name the first hop that fails.
 
     DST is an address, a pod ([NAMESPACE/]NAME), a node, or a service (svc/[NAMESPACE/]NAME). With
-    names, both families are walked. Exit code 1 when a hop fails.
+    names, both families are walked. Of another node, what Kubernetes and the cloud say is looked
+    at; what could not be is named.
+
+    Exit code 0: no hop is known to fail; 1: one fails; 2: the pod or DST is not known; 3: nothing
+    could be read.
     """
     families = (4, 6) if family == "both" else (int(family),)
 
@@ -84,84 +87,37 @@ def _code(explained: Iterable[Explained]) -> int:
     return OK if known else CANNOT_REACH
 
 
-def packets_of(
-    snapshot: Snapshot, pod: str, destination: str, protocol: str, families: Iterable[int]
-) -> Iterator[tuple[Packet, Target]]:
-    """Yield the packets that the question means, one for each family that both ends have.
-
-    Raises UsageError when the pod or the destination is not known, or they share no family.
-    """
-    sender = find_sender(snapshot, pod)
-    target = find_target(snapshot, destination, namespace=_namespace(sender))
-    found = 0
-    for address in target.addresses:
-        own = next((one for one in sender.lease.addresses if one.version == address.version), None)
-        if own is None or address.version not in families:
-            continue
-        found += 1
-        is_six = protocol == "icmp" and address.version == 6
-        yield (
-            Packet(
-                source=own,
-                destination=address,
-                protocol="icmpv6" if is_six else protocol,
-                port=target.port if protocol != "icmp" else None,
-            ),
-            target,
-        )
-    if not found:
-        have = ", ".join(f"IPv{one.version}" for one in sender.lease.addresses)
-        text = f"{pod} has {have}; {target.name} has no address of the asked family"
-        raise UsageError(text, field="DST")
-
-
-def _namespace(sender: Attachment) -> str:
-    return sender.pod.namespace if sender.pod else "default"
-
-
-def find_sender(snapshot: Snapshot, pod: str) -> Attachment:
-    """Return the attachment of a pod of this node. Raises UsageError when it is not here."""
-    journal = snapshot.journal or JournalView()
-    namespace, _, name = pod.rpartition("/")
-    for one in journal.attachments:
-        if one.pod is not None and one.pod.name == name and namespace in ("", one.pod.namespace):
-            return one
-    kube = snapshot.kubernetes
-    for other in kube.pods if kube else ():
-        if other.name == name and namespace in ("", other.namespace):
-            text = f"pod {other} is on {other.node or 'no node yet'}"
-            if other.is_host_network:
-                text = f"pod {other} has the node's own network"
-            here = f"this node, {snapshot.node_name}, has no attachment of it"
-            raise UsageError(f"{text}: {here}; run terway-cli there", field="POD")
-    reason = snapshot.why_missing("journal") if snapshot.journal is None else ""
-    known = ", ".join(sorted(str(one.pod) for one in journal.attachments)[:8]) or "none"
-    raise UsageError(f"no pod {pod} on this node {reason}; there are: {known}", field="POD")
-
-
-def questions_of(snapshot: Snapshot, packets: Iterable[Packet]) -> Iterator[Question]:
-    """Yield what the kernel itself is to be asked: each packet, and its answer if it ends here."""
-    from terway.datapath.names import host_link_name
-
-    journal = snapshot.journal or JournalView()
-    by_address: dict[IPAddress, str] = {
-        address: host_link_name(one.key, one.pod)
-        for one in journal.attachments
-        for address in one.lease.addresses
-    }
-    for packet in packets:
-        for ask in (packet, packet.reply()):
-            if ask.source in by_address:
-                link = by_address[ask.source]
-                yield Question(destination=ask.destination, source=ask.source, iif=link)
-
-
 def explain(snapshot: Snapshot, packet: Packet, target: Target) -> Explained:
     """Return a packet's hops; for a service, who must translate it comes first."""
     before = target.hops
     if any(one.state is State.FAIL for one in before):
         return Explained(packet=packet, target=target.name, hops=before)
-    return Explained(packet=packet, target=target.name, hops=(*before, *walk(snapshot, packet)))
+    hops = (*before, *walk(snapshot, packet))
+    cautions = tuple(cautions_of(snapshot, packet))
+    return Explained(packet=packet, target=target.name, hops=hops, cautions=cautions)
+
+
+def cautions_of(snapshot: Snapshot, packet: Packet) -> Iterator[str]:
+    """Yield what has cost the two pods packets so far, though no hop fails: guards and limits."""
+    if snapshot.kernel is None:
+        return
+    ground = Ground(snapshot, snapshot.kernel)
+    for address in (packet.source, packet.destination):
+        held = ground.attachment(address)
+        view = ground.view(held) if held is not None else None
+        if held is not None and view is not None:
+            yield from losses(pod_name(held), view)
+
+
+def losses(pod: str, view: PodView) -> Iterator[str]:
+    """Yield what a pod has lost to its source guard and its bandwidth limits."""
+    for text in view.guard_drops or ():
+        yield f"the source guard of {pod} dropped packets: {text}"
+    for queue in view.queues:
+        if queue.dropped:
+            way = "sends" if queue.is_in_pod else "receives"
+            text = f"the limit on what {pod} {way} has lost {queue.dropped} packets"
+            yield f"{text} on {queue.link}; more than the limit is sent"
 
 
 def why_lines(explained: Explained) -> Iterator[str]:
@@ -173,6 +129,8 @@ def why_lines(explained: Explained) -> Iterator[str]:
     failure = explained.failure
     if failure is None:
         yield "  no hop is known to fail"
+        for text in explained.cautions:
+            yield from wrapped(f"note: {text}", indent=2)
     else:
         yield ""
         yield from wrapped(f"it ends at: {failure.where}, {failure.what}", indent=2)

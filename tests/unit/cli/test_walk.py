@@ -10,10 +10,10 @@ import pytest
 
 from terway.cli.codec import parse, plain
 from terway.cli.hops import Packet, State
+from terway.cli.question import find_sender
 from terway.cli.snapshot import CloudView, HostView, KernelView, KubeService, Snapshot
 from terway.cli.target import find_target
 from terway.cli.walk import walk
-from terway.cli.why import find_sender
 from terway.cloud.inspect import SecurityGroup
 from terway.linux.inspect import Lookup
 from terway.model.eni import ENIStatus
