@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
-from terway.linux import apply, conntrack, nftables, path_mtu, read, sysctl
+from terway.linux import apply, conntrack, path_mtu, read, sysctl, translation
 from terway.linux.device import read_device
 from terway.linux.guard_bell import Bell, open_bell
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
@@ -215,7 +215,7 @@ class Kernel:
 
     async def translates_addresses(self) -> bool:
         """Return whether somebody translates destinations of packets that come to the node."""
-        return await self._workers.run(nftables.translates_destinations)
+        return await self._workers.run(translation.translates_destinations)
 
     async def is_as_made(self, table: OwnedTable) -> bool:
         """Return whether a table of nftables is as it was made."""

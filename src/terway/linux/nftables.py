@@ -10,13 +10,10 @@ import ctypes
 import ctypes.util
 import threading
 from functools import cache
-from pathlib import Path
 
 from terway.model.errors import TransientError, UsageError
 
 _LIBRARY = "libnftables.so.1"
-_NAT_CHAIN = "type nat hook prerouting"
-_LEGACY = (Path("/proc/net/ip_tables_names"), Path("/proc/net/ip6_tables_names"))
 # The library reads /etc/iproute2 into a context and is not promised to be safe between threads.
 _turn = threading.Lock()
 
@@ -54,24 +51,6 @@ def run(commands: str) -> str:
 
 def _text(pointer: int | None) -> str:
     return (ctypes.string_at(pointer) if pointer else b"").decode(errors="replace")
-
-
-def translates_destinations() -> bool:
-    """Return whether a chain translates what comes in: kube-proxy's, portmap's, anybody's.
-
-    Those of the older iptables are no chains of nftables; the kernel names their tables in
-    /proc/net/ip_tables_names.
-    """
-    if any(_NAT_CHAIN in line for line in run("list chains").splitlines()):
-        return True
-    return any(_has_nat_table(path) for path in _LEGACY)
-
-
-def _has_nat_table(path: Path) -> bool:
-    try:
-        return "nat" in path.read_text().split()
-    except OSError:  # the module is not loaded: there is none
-        return False
 
 
 class OwnedTable:

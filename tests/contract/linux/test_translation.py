@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from terway.linux.netns import create_netns, delete_netns, entered, open_netns
-from terway.linux.nftables import run, translates_destinations
+from terway.linux.nftables import run
+from terway.linux.translation import translates_destinations
 
 pytestmark = pytest.mark.root
 
