@@ -1,4 +1,4 @@
-"""Does anybody on the node translate destinations of packets that come to it? Blocking; for workers.
+"""Does anybody on the node translate destinations of what comes to it? Blocking; for workers.
 
 Asked every few seconds, so by one netlink dump of the chains: libnftables would be loaded for it
 (3 MB), and lists the rules of all.
