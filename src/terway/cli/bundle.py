@@ -16,8 +16,9 @@ from terway.cli.codec import plain
 from terway.cli.collect import Wanted, collect
 from terway.cli.doctor import doctor_lines, examine
 from terway.cli.exits import OK
-from terway.cli.mapping import mapping_lines, mapping_of
+from terway.cli.mapping import mapping_lines, mapping_of, verdict
 from terway.cli.place import Place, find_place, place_options
+from terway.cli.prefixes import prefixes_of
 from terway.cli.read_node import get_page
 from terway.cli.show import show_lines
 from terway.cli.snapshot import Snapshot
@@ -61,7 +62,9 @@ def bundle_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, byte
     """Yield the files of a bundle: the snapshot for us, the rest for people."""
     yield SNAPSHOT_NAME, json.dumps(plain(snapshot), indent=1).encode()
     yield "show.txt", _text(show_lines(snapshot))
-    yield "mapping.txt", _text(mapping_lines(mapping_of(snapshot), snapshot))
+    rows, prefixes = mapping_of(snapshot), prefixes_of(snapshot)
+    mapped = mapping_lines(rows, snapshot, prefixes)
+    yield "mapping.txt", _text([*mapped, "", verdict(rows, prefixes)])
     yield "doctor.txt", _text(list(doctor_lines(examine(snapshot))))
     for page in _PAGES:
         with suppress(VpcError):

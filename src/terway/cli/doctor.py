@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator
 import click
 
 from terway.cli.checks_around import check_cloud, check_config, check_host, check_kubernetes
-from terway.cli.checks_node import check_host_files, check_kernel, check_mapping, check_sources
+from terway.cli.checks_node import (
+    check_host_files,
+    check_kernel,
+    check_mapping,
+    check_prefixes,
+    check_sources,
+)
 from terway.cli.collect import Wanted
 from terway.cli.exits import FOUND, OK
 from terway.cli.finding import Finding, Severity, command_of
@@ -23,6 +29,7 @@ _CHECKS = (
     check_config,
     check_kernel,
     check_mapping,
+    check_prefixes,
     check_cloud,
     check_kubernetes,
     check_host,
@@ -90,5 +97,6 @@ def doctor_lines(findings: Iterable[Finding], done: Iterable[str] = ()) -> Itera
         yield from wrapped(f"why:  {one.why}", indent=8)
         safe = "  (--fix does it)" if one.fix else ""
         yield from wrapped(f"mend: {one.command}{safe}", indent=8)
-    counts = [f"{sum(x.severity is kind for x in listed)} {kind.value}s" for kind in _ORDER]
-    yield ", ".join(counts) if listed else "nothing found"
+    counts = [(kind.value, sum(one.severity is kind for one in listed)) for kind in _ORDER]
+    words = (f"{count} {word}{'s' * (count != 1)}" for word, count in counts)
+    yield ", ".join(words) if listed else "nothing found"

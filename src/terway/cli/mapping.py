@@ -10,6 +10,7 @@ import click
 from terway.cli.collect import Wanted
 from terway.cli.exits import CANNOT_REACH, FOUND, OK
 from terway.cli.hops import has_address
+from terway.cli.prefixes import PrefixRow, prefix_lines, prefixes_of
 from terway.cli.show import owner_of
 from terway.cli.snapshot import Snapshot
 from terway.cli.source import source_options, take_snapshot
@@ -18,7 +19,6 @@ from terway.datapath.names import is_eni_table
 from terway.model.address import IPAddress
 from terway.model.attachment import Attachment
 from terway.model.eni import ENI, ENIStatus, ENIType
-from terway.model.interface import Mode
 
 _SOURCES = ("cloud", "journal", "kernel", "kubernetes")
 _ENDED = ("Succeeded", "Failed")
@@ -45,16 +45,18 @@ def command(only_differences: bool, bundle: str, as_json: bool, **where: str) ->
     Works with terwayd down. Exit code 1 when they differ, 3 when fewer than two could be read.
     """
     snapshot = take_snapshot(bundle, Wanted(), **where)
-    rows = mapping_of(snapshot)
-    shown = [one for one in rows if one.differences] if only_differences else rows
+    rows, prefixes = mapping_of(snapshot), prefixes_of(snapshot)
+    shown = [one for one in rows if one.differences or not only_differences]
+    ranges = [one for one in prefixes if one.difference or not only_differences]
     if as_json:
-        print_json({"rows": shown, "missing": snapshot.missing})
+        print_json({"rows": shown, "prefixes": ranges, "missing": snapshot.missing})
     else:
-        print_lines(mapping_lines(shown, snapshot))
+        print_lines((*mapping_lines(shown, snapshot, ranges), "", verdict(rows, prefixes)))
     read = sum(getattr(snapshot, source) is not None for source in _SOURCES)
     if read < 2:
         raise SystemExit(CANNOT_REACH)
-    raise SystemExit(FOUND if any(one.differences for one in rows) else OK)
+    is_different = any(one.differences for one in rows) or any(one.difference for one in prefixes)
+    raise SystemExit(FOUND if is_different else OK)
 
 
 def mapping_of(snapshot: Snapshot) -> tuple[Row, ...]:
@@ -74,17 +76,16 @@ class _Facts:
         self._snapshot = snapshot
         self._enis = dict(_cloud_addresses(snapshot))
         journal = snapshot.journal
-        for held in journal.attachments if journal else ():
-            for address in held.lease.addresses:  # of a prefix: the cloud lists only the prefix
-                for eni in snapshot.cloud.enis if snapshot.cloud else ():
-                    if has_address(eni, address):
-                        self._enis[address] = eni
         self._slots = {one.address: one for one in journal.slots} if journal else {}
         self._held = {
             address: one
             for one in (journal.attachments if journal else ())
             for address in one.lease.addresses
         }
+        for address in {*self._slots, *self._held} - self._enis.keys():
+            for eni in snapshot.cloud.enis if snapshot.cloud else ():
+                if has_address(eni, address):  # of a prefix: the cloud lists the prefix alone
+                    self._enis[address] = eni
         self._kernel = dict(_kernel_addresses(snapshot))
         self._pods = {
             address: one
@@ -156,7 +157,7 @@ class _Facts:
         if self._snapshot.kernel is None:
             return
         view = next((one for one in self._snapshot.kernel.pods if one.key == held.key), None)
-        if view is None or held.spec.mode is not Mode.VETH:
+        if view is None:
             return
         if view.seen is None:
             yield f"its network namespace {held.netns} is gone"
@@ -190,9 +191,25 @@ def _kernel_addresses(snapshot: Snapshot) -> Iterator[tuple[IPAddress, str]]:
             yield route.destination.network_address, route.link
 
 
-def mapping_lines(rows: Iterable[Row], snapshot: Snapshot) -> list[str]:
-    """Return the table, then every difference in words."""
-    listed = list(rows)
+def mapping_lines(
+    rows: Iterable[Row], snapshot: Snapshot, prefixes: Iterable[PrefixRow] = ()
+) -> list[str]:
+    """Return the table, the prefixes where there are any, then every difference in words."""
+    listed, ranges = list(rows), list(prefixes)
+    lines = _table(listed)
+    if ranges:
+        lines += ["", *prefix_lines(ranges)]
+    for one in listed:
+        if one.differences:
+            lines += ["", f"! {one.address}"]
+            lines += [line for text in one.differences for line in wrapped(text, indent=4)]
+    for missing in snapshot.missing:
+        if missing.source in _SOURCES:
+            lines += ["", *wrapped(f"? {missing.source} could not be read: {missing.reason}")]
+    return lines
+
+
+def _table(rows: list[Row]) -> list[str]:
     heads = ("", "ADDRESS", "CLD", "JRN", "KRN", "K8S", "OWNER")
     cells = [
         (
@@ -201,26 +218,18 @@ def mapping_lines(rows: Iterable[Row], snapshot: Snapshot) -> list[str]:
             *map(_mark, (one.cloud, one.journal, one.kernel, one.kubernetes)),
             one.journal or one.kubernetes or "?",
         )
-        for one in listed
+        for one in rows
     ]
-    lines = table_lines(heads, cells) if listed else ["nothing to show"]
-    different = [one for one in listed if one.differences]
-    for one in different:
-        lines += ["", f"! {one.address}"]
-        for text in one.differences:
-            lines += wrapped(text, indent=4)
-    for missing in snapshot.missing:
-        if missing.source in _SOURCES:
-            lines += ["", *wrapped(f"? {missing.source} could not be read: {missing.reason}")]
-    lines += ["", _verdict(len(listed), len(different))]
-    return lines
+    return table_lines(heads, cells, whole="ADDRESS") if rows else []
 
 
 def _mark(text: str | None) -> str:
     return "?" if text is None else "yes" if text else "-"
 
 
-def _verdict(count: int, different: int) -> str:
-    if not different:
-        return f"{count} addresses, and all that could be read agree"
-    return f"{count} addresses, {different} differ; terway-cli doctor says what mends it"
+def verdict(rows: Iterable[Row], prefixes: Iterable[PrefixRow] = ()) -> str:
+    """Return whether all agree, in a line."""
+    found = [*(bool(one.differences) for one in rows), *(bool(one.difference) for one in prefixes)]
+    if not any(found):
+        return f"{len(found)} addresses and prefixes, and all that could be read agree"
+    return f"{len(found)}, of which {sum(found)} differ; terway-cli doctor says what mends it"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 
 from terway.cli.collect import Wanted
 from terway.cli.exits import CANNOT_REACH, OK
+from terway.cli.prefixes import prefix_lines, prefixes_of
 from terway.cli.snapshot import JournalView, Snapshot
 from terway.cli.source import source_options, take_snapshot
 from terway.cli.table import print_json, print_lines, table_lines, wrapped
 from terway.model.attachment import Attachment
+from terway.model.eni import ENI
+from terway.model.ids import MacAddress
 
 
 @click.command("show")
@@ -38,6 +41,7 @@ def show_lines(snapshot: Snapshot) -> list[str]:
         *_head(snapshot),
         *_pool(snapshot),
         *_enis(snapshot),
+        *_prefixes(snapshot),
         *_pods(snapshot),
         *_notes(snapshot),
     ]
@@ -63,25 +67,38 @@ def _pool(snapshot: Snapshot) -> Iterator[str]:
     journal, agent = snapshot.journal, snapshot.agent
     if journal is None:
         return
+    mode = "exclusive: each pod has an ENI" if journal.is_exclusive else "shared: pods share ENIs"
+    yield f"mode       {mode}"
     held = {address for one in journal.attachments for address in one.lease.addresses}
     free = [one for one in journal.slots if one.address not in held and not one.is_retiring]
+    pods = sum(not one.spec.parent for one in journal.attachments)
     capacity = f" of at most {agent.capacity}" if agent is not None else ""
-    yield f"pool       {len(journal.attachments)} pods{capacity}, {len(free)} addresses not bound"
+    word = "pod" if pods == 1 and not capacity else "pods"
+    yield f"pool       {pods} {word}{capacity}, {len(free)} addresses not bound"
+    yield from _limits(snapshot)
     if journal.intents:
         yield f"           {journal.intents} calls to the cloud are not recorded as done"
+
+
+def _limits(snapshot: Snapshot) -> Iterator[str]:
+    """Yield what the instance type allows."""
+    limits = snapshot.cloud.limits if snapshot.cloud is not None else None
+    if limits is None:
+        return
+    v4, v6 = limits.eni_private_ip_address_quantity, limits.eni_ipv6_address_quantity
+    yield f"type       {limits.eni_quantity} ENIs of {v4} IPv4 and {v6} IPv6 addresses"
 
 
 def _enis(snapshot: Snapshot) -> Iterator[str]:
     journal = snapshot.journal or JournalView()
     phases = {one.id: one.phase for one in journal.enis}
-    links = {one.mac: one for one in snapshot.kernel.node.links} if snapshot.kernel else {}
+    links = _links(snapshot)
     bound = Counter(one.lease.eni_id for one in journal.attachments)
     rows: list[tuple[str, ...]] = []
     for eni in snapshot.cloud.enis if snapshot.cloud else ():
-        link = links.get(eni.mac)
         counts = f"{len(eni.ipv4)}+{len(eni.ipv6)}"
-        where = link.name if link is not None else "-"
-        phase = phases.pop(eni.id, eni.type.value.lower())
+        phase = phases.pop(eni.id, _kind(eni))
+        where = links.get(eni.mac, "-")
         rows.append((eni.id, where, eni.status.value, phase, counts, str(bound[eni.id])))
     rows += ((one, "-", "?", phase, "", str(bound[one])) for one, phase in phases.items())
     if rows:
@@ -90,21 +107,72 @@ def _enis(snapshot: Snapshot) -> Iterator[str]:
         yield from table_lines(heads, rows)
 
 
+def _kind(eni: ENI) -> str:
+    """Return what an ENI is that the pool does not have."""
+    kind = eni.type.value.lower()
+    return f"{kind}, ERDMA" if eni.traffic_mode == "HighPerformance" else kind
+
+
+def _links(snapshot: Snapshot) -> dict[MacAddress, str]:
+    """Return the links by MAC: those of the node, and the devices that are in pods."""
+    kernel = snapshot.kernel
+    if kernel is None:
+        return {}
+    found = {
+        one.mac: f"in pod: {one.name}"
+        for pod in kernel.pods
+        for one in (pod.seen.links if pod.seen else ())
+        if one.mac
+    }
+    return found | {one.mac: one.name for one in kernel.node.links if one.mac}
+
+
+def _prefixes(snapshot: Snapshot) -> Iterator[str]:
+    rows = prefixes_of(snapshot)
+    if rows:
+        yield ""
+        yield from prefix_lines(rows)
+
+
 def _pods(snapshot: Snapshot) -> Iterator[str]:
     journal = snapshot.journal
     if journal is None or not journal.attachments:
         return
     links = {one.key: one.host_link for one in snapshot.kernel.pods} if snapshot.kernel else {}
-    rows = [
-        (
-            owner_of(one),
-            " ".join(map(str, one.lease.addresses)),
-            links.get(one.key, "?"),
-        )
+    rows: list[tuple[str, ...]] = [
+        (owner_of(one), str(address), links.get(one.key, "?"), limit_of(one))
         for one in sorted(journal.attachments, key=owner_of)
+        for address in one.lease.addresses
     ]
+    heads: tuple[str, ...] = ("POD", "ADDRESS", "LINK", "IN/OUT")
+    if all(row[3] == "-" for row in rows):
+        heads, rows = heads[:3], [row[:3] for row in rows]
     yield ""
-    yield from table_lines(("POD", "ADDRESSES", "LINK"), rows)
+    yield from table_lines(heads, _once(rows), whole="ADDRESS")
+
+
+def _once(rows: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows; what is said of a pod is not said again for its second address."""
+    last = ""
+    for name, address, *rest in rows:
+        yield ("", address, *("" for _ in rest)) if name == last else (name, address, *rest)
+        last = name
+
+
+def limit_of(attachment: Attachment) -> str:
+    """Return the bandwidth limits of an attachment, in and out, in bits per second."""
+    bandwidth = attachment.spec.bandwidth
+    ends = (bandwidth.ingress, bandwidth.egress)
+    if ends == (None, None):
+        return "-"
+    return "/".join("-" if one is None else _rate(8 * one) for one in ends)
+
+
+def _rate(bits_s: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if bits_s >= size:
+            return f"{bits_s / size:.3g}{unit}"
+    return str(bits_s)
 
 
 def owner_of(attachment: Attachment) -> str:

@@ -13,17 +13,28 @@ from terway.cli.codec import plain
 WIDTH = 80
 _GAP = "  "
 _ELLIPSIS = "…"
+_LEAST = 8  # letters of a column that gives way
 
 
 def table_lines(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], *, indent: int = 0, width: int = WIDTH
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    indent: int = 0,
+    width: int = WIDTH,
+    whole: str = "",
 ) -> list[str]:
-    """Return a table's lines. The widest column gives way until the lines fit `width`."""
+    """Return a table's lines. The widest column gives way until the lines fit `width`.
+
+    `whole` is the head of a column that gives way last: half an address is none.
+    """
     body = [tuple(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
     room = width - indent - len(_GAP) * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > len(_ELLIPSIS):
-        widths[widths.index(max(widths))] -= 1
+    for kept in (whole, None):
+        able = [at for at, head in enumerate(heads) if head != kept]
+        while sum(widths) > room and max(widths[at] for at in able) > _LEAST:
+            widths[max(able, key=lambda at: widths[at])] -= 1
     return [_line(row, widths, indent) for row in (tuple(heads), *body)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from terway.cli.fib import Decision, decide
 from terway.cli.hops import Ground, Hop, Packet, fail, ok
+from terway.cli.snapshot import PodView
 from terway.linux.inspect import Seen
 from terway.model.address import IPAddress
 from terway.model.attachment import Attachment
@@ -145,3 +146,14 @@ def limits(ground: Ground, attachment: Attachment, *, is_sender: bool) -> Iterat
         lost = f"{queue.dropped} packets lost so far" if queue.dropped else "nothing lost so far"
         text = f"a queue on {queue.link} holds the pod to its bandwidth; {lost}"
         yield ok(f"pod {pod_name(attachment)}", what, text)
+
+
+def losses(pod: str, view: PodView) -> Iterator[str]:
+    """Yield what a pod has lost to its source guard and its bandwidth limits."""
+    for text in view.guard_drops or ():
+        yield f"the source guard of {pod} dropped packets: {text}"
+    for queue in view.queues:
+        if queue.dropped:
+            way = "sends" if queue.is_in_pod else "receives"
+            text = f"the limit on what {pod} {way} has lost {queue.dropped} packets"
+            yield f"{text} on {queue.link}; more than the limit is sent"

@@ -11,12 +11,12 @@ from terway.cli.collect import ALL, Wanted
 from terway.cli.exits import CANNOT_REACH, FOUND, OK
 from terway.cli.hops import Ground, Hop, Packet, State
 from terway.cli.question import packets_of, questions_of
-from terway.cli.snapshot import PodView, Snapshot
+from terway.cli.snapshot import Snapshot
 from terway.cli.source import source_options, take_snapshot
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.cli.target import Target
 from terway.cli.walk import walk
-from terway.cli.walk_pod import pod_name
+from terway.cli.walk_pod import losses, pod_name
 
 _PROTOCOLS = ("tcp", "udp", "icmp")
 
@@ -107,17 +107,6 @@ def cautions_of(snapshot: Snapshot, packet: Packet) -> Iterator[str]:
         view = ground.view(held) if held is not None else None
         if held is not None and view is not None:
             yield from losses(pod_name(held), view)
-
-
-def losses(pod: str, view: PodView) -> Iterator[str]:
-    """Yield what a pod has lost to its source guard and its bandwidth limits."""
-    for text in view.guard_drops or ():
-        yield f"the source guard of {pod} dropped packets: {text}"
-    for queue in view.queues:
-        if queue.dropped:
-            way = "sends" if queue.is_in_pod else "receives"
-            text = f"the limit on what {pod} {way} has lost {queue.dropped} packets"
-            yield f"{text} on {queue.link}; more than the limit is sent"
 
 
 def why_lines(explained: Explained) -> Iterator[str]:
