@@ -137,10 +137,10 @@ def _assign(pool: Pool, eni: PoolENI, tally: ENITally, pairs: int) -> Pool:
 def room_left(pool: Pool, tally: ENITally) -> int:
     """Return how many more pairs an ENI can have, in time.
 
-    What a pod holds of a range that drains takes no room of its own.
+    What a pod holds of a range that drains takes no room of its own; what goes back makes room.
     """
-    config = pool.config
-    return max(0, min(config.per_eni(f) - tally.of(f).room for f in config.families))
+    config, of = pool.config, tally.of
+    return max(0, min(config.per_eni(f) - of(f).room + of(f).retiring for f in config.families))
 
 
 def _promised_room(pool: Pool, wish: Placement, now: float) -> int:
