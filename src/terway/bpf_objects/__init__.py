@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 
 def object_path(name: str) -> Path:
     """Return the path of the built object of ``bpf/<name>.bpf.c``."""
-    return Path(str(files(__name__))) / f"{name}.bpf.o"
+    return Path(__file__).with_name(f"{name}.bpf.o")

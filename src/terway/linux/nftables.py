@@ -7,7 +7,6 @@ replaced without a moment in which it is missing.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import threading
 from functools import cache
 
