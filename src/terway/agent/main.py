@@ -37,6 +37,7 @@ from terway.agent.instance import (
 )
 from terway.agent.interfaces import InterfacePolicy
 from terway.agent.kube_side import KubeSide
+from terway.agent.limit_ways import limit_cautions, with_limits
 from terway.agent.lock import open_lock
 from terway.agent.node_config import KeptPatch, read_agent_config
 from terway.agent.node_facts import configured_facts
@@ -133,8 +134,10 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
         *check_possible(config.eni, allowance.limits, mode),
     )
     kernel = await stack.enter_async_context(open_kernel())
+    support = await kernel.limit_support()
+    cautions = (*cautions, *limit_cautions(mode, config.cni, support))
     instance, seed = instance_facts(place, allowance), f"{time.time_ns():x}"
-    node = await configured_facts(kernel, config)
+    node = with_limits(await configured_facts(kernel, config), config.cni, support)
 
     def shape_now(now: AgentConfig) -> Shape:
         check_possible(now.eni, allowance.limits, mode)

@@ -11,12 +11,14 @@ from ipaddress import IPv4Address, IPv6Address
 
 from terway.cli.snapshot import JournalView
 from terway.config.agent_config import AgentConfig
-from terway.config.cni_conf import SymmetricRouting
+from terway.config.choices import BandwidthMode
+from terway.config.cni_conf import CniConf, SymmetricRouting
 from terway.config.exclusive_conf import host_stack_cidrs
 from terway.datapath.facts import DEFAULT_MTU_BYTES, ENILink, NodeFacts, Symmetric
 from terway.datapath.masquerade import TABLE
 from terway.datapath.symmetric import symmetric_tables
 from terway.linux.inspect import Seen
+from terway.linux.limit_support import read_limit_support
 from terway.linux.uplink import read_uplink
 from terway.model.address import Family, IPAddress, IPPair
 from terway.model.ids import MacAddress
@@ -58,6 +60,7 @@ def read_ground(journal: JournalView, config: AgentConfig | None, node: Seen) ->
         gateways=_pair(one.gateway for one in uplinks),
         symmetric=_symmetric(config.cni.symmetric_routing, link),
         has_priorities=config.cni.has_network_priority,
+        has_pacing=_has_pacing(config.cni),
     )
     return Ground(mode=mode, facts=facts, has_host_peer=config.cni.has_host_peer)
 
@@ -68,6 +71,11 @@ def _pair(addresses: Iterator[IPAddress | None]) -> IPPair:
         v4=next((one for one in found if isinstance(one, IPv4Address)), None),
         v6=next((one for one in found if isinstance(one, IPv6Address)), None),
     )
+
+
+def _has_pacing(cni: CniConf) -> bool:
+    """Return whether departure times are asked for, and the kernel has them: terwayd asks, too."""
+    return cni.bandwidth_mode is BandwidthMode.EDT and not read_limit_support().pacing_lacks
 
 
 def _symmetric(how: SymmetricRouting | None, uplink: str) -> Symmetric | None:

@@ -127,12 +127,6 @@ def _symmetric_routing(said: Values) -> SymmetricRouting | None:
 
 def _check(said: Values, report: Report) -> None:
     """Refuse what cannot be right together."""
-    if said[cni.BANDWIDTH_MODE] is BandwidthMode.EDT and said[cni.NETWORK_PRIORITY]:
-        rule = (
-            "earliest departure times need the ENI's root queue to be fq, and "
-            "enable_network_priority puts its own there: take tc, or no priorities"
-        )
-        report.refuse(said.path(cni.BANDWIDTH_MODE), "edt", rule)
     details = said[cni.SYMMETRIC_CONFIG]
     if details is not None and details[cni.SYMMETRIC_MARK] & ~details[cni.SYMMETRIC_MASK]:
         rule = f"has bits outside of mask, {details[cni.SYMMETRIC_MASK]:#x}: it would never match"
@@ -146,6 +140,3 @@ def _caution(said: Values, chain: Chain, report: Report) -> None:
     if asked is not VirtualType.VETH:
         text = f"{asked.value} is not part of this release: pods get veth and policy routing"
         report.caution(said.path(cni.VIRTUAL_TYPE), text)
-    if said[cni.BANDWIDTH_MODE] is BandwidthMode.EDT:
-        text = "edt is not part of this release: limits are kept by queues, as with tc"
-        report.caution(said.path(cni.BANDWIDTH_MODE), text)

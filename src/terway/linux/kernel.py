@@ -15,6 +15,7 @@ from typing import TypeVar
 from terway.linux import apply, conntrack, path_mtu, read, sysctl, translation
 from terway.linux.device import read_device
 from terway.linux.guard_bell import Bell, open_bell
+from terway.linux.limit_support import LimitSupport, read_limit_support
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
 from terway.linux.netlink.socket import open_route_socket
 from terway.linux.nftables import OwnedTable
@@ -228,6 +229,10 @@ class Kernel:
     async def forget_connections(self, addresses: Collection[IPAddress]) -> int | None:
         """Delete the tracked connections that involve `addresses`; None without conntrack."""
         return await self._workers.run(partial(conntrack.forget, addresses))
+
+    async def limit_support(self) -> LimitSupport:
+        """Return by what this kernel can hold pods to their limits (some 15 ms)."""
+        return await self._workers.run(read_limit_support)
 
 
 def _with_mac(links: Iterable[Link], mac: MacAddress) -> Link | None:

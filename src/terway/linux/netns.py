@@ -149,6 +149,23 @@ def _unshare_onto(path: str) -> None:
         os.close(home)
 
 
+@contextmanager
+def fresh_netns() -> Iterator[None]:
+    """Be in a network namespace of its own inside the block; it ends with it. This thread only."""
+    home = os.open(OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            _call("unshare", _libc.unshare(_CLONE_NEWNET))
+        except OSError as error:
+            raise _translate(error, "make a network namespace") from error
+        try:
+            yield
+        finally:
+            _go_home(home)
+    finally:
+        os.close(home)
+
+
 def delete_netns(path: str) -> None:
     """Unmount and remove `path`. The namespace ends with its last user; idempotent."""
     if _libc.umount2(path.encode(), _MNT_DETACH) != 0:

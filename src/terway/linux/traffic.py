@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from terway.linux import shared_limits
+from terway.linux import pacing, shared_limits
 from terway.linux.guard import Guards
 from terway.linux.netlink import qdisc
 from terway.linux.netlink.codec import Request
@@ -17,6 +17,7 @@ from terway.model.errors import BugError
 from terway.model.network import Link, NetObject
 from terway.model.traffic import (
     Guard,
+    Pacing,
     PriorityBands,
     PriorityClass,
     SharedLimit,
@@ -38,7 +39,11 @@ class Traffic:
             case Guard():
                 return self.guards.requests(sock, wanted, ifindex)
             case TokenBucket():
-                return (qdisc.put_tbf(wanted, ifindex),)
+                # The queue is at the root now, where an fq of ours may have been.
+                return (qdisc.put_tbf(wanted, ifindex), pacing.detach(ifindex))
+            case Pacing():
+                pacing.put(sock, wanted, ifindex)
+                return ()
             case SharedLimit():
                 return shared_limits.put(sock, wanted, ifindex)
             case PriorityBands():
@@ -58,6 +63,8 @@ class Traffic:
                 return (self.guards.remove(ifindex),)
             case TokenBucket():
                 return (qdisc.remove_root(ifindex),)
+            case Pacing():
+                return (pacing.detach(ifindex), qdisc.remove_root(ifindex))
             case SharedLimit():
                 shared_limits.remove(sock, unwanted, ifindex)
                 return ()
@@ -88,6 +95,7 @@ class Traffic:
     def read_limits(self, sock: RouteSocket, found: Link) -> Iterator[TrafficObject]:
         """Read the limits that a link has."""
         yield from shared_limits.read(sock, found)
+        yield from pacing.read(sock, found)
         if found.qdisc != "tbf":
             return
         for one in sock.query(qdisc.qdiscs_of(found.ifindex)):

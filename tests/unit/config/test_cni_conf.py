@@ -96,11 +96,12 @@ def test_a_rate_of_a_chained_plugin_that_is_none_is_refused(rate):
         parse(OURS, {"plugins": [OURS, {"type": "bandwidth", "egressRate": rate}]})
 
 
-def test_departure_times_are_cautioned_about():
-    assert [one.field for one in parse({**OURS, "bandwidth_mode": "edt"})[1]] == [
-        "10-terway.conf.bandwidth_mode"
-    ]
-    assert parse({**OURS, "bandwidth_mode": "tc"})[1] == ()
+@pytest.mark.parametrize("mode", ["edt", "tc"])
+def test_each_way_of_holding_limits_goes_together_with_priorities(mode):
+    conf, cautions = parse({**OURS, "bandwidth_mode": mode, "enable_network_priority": True})
+
+    assert (conf.bandwidth_mode.value, conf.has_network_priority) == (mode, True)
+    assert cautions == ()
 
 
 @pytest.mark.parametrize("kind", ["IPVlan", "datapathv2"])
@@ -156,7 +157,6 @@ def test_symmetric_routing_has_the_originals_defaults():
 @pytest.mark.parametrize(
     ("keys", "field"),
     [
-        ({"bandwidth_mode": "edt", "enable_network_priority": True}, "bandwidth_mode"),
         ({"symmetric_routing_config": {"mark": 32}}, "symmetric_routing_config.mark"),
         ({"symmetric_routing_config": {"backend": "ipset"}}, "symmetric_routing_config.backend"),
         ({"host_stack_cidrs": ["10.0.0.1/8"]}, "host_stack_cidrs[0]"),

@@ -29,6 +29,7 @@ RTM_GETQDISC = 38
 
 ROOT = 0xFFFFFFFF
 HANDLE = 0x7E2A0000  # not 1:0, as everybody has it: what is ours is told by it
+PACED_HANDLE = 0x7E2B0000  # another: a qdisc that replaces one of another kind cannot have its own
 
 _TCMSG = struct.Struct("=BxxxiIII")  # family, ifindex, handle, parent, info
 _TCA_KIND = 1
