@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 
 from terway.cli.finding import Finding, error, note, warning
 from terway.cli.hops import RESTART_AGENT
 from terway.cli.snapshot import HostView, Snapshot
+from terway.cloud.inspect import Permission
 
 _SKEW_WARNING_S, _SKEW_ERROR_S = 30.0, 900.0  # the cloud refuses signatures 15 min off
 _FEW_ADDRESSES = 16
 _PLUGIN = "/opt/cni/bin/terway"
 _CONFLIST = "10-terway.conflist"
 _CONF_DIR = "/etc/cni/net.d/"
-_OTHER_NETWORKS = {
-    "calico-node": "kubectl -n kube-system delete daemonset calico-node",
-    "cilium-agent": "kubectl -n kube-system delete daemonset cilium",
-    "flanneld": "kubectl -n kube-flannel delete daemonset kube-flannel-ds",
+_POLICY = "aliyun ram CreatePolicyVersion --PolicyName PolicyForTerway --SetAsDefault true"
+_MISSING_FEATURES = {
+    "veth": "modprobe veth",
+    "conntrack": "modprobe nf_conntrack",
+    "BPF file system": "mount -t bpf bpf /sys/fs/bpf",
+    "IPv6": "boot without ipv6.disable=1 (grubby --update-kernel=ALL --remove-args=ipv6.disable=1)",
+    "BTF": "a kernel with CONFIG_DEBUG_INFO_BTF",
+    "policy routing IPv4": "a kernel with CONFIG_IP_MULTIPLE_TABLES",
+    "policy routing IPv6": "a kernel with CONFIG_IPV6_MULTIPLE_TABLES",
 }
-_NETWORKD_KEYS = ("ManageForeignRoutingPolicyRules=no", "ManageForeignRoutes=no")
 
 
 def check_config(snapshot: Snapshot) -> Iterator[Finding]:
@@ -40,11 +46,14 @@ def check_cloud(snapshot: Snapshot) -> Iterator[Finding]:
     if denied:
         actions = ", ".join(one.action for one in denied)
         why = f"terwayd's keys may not: {actions} ({denied[0].answer})"
-        command = "aliyun ram AttachPolicyToRole: allow these ecs: and vpc: actions to its role"
-        yield error("the RAM role lacks permissions", why, command)
+        yield error("the RAM role lacks permissions", why, _policy(denied))
     for one in host.permissions if host else ():
         if one.is_allowed is None:
-            yield warning(f"nobody knows whether {one.action} is allowed", one.answer, "try again")
+            yield warning(
+                f"nobody knows whether {one.action} is allowed",
+                one.answer,
+                "terway-cli doctor, once more",
+            )
     for vswitch in cloud.vswitches if cloud else ():
         left = vswitch.available_ip_count
         if left < _FEW_ADDRESSES:
@@ -56,6 +65,14 @@ def check_cloud(snapshot: Snapshot) -> Iterator[Finding]:
     if cloud is not None and limits is not None and len(cloud.enis) > limits.eni_quantity:
         why = f"{len(cloud.enis)} ENIs, {limits.instance_type} has {limits.eni_quantity}"
         yield warning("more ENIs than the instance type has", why, "terway-cli show")
+
+
+def _policy(denied: Iterable[Permission]) -> str:
+    """Return the command that allows what is denied; the policy is named as the product does."""
+    actions = sorted(one.action if ":" in one.action else f"ecs:{one.action}" for one in denied)
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    document = json.dumps({"Version": "1", "Statement": [statement]}, separators=(",", ":"))
+    return f"{_POLICY} --PolicyDocument '{document}' (with what it allows already)"
 
 
 def check_kubernetes(snapshot: Snapshot) -> Iterator[Finding]:
@@ -76,13 +93,11 @@ def check_host(snapshot: Snapshot) -> Iterator[Finding]:
     for feature, state in host.features.items():
         if state != "yes":
             why = f"{state} (kernel {host.kernel_release})"
-            yield error(
-                f"the kernel lacks {feature}", why, f"modprobe, or another kernel: {feature}"
-            )
+            command = _MISSING_FEATURES.get(feature, "another kernel")
+            yield error(f"the kernel lacks {feature}", why, command)
     yield from _plugin(host)
     yield from _clock(host)
     yield from _mtu(snapshot, host)
-    yield from _managers(host)
 
 
 def _plugin(host: HostView) -> Iterator[Finding]:
@@ -123,28 +138,3 @@ def _mtu(snapshot: Snapshot, host: HostView) -> Iterator[Finding]:
             why = f"{link.name} says {link.mtu_bytes}, no more than {size} came through"
             command = f'"mtu": {size} in 10-terway.conf of eni-config'
             yield error(f"{path}: large packets are lost", why, command)
-
-
-def _managers(host: HostView) -> Iterator[Finding]:
-    texts = " ".join((host.texts or {}).values())
-    if "NetworkManager" in host.programs and "interface-name:cali" not in texts:
-        why = "it takes links it does not know, their addresses and routes"
-        conf = "/etc/NetworkManager/conf.d/terway.conf"
-        command = f"printf '[keyfile]\\nunmanaged-devices=interface-name:cali*\\n' > {conf}"
-        yield warning("NetworkManager manages pods' links", why, command)
-    if "systemd-network" in host.programs:
-        lacking = [one for one in _NETWORKD_KEYS if one not in texts]
-        if lacking:
-            why = "when it restarts, it removes rules and routes that it did not make"
-            words = "\\n".join(("[Network]", *lacking))
-            conf = "/etc/systemd/networkd.conf.d/terway.conf"
-            yield warning(
-                "systemd-networkd removes foreign rules", why, f"printf '{words}\\n' > {conf}"
-            )
-    if "firewalld" in host.programs:
-        why = "its default zone drops what is forwarded to pods"
-        yield warning("firewalld runs", why, "systemctl disable --now firewalld")
-    for program, command in _OTHER_NETWORKS.items():
-        if program in host.programs:
-            why = "two pod networks on one node fight over routes and rules"
-            yield warning(f"{program} runs beside Terway", why, command)

@@ -14,6 +14,7 @@ from terway.cli.checks_node import (
     check_prefixes,
     check_sources,
 )
+from terway.cli.checks_others import check_others
 from terway.cli.collect import Wanted
 from terway.cli.exits import FOUND, OK
 from terway.cli.finding import Finding, Severity, command_of
@@ -33,6 +34,7 @@ _CHECKS = (
     check_cloud,
     check_kubernetes,
     check_host,
+    check_others,
     check_host_files,
 )
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)

@@ -51,7 +51,8 @@ def command(only_differences: bool, bundle: str, as_json: bool, **where: str) ->
     if as_json:
         print_json({"rows": shown, "prefixes": ranges, "missing": snapshot.missing})
     else:
-        print_lines((*mapping_lines(shown, snapshot, ranges), "", verdict(rows, prefixes)))
+        lines = mapping_lines(shown, snapshot, ranges)
+        print_lines((*lines, *([""] if lines else []), verdict(rows, prefixes)))
     read = sum(getattr(snapshot, source) is not None for source in _SOURCES)
     if read < 2:
         raise SystemExit(CANNOT_REACH)
@@ -229,7 +230,10 @@ def _mark(text: str | None) -> str:
 
 def verdict(rows: Iterable[Row], prefixes: Iterable[PrefixRow] = ()) -> str:
     """Return whether all agree, in a line."""
-    found = [*(bool(one.differences) for one in rows), *(bool(one.difference) for one in prefixes)]
-    if not any(found):
-        return f"{len(found)} addresses and prefixes, and all that could be read agree"
-    return f"{len(found)}, of which {sum(found)} differ; terway-cli doctor says what mends it"
+    listed, ranges = list(rows), list(prefixes)
+    what = f"{len(listed)} addresses" + (f" and {len(ranges)} prefixes" if ranges else "")
+    different = sum(bool(one.differences) for one in listed)
+    different += sum(bool(one.difference) for one in ranges)
+    if not different:
+        return f"{what}, and all that could be read agree"
+    return f"{what}, {different} differ; terway-cli doctor says what mends it"

@@ -7,7 +7,7 @@ Everything is found as terwayd finds it: flags, then the environment, then terwa
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -134,17 +134,25 @@ def _access_key(environ: Mapping[str, str]) -> Credentials | None:
 
 def read_agent_environment(proc: Path) -> dict[str, str]:
     """Return the variables of a running terwayd that say where things are; empty without one."""
-    for folder in proc.glob("[0-9]*"):
+    for pid in find_agents(proc):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if not _is_terwayd(words):
-                continue
-            lines = (folder / "environ").read_bytes().split(b"\0")
+            lines = (proc / str(pid) / "environ").read_bytes().split(b"\0")
         except OSError:
             continue  # it has ended, or is not ours to read
         pairs = (line.decode(errors="replace").partition("=") for line in lines)
         return {name: value for name, _, value in pairs if name in _VARIABLES}
     return {}
+
+
+def find_agents(proc: Path) -> Iterator[int]:
+    """Yield the processes that are terwayd."""
+    for folder in proc.glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended
+        if _is_terwayd(words):
+            yield int(folder.name)
 
 
 def _is_terwayd(words: list[bytes]) -> bool:

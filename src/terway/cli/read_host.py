@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from terway.cli.place import Place
+from terway.cli.place import Place, find_agents
 from terway.cli.read_cloud import Cloud
 from terway.cli.read_kube import find_connection
 from terway.cli.snapshot import HostView
@@ -35,6 +35,9 @@ _FILES = (
     "etc/NetworkManager/conf.d",
     "etc/cni/net.d",
     "etc/udev/rules.d",
+    "usr/lib/udev/rules.d",
+    "lib/udev/rules.d",
+    "etc/systemd/system/multi-user.target.wants",
     "var/lib/cni/terway",
     "var/lib/cni/networks",
     "opt/cni/bin",
@@ -45,8 +48,6 @@ _SINGLES = (
     "opt/cni/bin/terway",
     "etc/cni/net.d/10-terway.conflist",
     "var/lib/cni/terway/ResRelation.db",
-    "etc/udev/rules.d/75-persistent-net-generator.rules",
-    "usr/lib/udev/rules.d/80-net-setup-link.rules",
     "proc/sys/net/netfilter/nf_conntrack_max",
 )
 _PROGRAMS = (
@@ -59,6 +60,13 @@ _PROGRAMS = (
     "flanneld",
     "terwayd",
     "firewalld",
+)
+_TEXTS = (
+    "etc/systemd/network",
+    "etc/systemd/networkd.conf.d",
+    "etc/NetworkManager/conf.d",
+    "etc/cni/net.d",
+    "etc/cloud/cloud.cfg.d",
 )
 _MAX_TEXT = 16_384
 
@@ -75,6 +83,7 @@ async def read_host(place: Place, cloud: Cloud | None) -> HostView:
         clock_skew_s=await _skews(place, cloud),
         permissions=await _permissions(cloud),
         path_mtu_bytes=await asyncio.to_thread(probe_gateways),
+        agents=tuple(sorted(find_agents(Path("/proc")))),
     )
 
 
@@ -135,16 +144,21 @@ def _files(root: Path) -> Iterable[str]:
     for folder in _FILES:
         path = root / folder
         if path.is_dir():
-            yield from sorted(f"/{folder}/{one.name}" for one in path.iterdir())
+            yield from sorted(f"/{folder}/{one.name}" for one in path.iterdir() if _counts(one))
     for single in _SINGLES:
         if (root / single).exists():
             yield f"/{single}"
 
 
+def _counts(path: Path) -> bool:
+    """Return whether a file has an effect: udev and systemd mask one with a link to nowhere."""
+    return not (path.is_symlink() and str(path.readlink()) == os.devnull)
+
+
 def _texts(root: Path) -> dict[str, str]:
     """Return small files that say who manages links."""
     found: dict[str, str] = {}
-    for folder in ("etc/systemd/network", "etc/NetworkManager/conf.d", "etc/cni/net.d"):
+    for folder in _TEXTS:
         path = root / folder
         for one in sorted(path.iterdir()) if path.is_dir() else ():
             if one.is_file() and one.stat().st_size <= _MAX_TEXT:

@@ -73,7 +73,7 @@ def _pool(snapshot: Snapshot) -> Iterator[str]:
     free = [one for one in journal.slots if one.address not in held and not one.is_retiring]
     pods = sum(not one.spec.parent for one in journal.attachments)
     capacity = f" of at most {agent.capacity}" if agent is not None else ""
-    word = "pod" if pods == 1 and not capacity else "pods"
+    word = "pod" if pods == 1 else "pods"
     yield f"pool       {pods} {word}{capacity}, {len(free)} addresses not bound"
     yield from _limits(snapshot)
     if journal.intents:

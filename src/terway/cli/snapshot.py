@@ -241,6 +241,7 @@ class HostView:
     clock_skew_s: dict[str, float] | None = None  # by endpoint; positive: we are ahead
     permissions: tuple[Permission, ...] = ()
     path_mtu_bytes: dict[str, int] | None = None  # what got through to the gateway, by link
+    agents: tuple[int, ...] = ()  # processes that are terwayd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
