@@ -134,6 +134,27 @@ async def test_the_node_reaches_its_pods_and_pods_their_node(lab, pods, family):
 
 
 @both
+@pytest.mark.parametrize("target", ["a", "far"])
+async def test_the_node_probes_pods_over_tcp(lab, pods, family, target):
+    """Bug class 33: answers that come by another link, which early demux gives to no socket.
+
+    Bug class 50: what the kubelet asks of its pods arrives, from the node's own address.
+    """
+    node = lab.node("eni-1")
+    demux = await node.exec("cat", "/proc/sys/net/ipv4/tcp_early_demux")
+    address = pods[target].address(family)
+    host = f"[{address}]" if family is Family.V6 else str(address)
+    script = (
+        f"import urllib.request as u; print(u.urlopen('http://{host}:8080/', timeout=5).read())"
+    )
+
+    answer = await node.exec("python3", "-c", script)
+
+    assert demux.strip() == "1"
+    assert str(node_address(lab, "eni-1", family)) in answer
+
+
+@both
 @pytest.mark.parametrize("backend", ["near", "far", "shared", "a"])
 async def test_a_service_is_reached_by_the_node(lab, pods, family, backend):
     word = "ip" if family is Family.V4 else "ip6"
