@@ -33,7 +33,7 @@ def test_the_pool_is_shown_as_it_was_also_when_the_cloud_does_not_answer():
         async with node.agent(again):
             await asyncio.sleep(1)  # the link of the ENI is looked for, which needs no cloud
             assert shown(again) == before
-        assert f'terway_resource_pool_allocated_count{{type="LocalIP"}} {2 * len(PODS)}' in before
+        assert f'terway_resource_pool_allocated_count{{type="LocalIP"}} {2 * len(PODS)}.0' in before
 
     run_virtually(scenario())
 
