@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from terway.cli.finding import Finding, command_of, error, note, warning
-from terway.cli.hops import RESTART_AGENT
+from terway.cli.finding import Finding, command_of, delete_pod, error, note, warning
+from terway.cli.hops import RESTART_AGENT, cloud_words, plug_words
 from terway.cli.mapping import mapping_of
 from terway.cli.prefixes import prefixes_of
 from terway.cli.show import owner_of
-from terway.cli.snapshot import KernelView, Snapshot
+from terway.cli.snapshot import JournalView, KernelView, Snapshot
 from terway.cli.walk_pod import losses
 from terway.datapath.names import HOST_LINK_PREFIX, OWNER_PREFIX
 from terway.datapath.plan import is_pod_rule
+from terway.model.address import IPAddress
+from terway.model.attachment import Attachment
 from terway.model.ids import ENIId
 from terway.model.network import NODE, DeleteLink, Link, LinkSettings, Operation, Put, Remove
 
@@ -60,33 +62,25 @@ def _links(snapshot: Snapshot, kernel: KernelView) -> Iterator[Finding]:
     for eni in journal.enis:
         link = next((one for one in kernel.node.links if one.mac == eni.mac), None)
         if link is None and eni.phase == "in use" and eni.mac not in inside:
-            why = f"the pool has it in use; its MAC is {eni.mac}{_in_cloud(snapshot, eni.id)}"
-            command = _plug(snapshot, eni.id)
-            yield error(f"ENI {eni.id} has no link on this node", why, command)
+            why = f"no link has its MAC {eni.mac}; {cloud_words(snapshot, eni.id)}"
+            why = f"{why}{_whose(journal, eni.id)}"
+            what = f"ENI {eni.id} has no link on this node"
+            yield error(what, why, plug_words(snapshot, eni.id))
         elif link is not None and not link.is_up and not journal.is_exclusive:
             fix = (Put(netns=NODE, object=LinkSettings(name=link.name)),)
             why = f"it is the link of {eni.id}; its pods reach nobody"
             yield error(f"link {link.name} is down", why, _words(fix), fix)
         elif link is not None and link.is_up and not link.has_carrier:
-            why = f"the VPC does not hold the other end of {eni.id}{_in_cloud(snapshot, eni.id)}"
-            yield error(f"link {link.name} has no carrier", why, _plug(snapshot, eni.id))
+            why = f"the VPC does not hold the other end; {cloud_words(snapshot, eni.id)}"
+            command = plug_words(snapshot, eni.id)
+            yield error(f"link {link.name} of {eni.id} has no carrier", why, command)
 
 
-def _in_cloud(snapshot: Snapshot, eni_id: ENIId) -> str:
-    if snapshot.cloud is None:
-        return ""
-    found = next((one for one in snapshot.cloud.enis if one.id == eni_id), None)
-    state = f"is {found.status.value}" if found else "is not attached to this instance"
-    return f"; by the cloud it {state}"
-
-
-def _plug(snapshot: Snapshot, eni_id: ENIId) -> str:
-    """Return what brings a link back: an attachment, or a look of the kernel at its bus."""
-    cloud, instance = snapshot.cloud, snapshot.instance
-    if cloud is None or instance is None or any(one.id == eni_id for one in cloud.enis):
-        return "echo 1 > /sys/bus/pci/rescan"
-    ends = f"--NetworkInterfaceId {eni_id} --InstanceId {instance.instance_id}"
-    return f"aliyun ecs AttachNetworkInterface {ends}"
+def _whose(journal: JournalView, eni_id: ENIId) -> str:
+    """Return which pods have addresses of an ENI."""
+    names = sorted({owner_of(one) for one in journal.attachments if one.lease.eni_id == eni_id})
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"; of pods {', '.join(names[:3])}{more}" if names else "; no pod has an address of it"
 
 
 def _tables(kernel: KernelView) -> Iterator[Finding]:
@@ -116,10 +110,18 @@ def _pods(snapshot: Snapshot, kernel: KernelView) -> Iterator[Finding]:
             why = f"the journal holds its addresses; the namespace {held[view.key].netns} is gone"
             command = f"{RESTART_AGENT}; or let the runtime's next GC free it"
             yield warning(f"pod {owner} is gone without a DEL", why, command)
-        elif view.differences:
-            repair = _words(view.repairs) if view.repairs else f"kubectl delete pod {owner}"
+        elif view.differences and not _is_left(snapshot, held.get(view.key), kernel):
+            repair = _words(view.repairs) if view.repairs else delete_pod(owner)
             why = "; ".join(view.differences)
             yield error(f"pod {owner} is not as planned", why, repair, view.repairs)
+
+
+def _is_left(snapshot: Snapshot, held: Attachment | None, kernel: KernelView) -> bool:
+    """Return whether a pod's ENI is not attached: that is the finding, and the pod its victim."""
+    cloud = snapshot.cloud
+    if held is None or cloud is None or any(one.id == held.lease.eni_id for one in cloud.enis):
+        return False
+    return all(one.mac != held.lease.eni_mac for one in kernel.node.links)
 
 
 def _leftovers(snapshot: Snapshot, kernel: KernelView) -> Iterator[Finding]:
@@ -155,20 +157,33 @@ def _stray(link: Link) -> Finding:
 
 
 def check_mapping(snapshot: Snapshot) -> Iterator[Finding]:
-    """Yield addresses of pods that the cloud or Kubernetes see otherwise."""
-    seen: set[str] = set()
+    """Yield addresses of pods that the cloud or Kubernetes see otherwise: one cause, one finding.
+
+    The kernel's differences are findings of their own, and so is an ENI that is not attached.
+    """
+    causes: dict[tuple[str, str], list[IPAddress]] = {}
     for row in mapping_of(snapshot):
         for text in row.differences:
-            if not text.startswith(("the journal has it", "its ENI", "bound to", "pod ")):
-                continue  # the kernel's are findings of their own
-            key = f"{row.address}: {text}"
-            if key in seen:
-                continue
-            seen.add(key)
-            owner = row.journal if row.journal and "/" in row.journal else ""
-            namespace, _, name = owner.partition("/")
-            command = f"kubectl -n {namespace} delete pod {name}" if owner else "terway-cli mapping"
-            yield error(f"{row.address} is not the same everywhere", key, command)
+            is_about = text.startswith(("the journal has it", "its ENI", "bound to", "pod "))
+            if is_about and not _is_of_detached(snapshot, row.address):
+                owner = row.journal if row.journal and "/" in row.journal else ""
+                causes.setdefault((text, owner), []).append(row.address)
+    for (text, owner), addresses in causes.items():
+        command = delete_pod(owner) if owner else "terway-cli mapping --differences"
+        more = f" and {len(addresses) - 2} more" if len(addresses) > 2 else ""
+        what = f"{', '.join(map(str, addresses[:2]))}{more}: not the same everywhere"
+        yield error(what, f"{text}; {owner or 'of no pod'}", command)
+
+
+def _is_of_detached(snapshot: Snapshot, address: IPAddress) -> bool:
+    """Return whether the journal has an address on an ENI that the instance does not have."""
+    journal, cloud = snapshot.journal, snapshot.cloud
+    if journal is None or cloud is None:
+        return False
+    there = {one.id for one in cloud.enis}
+    pairs = ((one.address, one.eni_id) for one in journal.slots)
+    leases = ((x, one.lease.eni_id) for one in journal.attachments for x in one.lease.addresses)
+    return any(x == address and eni_id not in there for x, eni_id in (*pairs, *leases))
 
 
 def check_prefixes(snapshot: Snapshot) -> Iterator[Finding]:
@@ -177,7 +192,7 @@ def check_prefixes(snapshot: Snapshot) -> Iterator[Finding]:
         if row.difference:
             made = error if row.bound else note
             why = f"{row.difference}; {row.bound} of its addresses are bound to pods"
-            command = "kubectl delete these pods; then terway-cli mapping"
+            command = "terway-cli show; then delete the pods with its addresses"
             yield made(f"prefix {row.network} is not the same everywhere", why, command)
 
 

@@ -159,7 +159,8 @@ class _Collector:
         """Say after a second, and every two, what is still awaited."""
         await asyncio.sleep(_PATIENCE_S)
         while True:
-            click.echo(f"reading {', '.join(sorted(self._busy))} …", err=True)
+            if self._busy:
+                click.echo(f"reading {', '.join(sorted(self._busy))} …", err=True)
             await asyncio.sleep(2 * _PATIENCE_S)
 
 

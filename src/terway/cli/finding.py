@@ -61,6 +61,12 @@ def note(what: str, why: str, command: str) -> Finding:
     return Finding(severity=Severity.NOTE, what=what, why=why, command=command)
 
 
+def delete_pod(owner: str) -> str:
+    """Return the command that has a pod made anew; `owner` is NAMESPACE/NAME, or with a link."""
+    namespace, _, name = owner.partition(" ")[0].partition("/")
+    return f"kubectl -n {namespace} delete pod {name}"
+
+
 def command_of(operation: Operation) -> str:
     """Return an operation as a person would type it."""
     match operation:

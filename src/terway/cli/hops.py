@@ -12,7 +12,7 @@ from terway.linux.inspect import Seen
 from terway.model.address import IPAddress, IPNetwork, family_of
 from terway.model.attachment import Attachment
 from terway.model.eni import ENI
-from terway.model.ids import MacAddress
+from terway.model.ids import ENIId, MacAddress
 from terway.model.network import Link
 
 
@@ -138,3 +138,21 @@ class Ground:
 
 
 RESTART_AGENT = "kubectl -n kube-system delete pod -l app=terway (terwayd mends it at start)"
+
+
+def plug_words(snapshot: Snapshot, eni_id: ENIId) -> str:
+    """Return the command that brings an ENI's link back: attach it, or look at the bus again."""
+    cloud, instance = snapshot.cloud, snapshot.instance
+    if cloud is None or instance is None or any(one.id == eni_id for one in cloud.enis):
+        return "echo 1 > /sys/bus/pci/rescan"
+    ends = f"--NetworkInterfaceId {eni_id} --InstanceId {instance.instance_id}"
+    return f"aliyun ecs AttachNetworkInterface {ends}"
+
+
+def cloud_words(snapshot: Snapshot, eni_id: ENIId) -> str:
+    """Return what the cloud says of an ENI that the node should have."""
+    if snapshot.cloud is None:
+        return "the cloud could not be asked about it"
+    found = next((one for one in snapshot.cloud.enis if one.id == eni_id), None)
+    state = f"is {found.status.value}" if found else "is not attached to this instance"
+    return f"by the cloud it {state}"

@@ -200,10 +200,12 @@ def mapping_lines(
     lines = _table(listed)
     if ranges:
         lines += ["", *prefix_lines(ranges)]
+    causes: dict[str, list[str]] = {}
     for one in listed:
-        if one.differences:
-            lines += ["", f"! {one.address}"]
-            lines += [line for text in one.differences for line in wrapped(text, indent=4)]
+        for text in one.differences:
+            causes.setdefault(text, []).append(str(one.address))
+    for text, addresses in causes.items():
+        lines += ["", *wrapped(f"! {text}"), *wrapped(", ".join(addresses), indent=2)]
     for missing in snapshot.missing:
         if missing.source in _SOURCES:
             lines += ["", *wrapped(f"? {missing.source} could not be read: {missing.reason}")]

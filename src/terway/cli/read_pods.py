@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from terway.cli.read_facts import Ground
@@ -63,7 +63,12 @@ def read_pod(
         found, repairs = _veth(session, desired, attachment)
     except VpcError as error:
         return replace(view, differences=(str(error),))
-    return replace(view, differences=found, repairs=repairs)
+    return replace(view, differences=_told(found, attachment), repairs=repairs)
+
+
+def _told(differences: Iterable[str], attachment: Attachment) -> tuple[str, ...]:
+    """Return differences in words; the path of a namespace says less than whose it is."""
+    return tuple(one.replace(f"{attachment.netns}: ", "in the pod: ") for one in differences)
 
 
 def _veth(
@@ -95,7 +100,7 @@ def _exclusive(
             found, repairs = (*found, *of_leg), (*repairs, *mending)
     except VpcError as error:
         return replace(view, differences=(str(error),))
-    return replace(view, differences=found, repairs=repairs)
+    return replace(view, differences=_told(found, attachment), repairs=repairs)
 
 
 def _guard_drops(session: Session, link: str) -> tuple[str, ...] | None:

@@ -100,7 +100,8 @@ def _enis(snapshot: Snapshot) -> Iterator[str]:
         phase = phases.pop(eni.id, _kind(eni))
         where = links.get(eni.mac, "-")
         rows.append((eni.id, where, eni.status.value, phase, counts, str(bound[eni.id])))
-    rows += ((one, "-", "?", phase, "", str(bound[one])) for one, phase in phases.items())
+    state = "?" if snapshot.cloud is None else "detached"
+    rows += ((one, "-", state, phase, "", str(bound[one])) for one, phase in phases.items())
     if rows:
         yield ""
         heads = ("ENI", "LINK", "CLOUD", "POOL", "IPV4+6", "PODS")

@@ -98,11 +98,11 @@ def _onward(ground: Ground, packet: Packet, sender: Attachment, name: str) -> It
             yield from _answer(ground, packet, target)
     elif chosen.kind == "local":
         yield ok("node", "routing", f"{packet.destination} is this node itself")
-    elif chosen.rule is not None and is_host_stack_rule(chosen.rule):
-        yield from by_host_stack(ground, packet, chosen)
     elif is_exclusive(sender):
         yield from with_nodes_address(ground, packet, chosen)
         yield from _arrive(ground, packet)
+    elif chosen.rule is not None and is_host_stack_rule(chosen.rule):
+        yield from by_host_stack(ground, packet, chosen)
     else:
         yield from _leave(ground, packet, sender, chosen)
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from terway.cli.fib import Decision
-from terway.cli.hops import RESTART_AGENT, Ground, Hop, Packet, fail, ok, unknown
+from terway.cli.hops import (
+    RESTART_AGENT,
+    Ground,
+    Hop,
+    Packet,
+    cloud_words,
+    fail,
+    ok,
+    plug_words,
+    unknown,
+)
 from terway.cli.walk_pod import is_exclusive, link_named, pod_name
 from terway.config.pod_networks import METADATA_ACCESS
 from terway.datapath.exclusive import LEG_IFNAME
@@ -72,9 +82,9 @@ def eni_link(ground: Ground, attachment: Attachment) -> Iterator[Hop]:
     link = ground.link(lease.eni_mac)
     what = f"link of {lease.eni_id}"
     if link is None:
-        text = f"no link has the MAC {lease.eni_mac}: the ENI is not attached to this instance"
-        remedy = f"look at its state: terway-cli show; then {RESTART_AGENT}"
-        yield fail(_WHERE, what, text, remedy)
+        said = cloud_words(ground.snapshot, lease.eni_id)
+        text = f"no link has the MAC {lease.eni_mac}; {said}"
+        yield fail(_WHERE, what, text, plug_words(ground.snapshot, lease.eni_id))
     elif not link.is_up:
         remedy = f"ip link set {link.name} up; terwayd puts the routes back"
         yield fail(_WHERE, what, f"{link.name} is down", remedy)
@@ -150,9 +160,10 @@ def by_host_stack(ground: Ground, packet: Packet, chosen: Decision) -> Iterator[
     """Yield what becomes of a packet to a range that host_stack_cidrs leave to the node."""
     if chosen.rule is None or not is_host_stack_rule(chosen.rule):
         return
+    here = packet.destination
     text = f"{chosen.rule.destination} is one of host_stack_cidrs: {chosen}"
     if chosen.route is None or chosen.kind != "unicast":
-        remedy = f"give the node a way: ip {_flag(packet)}route add {packet.destination} via …"
+        remedy = f"give the node a way: ip {_flag(packet)}route add {here} via …"
         yield fail(_WHERE, "host stack", text, remedy)
         return
     link = link_named(ground.node, chosen.route.link)
@@ -160,6 +171,10 @@ def by_host_stack(ground: Ground, packet: Packet, chosen: Decision) -> Iterator[
         yield fail(_WHERE, "host stack", f"{link.name} is down", f"ip link set {link.name} up")
         return
     yield ok(_WHERE, "host stack", text)
+    if not chosen.route.destination.prefixlen:
+        text = "the node has no way of its own to it, only its default route"
+        yield unknown(_WHERE, "beyond", f"{text}: is it configured? ip route get {here}")
+        return
     text = f"what is behind {chosen.route.link} is not Terway's, and is not looked at"
     yield unknown(_WHERE, "beyond", f"{text}; it must know the way back to {packet.source}")
 

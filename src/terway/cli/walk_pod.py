@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from terway.cli.fib import Decision, decide
-from terway.cli.hops import Ground, Hop, Packet, fail, ok
+from terway.cli.hops import Ground, Hop, Packet, cloud_words, fail, ok, plug_words
 from terway.cli.snapshot import PodView
 from terway.linux.inspect import Seen
 from terway.model.address import IPAddress
@@ -37,8 +37,7 @@ def in_namespace(ground: Ground, attachment: Attachment, address: IPAddress) -> 
         return
     link = link_named(view.seen, ifname)
     if link is None:
-        text = f"there is no link {ifname} in its namespace{_on_the_node(ground, attachment)}"
-        yield fail(where, "link", text, _recreate(attachment))
+        yield _without_link(ground, attachment)
         return
     if not link.is_up:
         enter = f"nsenter --net={attachment.netns} ip link set {ifname} up"
@@ -61,10 +60,20 @@ def is_exclusive(attachment: Attachment) -> bool:
     return attachment.spec.mode is Mode.EXCLUSIVE
 
 
-def _on_the_node(ground: Ground, attachment: Attachment) -> str:
-    """Return where the device of an exclusive ENI is, when it is not in its pod."""
-    link = ground.link(attachment.lease.eni_mac) if is_exclusive(attachment) else None
-    return f": the ENI's device is on the node, as {link.name}" if link is not None else ""
+def _without_link(ground: Ground, attachment: Attachment) -> Hop:
+    """Return the hop of a pod that does not have its link."""
+    where, remedy = f"pod {pod_name(attachment)}", _recreate(attachment)
+    text = f"there is no link {attachment.key.ifname} in its namespace"
+    if is_exclusive(attachment):
+        link, eni_id = ground.link(attachment.lease.eni_mac), attachment.lease.eni_id
+        if link is not None:
+            text = f"{text}: the device of {eni_id} is on the node, as {link.name}"
+        else:
+            text = (
+                f"{text}, and {eni_id} is not on the node; {cloud_words(ground.snapshot, eni_id)}"
+            )
+            remedy = f"{plug_words(ground.snapshot, eni_id)}; terwayd brings it into the pod"
+    return fail(where, "link", text, remedy)
 
 
 def link_named(seen: Seen, name: str) -> Link | None:

@@ -126,7 +126,7 @@ def test_on_a_healthy_node_no_hop_fails(packet: Packet) -> None:
         (TO_FAR, in_kernel(forwards_nothing), "node", "forwarding", "ip_forward is 0"),
         (TO_FAR, with_link("eth1", is_up=False), "node", f"link of {ENI_ID}", "eth1 is down"),
         (TO_FAR, with_link("eth1", has_carrier=False), "node", f"link of {ENI_ID}", "no carrier"),
-        (TO_FAR, with_link("eth1", mac=None), "node", f"link of {ENI_ID}", "not attached"),
+        (TO_FAR, with_link("eth1", mac=None), "node", f"link of {ENI_ID}", "no link has the MAC"),
         (TO_FAR, without_rule(from_pod(A)), "node", "routing", "rule 2048 from 192.168.32.11"),
         (TO_FAR, without_route("eth1"), "node", "routing", "table 1003 of eth1 has no way"),
         (TO_FAR, in_kernel(gateway_failed), "node", "gateway 192.168.63.253", "not answer"),
