@@ -119,6 +119,16 @@ def with_slots_of(pool: Pool, eni: ENI, *, phase: AddressPhase, rests_until: flo
     )
 
 
+def with_prefixes_of(pool: Pool, eni: ENI, *, rests_until: float = 0.0) -> Pool:
+    """Return the pool with the prefixes of `eni`, which is new to it.
+
+    As with addresses: one that pods hold addresses of is theirs until they go.
+    """
+    held = {slot.prefix for slot in pool.slots.values() if slot.owner is not None}
+    found = prefixes_for(eni, rests_until=rests_until)
+    return pool.with_prefixes(one for one in found if one.network not in held)
+
+
 def _resting_on(before: Slot | None, slot: Slot) -> Slot:
     if before is None or before.phase is not AddressPhase.COOLING:
         return slot

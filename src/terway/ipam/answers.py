@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from terway.ipam.adopt import enter, prefixes_for, with_slots_of
+from terway.ipam.adopt import enter, with_prefixes_of, with_slots_of
 from terway.ipam.events import (
     Assigned,
     AttachRequested,
@@ -87,7 +87,7 @@ def _created(pool: Pool, event: Created, now: float) -> Pool:
     made_by = intent if isinstance(intent, CreateIntent) else None
     pool = pool.with_eni(enter(pool.config, eni, now, made_by))
     pool = with_slots_of(pool, eni, phase=AddressPhase.FREE)
-    pool = pool.with_prefixes(prefixes_for(eni))
+    pool = with_prefixes_of(pool, eni)
     return debit(pool, eni.vswitch_id, (*eni.ipv4, *eni.ipv4_prefixes))
 
 

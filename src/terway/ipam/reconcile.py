@@ -16,9 +16,9 @@ from terway.ipam.adopt import (
     is_erdma,
     is_managed,
     is_ours,
-    prefixes_for,
     slots_for,
     takes_slot,
+    with_prefixes_of,
     with_slots_of,
 )
 from terway.ipam.events import Observed
@@ -76,7 +76,7 @@ def _adopt(pool: Pool, eni: ENI, now: float) -> Pool:
     until = now + pool.config.cooldown_s
     pool = pool.with_eni(enter(pool.config, eni, now))
     pool = with_slots_of(pool, eni, phase=AddressPhase.COOLING, rests_until=until)
-    return pool.with_prefixes(prefixes_for(eni, rests_until=until))
+    return with_prefixes_of(pool, eni, rests_until=until)
 
 
 def _facts(config: PoolConfig, known: PoolENI, eni: ENI) -> PoolENI:
