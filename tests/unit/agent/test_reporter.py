@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 from typing import Any, cast
@@ -13,6 +14,7 @@ from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
 from terway.model.errors import CapacityError, ConflictError, TransientError, UsageError
 from terway.model.ids import ContainerId, ENIId, MacAddress
+from terway.model.interface import InterfaceSpec
 from terway.model.moment import Moment
 
 
@@ -172,6 +174,20 @@ async def test_what_a_terwayd_that_was_killed_did_not_tell_is_told_by_the_next()
 
     assert [(name, one["annotations"]) for _, name, one in client.patched] == [
         ("web", {"k8s.aliyun.com/pod-ips": "10.0.0.1,fd00::1"})
+    ]
+
+
+async def test_a_pod_of_several_networks_is_told_what_the_runtime_asked_for():
+    client = FakeClient()
+    _, told = reporter(client)
+    beside = replace(attachment(WEB), spec=InterfaceSpec(parent="eth0"))
+    lease = replace(beside.lease, addresses=IPPair(v4=IPv4Address("10.9.0.1")))
+
+    told.catch_up([attachment(WEB), replace(beside, lease=lease)], {WEB: ""}.get)
+    await told.flush()
+
+    assert [one["annotations"] for _, _, one in client.patched] == [
+        {"k8s.aliyun.com/pod-ips": "10.0.0.1,fd00::1"}
     ]
 
 
