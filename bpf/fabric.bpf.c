@@ -33,11 +33,19 @@ struct passage {
 	__u32 sender; /* the port of the ENI that has the source address, or 0 */
 };
 
+/* The wire of a port may be bad in both directions. */
+static __always_inline bool is_lost(const struct port *port)
+{
+	return port && port->loss && bpf_get_prandom_u32() <= port->loss;
+}
+
 /* Into the receiver's namespace. Nothing else of the packet changes. */
 static __always_inline int deliver(struct __sk_buff *skb, const struct passage *way)
 {
 	__u8 macs[2 * ETH_ALEN];
 
+	if (is_lost(way->in.port) || is_lost(way->out))
+		return drop(way->in.ifindex, DROP_FAULT);
 	__builtin_memcpy(macs, way->out->mac, ETH_ALEN);
 	__builtin_memcpy(macs + ETH_ALEN, ROUTER_MAC, ETH_ALEN);
 	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))

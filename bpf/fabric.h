@@ -34,6 +34,7 @@ enum drop_reason {
 	DROP_FRAGMENT,        /* a later fragment whose first one was not seen */
 	DROP_FLOW_TABLE,      /* the flow could not be remembered */
 	DROP_KERNEL,          /* a helper refused to change the packet */
+	DROP_FAULT,           /* lost on purpose: the port has a fault */
 	DROP_REASONS,         /* how many there are */
 };
 
@@ -70,7 +71,7 @@ struct port {
 	__u32 epoch; /* changes with the rules and with the members of the groups they name */
 	__u16 flags;
 	__u8 mac[6];
-	__u32 zero;
+	__u32 loss; /* a fault: of 2^32 packets in either direction, how many are lost */
 };
 _Static_assert(sizeof(struct port) == 168, "port has padding");
 

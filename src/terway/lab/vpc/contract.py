@@ -49,6 +49,7 @@ class DropReason(IntEnum):
     FRAGMENT = 17
     FLOW_TABLE = 18
     KERNEL = 19
+    FAULT = 20
 
 
 class OwnerKind(IntEnum):
@@ -78,7 +79,7 @@ PORT = Layout(
         ("epoch", "I"),
         ("flags", "H"),
         ("mac", "6s"),
-        ("zero", "I"),
+        ("loss", "I"),
     ),
 )
 ADDRESS_KEY = Layout(name="address_key", fields=(("vpc", "I"), ("family", "I"), ("address", "16s")))

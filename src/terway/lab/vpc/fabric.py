@@ -20,6 +20,7 @@ from typing import Self
 from terway.lab.vpc.check import check_state
 from terway.lab.vpc.converge import Wish, converge
 from terway.lab.vpc.counters import PortCounters, add_counters
+from terway.lab.vpc.impair import Impairment, impaired
 from terway.lab.vpc.kernel import FabricKernel, KernelPaths, open_kernel
 from terway.lab.vpc.numbers import Numbers
 from terway.lab.vpc.plan import ifindexes, is_port_link
@@ -45,6 +46,7 @@ class Fabric:
         self._kernel: FabricKernel | None = None
         self._instances: dict[InstanceId, str] = {}
         self._state = VpcState()
+        self._faults: dict[ENIId, Impairment] = {}
         self._numbers = Numbers()
 
     @property
@@ -103,6 +105,13 @@ class Fabric:
             self._state, self._numbers = state, numbers
             await self._converge()
 
+    async def impair(self, faults: Mapping[ENIId, Impairment | None]) -> None:
+        """Let ENIs' wires be bad from now on, whatever states come; None makes one good again."""
+        async with self._turn:
+            changed = {**self._faults, **faults}
+            self._faults = {key: one for key, one in changed.items() if one is not None}
+            await self._converge()
+
     async def watch(self) -> None:
         """Plug in again what has gone with the namespace of a pod, until cancelled.
 
@@ -135,7 +144,8 @@ class Fabric:
         return self._kernel
 
     async def _converge(self) -> None:
-        wish = Wish(state=self._state, numbers=self._numbers, instances=dict(self._instances))
+        state = impaired(self._state, self._faults)
+        wish = Wish(state=state, numbers=self._numbers, instances=dict(self._instances))
         await self._workers.run(partial(converge, self._opened(), wish))
 
 

@@ -42,6 +42,7 @@ class Port:
     security_group_ids: tuple[SecurityGroupId, ...] = ()
     mtu_bytes: int = 1500
     source_check: bool = True  # a packet's source must be an address of this ENI
+    loss: float = 0.0  # a fault: the part of all packets that is lost, in each direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,7 @@ _NO_SUBNET = SUBNET.pack(network=b"\xff" * 16, mask=b"\xff" * 16)
 _SERVICES_SUBNET = SUBNET.pack(
     network=b"\xff" * 16, mask=b"\xff" * 16, gateway=pack_address(SERVICES_GATEWAY)
 )
+_ALWAYS = 2**32 - 1  # of a port's loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,7 @@ def _pack_port(port: Port, state: VpcState, lists: _Lists, numbers: Numbers) -> 
         epoch=lists.epoch(port),
         flags=PortFlag.SOURCE_CHECK if port.source_check else 0,
         mac=pack_mac(port.mac),
+        loss=round(port.loss * _ALWAYS),
     )
 
 
