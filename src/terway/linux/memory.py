@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import assert_never
 
 from terway.linux.kernel import Planner
@@ -166,6 +167,19 @@ class MemoryKernel:
         node = self._namespaces[NODE]
         for name in [one.name for one in node.links.values() if one.ifindex in peers]:
             node.drop_link(name)
+        for link in () if gone is None else gone.links.values():
+            if not link.kind and link.name != "lo":
+                self._fall_back(link)
+
+    def _fall_back(self, device: Link) -> None:
+        """Give the node a device that was in a namespace that has ended (default_device_exit_net).
+
+        It is down, and has another name if its own is in use.
+        """
+        node = self._namespaces[NODE]
+        spare = (f"dev{number}" for number in count())
+        names = (name for name in chain([device.name], spare) if name not in node.links)
+        node.add_link(replace(device, name=next(names), is_up=False))
 
     def plug(self, name: str, mac: MacAddress) -> Link:
         """Plug in an ENI, as the hypervisor does: down, without an address."""
@@ -176,6 +190,12 @@ class MemoryKernel:
     def unplug(self, name: str, *, netns: str = NODE) -> None:
         """Unplug an ENI, on the node or in the pod that has its device."""
         self._namespaces[Netns(netns)].drop_link(name)
+
+    def pull(self, mac: MacAddress) -> None:
+        """Unplug an ENI, wherever its device is."""
+        for stack in self._namespaces.values():
+            for name in [one.name for one in stack.links.values() if _is_device(one, mac)]:
+                stack.drop_link(name)
 
     def _born(self, settings: LinkSettings, *, kind: str) -> Link:
         self._ifindex += 1
@@ -350,6 +370,10 @@ class MemoryKernel:
         known = len(self.connections)
         self.connections = [ends for ends in self.connections if not {*ends} & {*addresses}]
         return known - len(self.connections)
+
+
+def _is_device(link: Link, mac: MacAddress) -> bool:
+    return link.mac == mac and not link.kind
 
 
 def _device_in(stack: _Namespace, device: Device) -> Link | None:

@@ -18,9 +18,11 @@ from terway.kube.errors import Status, translate
 from terway.kube.resource import ObjectKey, Resource, key_of
 from terway.kube.watch import Bookmark, EventType, WatchEvent
 from terway.lab.faults.life import Life
+from terway.lab.faults.ports import Reach
 from terway.model.errors import TransientError
 
 API_S = 0.003
+_TIMEOUT_S = 10.0  # the client's, for a request
 HISTORY = 200  # changes that a watch can resume behind
 _WATCH_S = 300.0
 
@@ -118,9 +120,10 @@ def merged(base: Any, patch: Any) -> Any:
 class LivingApi:
     """One life's client: the methods of `KubeClient` that terwayd uses."""
 
-    def __init__(self, cluster: Cluster, life: Life) -> None:
+    def __init__(self, cluster: Cluster, life: Life, reach: Reach) -> None:
         self._cluster = cluster
         self._life = life
+        self._reach = reach
 
     async def get(self, resource: Resource[Any], name: str, *, namespace: str | None = None) -> Any:
         """Return one object, None where there is none."""
@@ -161,7 +164,7 @@ class LivingApi:
             raise _refusal(410, "Expired", "watch", resource)
         until = asyncio.get_running_loop().time() + min(timeout_s, _WATCH_S)
         while cluster.cuts == cuts and not cluster.is_away:
-            if not cluster.is_stalled:
+            if not cluster.is_stalled and not self._reach.is_cut:
                 for change in [one for one in cluster.changes if one.revision > seen]:
                     seen = change.revision
                     if change.plural == resource.plural and _matches(change.object, selector):
@@ -207,6 +210,10 @@ class LivingApi:
     async def _arrive(self, verb: str, resource: Resource[Any]) -> None:
         await asyncio.sleep(API_S)
         self._life.leave(self._life.enter())
+        if self._reach.is_cut:
+            await asyncio.sleep(_TIMEOUT_S)
+            self._life.go_on()
+            raise TransientError(f"{verb} {resource.plural}: no answer in {_TIMEOUT_S:g} s")
         if self._cluster.is_away:
             raise TransientError(f"{verb} {resource.plural}: connection refused")
         if self._cluster.errors:

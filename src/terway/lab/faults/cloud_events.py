@@ -13,7 +13,7 @@ from terway.lab.cloud.provision import ECS
 from terway.lab.cloud.throttle import DEFAULT_RATES
 from terway.lab.cloud.transitions import Delays
 from terway.lab.cloud.world import World
-from terway.lab.faults import schedule as of
+from terway.lab.faults import events as of
 from terway.model.ids import InstanceId
 
 T = TypeVar("T")

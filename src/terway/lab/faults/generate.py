@@ -6,8 +6,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Literal
 
-from terway.lab.faults import schedule as of
-from terway.lab.faults.schedule import Event, Schedule, Shape
+from msgspec.structs import replace
+
+from terway.lab.faults import events as of
+from terway.lab.faults.events import Event
+from terway.lab.faults.schedule import Schedule, Shape
 
 _ACTIONS = (
     "CreateNetworkInterface",
@@ -56,7 +59,7 @@ def generate(seed: int) -> Schedule:
 
 
 def _shape(rng: Random) -> Shape:
-    return Shape(
+    shape = Shape(
         nodes=rng.choices((1, 2), (5, 1))[0],
         dual=rng.random() < 0.6,
         max_enis=rng.choice((1, 2, 3)),
@@ -66,29 +69,58 @@ def _shape(rng: Random) -> Shape:
         # A /28 has 12 addresses for ENIs and pods: it runs out.
         pod_range=rng.choices(("192.168.32.0/24", "192.168.32.0/28"), (6, 1))[0],
     )
+    kind = rng.choices(("plain", "exclusive", "prefixes"), (6, 1, 1))[0]
+    if kind == "exclusive":
+        return replace(shape, exclusive=True)
+    if kind == "prefixes":  # a /28 has no room for a prefix beside the primary address
+        return replace(shape, prefixes=rng.choice((1, 2)), pod_range="192.168.32.0/24")
+    return shape
 
 
 def _workload(rng: Random, shape: Shape, length_s: float) -> list[Event]:
     events: list[Event] = []
     for number in range(rng.choice((1, 2, 4, 6, 9))):
-        events += _pod(rng, number, rng.randrange(shape.nodes), length_s)
+        events += _pod(rng, number, rng.randrange(shape.nodes), length_s, shape)
+    for _ in range(rng.choices((0, 1, 2), (6, 1, 1))[0]):
+        events.append(_configure(rng, rng.randrange(shape.nodes), length_s))
     for _ in range(rng.choice((0, 0, 1))):
         at = round(rng.uniform(0.0, length_s), 3)
         events.append(of.CollectGarbage(at=at, node=rng.randrange(shape.nodes)))
     return events
 
 
-def _pod(rng: Random, number: int, node: int, length_s: float) -> list[Event]:
+def _configure(rng: Random, node: int, length_s: float) -> Event:
+    return of.Configure(
+        at=round(rng.uniform(0.0, length_s), 3),
+        node=node,
+        min_free=rng.choice((0, 2)),
+        max_free=rng.choice((2, 5)),
+        prefixes=rng.choice((1, 2)),
+        vswitches=rng.choice((1, 2)),
+    )
+
+
+def _pod(rng: Random, number: int, node: int, length_s: float, shape: Shape) -> list[Event]:
     """Return the life of one pod: most come early, some of them together, and half of them end."""
     born = round(rng.choice((0.0, 1.0, rng.uniform(0.0, length_s * 0.7))), 3)
     name, pod = f"c{number}", f"p{number}"
-    events: list[Event] = [of.AddPod(at=born, node=node, container=name, pod=pod)]
+    first = of.AddPod(
+        at=born,
+        node=node,
+        container=name,
+        pod=pod,
+        networks=1 if shape.exclusive else rng.choices((1, 2), (9, 1))[0],
+        megabits=rng.choices((0, 10), (5, 1))[0],
+    )
+    events: list[Event] = [first]
 
     def later() -> float:
         return round(born + rng.choice((0.01, 0.5, 5.0, rng.uniform(0.0, length_s * 0.8))), 3)
 
     if rng.random() < 0.15:
         events.append(of.AddPod(at=later(), node=node, container=name, pod=pod))
+    if rng.random() < 0.1:
+        events.append(of.Limit(at=later(), node=node, pod=pod, megabits=rng.choice((0, 20))))
     if rng.random() < 0.1:
         events.append(of.CheckPod(at=later(), node=node, container=name))
     if rng.random() < 0.1:
@@ -192,6 +224,7 @@ _FAULTS: tuple[tuple[Draw, int], ...] = (
     (lambda rng, at, node: of.ApiErrors(at=at, code=rng.choice((500, 503, 429)), count=4), 1),
     (lambda rng, at, node: of.CutWatches(at=at, expires=rng.random() < 0.5), 2),
     (lambda rng, at, node: of.StallWatches(at=at, for_s=rng.choice((5.0, 30.0))), 1),
+    (lambda rng, at, node: of.Partition(at=at, node=node, for_s=rng.choice((5.0, 40.0))), 2),
     (lambda rng, at, node: of.SlowDisk(at=at, node=node, delay_s=rng.choice((0.2, 3.0))), 2),
     (lambda rng, at, node: of.FailDisk(at=at, node=node), 1),
     (

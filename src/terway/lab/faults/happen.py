@@ -7,10 +7,11 @@ from typing import assert_never
 
 from terway.lab.cloud.throttle import DEFAULT_RATES
 from terway.lab.cloud.transitions import Delays
-from terway.lab.faults import schedule as of
+from terway.lab.faults import events as of
 from terway.lab.faults.cloud_events import operate, pick_of, upset_cloud
 from terway.lab.faults.node import Node
 from terway.lab.faults.runtime import Runtime
+from terway.lab.faults.wishes import limit_of, wishes_of
 from terway.lab.faults.world import World
 from terway.model.ids import ENIId
 from terway.model.network import NODE, LinkAddress, Remove, Route, RoutingRule
@@ -23,6 +24,13 @@ def happen(world: World, event: of.Event) -> None:  # noqa: PLR0912 - a branch p
     match event:
         case of.AddPod() | of.DeletePod() | of.ForceDelete() | of.CheckPod() | of.CollectGarbage():
             _work(world, runtime, event)
+        case of.Limit(pod=pod, megabits=megabits):
+            runtime.limit(pod, limit_of(megabits))
+        case of.Configure():
+            runtime.node.configure(world.configured(runtime.node, event))
+        case of.Partition(for_s=for_s):
+            runtime.node.reach.cuts += 1
+            world.later(for_s, lambda: _mend_reach(world, runtime.node))
         case (
             of.RefuseCalls()
             | of.LoseReplies()
@@ -72,6 +80,7 @@ def calm(world: World) -> None:
     for node in world.nodes:
         node.habits.delay_s, node.habits.failures = type(node.habits)().delay_s, 0
         node.withheld.clear()
+        node.reach.cuts = 0
         node.life.plan(None)
     world.replug()
 
@@ -88,7 +97,10 @@ def _work(
     match event:
         case of.AddPod():
             if sandbox is None:
-                world.begin(runtime.bring_up(event.container, event.pod))
+                wishes = wishes_of(
+                    networks=event.networks, megabits=event.megabits, elsewhere=runtime.elsewhere
+                )
+                world.begin(runtime.bring_up(event.container, event.pod, wishes))
             elif sandbox.exists and sandbox.wanted:
                 world.begin(runtime.add_again(event.container))
         case of.DeletePod() if sandbox is not None:
@@ -128,6 +140,11 @@ def _upset_api(
 def _end_stall(world: World) -> None:
     world.cluster.is_stalled = False
     world.cluster.cut_watches()
+
+
+def _mend_reach(world: World, node: Node) -> None:
+    node.reach.cuts = max(0, node.reach.cuts - 1)
+    world.cluster.wake()
 
 
 def _reboot(runtime: Runtime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from terway.lab.faults.schedule import Kill
+from terway.lab.faults.events import Kill
 
 
 class Life:

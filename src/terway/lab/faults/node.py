@@ -21,12 +21,13 @@ from terway.kube.client import KubeClient
 from terway.lab.cloud.inprocess import InProcessCaller
 from terway.lab.faults.api import Cluster, LivingApi
 from terway.lab.faults.life import Life
-from terway.lab.faults.ports import DiskHabits, LivingCaller, LivingKernel, LivingStore
+from terway.lab.faults.ports import DiskHabits, LivingCaller, LivingKernel, LivingStore, Reach
 from terway.lab.faults.record import Record
 from terway.linux.kernel import Kernel
 from terway.linux.memory import MemoryKernel
 from terway.model.address import IPPair
 from terway.model.ids import ENIId, MacAddress, NodeName, RegionId
+from terway.model.interface import Mode
 from terway.model.moment import Moment
 from terway.model.network import Route, RoutingRule
 from terway.store.memory import Disk
@@ -50,9 +51,13 @@ class Surroundings:
 class Node:
     """A node. `terwayd` is the one that serves now, None while there is none."""
 
-    def __init__(self, name: str, config: PoolConfig, own: IPPair, around: Surroundings) -> None:
+    def __init__(
+        self, name: str, config: PoolConfig, mode: Mode, own: IPPair, around: Surroundings
+    ) -> None:
         self.name = name
         self.config = config
+        self.mode = mode
+        self.reach = Reach()
         self.disk = Disk()
         self.habits = DiskHabits()
         self.kernel = MemoryKernel()
@@ -69,7 +74,7 @@ class Node:
         self._main: asyncio.Task[None] | None = None
         self._requests: dict[asyncio.Task[Reply], None] = {}
         self._served = asyncio.Event()
-        self._plugged: dict[ENIId, str] = {}
+        self._plugged: dict[ENIId, MacAddress] = {}
         self.withheld: set[ENIId] = set()  # ENIs whose links are not there, whatever the cloud says
         self.kernel.plug("eth0", MacAddress("00:16:3e:00:00:01"))
 
@@ -87,11 +92,11 @@ class Node:
         """Make the node's links those of the ENIs that the cloud has plugged in."""
         wanted = {eni: one for eni, one in links.items() if eni not in self.withheld}
         for eni_id in sorted(self._plugged.keys() - wanted.keys()):
-            self.kernel.unplug(self._plugged.pop(eni_id))
+            self.kernel.pull(self._plugged.pop(eni_id))
         for eni_id in sorted(wanted.keys() - self._plugged.keys()):
             name, mac = wanted[eni_id]
             self.kernel.plug(name, mac)
-            self._plugged[eni_id] = name
+            self._plugged[eni_id] = mac
 
     @property
     def plugged(self) -> tuple[ENIId, ...]:
@@ -118,6 +123,12 @@ class Node:
         return found
 
     # Its terwayd.
+
+    def configure(self, config: PoolConfig) -> None:
+        """Have the pool follow another configuration, in this life and those to come."""
+        self.config = config
+        if self.terwayd is not None:
+            self.terwayd.pool.configure(self._config_of_life())
 
     async def keep_alive(self) -> None:
         """Start terwayd, and again whenever it ends, until cancelled."""
@@ -176,20 +187,20 @@ class Node:
 
     def _assemble(self, life: Life) -> Terwayd:
         around = self._around
-        caller = LivingCaller(around.caller, life)
+        caller = LivingCaller(around.caller, life, self.reach)
         return Terwayd(
             Setup(
                 pool=self._config_of_life(),
                 conflist=b"",
                 readonly_listen="",
-                interfaces=InterfacePolicy(),
+                interfaces=InterfacePolicy(mode=self.mode),
             ),
             paths=self.paths,
             kernel=cast("Kernel", LivingKernel(self.kernel, life)),
             store=LivingStore(self.disk, self.habits, life),
             cloud=EcsClient(caller, region_id=around.region_id, ecs_endpoint="", vpc_endpoint=""),
             kube=KubeSide(
-                cast("KubeClient", LivingApi(around.cluster, life)),
+                cast("KubeClient", LivingApi(around.cluster, life, self.reach)),
                 NodeName(self.name),
                 patches_pods=True,
                 cautions=(),

@@ -8,18 +8,22 @@ the pool's status, and STATUS fails with 51.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from terway.agent.node_report import MAX_AVAILABLE_IP
+from terway.agent.pool_ports import PoolStatus
 from terway.agent.reporter import POD_IPS
+from terway.config.pod_bandwidth import parse_bandwidth
+from terway.config.pod_networks import POD_NETWORKS
 from terway.ipam.settings import INSTANCE_TAG
 from terway.ipam.values import ENIPhase
 from terway.lab.cloud.records import ENIRecord
 from terway.lab.faults.node import Node
 from terway.lab.faults.runtime import Runtime, Sandbox
 from terway.lab.faults.world import World
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.attachment import Attachment
 from terway.model.eni import ENIStatus
 from terway.model.network import Neighbour, Route, RoutingRule
@@ -84,11 +88,11 @@ def _judge_pods(runtime: Runtime) -> Iterator[str]:
     terwayd = runtime.node.terwayd
     assert terwayd is not None
     status = terwayd.pool.status()
-    live = {one.container_id: one.addresses for one in _live(runtime)}
-    held = {
-        str(one.key.container_id): tuple(map(str, one.lease.addresses))
-        for one in terwayd.pool.attachments()
-    }
+    live = {one.container_id: sorted(one.addresses) for one in _live(runtime)}
+    held: dict[str, list[str]] = defaultdict(list)
+    for attachment in terwayd.pool.attachments():
+        held[attachment.key.container_id] += map(str, attachment.lease.addresses)
+        held[attachment.key.container_id].sort()
     for container in sorted(live.keys() | held.keys()):
         if live.get(container) != held.get(container):
             yield (
@@ -96,11 +100,18 @@ def _judge_pods(runtime: Runtime) -> Iterator[str]:
                 f"the journal with {held.get(container)}"
             )
     for sandbox in runtime.sandboxes.values():
-        if sandbox.wanted and not sandbox.addresses and status.can_add:
+        hopes = status.can_add and not _asks_for_others(runtime, sandbox)
+        if sandbox.wanted and not sandbox.addresses and (hopes or not sandbox.error):
             yield f"{sandbox.container_id} has no address, and the pool has: {sandbox.error}"
     notes = sorted(one.name for one in runtime.node.paths.spool.iterdir())
     if notes:
         yield f"{len(notes)} notes lie in the spool"
+
+
+def _asks_for_others(runtime: Runtime, sandbox: Sandbox) -> bool:
+    """Return whether a pod asks for several networks: the pool may have none that fits."""
+    pod = runtime.cluster.get("pods", sandbox.pod, "default")
+    return pod is not None and POD_NETWORKS in pod["metadata"].get("annotations", {})
 
 
 def _judge_pool(world: World, node: Node) -> Iterator[str]:
@@ -111,7 +122,7 @@ def _judge_pool(world: World, node: Node) -> Iterator[str]:
         yield f"the pool is not at rest: {status}"
     if node.disk.intents:
         yield f"calls are in the journal that nobody makes: {sorted(node.disk.intents)}"
-    missing = set(map(str, status.missing))  # by name: that is an alarm
+    missing = _missing(node, status)
     lost = {one.lease.eni_id for one in pool.attachments() if _is_lost(one, node)}
     moving = [eni.id for eni in pool.enis() if eni.phase is not ENIPhase.IN_USE]
     if set(moving) - lost:
@@ -123,12 +134,22 @@ def _judge_pool(world: World, node: Node) -> Iterator[str]:
     }
     disk: dict[str, set[str]] = {eni_id: set() for eni_id in node.disk.enis}
     for slot in node.disk.slots.values():
-        if str(slot.address) not in missing:
+        is_inner = any(slot.address in network for network in node.disk.prefixes)
+        if str(slot.address) not in missing and not is_inner:
             disk.setdefault(slot.eni_id, set()).add(str(slot.address))
+    for prefix in node.disk.prefixes.values():
+        if str(prefix.network) not in missing:
+            disk.setdefault(prefix.eni_id, set()).add(str(prefix.network))
     for eni_id in sorted(cloud.keys() | disk.keys()):
         is_missing = eni_id not in cloud and not disk[eni_id]  # all that is left of it
         if cloud.get(eni_id) != disk.get(eni_id) and not is_missing:
             yield f"{eni_id}: cloud {_sorted(cloud.get(eni_id))}, disk {_sorted(disk.get(eni_id))}"
+
+
+def _missing(node: Node, status: PoolStatus) -> set[str]:
+    """Return the addresses that are missing by name, which is an alarm, and their prefixes."""
+    ranges = [one for one in node.disk.prefixes if any(ip in one for ip in status.missing)]
+    return {*map(str, status.missing), *map(str, ranges)}
 
 
 def _sorted(addresses: set[str] | None) -> list[str] | None:
@@ -137,7 +158,7 @@ def _sorted(addresses: set[str] | None) -> list[str] | None:
 
 def _addresses_of(eni: ENIRecord, node: Node) -> set[str]:
     versions = {family.value for family in node.config.families}
-    return {str(ip) for ip in (*eni.ipv4, *eni.ipv6) if ip.version in versions}
+    return {str(one) for one in _all_of(eni) if one.version in versions}
 
 
 async def _judge_kernel(node: Node) -> list[str]:
@@ -182,8 +203,9 @@ def _judge_api(world: World, runtime: Runtime) -> Iterator[str]:
             yield f"pod {sandbox.pod} is not in the API server, and has a sandbox"
             continue
         said = pod["metadata"].get("annotations", {}).get(POD_IPS)
-        if said != ",".join(sandbox.addresses):
-            yield f"pod {sandbox.pod} is annotated with {said}, and has {sandbox.addresses}"
+        if said != ",".join(sandbox.own_addresses):
+            yield f"pod {sandbox.pod} is annotated with {said}, and has {sandbox.own_addresses}"
+    yield from _judge_limits(runtime)
     found = world.cluster.get("nodes", node.name)
     assert found is not None
     assert node.terwayd is not None
@@ -197,6 +219,18 @@ def _judge_api(world: World, runtime: Runtime) -> Iterator[str]:
         yield f"the Node does not say {MAX_AVAILABLE_IP}"
 
 
+def _judge_limits(runtime: Runtime) -> Iterator[str]:
+    """Pods have the limits that they ask for now."""
+    assert runtime.node.terwayd is not None
+    pods = {one.container_id: one.pod for one in _live(runtime)}
+    for attachment in runtime.node.terwayd.pool.attachments():
+        name = pods.get(attachment.key.container_id, "")
+        pod = runtime.cluster.get("pods", name, "default")
+        asked = {} if pod is None else pod["metadata"].get("annotations", {})
+        if pod is not None and attachment.spec.bandwidth != parse_bandwidth(asked):
+            yield f"{attachment.key} has {attachment.spec.bandwidth}, its pod asks for {asked}"
+
+
 def _judge_cloud(world: World) -> Iterator[str]:
     """No ENI is left behind, no address is on two, and the calls stayed within their budget."""
     enis = world.cloud.world.state.enis.values()
@@ -204,7 +238,7 @@ def _judge_cloud(world: World) -> Iterator[str]:
         tags = dict(eni.tags)
         if INSTANCE_TAG in tags and eni.status is not ENIStatus.IN_USE:
             yield f"{eni.id} was made for {tags[INSTANCE_TAG]} and is {eni.status.value}"
-    counts = Counter(address for eni in enis for address in (*eni.ipv4, *eni.ipv6))
+    counts = Counter(one for eni in enis for one in _all_of(eni))
     yield from (f"{address} is on {n} ENIs" for address, n in counts.items() if n > 1)
     lived_s = asyncio.get_running_loop().time()
     for node in world.nodes:
@@ -212,3 +246,7 @@ def _judge_cloud(world: World) -> Iterator[str]:
         calls = world.cloud.calls.count() / len(world.nodes)
         if calls > allowed:
             yield f"{calls:.0f} calls of the cloud where {allowed:.0f} are in the budget"
+
+
+def _all_of(eni: ENIRecord) -> tuple[IPAddress | IPNetwork, ...]:
+    return *eni.ipv4, *eni.ipv6, *eni.ipv4_prefixes, *eni.ipv6_prefixes

@@ -15,8 +15,8 @@ from typing import Any, Never, TypeVar
 from terway.cloud.openapi import CALL_TIMEOUT_S, Product
 from terway.cloud.query import Value
 from terway.lab.cloud.inprocess import InProcessCaller
+from terway.lab.faults.events import Kill
 from terway.lab.faults.life import Life
-from terway.lab.faults.schedule import Kill
 from terway.linux.memory import MemoryKernel
 from terway.model.errors import BugError, TransientError
 from terway.model.ids import MacAddress
@@ -94,12 +94,25 @@ class LivingStore:
                 done.set_exception(error)
 
 
+@dataclass(slots=True)
+class Reach:
+    """Whether a node reaches the cloud and the API server at the moment. `cuts` in force count."""
+
+    cuts: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Return whether packets between the node and all others are lost."""
+        return self.cuts > 0
+
+
 class LivingCaller:
     """The cloud, as one life reaches it: over a network, with the client's patience."""
 
-    def __init__(self, caller: InProcessCaller, life: Life) -> None:
+    def __init__(self, caller: InProcessCaller, life: Life, reach: Reach) -> None:
         self._caller = caller
         self._life = life
+        self._reach = reach
 
     async def call(
         self,
@@ -110,6 +123,7 @@ class LivingCaller:
     ) -> Answer:
         """Perform a call; errors as over HTTP."""
         await asyncio.sleep(CLOUD_S)
+        await self._arrive(action)
         kill = self._life.enter()
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
@@ -119,8 +133,16 @@ class LivingCaller:
         finally:
             self._life.leave(kill)
         await asyncio.sleep(CLOUD_S)
+        await self._arrive(action)
         self._life.go_on()
         return found
+
+    async def _arrive(self, action: str) -> None:
+        """Return if a packet gets through; what does not is waited for in vain."""
+        if self._reach.is_cut:
+            await asyncio.sleep(CALL_TIMEOUT_S)
+            self._life.go_on()
+            raise TransientError(f"{action}: no answer in {CALL_TIMEOUT_S:g} s")
 
 
 class LivingKernel:

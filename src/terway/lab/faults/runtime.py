@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,10 +17,12 @@ from typing import Any
 
 from terway.cni.protocol import Reply, Request, encode_request
 from terway.kube.resource import ObjectKey
-from terway.lab.faults.api import Cluster
+from terway.lab.faults.api import Cluster, merged
 from terway.lab.faults.node import Node
 from terway.lab.faults.record import Record
+from terway.lab.faults.wishes import EGRESS
 from terway.model.address import IPAddress
+from terway.model.ids import VSwitchId
 
 NETWORK = "terway"
 ANSWER_S = 130.0  # more than terwayd's own budget for an ADD: later is a hang
@@ -45,6 +48,13 @@ class Sandbox:
     wanted: bool = True
     exists: bool = True  # its namespace is there
 
+    @property
+    def own_addresses(self) -> tuple[str, ...]:
+        """Return those of the interface that the runtime asked for."""
+        names = [one["name"] for one in self.result["interfaces"]]
+        mine = (one for one in self.result["ips"] if names[one["interface"]] == "eth0")
+        return tuple(one["address"].partition("/")[0] for one in mine)
+
     def is_wanted(self) -> bool:
         """Return whether it is wanted now: that changes while others are waited for."""
         return self.wanted
@@ -58,6 +68,7 @@ class Runtime:
     cluster: Cluster
     record: Record
     folder: Path
+    elsewhere: VSwitchId  # where pods of several networks have all interfaces but the first
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)  # by the schedule's name
     broken: list[str] = field(default_factory=list)
     given: dict[str, Sandbox] = field(default_factory=dict)  # who has an address now
@@ -73,14 +84,14 @@ class Runtime:
 
     # Pods.
 
-    def create_pod(self, pod: str) -> str:
+    def create_pod(self, pod: str, wishes: Mapping[str, str]) -> str:
         """Make the API's object of a pod, unless it is there; return its uid."""
         found = self.cluster.get("pods", pod, "default")
         if found is not None:
             return str(found["metadata"]["uid"])
         self._uids += 1
         uid = f"uid-{pod}-{self._uids}"
-        meta = {"name": pod, "namespace": "default", "uid": uid}
+        meta = {"name": pod, "namespace": "default", "uid": uid, "annotations": wishes}
         self.cluster.put("pods", {"metadata": meta, "spec": {"nodeName": self.node.name}})
         return uid
 
@@ -151,14 +162,21 @@ class Runtime:
                 self.forget_pod(sandbox.pod, sandbox.uid)
         self.traffic.clear()
 
+    def limit(self, pod: str, limit: Mapping[str, str]) -> None:
+        """Annotate a pod with another limit, if it is there."""
+        found = self.cluster.get("pods", pod, "default")
+        if found is not None:
+            annotations = {EGRESS: None, **limit}
+            self.cluster.put("pods", merged(found, {"metadata": {"annotations": annotations}}))
+
     # The verbs.
 
-    async def bring_up(self, container: str, pod: str) -> None:
+    async def bring_up(self, container: str, pod: str, wishes: Mapping[str, str]) -> None:
         """Give a pod a sandbox; when its ADD fails, another one, as long as it is wanted.
 
         A sandbox that the pod has is stopped; its DEL comes later than the new one's ADD.
         """
-        uid = self.create_pod(pod)
+        uid = self.create_pod(pod, wishes)
         async with asyncio.TaskGroup() as tasks:
             for older in [one for one in self.sandboxes.values() if one.pod == pod and one.wanted]:
                 older.wanted = False

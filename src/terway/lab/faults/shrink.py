@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from terway.lab.faults.schedule import Event, Kill, Schedule
+from terway.lab.faults.events import Event, Kill
+from terway.lab.faults.schedule import Schedule
 
 Fails = Callable[[Schedule], bool]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -16,6 +17,7 @@ from terway.lab.cloud.inprocess import InProcessCaller
 from terway.lab.cloud.instance_types import Catalogue, read_catalogue
 from terway.lab.cloud.records import ENIRecord
 from terway.lab.faults.api import Cluster
+from terway.lab.faults.events import Configure
 from terway.lab.faults.node import EPOCH_S, Node, Surroundings
 from terway.lab.faults.record import Record
 from terway.lab.faults.runtime import Runtime, Sandbox
@@ -23,6 +25,7 @@ from terway.lab.faults.schedule import Schedule, Shape
 from terway.lab.faults.virtual import BOOTED_S
 from terway.model.address import Family, IPPair
 from terway.model.ids import ENIId, MacAddress, ZoneId
+from terway.model.interface import Mode
 
 ZONE = ZoneId("cn-hangzhou-i")
 
@@ -99,11 +102,32 @@ class World:
         instance = self._ground.run(self.schedule.shape, name)
         config = _pool_config(self.schedule, self._ground, instance, number)
         own = IPPair(v4=instance.ipv4, v6=instance.ipv6 if self.schedule.shape.dual else None)
-        node = Node(name, config, own, self._around)
+        mode = Mode.EXCLUSIVE if self.schedule.shape.exclusive else Mode.VETH
+        node = Node(name, config, mode, own, self._around)
         self.cluster.put("nodes", {"metadata": {"name": name, "uid": name}, "spec": {}})
         netns = self._around.folder / name / "netns"
         netns.mkdir()
-        return Runtime(node=node, cluster=self.cluster, record=self.record, folder=netns)
+        return Runtime(
+            node=node,
+            cluster=self.cluster,
+            record=self.record,
+            folder=netns,
+            elsewhere=self._ground.elsewhere,
+        )
+
+    def configured(self, node: Node, change: Configure) -> PoolConfig:
+        """Return what a node's pool is to be after a change."""
+        prefixes = change.prefixes if node.config.has_prefixes else 0
+        most = node.config.capacity if self.schedule.shape.exclusive else change.max_free
+        vswitches = (self._ground.pods, self._ground.elsewhere)
+        return replace(
+            node.config,
+            min_free=min(change.min_free, most),
+            max_free=min(change.max_free, most),
+            ipv4_prefixes=prefixes,
+            ipv6_prefixes=prefixes if self.schedule.shape.dual else 0,
+            vswitch_ids=vswitches[: change.vswitches],
+        )
 
     def start(self) -> None:
         """Have a terwayd on each node from now on."""
@@ -155,6 +179,9 @@ class _Ground:
         self.pods = provision.create_vswitch(
             cloud, vpc, IPv4Network(shape.pod_range), zone_id=ZONE, ipv6_number=1
         )
+        self.elsewhere = provision.create_vswitch(
+            cloud, vpc, IPv4Network("192.168.64.0/24"), zone_id=ZONE, ipv6_number=2
+        )
         self.group = provision.create_security_group(cloud, vpc)
 
     def run(self, shape: Shape, name: str) -> provision.Instance:
@@ -173,6 +200,7 @@ def _pool_config(
     """Return the pool's settings: its periods shorter than usual, so that histories are short."""
     shape = schedule.shape
     families = (Family.V4, Family.V6) if shape.dual else (Family.V4,)
+    per_eni = 1 if shape.exclusive else shape.per_eni
     return PoolConfig(
         instance_id=instance.id,
         zone_id=ZONE,
@@ -181,10 +209,13 @@ def _pool_config(
         security_group_ids=(ground.group,),
         eni_slots=shape.max_enis,
         max_enis=shape.max_enis,
-        ipv4_per_eni=shape.per_eni,
-        ipv6_per_eni=shape.per_eni,
-        min_free=shape.min_free,
-        max_free=shape.max_free,
+        ipv4_per_eni=per_eni,
+        ipv6_per_eni=per_eni,
+        min_free=min(shape.min_free, shape.max_enis) if shape.exclusive else shape.min_free,
+        max_free=min(shape.max_free, shape.max_enis) if shape.exclusive else shape.max_free,
+        has_prefixes=shape.prefixes > 0,
+        ipv4_prefixes=shape.prefixes,
+        ipv6_prefixes=shape.prefixes if shape.dual else 0,
         token_seed=f"{schedule.seed}.{number}",
         trim_after_s=30.0,
         observe_every_s=30.0,

@@ -6,15 +6,9 @@ from typing import get_args
 
 import pytest
 
+from terway.lab.faults.events import Event, Kill, LoseReplies
 from terway.lab.faults.generate import generate
-from terway.lab.faults.schedule import (
-    Event,
-    Kill,
-    LoseReplies,
-    Schedule,
-    dump_schedule,
-    parse_schedule,
-)
+from terway.lab.faults.schedule import Schedule, dump_schedule, parse_schedule
 from terway.lab.faults.shrink import shrink
 from terway.model.errors import UsageError
 
