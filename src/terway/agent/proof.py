@@ -65,7 +65,7 @@ class Proof:
         unread, self._unread = self._unread, {}
         for key, owner in unread.items():
             try:
-                async with self._turns.turn(owner):
+                async with self._turns.turn(owner, is_look=True):
                     attachment = self._held(key)
                     if attachment is not None and await self._network.prove(attachment):
                         _log.warning("proof.mended", attachment=str(key))

@@ -14,6 +14,7 @@ from terway.model.attachment import AttachmentKey
 class _Queue:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
+    lookers: int = 0  # of these: who only reads back
 
 
 class Turns:
@@ -27,15 +28,22 @@ class Turns:
         """Return the attachments that somebody works on or waits for."""
         return frozenset(self._queues)
 
+    @property
+    def changing(self) -> frozenset[AttachmentKey]:
+        """Return the attachments that are being made or undone, or soon will be."""
+        return frozenset(key for key, one in self._queues.items() if one.users > one.lookers)
+
     @asynccontextmanager
-    async def turn(self, key: AttachmentKey) -> AsyncIterator[None]:
-        """Wait for the turn at `key`, and hold it for the block."""
+    async def turn(self, key: AttachmentKey, *, is_look: bool = False) -> AsyncIterator[None]:
+        """Wait for the turn at `key`, and hold it for the block; with `is_look` to read back."""
         queue = self._queues.setdefault(key, _Queue())
         queue.users += 1
+        queue.lookers += is_look
         try:
             async with queue.lock:
                 yield
         finally:
             queue.users -= 1
+            queue.lookers -= is_look
             if not queue.users:
                 del self._queues[key]

@@ -286,13 +286,13 @@ class Verbs:
         return await self._network.differences(attachment, pod_mac=pod_mac)
 
     def _stale(self, call: Gc, asked_at: Moment) -> tuple[AttachmentKey, ...]:
-        busy = self.turns.busy
+        changing = self.turns.changing
         stale = (
             attachment.owner
             for attachment in self._pool.attachments()
             if attachment.network == call.conf.name
             and attachment.owner not in call.valid
-            and attachment.owner not in busy
+            and attachment.owner not in changing
             and self._is_meant(attachment, asked_at)
         )
         return tuple(dict.fromkeys(stale))

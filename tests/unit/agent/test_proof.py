@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass, field
 
+from terway.agent.interfaces import InterfacePolicy
 from terway.agent.proof import Proof
+from terway.agent.stopwatch import Stopwatch
 from terway.agent.turns import Turns
+from terway.agent.verbs import Verbs
+from terway.cni.call import Gc
+from terway.cni.conf import NetworkConf
 from terway.model.attachment import AttachmentKey
 from terway.model.errors import TransientError
+from terway.model.interface import InterfaceSpec
+from tests.support.cni import FakeNetwork, FakePool, in_a_minute
 from tests.support.records import attachment
 
 FIRST, SECOND = attachment(1), attachment(2)
@@ -64,3 +73,29 @@ async def test_one_failure_does_not_keep_the_others_from_being_read():
     await proof.read_back()
 
     assert network.read == [FIRST.key, SECOND.key]
+
+
+async def test_what_is_being_read_back_is_collected_after_that():
+    pool = FakePool()
+    verbs = Verbs(
+        pool=pool, network=FakeNetwork(), pods=None, clock=in_a_minute, policy=InterfacePolicy()
+    )
+    made = await pool.acquire(FIRST.key, network="n", netns="/n", pod=None, spec=InterfaceSpec())
+    conf = NetworkConf(
+        version="1.1.0",
+        name="n",
+        mtu_bytes=None,
+        prev_result=None,
+        args={},
+        valid_attachments=frozenset(),
+    )
+    gc = Gc(conf=conf, valid=frozenset())
+    watch = Stopwatch(time.monotonic)
+
+    async with asyncio.TaskGroup() as tasks, verbs.turns.turn(made.owner, is_look=True):
+        collecting = tasks.create_task(verbs.collect(gc, asked_at=in_a_minute(), watch=watch))
+        await asyncio.sleep(0)
+        assert verbs.turns.changing == {FIRST.key}
+
+    assert collecting.result() == 1
+    assert pool.attachments() == ()

@@ -52,6 +52,19 @@ async def test_a_turn_that_is_given_up_does_not_block_the_next():
         assert turns.busy == {A}
 
 
+async def test_who_only_reads_back_changes_nothing():
+    turns = Turns()
+    async with turns.turn(A, is_look=True):
+        assert turns.busy == {A}
+        assert turns.changing == frozenset()
+        waiting = asyncio.ensure_future(turns.turn(A).__aenter__())
+        await settle()
+        assert turns.changing == {A}
+        waiting.cancel()
+        await settle()
+    assert turns.busy == frozenset()
+
+
 async def test_the_gate_keeps_others_out_while_one_is_alone():
     gate, seen = Gate(), []
 
