@@ -12,6 +12,8 @@ import pytest
 import pytest_asyncio
 
 from terway.kube.resource import NODES, PODS
+from terway.lab.vpc.contract import DropReason
+from terway.lab.vpc.counters import PortCounters
 from terway.lab.vpc.plan import fabric_name
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.node import NodeHandle, run_command
@@ -180,6 +182,7 @@ async def test_a_service_is_reached_by_the_node(lab, pods, family, backend):
 
 
 async def test_the_nodes_own_dns_cache_answers_pods(lab, pods):
+    """Bug class 34: what leaves the node by the ENI misses what is on the node."""
     node = lab.node("eni-1")
     await node.exec("ip", "address", "add", "169.254.20.10/32", "dev", "lo")
     try:
@@ -348,8 +351,13 @@ async def test_the_vpc_drops_what_a_pod_claims_falsely(lab, pods, what):
     await pod.exec("python3", "-c", SEND.replace("FRAME", SPOOFED[what]), mac, *v4)
 
     after = (await lab.fabric.counters())[eni]
-    assert sum(after.drops.values()) == sum(before.drops.values()) + 1
+    assert _refused(after) == _refused(before) + 1
     assert after.egress_packets == before.egress_packets
+
+
+def _refused(counters: PortCounters) -> int:
+    """Return how many packets the VPC refused; the kernel's own multicast comes when it likes."""
+    return sum(n for reason, n in counters.drops.items() if reason is not DropReason.MULTICAST)
 
 
 async def test_a_changed_label_is_refused_until_it_is_changed_back(lab):
