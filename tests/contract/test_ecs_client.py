@@ -101,6 +101,7 @@ async def test_another_token_makes_another_eni(client, world):
 
 
 async def test_a_token_for_other_parameters_is_a_conflict(client, world):
+    """Bug class 13."""
     await create(client, world)
 
     with pytest.raises(ConflictError) as caught:

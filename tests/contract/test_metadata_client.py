@@ -94,6 +94,7 @@ async def test_an_unknown_mac_is_none(client):
 
 
 async def test_the_service_lags_behind(session):
+    """Bug class 11: so nothing is decided by what it says of addresses."""
     world = make_world(delays=Delays(metadata_s=5.0))
     eni_id = world.create_eni()
     world.attach(eni_id)

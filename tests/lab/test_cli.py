@@ -311,6 +311,7 @@ async def test_a_capture_at_both_ends_pairs_every_packet_of_a_conversation(
 
 
 async def test_every_path_of_a_healthy_cluster_works_and_nothing_is_left(lab: Lab) -> None:
+    """Bug class 60: what a test of a real cluster leaves behind."""
     answer = await run(lab, "connectivity-test", "--timeout", "40", "--json")
 
     outcomes = answer.value

@@ -129,6 +129,7 @@ async def test_metadata_is_found_from_node_and_pod(lab: Lab, pods: dict[str, Pod
 async def test_connections_survive_the_end_of_an_agent(
     lab: Lab, pods: dict[str, PodHandle], how: str
 ) -> None:
+    """Bug class 40: a start that clears too much."""
     flow = await pods["a"].connect(pods["far"])
     node = lab.node("node-1")
 

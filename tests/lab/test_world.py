@@ -72,6 +72,7 @@ def served() -> Iterator[LabClient]:
 
 
 async def test_a_lab_leaves_no_link_mount_process_or_file() -> None:
+    """Bug class 60: what tests leave behind."""
     before = traces()
 
     async with open_lab(name=short_name(), nodes=2) as lab:
@@ -327,6 +328,7 @@ def test_a_lab_in_the_background_goes_without_a_trace() -> None:
 
 
 def test_a_killed_server_takes_its_nodes_along_and_is_swept_away() -> None:
+    """Bug class 60, after a crash."""
     client = start_lab(LabPlan(name=short_name(), nodes=2), lambda text: None)
     pids = [node["pid"] for node in client.status()["nodes"]]
     ends = [os.pidfd_open(pid) for pid in pids]

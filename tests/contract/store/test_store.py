@@ -121,6 +121,7 @@ async def test_an_address_can_pass_to_another_attachment_in_one_batch(journal):
 
 
 async def test_two_attachments_never_hold_one_address_and_the_batch_is_left_out_whole(journal):
+    """Bug class 7: one address, two owners."""
     with journal.open() as store:
         await store.write(Batch(put=(attachment(1),)))
 

@@ -60,6 +60,7 @@ async def test_the_first_pod_gets_addresses_of_the_vpc_from_a_new_eni(world, mac
 async def test_the_runtime_is_told_when_terwayd_serves_and_not_untold_when_it_stops(
     world, tmp_path
 ):
+    """Bug class 21: a configuration that is there too early, or taken away."""
     stale = tmp_path / "etc/cni/net.d/10-terway.conf"
     stale.parent.mkdir(parents=True)
     stale.write_text("{}")

@@ -174,6 +174,7 @@ async def _until_quiet(die_at: int | None) -> int:
 
 
 def test_nothing_is_lost_shared_or_leaked_wherever_the_process_dies():
+    """Bug classes 3 and 7: addresses that are lost, and addresses that two pods have."""
     points = run_virtually(_until_quiet(None))
     assert points > 50
 

@@ -86,6 +86,7 @@ def scene():
 
 
 async def test_it_is_released_after_five_minutes(scene):
+    """Bug class 17: a pod that was deleted by force, and no DEL that comes."""
     await scene.attach("/run/netns/gone")
 
     assert await scene.pass_by(0)

@@ -256,6 +256,7 @@ def test_what_one_eni_gave_back_stays_with_the_eni_that_has_got_it_since():
 
 
 def test_a_reading_older_than_a_change_of_ours_does_not_undo_it():
+    """Bug class 14: an old answer overwrites a newer state."""
     world = world_with(**V4)
     world.acquire(1)
     world.work(5)
@@ -270,6 +271,7 @@ def test_a_reading_older_than_a_change_of_ours_does_not_undo_it():
 
 
 def test_a_reading_that_is_behind_what_the_cloud_just_did_is_not_believed():
+    """Bug class 11: readings that lag behind."""
     world = world_with(**V4)
     world.acquire(1)
     world.work(5)

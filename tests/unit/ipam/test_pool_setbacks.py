@@ -82,6 +82,7 @@ def test_an_unanswered_assignment_is_repeated_with_the_same_token():
 
 
 def test_a_crash_between_a_create_and_its_answer_leaks_no_eni():
+    """Bug class 2: an ENI that nobody remembers."""
     world = ready()
     world.acquire(1)
     world.wake()

@@ -71,6 +71,7 @@ def test_the_primary_address_stays_as_long_as_its_eni():
 
 
 def test_retiring_addresses_are_given_to_nobody():
+    """Bug class 4."""
     world = world_of(4, max_free=0)
     for number in range(1, 4):
         world.release(number)

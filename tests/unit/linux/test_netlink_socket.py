@@ -77,6 +77,7 @@ def test_a_dump_is_read_to_its_end():
 
 @pytest.mark.parametrize("marked", [value(1, NLM_F_MULTI | NLM_F_DUMP_INTR), None])
 def test_a_dump_that_was_interrupted_is_read_again(marked):
+    """Bug class 38."""
     # the mark may be on a value, or on the end
     end = DONE if marked else status(NLMSG_DONE, flags=NLM_F_MULTI | NLM_F_DUMP_INTR)
     script = Script([marked or value(1), end], [value(1), value(2), DONE])

@@ -41,6 +41,7 @@ async def test_a_file_damaged_in_the_middle_is_refused(tmp_path):
 
 
 def test_the_file_of_a_newer_version_is_refused(tmp_path):
+    """Bug class 20: a downgrade."""
     path = tmp_path / "terway.db"
     JournalFile(path).close()
     db = sqlite3.connect(path)
@@ -51,6 +52,7 @@ def test_the_file_of_a_newer_version_is_refused(tmp_path):
 
 
 async def test_the_file_of_an_older_version_keeps_its_attachments(tmp_path):
+    """Bug class 20: an upgrade."""
     path = tmp_path / "terway.db"
     with open_store(path) as store:
         await store.write(Batch(put=(attachment(1),)))
