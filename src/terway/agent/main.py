@@ -26,6 +26,7 @@ from terway.agent.log import configure_log  # then this: it decides what structl
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
 from terway.agent.follow import make_follower
+from terway.agent.handwritten import unsuitable_lists
 from terway.agent.instance import (
     InstanceFile,
     Known,
@@ -132,10 +133,10 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     cautions = (
         *check_capacity(allowance.limits, mode, config.eni.ip_stack, held),
         *check_possible(config.eni, allowance.limits, mode),
+        *unsuitable_lists(paths.cni_conf_dir),
     )
     kernel = await stack.enter_async_context(open_kernel())
     support = await kernel.limit_support()
-    cautions = (*cautions, *limit_cautions(mode, config.cni, support))
     instance, seed = instance_facts(place, allowance), f"{time.time_ns():x}"
     node = with_limits(await configured_facts(kernel, config), config.cni, support)
 
@@ -145,16 +146,11 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
         return shape_of(mode, now, pool, node)
 
     shape = shape_now(config)
-    kube = _kube_side(client, options, replace(config, warnings=(*config.warnings, *cautions)))
+    limits = limit_cautions(mode, config.cni, support)
+    said = replace(config, warnings=(*config.warnings, *cautions, *limits))
+    kube = _kube_side(client, options, said)
     terwayd = Terwayd(
-        Setup(
-            pool=shape.pool,
-            conflist=shape.conflist,
-            readonly_listen=options.readonly_listen,
-            interfaces=_policy(mode, config),
-            follows_mtu=config.cni.mtu_bytes is None,
-            has_host_peer=shape.has_host_peer,
-        ),
+        _setup(options, config, shape),
         paths=paths,
         kernel=kernel,
         store=store,
@@ -171,6 +167,17 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
 
     terwayd.follow(make_follower(config, options, client=client, kube=kube, apply=apply))
     return terwayd
+
+
+def _setup(options: Options, config: AgentConfig, shape: Shape) -> Setup:
+    return Setup(
+        pool=shape.pool,
+        conflist=shape.conflist,
+        readonly_listen=options.readonly_listen,
+        interfaces=_policy(shape.mode, config),
+        follows_mtu=config.cni.mtu_bytes is None,
+        has_host_peer=shape.has_host_peer,
+    )
 
 
 async def _read_start(
