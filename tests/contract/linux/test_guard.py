@@ -148,6 +148,7 @@ async def test_a_guard_that_somebody_took_away_is_put_back(world, kernel, pod, g
 async def test_filters_of_others_on_the_link_stay_and_see_what_the_guard_let_through(
     world, kernel, pod, guarded
 ):
+    """Bug class 52: other users of traffic control."""
     name = guarded.veth.host.name
     world.node.run(
         f"ip link add seen type ifb; ip link set seen up;"
@@ -164,6 +165,7 @@ async def test_filters_of_others_on_the_link_stay_and_see_what_the_guard_let_thr
 async def test_the_guard_stays_when_the_agent_goes_and_the_next_one_goes_on_with_it(
     world, pod, guarded
 ):
+    """Bug class 46: what stands before a pod is away for a moment."""
     send(pod, 0x0800, ipv4(OTHER4, WORLD4, 1, echo(1)))
     before = world.node.run(f"tc filter show dev {guarded.veth.host.name} ingress")
 
@@ -186,6 +188,7 @@ async def test_the_guard_is_there_before_the_pods_end_is_up(guarded):
 
 
 async def test_links_that_are_gone_are_forgotten(world, pod, guarded):
+    """Bug class 47: what one link leaves must not be the next one's."""
     guards = Guards()
     with world.node.entered(), open_route_socket() as sock:
         owners = guards.open(sock).maps["owners"]
