@@ -29,6 +29,8 @@ from terway.model.errors import TransientError, VpcError
 NAMESPACE = "shop"
 _PODS = 9  # of the two Deployments; the DaemonSet has one a node
 _PODS_S = 45.0
+# A name of a lab has 32 characters at most; this leaves room for the number.
+_LONGEST_WANTED = 28
 
 
 def run_demo(plan: LabPlan, *, keep: bool) -> int:
@@ -53,10 +55,11 @@ def run_demo(plan: LabPlan, *, keep: bool) -> int:
     return 0
 
 
-def free_name() -> str:
-    """Return a name for the demo's lab that no other lab has."""
+def free_name(wanted: str = "demo") -> str:
+    """Return `wanted`, or `wanted` and a number: a name that no other lab has."""
     taken = {lab.name for lab in list_labs() if lab.is_alive()}
-    names = ("demo", *(f"demo-{number}" for number in range(2, 1000)))
+    short = wanted[:_LONGEST_WANTED].rstrip("-")
+    names = (wanted, *(f"{short}-{number}" for number in range(2, 1000)))
     return next(name for name in names if name not in taken)
 
 
@@ -92,7 +95,7 @@ def _compare(
     with screen.step("measuring it against its own nodes") as step:
         yield compare(PodNetwork.TERWAY, client, ready_s, step.note)
     for network in (PodNetwork.FLANNEL_VXLAN, PodNetwork.FLANNEL_VPC):
-        other = replace(plan, name=free_name(), network=network, stack=IPStack.IPV4)
+        other = replace(plan, name=free_name(plan.name), network=network, stack=IPStack.IPV4)
         with screen.step(f"{network.value}: cloud, VPC, nodes") as step:
             lab = start_lab(other, step.note, tied=True)
         try:
