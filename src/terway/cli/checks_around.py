@@ -19,6 +19,7 @@ _POLICY = "aliyun ram CreatePolicyVersion --PolicyName PolicyForTerway --SetAsDe
 _MISSING_FEATURES = {
     "veth": "modprobe veth",
     "conntrack": "modprobe nf_conntrack",
+    "room for connections": "sysctl -w net.netfilter.nf_conntrack_max=1048576",
     "BPF file system": "mount -t bpf bpf /sys/fs/bpf",
     "IPv6": "boot without ipv6.disable=1 (grubby --update-kernel=ALL --remove-args=ipv6.disable=1)",
     "BTF": "a kernel with CONFIG_DEBUG_INFO_BTF",

@@ -69,6 +69,7 @@ _TEXTS = (
     "etc/cloud/cloud.cfg.d",
 )
 _MAX_TEXT = 16_384
+_NEARLY_FULL = 0.9
 
 
 async def read_host(place: Place, cloud: Cloud | None) -> HostView:
@@ -114,7 +115,24 @@ def probe_features() -> dict[str, str]:
         ("BTF", "/sys/kernel/btf/vmlinux"),
     ):
         found[name] = "yes" if Path(file).exists() else f"{file} is not there"
+    found["room for connections"] = room_for_connections(Path("/proc/sys/net/netfilter"))
     return found
+
+
+def room_for_connections(folder: Path) -> str:
+    """Return "yes", or how full the table of connections is: new ones are dropped when it is full.
+
+    `folder` is that of netfilter's settings. Without connection tracking there is no table.
+    """
+    try:
+        used, most = (
+            int((folder / f"nf_conntrack_{name}").read_text()) for name in ("count", "max")
+        )
+    except (OSError, ValueError):
+        return "yes"
+    if not most or used < most * _NEARLY_FULL:  # 0 is without limit
+        return "yes"
+    return f"{used} of {most} entries are used; packets of new connections are dropped at {most}"
 
 
 def _veth_into(path: str) -> tuple[Operation, ...]:
