@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metadata": ("terway.cli.metadata", "What the metadata service says of this instance."),
     "doctor": ("terway.cli.doctor", "Find what is wrong with a node, and mend it."),
     "why": ("terway.cli.why", "Walk one packet of a pod, and name the hop that fails."),
+    "events": ("terway.cli.events", "What terwayd told of this node, the newest first."),
     "capture": ("terway.cli.capture", "Packets of a pod or ENI, as pcap; both sides of a hop."),
     "connectivity-test": ("terway.cli.matrix", "Test every path between pods and nodes."),
     "capacity": ("terway.cli.capacity", "How many pods fit on an instance type, and why."),
@@ -66,8 +67,14 @@ class LazyCommands(click.Group):
 def cli() -> None:
     """Look into a Terway node, find out why, and mend it.
 
-    Every command has --json. Exit codes: 0 all is well, 1 something was found (a finding, a
-    difference, a hop that fails), 2 wrong use, 3 what was asked for cannot be reached.
+    Every command has --json. On a node, run it as root.
+
+    \b
+    Exit codes:
+      0  all is well
+      1  something was found: a finding, a difference, a hop that fails
+      2  wrong use; the message says what to write instead
+      3  what was asked for cannot be reached; nothing is known
     """
 
 

@@ -36,7 +36,15 @@ def check_sources(snapshot: Snapshot) -> Iterator[Finding]:
                 yield error(f"{source} was not read", one.reason, "terway-cli show")
     agent = snapshot.agent
     if agent is not None and not agent.can_add:
-        yield error("no pod can be added", agent.reason, "terway-cli mapping; terway-cli capacity")
+        yield error("no pod can be added", agent.reason, _room(snapshot))
+
+
+def _room(snapshot: Snapshot) -> str:
+    """Return what to do about a node that takes no more pods."""
+    instance = snapshot.instance
+    kind = f" {instance.instance_type}" if instance is not None else ""
+    larger = f"what its type holds, and others: terway-cli capacity{kind}"
+    return f"kubectl cordon {snapshot.node_name}; {larger}"
 
 
 def check_kernel(snapshot: Snapshot) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
@@ -15,6 +16,7 @@ import click
 from terway.cli.exits import FOUND, OK
 from terway.cli.matrix_plan import (
     LABEL,
+    SERVICE,
     Outcome,
     Trial,
     client_manifest,
@@ -22,11 +24,12 @@ from terway.cli.matrix_plan import (
     matrix_lines,
     outcomes,
     server_manifest,
+    service_manifest,
     service_trials,
     trials,
 )
 from terway.cli.place import Place, find_place, place_options
-from terway.cli.read_kube import open_client, read_kube
+from terway.cli.read_kube import SERVICES, open_client, read_kube
 from terway.cli.snapshot import KubePod, KubeView
 from terway.cli.table import print_json, print_lines
 from terway.kube.client import KubeClient, Propagation
@@ -60,11 +63,15 @@ def command(
     """Try every path: pod to pod on the same and on other nodes, pod to node, node to pod.
 
     Also pod to service, to the metadata service, and packets of the full MTU that must not be
-    split, in every family that the pods have. A namespace with a few pods on every node is made
-    and removed again. Exit code 1 when a path fails.
+    split, in every family that the pods have; DNS by a real query. What cannot be tried is listed
+    with the reason. A namespace with a few pods on every node is made, and removed again, also
+    after Ctrl-C. One node is enough.
+
+    Exit code 0: every path works; 1: one fails, or a test pod does not come up; 3: the cluster
+    cannot be reached.
     """
     test = Matrix(find_place(**where), namespace=namespace, image=image, timeout_s=timeout_s)
-    found = asyncio.run(test.run(mtu_bytes=mtu, keep=keep))
+    found = asyncio.run(_run(test, mtu_bytes=mtu, keep=keep))
     if junit_path:
         Path(junit_path).write_text(junit(found))
     if as_json:
@@ -72,6 +79,17 @@ def command(
     else:
         print_lines(matrix_lines(found))
     raise SystemExit(FOUND if any(one.error for one in found) else OK)
+
+
+async def _run(test: Matrix, *, mtu_bytes: int, keep: bool) -> tuple[Outcome, ...]:
+    """Run the test; SIGTERM ends it as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None  # a coroutine runs in one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await test.run(mtu_bytes=mtu_bytes, keep=keep)
+    except asyncio.CancelledError as error:
+        raise KeyboardInterrupt from error
 
 
 class Matrix:
@@ -88,13 +106,14 @@ class Matrix:
         """Return what came of every path. What was made is removed, also after a failure."""
         async with open_client(self._place) as client:
             await self._remove(client)
-            await client.create(
-                NAMESPACES, {"metadata": {"name": self._namespace, "labels": {LABEL: "true"}}}
-            )
             try:
+                await client.create(
+                    NAMESPACES, {"metadata": {"name": self._namespace, "labels": {LABEL: "true"}}}
+                )
                 return await self._try_all(client, mtu_bytes)
-            finally:
+            finally:  # also after Ctrl-C, which cancels this task
                 if not keep:
+                    _say("removing what was made")
                     await self._remove(client)
 
     async def _try_all(self, client: KubeClient, mtu_bytes: int) -> tuple[Outcome, ...]:
@@ -103,16 +122,31 @@ class Matrix:
         _say(f"a server pod on each of {len(nodes)} nodes")
         servers = [self._server(node) for node in nodes]
         await self._create(client, servers)
-        running = await self._wait(client, servers, lambda pod: pod.phase == "Running")
-        is_served = any(one.name.startswith("kube-proxy") for one in cluster.pods)
-        extra, skipped = service_trials(cluster.services, is_served=is_served)
+        running, missing = await self._wait(servers, lambda pod: pod.phase == "Running")
+        here = {one.node for one in running}
+        nodes = [one for one in nodes if one in here]
+        extra, skipped = await self._services(client, cluster)
         tries = (*trials(running, cluster.nodes, mtu_bytes=mtu_bytes), *extra)
         _say(f"{len(tries)} paths from each of {2 * len(nodes)} places")
         clients = [self._client(node, tries, own) for node in nodes for own in (False, True)]
         await self._create(client, clients)
-        ended = await self._wait(client, clients, lambda pod: pod.phase in _ENDED)
+        ended, late = await self._wait(clients, lambda pod: pod.phase in _ENDED)
         found = [one for pod in ended for one in await self._answers(client, pod)]
-        return (*found, *skipped)
+        return (*found, *missing, *late, *skipped)
+
+    async def _services(
+        self, client: KubeClient, cluster: KubeView
+    ) -> tuple[tuple[Trial, ...], tuple[Outcome, ...]]:
+        """Return what to try of services. One of our own is made where somebody translates it."""
+        own = f"{self._namespace}/{SERVICE}"
+        is_served = any(one.name.startswith("kube-proxy") for one in cluster.pods)
+        unserved = "" if is_served else "no pod kube-proxy-… runs: nobody translates services"
+        if is_served:
+            await client.create(
+                SERVICES, service_manifest(self._namespace), namespace=self._namespace
+            )
+            cluster = await self._until(lambda view: _has_endpoints(view, own))
+        return service_trials(cluster.services, cluster.nodes, own=own, unserved=unserved)
 
     def _server(self, node: str) -> dict[str, Any]:
         return server_manifest(
@@ -134,24 +168,32 @@ class Matrix:
             await client.create(PODS.typed(dict), one, namespace=self._namespace)
 
     async def _wait(
-        self,
-        client: KubeClient,
-        manifests: Sequence[dict[str, Any]],
-        is_there: Callable[[KubePod], bool],
-    ) -> list[KubePod]:
-        """Return the pods once all are there. Raises TransientError after the timeout."""
-        names = {one["metadata"]["name"] for one in manifests}
+        self, manifests: Sequence[dict[str, Any]], is_there: Callable[[KubePod], bool]
+    ) -> tuple[list[KubePod], tuple[Outcome, ...]]:
+        """Return the pods that are there, after the timeout at the latest, and who is not."""
+        nodes = {one["metadata"]["name"]: one["spec"]["nodeName"] for one in manifests}
+
+        def there(view: KubeView) -> list[KubePod]:
+            ours = (one for one in view.pods if one.namespace == self._namespace)
+            return [one for one in ours if one.name in nodes and is_there(one) and one.addresses]
+
+        view = await self._until(lambda view: len(there(view)) == len(nodes))
+        found = there(view)
+        late = sorted(nodes.keys() - {one.name for one in found})
+        look = f"kubectl -n {self._namespace} describe pod NAME (with --keep)"
+        error = f"not up within {self._timeout_s:g} s; terway-cli events on the node, or {look}"
+        return found, tuple(
+            Outcome(source=f"pod on {nodes[one]}", to=f"({one})", what="tcp", error=error)
+            for one in late
+        )
+
+    async def _until(self, is_so: Callable[[KubeView], bool]) -> KubeView:
+        """Return the cluster once it is so, or as it is after the timeout."""
         end = time.monotonic() + self._timeout_s
         while True:
-            view: KubeView = await read_kube(self._place, everything=True)
-            ours = [one for one in view.pods if one.namespace == self._namespace]
-            ready = [one for one in ours if one.name in names and is_there(one)]
-            if len(ready) == len(names) and all(one.addresses for one in ready):
-                return ready
-            if time.monotonic() > end:
-                late = ", ".join(sorted(names - {one.name for one in ready}))
-                look = f"kubectl -n {self._namespace} describe pod (and --keep)"
-                raise TransientError(f"not within {self._timeout_s:g} s: {late}; {look}")
+            view = await read_kube(self._place, everything=True)
+            if is_so(view) or time.monotonic() > end:
+                return view
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _answers(self, client: KubeClient, pod: KubePod) -> list[Outcome]:
@@ -175,6 +217,10 @@ class Matrix:
             if time.monotonic() > end:
                 raise TransientError(f"namespace {self._namespace} does not go away")
             await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _has_endpoints(view: KubeView, name: str) -> bool:
+    return any(str(one) == name and one.endpoints for one in view.services)
 
 
 def _say(text: str) -> None:

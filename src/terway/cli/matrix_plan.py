@@ -11,16 +11,24 @@ from xml.sax.saxutils import quoteattr
 from terway.cli.probe import PORT
 from terway.cli.snapshot import KubeNode, KubePod, KubeService
 from terway.cli.table import table_lines, wrapped
+from terway.model.address import IPAddress
 
 LABEL = "terway.alibabacloud.com/connectivity-test"
 METADATA = "100.100.100.200"
 _KUBELET_PORT = 10250
 _SERVER_PREFIX = "server-"
+_DNS_PORT = 53
+_COLUMNS = ("tcp v4", "tcp v6", "MTU v4", "MTU v6", "DNS v4", "DNS v6")
+SERVICE = "servers"
+ROLE = "terway.alibabacloud.com/role"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One path. `kind`: echo (TCP, answered), reach (TCP, refused is enough), udp (whole MTU)."""
+    """One path.
+
+    `kind`: echo (TCP, answered), reach (TCP, refused is enough), udp (whole MTU), dns (a query).
+    """
 
     to: str
     kind: str
@@ -61,27 +69,63 @@ def trials(
 
 
 def service_trials(
-    services: Iterable[KubeService], *, is_served: bool
+    services: Iterable[KubeService],
+    nodes: Iterable[KubeNode],
+    *,
+    own: str,
+    unserved: str,
 ) -> tuple[tuple[Trial, ...], tuple[Outcome, ...]]:
-    """Return what to try of services and DNS, and what not, with the reason."""
-    listed = list(services)
-    api = next((one for one in listed if str(one) == "default/kubernetes"), None)
-    dns = next((one for one in listed if one.name == "kube-dns"), None)
+    """Return what to try of services and DNS, and what not, with the reason.
+
+    `own` is the test's own service, NAMESPACE/NAME; `unserved` says why nobody translates, if so.
+    """
+    named = {str(one): one for one in services}
+    addresses = tuple(address for one in nodes for address in one.addresses)
     tries: list[Trial] = []
     skipped: list[Outcome] = []
-    for name, service in (("service kubernetes", api), ("DNS", dns)):
-        reason = "there is no such service" if service is None else ""
-        if service is not None and not is_served:
-            reason = "nobody translates ClusterIPs (no kube-proxy)"
-        if service is None or reason:
-            skipped.append(Outcome(source="every pod", to=name, what="tcp", skipped=reason))
-            continue
-        ports = service.ports or (443,)
-        tries += (
-            Trial(to=name, kind="reach", host=str(one), port=ports[0])
-            for one in service.cluster_ips
-        )
+    for to, key, kind in (
+        ("ClusterIP of kubernetes", "default/kubernetes", "reach"),
+        ("ClusterIP of the test", own, "echo"),
+        ("NodePort of the test", own, "echo"),
+        ("DNS", "kube-system/kube-dns", "dns"),
+    ):
+        reason, ends = _ends_of(to, named.get(key), addresses, unserved)
+        tries += (Trial(to=to, kind=kind, host=str(one), port=port) for one, port in ends)
+        if not ends:
+            text = reason or f"there is no service {key}"
+            what = "DNS" if kind == "dns" else "tcp"
+            skipped.append(Outcome(source="every pod", to=to, what=what, skipped=text))
     return tuple(tries), tuple(skipped)
+
+
+def _ends_of(
+    to: str, service: KubeService | None, nodes: Sequence[IPAddress], unserved: str
+) -> tuple[str, list[tuple[IPAddress, int]]]:
+    """Return where a service is tried, or why it is not. DNS answers without a ClusterIP, too."""
+    if to == "DNS" and service is not None:
+        ends = service.endpoints if unserved else service.cluster_ips
+        return f"{service} has no endpoints", [(one, _DNS_PORT) for one in ends]
+    if unserved or service is None:
+        return unserved if to != "DNS" else "", []
+    if to.startswith("NodePort"):
+        ports = service.node_ports
+        return f"{service} has no NodePort", [(one, port) for port in ports for one in nodes]
+    port = (service.ports or (443,))[0]
+    return f"{service} has no ClusterIP", [(one, port) for one in service.cluster_ips]
+
+
+def service_manifest(namespace: str) -> dict[str, Any]:
+    """Return the test's own service, in front of its servers, with a NodePort."""
+    port = {"name": "echo", "port": PORT, "targetPort": PORT, "protocol": "TCP"}
+    return {
+        "metadata": {"name": SERVICE, "namespace": namespace},
+        "spec": {
+            "type": "NodePort",
+            "ipFamilyPolicy": "PreferDualStack",
+            "selector": {ROLE: "server"},
+            "ports": [port],
+        },
+    }
 
 
 def server_manifest(node: str, *, namespace: str, image: str, script: str) -> dict[str, Any]:
@@ -117,8 +161,10 @@ def _manifest(
         "image": image,
         "command": ["python3", "-I", "-S", "-c", *words],
     }
+    role = "server" if name.startswith(_SERVER_PREFIX) else "client"
+    labels = {LABEL: "probe", ROLE: role}
     return {
-        "metadata": {"name": name, "namespace": namespace, "labels": {LABEL: "probe"}},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {
             "nodeName": node,
             "restartPolicy": "Never",
@@ -132,7 +178,7 @@ def _manifest(
 
 def outcomes(source: str, answers: Iterable[Mapping[str, Any]]) -> Iterator[Outcome]:
     """Yield what a client printed."""
-    words = {"echo": "tcp", "reach": "tcp", "udp": "MTU"}
+    words = {"echo": "tcp", "reach": "tcp", "udp": "MTU", "dns": "DNS"}
     for one in answers:
         yield Outcome(
             source=source,
@@ -153,7 +199,8 @@ def matrix_lines(found: Sequence[Outcome]) -> list[str]:
         column = f"{one.what} v{6 if ':' in one.host else 4}"
         cell = "FAIL" if one.error else f"{one.elapsed_ms:.1f}"
         pairs.setdefault((one.source, one.to), {})[column] = cell
-    columns = ("tcp v4", "tcp v6", "MTU v4", "MTU v6")
+    there = {one for cells in pairs.values() for one in cells}
+    columns = [one for one in _COLUMNS if one in there]
     rows = [
         (source, to, *(cells.get(one, "-") for one in columns))
         for (source, to), cells in pairs.items()

@@ -121,7 +121,12 @@ def _service(service: dict[str, Any], slices: Iterable[dict[str, Any]]) -> KubeS
         cluster_ips=addresses_of(spec.get("clusterIPs") or [spec.get("clusterIP", "")]),
         ports=tuple(int(port["port"]) for port in spec.get("ports") or ()),
         endpoints=addresses_of(endpoints),
+        node_ports=tuple(int(one["nodePort"]) for one in spec.get("ports") or () if _opens(one)),
     )
+
+
+def _opens(port: dict[str, Any]) -> bool:
+    return bool(port.get("nodePort"))
 
 
 def _owner(one: dict[str, Any]) -> str:

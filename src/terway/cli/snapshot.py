@@ -205,6 +205,7 @@ class KubeService:
     cluster_ips: tuple[IPAddress, ...]
     ports: tuple[int, ...]
     endpoints: tuple[IPAddress, ...] = ()
+    node_ports: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

@@ -207,7 +207,7 @@ def test_a_matrix_is_told_as_a_table_and_as_junit() -> None:
     lines = matrix_lines(found)
     suite = ElementTree.fromstring(junit(found))
 
-    assert lines[1].split()[-4:] == ["1.0", "-", "-", "FAIL"]
+    assert lines[1].split()[-2:] == ["1.0", "FAIL"]
     assert lines[-1] == "1 paths work, 1 fail, 1 skipped"
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
 
