@@ -14,11 +14,12 @@ import structlog
 
 from terway.agent.pool_ports import PoolStatus
 from terway.kube.client import KubeClient, PatchType
-from terway.kube.clock import format_time
+from terway.kube.clock import format_time, parse_time
 from terway.kube.resource import NODES
 from terway.model.errors import VpcError
 from terway.model.ids import NodeName
 
+CONDITION = "SufficientIP"
 MAX_AVAILABLE_IP = "k8s.aliyun.com/max-available-ip"
 LOOK_EVERY_S = 10.0
 ASSERT_EVERY_S = 300.0
@@ -44,7 +45,7 @@ def say(status: PoolStatus) -> NodeSays:
 def condition_of(says: NodeSays, *, now: float, changed_at: float) -> dict[str, str]:
     """Return the node condition; times are seconds since the epoch."""
     return {
-        "type": "SufficientIP",
+        "type": CONDITION,
         "status": "True" if says.is_sufficient else "False",
         "reason": "SufficientIP" if says.is_sufficient else "InsufficientIP",
         "message": says.message,
@@ -88,7 +89,9 @@ class NodeReporter:
         # A clock that was set back must not keep the condition from being written for so long.
         if says == before and abs(now - self._said_at) < ASSERT_EVERY_S:
             return
-        if before is None or before.is_sufficient is not says.is_sufficient:
+        if before is None:
+            self._changed_at = await self._is_so_since(says, now)
+        elif before.is_sufficient is not says.is_sufficient:
             self._changed_at = now
         if before is None or before.capacity != says.capacity:
             annotations = {"metadata": {"annotations": {MAX_AVAILABLE_IP: str(says.capacity)}}}
@@ -102,3 +105,12 @@ class NodeReporter:
             subresource="status",
         )
         self._said, self._said_at = says, now
+
+    async def _is_so_since(self, says: NodeSays, now: float) -> float:
+        """Return since when it is so: a start of terwayd alone changes nothing."""
+        node = await self._client.get(NODES, self._name)
+        for one in node.status.conditions if node is not None else ():
+            is_same = (one.type, one.status) == (CONDITION, str(says.is_sufficient))
+            if is_same and one.last_transition_time is not None:
+                return parse_time(one.last_transition_time)
+        return now

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from terway.agent.node_report import ASSERT_EVERY_S, NodeReporter
 from terway.agent.pool_ports import PoolStatus
+from terway.kube.types import Condition, Node, NodeStatus
 from terway.model.ids import NodeName
 
 GOOD = PoolStatus(
@@ -27,6 +30,10 @@ BAD = replace(GOOD, can_add=False, reason="all 45 are in use")
 class FakeClient:
     def __init__(self):
         self.patches = []
+        self.node: Node | None = None
+
+    async def get(self, _resource, _name):
+        return self.node
 
     async def patch(self, _resource, name, patch, **options):
         self.patches.append((name, patch, options.get("subresource", "")))
@@ -68,6 +75,23 @@ async def test_nothing_is_written_while_nothing_changes_until_it_is_old():
 
     assert await scene.report(after_s=10) == []
     assert len(await scene.report(after_s=ASSERT_EVERY_S)) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "since"), [("True", "2023-11-01T00:00:00Z"), ("False", "2023-11-14T22:13:20Z")]
+)
+async def test_a_restart_does_not_make_the_condition_younger(before, since):
+    """Bug class 59: figures that are wrong after a restart."""
+    scene = Scene()
+    said = Condition(
+        type="SufficientIP", status=before, last_transition_time="2023-11-01T00:00:00Z"
+    )
+    scene.client.node = Node(status=NodeStatus(conditions=(said,)))
+
+    _, (_, patch, _) = await scene.report()
+
+    (one,) = patch["status"]["conditions"]
+    assert one["lastTransitionTime"] == since
 
 
 async def test_a_clock_that_is_set_back_keeps_nothing_from_being_written():
