@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine, Sequence
 
 from tests.support.netns import ScratchNetns
 
@@ -16,14 +17,41 @@ async def rate_bytes_s(
     The first second is left out: a bucket that is full at first lets more through.
     """
     enter = ("nsenter", f"--net={server.path}")
-    words = (*enter, "iperf3", "--server", "--one-off", "--forceflush")
+    words = (*enter, "iperf3", "--server", "--one-off", "--forceflush", "--bind", str(address))
     listener = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
     assert listener.stdout is not None
-    while b"listening" not in await listener.stdout.readline():
-        pass
+    while b"listening" not in (line := await listener.stdout.readline()):
+        assert line, "iperf3 does not listen"
     command = f"iperf3 -c {address} -t {seconds} -O 1 -J {' '.join(options)}"
     said = await asyncio.to_thread(client.run, command)
     await listener.communicate()
     payload = float(json.loads(said)["end"]["sum_received"]["bits_per_second"]) / 8
     header = 14 + (40 if ":" in str(address) else 20) + 32
     return payload * 1514 / (1514 - header)
+
+
+async def both_bytes_s(
+    pod: ScratchNetns, flows: Sequence[Coroutine[None, None, float]], *, links: Sequence[str]
+) -> float:
+    """Return what all `links` of a pod sent, while all `flows` were under way.
+
+    Not the sum of what the flows say: each measures its own time, and part of it alone. A flow is
+    two connections.
+    """
+    running = [asyncio.create_task(one) for one in flows]
+    wanted = 2 * len(running)
+    wait = f'until [ "$(ss -Htn state established | wc -l)" -ge {wanted} ]; do sleep 0.02; done'
+    await asyncio.to_thread(pod.run, wait)
+    read = "date +%s%N; " + "; ".join(f"ip -s -j link show dev {one}" for one in links)
+    first = await asyncio.to_thread(pod.run, read)
+    await asyncio.sleep(1.5)
+    second = await asyncio.to_thread(pod.run, read)
+    await asyncio.gather(*running)
+    (start, before), (end, after) = map(_sent, (first, second))
+    return (after - before) / (end - start)
+
+
+def _sent(text: str) -> tuple[float, int]:
+    now, *links = text.splitlines()
+    sent = sum(one["stats64"]["tx"]["bytes"] for line in links for one in json.loads(line))
+    return int(now) / 1e9, sent
