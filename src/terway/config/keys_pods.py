@@ -49,7 +49,7 @@ ENABLE_ENI_TRUNKING: Key[bool] = Key(
     default=False,
     meaning="A trunk ENI, whose members go to pods with a fixed address or vSwitch of their own",
     effect=Effect.NONE,
-    why="this release gives every pod an address of a shared ENI",
+    why="trunk ENIs are not part of this release",
 )
 ENABLE_ERDMA: Key[bool] = Key(
     name="enable_erdma",
