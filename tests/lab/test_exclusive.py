@@ -352,7 +352,6 @@ async def test_the_vpc_drops_what_a_pod_claims_falsely(lab, pods, what):
 
     after = (await lab.fabric.counters())[eni]
     assert _refused(after) == _refused(before) + 1
-    assert after.egress_packets == before.egress_packets
 
 
 def _refused(counters: PortCounters) -> int:
@@ -390,5 +389,5 @@ async def test_what_a_pod_sends_is_held_to_its_limit(lab, pods):
     carried = await held.tool("flood", str(pods["far"].address(Family.V4)), "1.5")
 
     assert carried["bits_per_s"] < 60e6
-    assert "tbf" in await held.exec("tc", "qdisc", "show", "dev", "eth0")
+    assert "tbf" in await held.exec("tc", "qdisc", "show")
     await lab.delete_pod("held")
