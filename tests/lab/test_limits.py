@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from terway.kube.resource import PODS
 from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.node import run_command
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import Flow, PodHandle
 from terway.model.address import Family
@@ -81,3 +82,19 @@ async def test_a_pod_that_runs_is_held_to_what_its_annotation_says_now(lab, node
             while "tbf" in await queues(pod):
                 await pod.node.exec("true")
         assert await rate_bytes_s(flow, seconds=1, expected=48 * _MBIT) > 48 * _MBIT
+
+
+@pytest.mark.parametrize(
+    "harm", ["ip link delete tw-ingress", "tc qdisc delete dev tw-egress root"]
+)
+async def test_a_limit_that_somebody_takes_from_a_pod_is_back_within_seconds(lab, harm):
+    name = f"mended-{uuid.uuid4().hex[:4]}"
+    limits = {EGRESS: "8M", INGRESS: "16M"}
+    pod = await lab.pod(name, node=EXCLUSIVE, annotations=limits)
+
+    await run_command(["nsenter", f"--net={pod.netns_path}", *harm.split()])
+
+    for rate in ("8Mbit", "16Mbit"):
+        async with asyncio.timeout(10):
+            while f"rate {rate}" not in await pod.exec("tc", "qdisc"):
+                await pod.node.exec("true")

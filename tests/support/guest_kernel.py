@@ -68,19 +68,21 @@ def run_in_guest(command: str, folder: Path, *, timeout_s: float) -> GuestRun:
     for name, text in (("first", _FIRST), ("second", _SECOND), ("command", command)):
         (folder / name).write_text(text, encoding="ascii")
     (folder / "first").chmod(0o755)
-    subprocess.run(
-        [
-            *("taskset", "-c", str(max(os.sched_getaffinity(0)))),
-            *("timeout", "--kill-after=5", f"{timeout_s:g}"),
-            *(KERNEL, "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
-            *(f"init={folder}/first", f"folder={folder}", "con=null", "con0=null,fd:1"),
-            *("con1=null", "quiet", "random.trust_cpu=on"),
-        ],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=(folder / "console").open("wb"),
-        stderr=subprocess.STDOUT,
+    words = (
+        *("taskset", "-c", str(max(os.sched_getaffinity(0)))),
+        *("timeout", "--kill-after=5", f"{timeout_s:g}"),
+        *(KERNEL, "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
+        *(f"init={folder}/first", f"folder={folder}", "con=null", "con0=null,fd:1"),
+        *("con1=null", "quiet", "random.trust_cpu=on"),
     )
+    with (folder / "console").open("wb") as console:
+        subprocess.run(
+            words,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+        )
     status, output = folder / "status", folder / "output"
     return GuestRun(
         status=int(status.read_text()) if status.exists() else None,
