@@ -92,8 +92,8 @@ class PodReporter:
         """
         if not self._patches_pods:
             return
-        # Of two sandboxes of a pod the younger counts, which is the later one; of several interfaces
-        # the one that the runtime asked for, as after ADD.
+        # Of two sandboxes of a pod the younger counts, which is the later one; of several
+        # interfaces the one that the runtime asked for, as after ADD.
         own = [one for one in attachments if not one.spec.parent]
         wanted = {one.pod: _words(one) for one in own if one.pod is not None}
         for pod, addresses in wanted.items():
