@@ -33,6 +33,7 @@ from terway.cloud.errors import translate
 from terway.cloud.openapi import Product
 from terway.cloud.query import Value, flatten
 from terway.ipam.settings import PoolConfig
+from terway.lab.cloud.cloud import Reply
 from terway.lab.node.syscalls import die_with_parent
 from terway.linux.kernel import open_kernel
 from terway.model.errors import TransientError
@@ -110,7 +111,7 @@ class RemoteCaller:
             reader, writer = await asyncio.open_unix_connection(self._path)
             body = pickle.dumps((product.version, action, flatten(parameters)))
             writer.write(struct.pack("!I", len(body)) + body)
-            reply = pickle.loads(await reader.read())
+            reply: Reply = pickle.loads(await reader.read())
             writer.close()
         except (OSError, EOFError) as error:
             raise TransientError(f"{action}: {error}") from error
