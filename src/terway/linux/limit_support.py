@@ -45,7 +45,7 @@ def _lack(attempt: Callable[[], None]) -> str:
     try:
         attempt()
     except VpcError as error:
-        return str(error)
+        return str(error).partition("\n")[0]  # the verifier's words are many lines
     return ""
 
 
