@@ -51,6 +51,7 @@ from terway.agent.spool import Spool
 from terway.agent.verbs import Verbs
 from terway.agent.watch import KernelWatch
 from terway.datapath.facts import NodeFacts
+from terway.datapath.node import desired_node
 from terway.ipam.settings import PoolConfig
 from terway.linux.foreign import name_of_process
 from terway.linux.kernel import Kernel
@@ -178,7 +179,11 @@ class Terwayd:
             process_metrics,
         ]
         self._watch = KernelWatch(
-            enis=enis, reconciler=self.reconciler, turns=self.verbs.turns, blame=blame
+            enis=enis,
+            reconciler=self.reconciler,
+            turns=self.verbs.turns,
+            blame=blame,
+            standing=desired_node(facts),
         )
         self._guard_watch = GuardWatch(
             open_bell=kernel.open_bell,

@@ -8,6 +8,7 @@ An event is only a reason to look: one too many costs a look, one too few waits 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from terway.agent.blame import Blame
@@ -18,15 +19,25 @@ from terway.datapath.names import HOST_LINK_PREFIX, is_eni_table
 from terway.datapath.plan import is_of_a_pod, is_pod_rule
 from terway.linux.foreign import Change, ChangesLost, Kind, open_foreign_changes
 from terway.model.attachment import AttachmentKey
-from terway.model.network import Link, Route, RoutingRule
+from terway.model.network import Link, NetObject, Route, RoutingRule
 
 
 class KernelWatch:
     """Wakes the reconciler."""
 
     def __init__(
-        self, *, enis: ENILinks, reconciler: Reconciler, turns: Turns, blame: Blame
+        self,
+        *,
+        enis: ENILinks,
+        reconciler: Reconciler,
+        turns: Turns,
+        blame: Blame,
+        standing: Iterable[NetObject],
     ) -> None:
+        """`standing` is what the node has whatever its pods are."""
+        objects = tuple(standing)
+        self._tables = {one.table for one in objects if isinstance(one, Route)}
+        self._priorities = {one.priority for one in objects if isinstance(one, RoutingRule)}
         self._enis = enis
         self._reconciler = reconciler
         self._turns = turns
@@ -87,9 +98,9 @@ class KernelWatch:
                 assert isinstance(change.object, Link)
                 return self._link_matters(change.object, is_gone=change.is_gone)
             case Kind.RULE:
-                return isinstance(change.object, RoutingRule) and is_pod_rule(change.object)
+                return isinstance(change.object, RoutingRule) and self._rule_matters(change.object)
             case Kind.ROUTE:
-                return isinstance(change.object, Route) and _is_route_of_ours(change)
+                return isinstance(change.object, Route) and self._route_matters(change)
             case Kind.ADDRESS:
                 # What the kernel itself adds is no reason, and what it takes goes with a link.
                 is_deed = change.process != 0 or change.is_gone
@@ -100,6 +111,13 @@ class KernelWatch:
                 return False  # no neighbour of the node's is ours
             case _:
                 assert_never(change.kind)
+
+    def _rule_matters(self, rule: RoutingRule) -> bool:
+        return is_pod_rule(rule) or rule.priority in self._priorities
+
+    def _route_matters(self, change: Change) -> bool:
+        assert isinstance(change.object, Route)
+        return change.object.table in self._tables or _is_route_of_ours(change)
 
     def _link_matters(self, link: Link, *, is_gone: bool) -> bool:
         # The links of pods come and go all day, and which ENIs are in use is asked of all of them.
