@@ -82,10 +82,11 @@ def command(
 
 
 async def _run(test: Matrix, *, mtu_bytes: int, keep: bool) -> tuple[Outcome, ...]:
-    """Run the test; SIGTERM ends it as Ctrl-C does."""
+    """Run the test; SIGTERM ends it as Ctrl-C does, and either removes what was made."""
     task = asyncio.current_task()
     assert task is not None  # a coroutine runs in one
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         return await test.run(mtu_bytes=mtu_bytes, keep=keep)
     except asyncio.CancelledError as error:
