@@ -8,12 +8,12 @@ Each step can be the last: what is planned next starts from where the device is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
 from terway.datapath.diff import diff
-from terway.datapath.exclusive import FREE_ALIAS, node_name_of
+from terway.datapath.exclusive import FREE_ALIAS, LEG_IFNAME, node_name_of
 from terway.datapath.verify import Difference, past_limits, verify_objects
 from terway.model.device import Device, DeviceState
 from terway.model.errors import ConflictError, UsageError
@@ -27,9 +27,10 @@ from terway.model.network import (
     NetObject,
     Operation,
     Put,
+    Remove,
     RenameLink,
 )
-from terway.model.traffic import TrafficObject
+from terway.model.traffic import SharedLimit, TrafficObject
 
 
 def plan_take(device: Device, actual: DeviceState) -> tuple[Operation, ...]:
@@ -97,11 +98,20 @@ def plan_return(device: Device, actual: DeviceState) -> tuple[Operation, ...]:
     Raises ConflictError (code ENODEV) when it is in neither place.
     """
     if actual.in_pod is not None:
-        return tuple(_back_to_node(device, actual.in_pod))
+        limits = tuple(_without_limits(device, actual.pod or ()))
+        return (*limits, *_back_to_node(device, actual.in_pod))
     if actual.on_node is not None:
         is_free = not actual.on_node.is_up and actual.on_node.alias == FREE_ALIAS
         return () if is_free else (_free(device, actual.on_node),)
     raise ConflictError(f"the device {device.mac} of the ENI is not there", code="ENODEV")
+
+
+def _without_limits(device: Device, found: Iterable[NetObject]) -> Iterator[Remove]:
+    """Take what both legs share from both: a namespace may be used again, and stays clean."""
+    for one in found:
+        if isinstance(one, SharedLimit) and one.link == device.ifname:
+            for link in (LEG_IFNAME, device.ifname):
+                yield Remove(netns=device.netns, object=replace(one, link=link))
 
 
 def _back_to_node(device: Device, found: Link) -> Iterator[Operation]:
