@@ -8,11 +8,9 @@ from terway.agent.terwayd import read_node_facts
 from terway.config.agent_config import AgentConfig
 from terway.config.cni_conf import CniConf
 from terway.datapath.facts import NodeFacts, Symmetric
+from terway.datapath.symmetric import symmetric_of
 from terway.linux.kernel import Kernel
 from terway.model.errors import UsageError
-
-# Translates the first packet of a hostPort; whoever else does is found when it has begun.
-_PORT_MAPPER = "portmap"
 
 
 async def configured_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
@@ -35,20 +33,9 @@ async def configured_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
 
 def _symmetric(cni: CniConf, facts: NodeFacts) -> Symmetric | None:
     """Return how answers go back; by what link the node is reached is known only here."""
-    how = cni.symmetric_routing
-    if how is None:
-        return None
-    interface = how.interface or facts.uplink
-    if interface != facts.uplink:
+    how = symmetric_of(cni.symmetric_routing, uplink=facts.uplink, chained=cni.chained)
+    if how is not None and how.interface != facts.uplink:
         field = "symmetric_routing_config.interface"
-        text = f"{field} is {interface!r}: the node's default route is by {facts.uplink}"
+        text = f"{field} is {how.interface!r}: the node's default route is by {facts.uplink}"
         raise UsageError(f"{text}; name that, or leave the key out", field=field)
-    return Symmetric(
-        interface=interface,
-        mark=how.mark,
-        mask=how.mask,
-        table=how.table_id,
-        priority=how.rule_priority,
-        comment=how.comment,
-        waits=_PORT_MAPPER not in cni.chained,
-    )
+    return how

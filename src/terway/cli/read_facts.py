@@ -12,11 +12,11 @@ from ipaddress import IPv4Address, IPv6Address
 from terway.cli.snapshot import JournalView
 from terway.config.agent_config import AgentConfig
 from terway.config.choices import BandwidthMode
-from terway.config.cni_conf import CniConf, SymmetricRouting
+from terway.config.cni_conf import CniConf
 from terway.config.exclusive_conf import host_stack_cidrs
-from terway.datapath.facts import DEFAULT_MTU_BYTES, ENILink, NodeFacts, Symmetric
+from terway.datapath.facts import DEFAULT_MTU_BYTES, ENILink, NodeFacts
 from terway.datapath.masquerade import TABLE
-from terway.datapath.symmetric import symmetric_tables
+from terway.datapath.symmetric import symmetric_of, symmetric_tables
 from terway.linux.inspect import Seen
 from terway.linux.limit_support import read_limit_support
 from terway.linux.uplink import read_uplink
@@ -34,11 +34,15 @@ class Ground:
     facts: NodeFacts
     has_host_peer: bool
 
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Return the tables of nftables that terwayd keeps here."""
+    def tables(self, *, translates: bool) -> tuple[str, ...]:
+        """Return the tables of nftables that terwayd keeps here.
+
+        Those that mark connections may wait until something on the node `translates` destinations.
+        """
         own = (TABLE,) if self.mode is Mode.EXCLUSIVE else ()
-        return (*own, *symmetric_tables(self.facts))
+        how = self.facts.symmetric
+        waits = how is not None and how.waits and not translates
+        return own if waits else (*own, *symmetric_tables(self.facts))
 
 
 def read_ground(journal: JournalView, config: AgentConfig | None, node: Seen) -> Ground | None:
@@ -58,7 +62,9 @@ def read_ground(journal: JournalView, config: AgentConfig | None, node: Seen) ->
         service_cidrs=config.eni.service_cidr.networks,
         host_stack_cidrs=host_stack_cidrs(config.cni) if mode is Mode.EXCLUSIVE else said,
         gateways=_pair(one.gateway for one in uplinks),
-        symmetric=_symmetric(config.cni.symmetric_routing, link),
+        symmetric=symmetric_of(
+            config.cni.symmetric_routing, uplink=link, chained=config.cni.chained
+        ),
         has_priorities=config.cni.has_network_priority,
         has_pacing=_has_pacing(config.cni),
     )
@@ -76,19 +82,6 @@ def _pair(addresses: Iterator[IPAddress | None]) -> IPPair:
 def _has_pacing(cni: CniConf) -> bool:
     """Return whether departure times are asked for, and the kernel has them: terwayd asks, too."""
     return cni.bandwidth_mode is BandwidthMode.EDT and not read_limit_support().pacing_lacks
-
-
-def _symmetric(how: SymmetricRouting | None, uplink: str) -> Symmetric | None:
-    if how is None:
-        return None
-    return Symmetric(
-        interface=how.interface or uplink,
-        mark=how.mark,
-        mask=how.mask,
-        table=how.table_id,
-        priority=how.rule_priority,
-        comment=how.comment,
-    )
 
 
 def eni_links(journal: JournalView, node: Seen) -> Iterator[ENILink]:

@@ -17,6 +17,7 @@ from terway.datapath.verify import verify_objects
 from terway.linux import nftables, read
 from terway.linux.inspect import Lookup, look_up, read_seen
 from terway.linux.session import Session, open_session
+from terway.linux.translation import translates_destinations
 from terway.model.address import IPAddress
 from terway.model.errors import TransientError, UsageError
 from terway.model.interface import Mode
@@ -53,13 +54,15 @@ def read_kernel(
         wanted = tuple(_wanted(links.values(), ground))
         actual = read.read_node((one for one in wanted if isinstance(one, Sysctl)), session)
         changes = diff(wanted, actual.objects, netns=NODE, is_owned=lambda _: False)
+        translates = translates_destinations()
         return KernelView(
             node=node,
             pods=tuple(read_pod(session, one, enis, ground) for one in journal.attachments),
             differences=tuple(map(str, verify_objects(wanted, actual.objects))),
             repairs=changes.puts,
             lookups=tuple(_ask(session, one) for one in questions),
-            missing_tables=tuple(_missing_tables(ground)),
+            translates=translates,
+            missing_tables=tuple(_missing_tables(ground, translates=translates)),
         )
 
 
@@ -86,12 +89,13 @@ def _wanted(enis: Iterable[ENILink], ground: Ground | None) -> Iterator[NetObjec
         yield from desired_eni(eni, ground.facts)
 
 
-def _missing_tables(ground: Ground | None) -> Iterator[str]:
-    """Yield the tables of nftables that should be there. Blocking."""
-    if ground is None or not ground.tables:
+def _missing_tables(ground: Ground | None, *, translates: bool) -> Iterator[str]:
+    """Yield the tables of nftables that should be there, and are not. Blocking."""
+    wanted = () if ground is None else ground.tables(translates=translates)
+    if not wanted:
         return
     try:
         there = {line.removeprefix("table ") for line in nftables.run("list tables").splitlines()}
     except (TransientError, UsageError):
         there = set()  # a kernel or a node without nftables has none of them
-    yield from (one for one in ground.tables if one not in there)
+    yield from (one for one in wanted if one not in there)

@@ -123,6 +123,7 @@ class KernelView:
     differences: tuple[str, ...] = ()  # of the node's own part
     repairs: tuple[Operation, ...] = ()
     lookups: tuple[Lookup, ...] = ()
+    translates: bool | None = None  # whether something here translates destinations
     missing_tables: tuple[str, ...] = ()  # of nftables, that terwayd keeps
 
 

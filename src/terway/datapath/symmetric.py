@@ -10,7 +10,8 @@ Source: upstream Terway, docs/symmetric_routing_config.md; tables, priorities an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Protocol
 
 from terway.datapath.facts import NodeFacts, Symmetric
 from terway.datapath.host import EVERYWHERE
@@ -18,6 +19,43 @@ from terway.model.address import Family
 from terway.model.network import NetObject, Route, RoutingRule
 
 _TABLES = {Family.V4: "ip terway_symmetric", Family.V6: "ip6 terway_symmetric_ipv6"}
+
+# Translates the first packet of a hostPort; whoever else does is found when it has begun.
+_PORT_MAPPER = "portmap"
+
+
+class _Asked(Protocol):
+    """What a configuration says of the way back; `interface` is empty for the default route's."""
+
+    @property
+    def interface(self) -> str: ...
+    @property
+    def mark(self) -> int: ...
+    @property
+    def mask(self) -> int: ...
+    @property
+    def table_id(self) -> int: ...
+    @property
+    def rule_priority(self) -> int: ...
+    @property
+    def comment(self) -> str: ...
+
+
+def symmetric_of(
+    asked: _Asked | None, *, uplink: str, chained: Collection[str]
+) -> Symmetric | None:
+    """Return how answers go back on a node; `chained` are the types of the plugins after ours."""
+    if asked is None:
+        return None
+    return Symmetric(
+        interface=asked.interface or uplink,
+        mark=asked.mark,
+        mask=asked.mask,
+        table=asked.table_id,
+        priority=asked.rule_priority,
+        comment=asked.comment,
+        waits=_PORT_MAPPER not in chained,
+    )
 
 
 def symmetric_objects(node: NodeFacts) -> Iterator[NetObject]:
