@@ -78,10 +78,13 @@ def _policy(denied: Iterable[Permission]) -> str:
 
 def check_kubernetes(snapshot: Snapshot) -> Iterator[Finding]:
     """Yield conditions of the Node that say something is wrong."""
-    kube = snapshot.kubernetes
+    kube, agent = snapshot.kubernetes, snapshot.agent
+    said = agent.reason if agent is not None and not agent.can_add else None
     for node in kube.nodes if kube else ():
         if node.name == snapshot.node_name:
             for text in node.conditions:
+                if said is not None and said in text:
+                    continue  # terwayd has said it itself, and it is found
                 command = f"kubectl describe node {node.name}"
                 yield warning("a condition of the Node", text, command)
 

@@ -9,7 +9,7 @@ import click
 from terway.cli.collect import Wanted
 from terway.cli.snapshot import InstanceView, require
 from terway.cli.source import source_options, take_snapshot
-from terway.cli.table import print_json, print_lines
+from terway.cli.table import print_json, print_lines, wrapped
 
 
 @click.command("metadata")
@@ -36,7 +36,8 @@ def metadata_lines(instance: InstanceView) -> Iterator[str]:
         yield ""
         primary = "  (the primary vSwitch)" if eni.vswitch_id == instance.vswitch_id else ""
         yield f"{eni.id}  {eni.mac}"
-        yield f"  vSwitch    {eni.vswitch_id}  {eni.cidr}{primary}"
-        yield f"  gateways   {'  '.join(map(str, eni.gateways))}"
+        yield f"  vSwitch    {eni.vswitch_id}{primary}"
+        yield from wrapped(f"  ranges     {eni.cidr}")
+        yield from wrapped(f"  gateways   {' '.join(map(str, eni.gateways))}")
         for index, address in enumerate(eni.addresses):
             yield f"  {'addresses' if not index else '':<9}  {address}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_network
+from ipaddress import IPv4Network, IPv6Address, ip_network
 
 import pytest
 
@@ -21,7 +21,7 @@ from terway.model.interface import Bandwidth, InterfaceSpec
 from tests.support.snapshots import ENI_ID, PODS, A, healthy
 
 LONG = IPv6Address("2001:db8:1234:5678:9abc:def0:1234:5678")
-PREFIX = ip_network("192.168.40.0/28")
+PREFIX = IPv4Network("192.168.40.0/28")
 SECOND = ip_network("2001:db8:1234:5678:9abc::/80")
 
 
