@@ -14,7 +14,7 @@ import click
 
 from terway.lab.world.client import LabClient, quoted, start_lab
 from terway.lab.world.paths import list_labs, sweep
-from terway.lab.world.plan import EXCLUSIVE_LABELS, LabPlan, NodePool
+from terway.lab.world.plan import EXCLUSIVE_LABELS, METADATA, OPENAPI, LabPlan, NodePool
 from terway.model.address import IPStack
 from terway.model.errors import UsageError, VpcError
 
@@ -189,15 +189,22 @@ def run_command(name: str, node: str, command: tuple[str, ...]) -> None:
     terway-lab run node-1 terway-cli why default/web 192.168.32.7:80
     """
     lab = LabClient(name)
-    keys = lab.status()["endpoints"]
-    pairs = {
-        "NODE_NAME": node,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": keys["access_key_id"],
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys["access_key_secret"],
-    }
+    pairs = _tool_environment(node, lab.status()["endpoints"])
     words = command[1:] if command[0] == "--" else command
     _become([*lab.words(node), "env", *(f"{key}={one}" for key, one in pairs.items()), *words])
+
+
+def _tool_environment(node: str, ends: dict[str, str]) -> dict[str, str]:
+    """Return what a tool is told, so that it needs no terwayd to find the lab's services."""
+    return {
+        "NODE_NAME": node,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "ECS_ENDPOINT": f"http://{OPENAPI}",
+        "VPC_ENDPOINT": f"http://{OPENAPI}",
+        "METADATA_ENDPOINT": f"http://{METADATA}",
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": ends["access_key_id"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": ends["access_key_secret"],
+    }
 
 
 @cli.command("add-node")

@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import pytest
 
+from terway.cli.place import place_of
 from terway.lab.cloud.cloud import Cloud
+from terway.lab.commands import _tool_environment
 from terway.lab.demo.measure import _run
 from terway.lab.demo.summary import instance_table, pod_table
 from terway.lab.kubelet.readiness import pause_s
@@ -24,8 +26,9 @@ from terway.lab.world.ground import lay_ground
 from terway.lab.world.lastwords import last_error, node_trouble
 from terway.lab.world.node import NodeHandle
 from terway.lab.world.paths import LabPaths
-from terway.lab.world.plan import LabPlan
+from terway.lab.world.plan import EXCLUSIVE_LABELS, LabPlan, NodePool
 from terway.lab.world.targets import find_target
+from terway.model.address import IPStack
 from terway.model.errors import BugError, TransientError, UsageError
 
 PODS = ["shop/client-6f7-q95g4", "shop/client-6f7-x11aa", "shop/web-1", "default/a"]
@@ -160,6 +163,52 @@ def test_an_unknown_instance_type_is_refused_once_with_a_remedy() -> None:
         lay_ground(cloud, LabPlan(instance_type="ecs.g7.2xlarg"))
 
     assert not cloud.world.state.vpcs
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (
+            LabPlan(stack=IPStack.IPV4, instance_type="ecs.c5.large"),
+            r"ecs\.c5\.large holds .*\(EniQuantity - 1\) x .*: it must be more than 11",
+        ),
+        (
+            LabPlan(
+                pools=(
+                    NodePool(
+                        name="eni", nodes=1, instance_type="ecs.g7.large", labels=EXCLUSIVE_LABELS
+                    ),
+                )
+            ),
+            r"ecs\.g7\.large holds .* EniQuantity - 1 = .*: it must be more than 6",
+        ),
+    ],
+)
+def test_a_type_that_terwayd_would_refuse_is_refused_before_anything_is_built(
+    plan: LabPlan, says: str
+) -> None:
+    cloud = Cloud(clock=lambda: 0.0)
+
+    with pytest.raises(UsageError, match=says):
+        lay_ground(cloud, plan)
+
+    assert not cloud.world.state.vpcs
+
+
+def test_a_lab_without_terwayd_may_have_any_type() -> None:
+    plan = LabPlan(stack=IPStack.IPV4, instance_type="ecs.c5.large", agent=False)
+
+    lay_ground(Cloud(clock=lambda: 0.0), plan)
+
+
+def test_a_tool_that_is_run_on_a_node_needs_no_terwayd_to_find_the_lab() -> None:
+    told = _tool_environment("node-1", {"access_key_id": "a", "access_key_secret": "b"})
+
+    place = place_of(told, root=Path("/nowhere"))
+    assert place.node_name == "node-1"
+    assert place.ecs_endpoint == place.vpc_endpoint == "http://100.100.0.10"
+    assert place.metadata_url == "http://100.100.100.200"
+    assert place.access_key is not None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Network
 
+from terway.capacity.pods import Mode, require_capacity
 from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.fabric_view import mtu_of
 from terway.lab.cloud.instance_types import InstanceType
@@ -33,6 +34,7 @@ from terway.lab.world.plan import (
     PodNetwork,
 )
 from terway.model.address import Family, IPStack, gateway_of
+from terway.model.eni import InstanceLimits
 from terway.model.errors import UsageError
 from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
 
@@ -157,6 +159,9 @@ def _check_type(cloud: Cloud, plan: LabPlan) -> None:
             raise _unknown_type(cloud, pool.instance_type)
         if not plan.cloud_only:
             _max_pods(kind, plan.stack, pool)
+            if plan.agent and plan.network is PodNetwork.TERWAY:
+                mode = Mode.EXCLUSIVE if _is_exclusive(pool) else Mode.SHARED
+                require_capacity(_limits_of(kind), mode, plan.stack)
 
 
 def _unknown_type(cloud: Cloud, name: str) -> UsageError:
@@ -167,9 +172,22 @@ def _unknown_type(cloud: Cloud, name: str) -> UsageError:
     )
 
 
+def _is_exclusive(pool: NodePool) -> bool:
+    return pool.labels.items() >= EXCLUSIVE_LABELS.items()
+
+
+def _limits_of(kind: InstanceType) -> InstanceLimits:
+    return InstanceLimits(
+        instance_type=kind.id,
+        eni_quantity=kind.eni_quantity,
+        eni_private_ip_address_quantity=kind.eni_private_ip_address_quantity or 0,
+        eni_ipv6_address_quantity=kind.eni_ipv6_address_quantity or 0,
+    )
+
+
 def _max_pods(kind: InstanceType, stack: IPStack, pool: NodePool) -> int:
     """Return the pods of a node: an ENI each, or an address of those beside the primary one."""
-    if pool.labels.items() >= EXCLUSIVE_LABELS.items():
+    if _is_exclusive(pool):
         return kind.eni_quantity - 1
     ipv4, ipv6 = kind.eni_private_ip_address_quantity, kind.eni_ipv6_address_quantity
     if ipv4 is None:
