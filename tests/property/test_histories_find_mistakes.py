@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+import terway.agent.limits
 import terway.agent.pool
 import terway.agent.pool_calls
 import terway.agent.reporter
@@ -27,7 +28,7 @@ from terway.model.attachment import Attachment
 from terway.model.ids import ClientToken
 from terway.model.network import Remove, RoutingRule
 
-WITHIN = 120  # histories
+WITHIN = 240  # histories: the fixed sample
 
 
 @pytest.fixture
@@ -119,6 +120,22 @@ def tells_no_pod_its_addresses(monkeypatch):
     monkeypatch.setattr(terway.agent.reporter.PodReporter, "_patch", patch)
 
 
+@pytest.fixture
+def follows_no_limits(monkeypatch):
+    async def change(self, attachment):
+        return None
+
+    monkeypatch.setattr(terway.agent.limits.Limits, "_change", change)
+
+
+@pytest.fixture
+def forgets_other_networks(monkeypatch):
+    whole = terway.agent.verbs.Verbs._family
+    monkeypatch.setattr(
+        terway.agent.verbs.Verbs, "_family", lambda self, owner: whole(self, owner)[:1]
+    )
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -131,6 +148,8 @@ def tells_no_pod_its_addresses(monkeypatch):
         "gives_an_address_twice",
         "fails_a_second_del",
         "tells_no_pod_its_addresses",
+        "follows_no_limits",
+        "forgets_other_networks",
     ],
 )
 def test_a_mistake_in_the_agent_is_found_and_shrunk(mistake, request):

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -43,21 +44,26 @@ class Outcome:
         return not self.failures
 
 
-def run_schedule(schedule: Schedule) -> Outcome:
-    """Run a history to its end. The same schedule has the same outcome, to the byte."""
+def run_schedule(
+    schedule: Schedule, *, look: Callable[[World], None] = lambda world: None
+) -> Outcome:
+    """Run a history to its end. The same schedule has the same outcome, to the byte.
+
+    `look` sees the world as it is in the end.
+    """
     # The spool and the paths of namespaces are real files; memory is fast enough for them.
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of our own in it
     folder = Path(tempfile.mkdtemp(prefix="terway-faults-", dir=base))
     # What the collector finds runs finalizers, and when it looks depends on earlier histories.
     gc.disable()
     try:
-        return run_virtually(_run(schedule, folder))
+        return run_virtually(_run(schedule, folder, look))
     finally:
         gc.enable()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run(schedule: Schedule, folder: Path) -> Outcome:
+async def _run(schedule: Schedule, folder: Path, look: Callable[[World], None]) -> Outcome:
     tasks = asyncio.TaskGroup()
     async with tasks:
         world = World(schedule, folder, tasks)
@@ -66,6 +72,7 @@ async def _run(schedule: Schedule, folder: Path) -> Outcome:
             world.start()
             await _live(world)
             outcome = _outcome(schedule, world, await _come_to_rest(world))
+            look(world)
         finally:
             undo()
         for task in tasks._tasks:  # it has no way to end what it holds
