@@ -29,7 +29,7 @@ from terway.cli.snapshot import (
 )
 from terway.config.agent_config import AgentConfig
 from terway.model.address import IPAddress
-from terway.model.errors import UsageError, VpcError
+from terway.model.errors import VpcError
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class _Collector:
         try:
             asked = tuple(self._wanted.look_at(self.snapshot))
             return asked, tuple(self._wanted.questions(self.snapshot))
-        except UsageError:
+        except VpcError:
             return (), ()
 
     async def _take(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from terway.cli.fib import decide
 from terway.cli.hops import Ground, Packet
 from terway.cli.read_kernel import Question
-from terway.cli.snapshot import JournalView, Snapshot
+from terway.cli.snapshot import JournalView, Snapshot, require
 from terway.cli.target import Target, find_target
 from terway.datapath.names import host_link_name
 from terway.model.address import IPAddress
@@ -68,8 +68,11 @@ def _namespace(sender: Attachment) -> str:
 
 
 def find_sender(snapshot: Snapshot, pod: str) -> Attachment:
-    """Return the attachment of a pod of this node. Raises UsageError when it is not here."""
-    journal = snapshot.journal or JournalView()
+    """Return the attachment of a pod of this node.
+
+    Raises UsageError when it is not here, TransientError where there is no journal to know it from.
+    """
+    journal = require(snapshot.journal, snapshot, "journal")
     namespace, _, name = pod.rpartition("/")
     for one in sorted(journal.attachments, key=lambda one: one.spec.parent):  # parents first
         if one.pod is not None and one.pod.name == name and namespace in ("", one.pod.namespace):
@@ -82,9 +85,10 @@ def find_sender(snapshot: Snapshot, pod: str) -> Attachment:
                 text = f"pod {other} has the node's own network"
             here = f"this node, {snapshot.node_name}, has no attachment of it"
             raise UsageError(f"{text}: {here}; run terway-cli there", field="POD")
-    reason = snapshot.why_missing("journal") if snapshot.journal is None else ""
-    known = ", ".join(sorted(str(one.pod) for one in journal.attachments)[:8]) or "none"
-    raise UsageError(f"no pod {pod} on this node {reason}; there are: {known}", field="POD")
+    names = sorted({str(one.pod) for one in journal.attachments if one.pod is not None})
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    known = f"there are: {', '.join(names[:8])}{more}" if names else "it has none"
+    raise UsageError(f"no pod {pod} on this node; {known}", field="POD")
 
 
 def questions_of(snapshot: Snapshot, packets: Iterable[Packet]) -> Iterator[Question]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,12 +42,21 @@ def take_snapshot(bundle: str, wanted: Wanted, **where: str) -> Snapshot:
 def read_bundle(path: Path) -> Snapshot:
     """Return the snapshot in a bundle. Raises UsageError when there is none."""
     try:
-        with tarfile.open(path) as archive:
-            names = [one for one in archive.getnames() if one.endswith(f"/{SNAPSHOT_NAME}")]
-            member = archive.extractfile(names[0]) if names else None
-            text = member.read() if member else b""
+        text = _read_member(path)
+        if not text:
+            raise UsageError(f"--bundle {path}: no {SNAPSHOT_NAME} in it", field="--bundle")
+        raw = json.loads(text)
+    except (EOFError, zlib.error, ValueError) as error:
+        how = f"it is cut off or damaged ({error}); copy it once more"
+        raise UsageError(f"--bundle {path}: {how}", field="--bundle") from error
     except (OSError, tarfile.TarError) as error:
         raise UsageError(f"--bundle {path}: {error}", field="--bundle") from error
-    if not text:
-        raise UsageError(f"--bundle {path}: no {SNAPSHOT_NAME} in it", field="--bundle")
-    return parse(Snapshot, json.loads(text))
+    return parse(Snapshot, raw)
+
+
+def _read_member(path: Path) -> bytes:
+    """Return the snapshot's text, empty when there is none."""
+    with tarfile.open(path) as archive:
+        names = [one for one in archive.getnames() if one.endswith(f"/{SNAPSHOT_NAME}")]
+        member = archive.extractfile(names[0]) if names else None
+        return member.read() if member else b""
