@@ -8,6 +8,8 @@ from collections.abc import Coroutine, Sequence
 
 from tests.support.netns import ScratchNetns
 
+_TRIES = 5
+
 
 async def rate_bytes_s(
     client: ScratchNetns, server: ScratchNetns, address: object, *options: str, seconds: int = 3
@@ -28,6 +30,22 @@ async def rate_bytes_s(
     payload = float(json.loads(said)["end"]["sum_received"]["bits_per_second"]) / 8
     header = 14 + (40 if ":" in str(address) else 20) + 32
     return payload * 1514 / (1514 - header)
+
+
+async def held_bytes_s(
+    client: ScratchNetns, server: ScratchNetns, address: object, *options: str, enough: float
+) -> float:
+    """Return `rate_bytes_s`, measured again while it is less than `enough`, a few times.
+
+    A machine with other things to do makes traffic slower, and never faster: too fast is too fast
+    the first time.
+    """
+    found = 0.0
+    for _ in range(_TRIES):
+        found = await rate_bytes_s(client, server, address, *options)
+        if found >= enough:
+            break
+    return found
 
 
 async def both_bytes_s(
