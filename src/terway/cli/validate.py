@@ -13,11 +13,14 @@ from terway.cli.place import Place, place_of
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.config.agent_config import FILES, read_agent_config_into
 from terway.config.findings import Report
-from terway.config.keys_map import ENI_CONF
+from terway.config.keys_map import CONF, DISABLE_NETWORK_POLICY, ENI_CONF
 from terway.config.schema import DOCUMENTS, schema_of
 from terway.model.errors import UsageError
 
 _PATH = click.Path(exists=True, path_type=Path)
+# An eni_conf alone is checked as it would be with the plugin's own defaults, and asked for nothing
+# that it could not say.
+_BESIDE = {CONF: '{"type":"terway"}', DISABLE_NETWORK_POLICY.name: "true"}
 
 
 @click.command("validate")
@@ -33,7 +36,7 @@ def command(
 
     PATH is a folder with the files of eni-config (as /etc/eni, the default), a manifest of the
     ConfigMap, or an eni_conf alone. Nothing else is asked: not the cloud, not the cluster.
-    Exit code 0: right; 1: something is not.
+    Exit code 0: right; 1: something is not; 2: PATH is not a configuration, or cannot be read.
     """
     if schema is not None:
         print_json(schema_of(schema))
@@ -57,16 +60,25 @@ def _default_folder() -> Path:
 def read_config_files(path: Path) -> dict[str, str]:
     """Return the keys of eni-config in a folder, a manifest or a file. Raises UsageError."""
     if path.is_dir():
-        return {name: (path / name).read_text() for name in FILES if (path / name).is_file()}
-    text = path.read_text()
-    data = _config_map_data(text, path)
-    # An eni_conf alone is checked as it would be with the plugin's own defaults.
-    return data if data is not None else {ENI_CONF: text, "10-terway.conf": '{"type":"terway"}'}
+        return {name: _read(path / name) for name in FILES if (path / name).is_file()}
+    text = _read(path)
+    data = _config_map_data(text, path, field="PATH")
+    return data if data is not None else {ENI_CONF: text, **_BESIDE}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        text = f"{path} is not text in UTF-8: byte {error.start} is {error.object[error.start]:#x}"
+        raise UsageError(text, field="PATH") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", field="PATH") from error
 
 
 def _patch_of(path: Path) -> str:
-    text = path.read_text()
-    data = _config_map_data(text, path)
+    text = _read(path)
+    data = _config_map_data(text, path, field="--patch")
     if data is None:
         return text
     if ENI_CONF not in data:
@@ -76,17 +88,27 @@ def _patch_of(path: Path) -> str:
     return data[ENI_CONF]
 
 
-def _config_map_data(text: str, path: Path) -> dict[str, str] | None:
-    """Return the data of the first ConfigMap in a manifest; None when `text` is none."""
+def _config_map_data(text: str, path: Path, *, field: str) -> dict[str, str] | None:
+    """Return the data of the ConfigMap in a manifest; None when `text` may be an eni_conf.
+
+    The first with an eni_conf, else the first. Raises UsageError when it is something else.
+    """
     try:
-        documents = list(yaml.safe_load_all(text))
+        documents = [one for one in yaml.safe_load_all(text) if one is not None]
     except yaml.YAMLError as error:
         if text.lstrip().startswith("{"):
             return None  # JSON that is broken is told about with line and column
-        raise UsageError(f"{path} is neither JSON nor YAML: {error}", field="PATH") from error
-    for one in documents:
-        if isinstance(one, Mapping) and one.get("kind") == "ConfigMap":
-            return {key: str(value) for key, value in (one.get("data") or {}).items()}
+        raise UsageError(f"{path} is neither JSON nor YAML: {error}", field=field) from error
+    objects = [one for one in documents if isinstance(one, Mapping)]
+    found = [one.get("data") for one in objects if one.get("kind") == "ConfigMap"]
+    maps = [one if isinstance(one, Mapping) else {} for one in found]
+    if maps:
+        data = next((one for one in maps if ENI_CONF in one), maps[0])
+        return {key: str(value) for key, value in data.items()}
+    kinds = [str(one["kind"]) for one in objects if "kind" in one]
+    if kinds or not text.lstrip().startswith("{"):
+        held = f"it holds {', '.join(kinds[:5])}" if kinds else "it is not a JSON object either"
+        raise UsageError(f"{path} is not a ConfigMap eni-config: {held}", field=field)
     return None
 
 

@@ -92,3 +92,47 @@ def test_broken_json_is_told_by_line_and_column(tmp_path):
 
 def test_a_schema_is_printed():
     assert json.loads(run("--schema", "eni_conf").output)["title"] == "Main settings of Terway"
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_its_path(folder):
+    path = folder() / "eni_conf"
+    path.write_bytes(b'{"min_eni": "\xff"}')
+
+    for asked in (path, path.parent):
+        ran = run(asked)
+        assert ran.exit_code == 2
+        assert ran.output == f"terway-cli: {path} is not text in UTF-8: byte 13 is 0xff\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("kind: Pod\nmetadata: {name: a}\n", "it holds Pod"),
+        ('{"kind": "Pod", "apiVersion": "v1"}', "it holds Pod"),
+        ("a: 1\n", "it is not a JSON object either"),
+        ("", "it is not a JSON object either"),
+    ],
+)
+def test_what_is_something_else_is_refused(tmp_path, text, held):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+
+    ran = run(path)
+
+    expected = f"terway-cli: {path} is not a ConfigMap eni-config: {held}\n"
+    assert (ran.exit_code, ran.output) == (2, expected)
+
+
+def test_the_config_map_with_an_eni_conf_is_taken_of_several(tmp_path):
+    path = tmp_path / "all.yaml"
+    other = {"kind": "ConfigMap", "data": None}
+    path.write_text(yaml.safe_dump_all([other, {"kind": "ConfigMap", "data": GOOD}]))
+
+    assert run(path).output == "right\n"
+
+
+def test_an_eni_conf_alone_is_not_asked_what_only_the_config_map_says(tmp_path):
+    path = tmp_path / "eni_conf"
+    path.write_text('{"max_pool_size": 5}')
+
+    assert run(path, "--strict").output == "right\n"
