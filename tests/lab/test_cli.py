@@ -17,8 +17,10 @@ import pytest
 import pytest_asyncio
 
 from terway.kube.resource import NAMESPACES
+from terway.lab.cloud.inprocess import inprocess_ecs_client
 from terway.lab.cloud.records import ENIRecord
 from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
 from terway.model.address import Family
 
@@ -37,13 +39,14 @@ class Answer:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab() -> AsyncIterator[Lab]:
-    async with open_lab(name=f"t{uuid.uuid4().hex[:8]}", nodes=2) as lab:
+    pool = NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
+    async with open_lab(name=f"t{uuid.uuid4().hex[:8]}", nodes=2, pools=(pool,)) as lab:
         yield lab
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pods(lab: Lab) -> dict[str, PodHandle]:
-    places = {"a": "node-1", "near": "node-1", "far": "node-2"}
+    places = {"a": "node-1", "near": "node-1", "far": "node-2", "own": "eni-1"}
     made = await asyncio.gather(*(lab.pod(name, node=node) for name, node in places.items()))
     return {pod.name: pod for pod in made}
 
@@ -67,9 +70,9 @@ async def run(lab: Lab, *words: str, node: str = "node-1") -> Answer:
     return Answer(code=process.returncode or 0, output=output.decode())
 
 
-async def why(lab: Lab, *words: str) -> list[dict[str, Any]]:
+async def why(lab: Lab, *words: str, node: str = "node-1") -> list[dict[str, Any]]:
     """Return the hops of the one packet that was asked about."""
-    answer = await run(lab, "why", *words, "--json")
+    answer = await run(lab, "why", *words, "--json", node=node)
     (explained,) = answer.value
     hops: list[dict[str, Any]] = explained["hops"]
     assert answer.code == (1 if hops[-1]["state"] == "FAIL" else 0)
@@ -77,9 +80,9 @@ async def why(lab: Lab, *words: str) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def nobody_mends(lab: Lab) -> AsyncIterator[None]:
+async def nobody_mends(lab: Lab, name: str = "node-1") -> AsyncIterator[None]:
     """Stop terwayd where it stands, so that a fault lasts long enough to be looked at."""
-    node = lab.node("node-1")
+    node = lab.node(name)
     pid = str(node.agent_pid)
     await node.exec("kill", "-STOP", pid)
     try:
@@ -89,9 +92,11 @@ async def nobody_mends(lab: Lab) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def broken(lab: Lab, break_it: str, mend_it: str) -> AsyncIterator[None]:
-    node = lab.node("node-1")
-    async with nobody_mends(lab):
+async def broken(
+    lab: Lab, break_it: str, mend_it: str, *, name: str = "node-1"
+) -> AsyncIterator[None]:
+    node = lab.node(name)
+    async with nobody_mends(lab, name):
         await node.exec("sh", "-c", break_it)
         try:
             yield
@@ -122,6 +127,18 @@ async def test_a_packet_that_arrives_is_walked_to_its_end(
     assert len(hops) > 5
 
 
+@pytest.mark.parametrize("family", ["4", "6"])
+@pytest.mark.parametrize(("pod", "node"), [("a", "node-1"), ("own", "eni-1")])
+async def test_another_node_is_walked_to_in_both_families(
+    lab: Lab, pods: dict[str, PodHandle], pod: str, node: str, family: str
+) -> None:
+    hops = await why(lab, pod, "node-2", "--family", family, node=node)
+
+    far = [(one["what"], one["state"]) for one in hops if one["where"] == "node-2"]
+    assert [one["text"] for one in hops if one["state"] == "FAIL"] == []
+    assert far == [("instance", "ok"), ("node", "ok"), ("not looked at", "?")]
+
+
 async def test_all_four_agree_about_a_healthy_node(lab: Lab, pods: dict[str, PodHandle]) -> None:
     answer = await run(lab, "mapping", "--json")
 
@@ -138,7 +155,8 @@ async def test_a_healthy_node_has_no_error(lab: Lab, pods: dict[str, PodHandle])
 
 
 async def test_show_and_metadata_fit_80_columns(lab: Lab, pods: dict[str, PodHandle]) -> None:
-    for words in (["show"], ["mapping"], ["doctor"], ["why", "a", "near"]):
+    listed = (["show"], ["mapping"], ["doctor"], ["metadata"], ["events"], ["why", "a", "near"])
+    for words in listed:
         answer = await run(lab, *words)
         lines = answer.output.splitlines()
         assert [line for line in lines if len(line) > 80 and " -> " not in line] == [], words
@@ -316,10 +334,90 @@ async def test_every_path_of_a_healthy_cluster_works_and_nothing_is_left(lab: La
 
     outcomes = answer.value
     assert [one for one in outcomes if one["error"]] == []
-    assert {one["what"] for one in outcomes} == {"tcp", "MTU"}
+    tried = [one for one in outcomes if not one["skipped"]]
+    assert {one["what"] for one in tried} == {"tcp", "MTU"}
     assert {one["source"] for one in outcomes} >= {"pod on node-1", "node node-2"}
     assert lab.kube is not None
     assert await lab.kube.get(NAMESPACES, "terway-connectivity-test") is None
+
+
+async def test_a_test_that_is_interrupted_leaves_nothing(lab: Lab) -> None:
+    node = lab.node("node-1")
+    process = await asyncio.create_subprocess_exec(
+        *node.words((sys.executable, "-m", "terway.cli", "connectivity-test")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    assert b"a server pod" in await process.stderr.readline()
+
+    # nsenter has become a parent: what a terminal would send to both is sent to the child.
+    find = "tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q 'terway.cli connectivity-[t]est'"
+    interrupt = f"for p in /proc/[0-9]*; do {find} && kill -INT ${{p#/proc/}}; done; true"
+    await node.exec("sh", "-c", interrupt)
+    await process.communicate()
+
+    assert process.returncode != 0
+    assert lab.kube is not None
+    async with asyncio.timeout(20):
+        while await lab.kube.get(NAMESPACES, "terway-connectivity-test") is not None:
+            await node.exec("true")
+
+
+async def test_a_healthy_node_with_exclusive_enis_has_no_finding(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    found = (await run(lab, "doctor", "--json", node="eni-1")).value["findings"]
+    mapped = await run(lab, "mapping", "--json", node="eni-1")
+    shown = (await run(lab, "show", node="eni-1")).output
+
+    assert [one["what"] for one in found if one["severity"] != "note"] == []
+    assert mapped.code == 0
+    assert "exclusive: each pod has an ENI" in shown
+    assert "in pod: eth0" in shown
+
+
+async def test_a_second_leg_is_walked_to_the_node_itself(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    hops = await why(lab, "own", "eni-1", "--family", "4", node="eni-1")
+
+    assert [one["text"] for one in hops if one["state"] == "FAIL"] == []
+    assert hops[-1]["text"].endswith("is this node itself")
+
+
+async def test_a_table_of_nftables_that_was_deleted_is_named(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    async with broken(lab, "nft delete table inet terway_masq", "true", name="eni-1"):
+        found = (await run(lab, "doctor", "--json", node="eni-1")).value["findings"]
+
+    whats = [one["what"] for one in found if one["severity"] == "error"]
+    assert "table inet terway_masq of nftables is missing" in whats
+
+
+async def test_an_eni_that_somebody_unplugged_is_one_finding_and_named_by_why(
+    lab: Lab, pods: dict[str, PodHandle]
+) -> None:
+    eni = eni_of(lab, pods["near"])
+    client = inprocess_ecs_client(lab.cloud)
+    node, instance = lab.node("node-1"), lab.instances["node-1"].id
+    async with nobody_mends(lab):
+        await client.detach_eni(eni.id, instance)
+        async with asyncio.timeout(20):
+            while eni.mac in await node.exec("ip", "link"):
+                await node.exec("true")
+        found = (await run(lab, "doctor", "--json")).value["findings"]
+        shown = (await run(lab, "show")).output
+        hops = await why(lab, "near", "far", "--family", "4")
+
+    errors = [one for one in found if one["severity"] == "error"]
+    about = [one for one in errors if str(eni.id) in one["what"]]
+    assert [one["what"] for one in about] == [f"ENI {eni.id} has no link on this node"]
+    assert {one["what"] for one in errors} - {about[0]["what"]} <= {"terwayd is down"}
+    assert "AttachNetworkInterface" in about[0]["command"]
+    assert "detached" in shown
+    assert (hops[-1]["state"], hops[-1]["what"]) == ("FAIL", f"link of {eni.id}")
 
 
 async def offline(*words: str) -> Answer:
