@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,18 +14,16 @@ from terway.agent.watch import KernelWatch
 from terway.datapath.facts import Symmetric
 from terway.datapath.symmetric import symmetric_objects
 from terway.linux.foreign import Change, Kind
-from terway.model.address import Family
+from terway.model.address import Family, IPPair
 from terway.model.network import Route, RoutingRule
+from tests.support.attachments import NODE_FACTS
 
 HOW = Symmetric(table=321, priority=654)
 
 
 def standing():
-    node = SimpleNamespace(
-        symmetric=HOW,
-        families=(Family.V4,),
-        gateways=SimpleNamespace(of=lambda _: IPv4Address("192.168.31.253")),
-    )
+    gateways = IPPair(v4=IPv4Address("192.168.31.253"))
+    node = replace(NODE_FACTS, symmetric=HOW, families=(Family.V4,), gateways=gateways)
     return tuple(symmetric_objects(node))
 
 
@@ -35,10 +34,12 @@ def looks():
 
 @pytest.fixture
 def watch(looks):
+    nobody: Any = None  # is asked about pods and ENIs alone
+    reconciler: Any = SimpleNamespace(wake=lambda: looks.append("node"))
     return KernelWatch(
-        enis=None,
-        reconciler=SimpleNamespace(wake=lambda: looks.append("node")),
-        turns=None,
+        enis=nobody,
+        reconciler=reconciler,
+        turns=nobody,
         blame=Blame(now=lambda: 0.0, name_of=lambda _: "ip"),
         standing=standing(),
     )
