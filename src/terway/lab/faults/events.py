@@ -260,7 +260,7 @@ class Tamper(_Event, frozen=True, kw_only=True, tag="tamper"):
 
 
 class Impair(_Event, frozen=True, kw_only=True, tag="impair-link"):
-    """Packets of the ENIs that pods have are lost, late, or too big: where packets are real."""
+    """Packets of ENIs that pods have are lost, late, or too big. Only where packets are real."""
 
     loss_percent: float = 0.0
     delay_ms: float = 0.0
