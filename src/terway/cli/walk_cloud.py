@@ -130,6 +130,8 @@ def _elsewhere(ground: Ground, packet: Packet) -> Iterator[Hop]:
     elif route is None:
         text = f"the route table has no entry for {destination}"
         remedy = "for the internet: an SNAT entry on a NAT gateway, or an IPv6 gateway"
+        if destination.is_private:
+            remedy = "aliyun vpc CreateRouteEntry, or a CEN or VPN connection to that network"
         yield fail(_WHERE, "route", text, remedy)
     elif route.next_hop_type == "local":
         yield unknown(_WHERE, "receiving ENI", f"nobody asked which ENI has {destination}")
