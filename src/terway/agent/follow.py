@@ -28,10 +28,12 @@ def make_follower(
     *,
     client: KubeClient | None,
     kube: KubeSide | None,
+    check: Callable[[AgentConfig], object],
     apply: Callable[[AgentConfig], None],
 ) -> ConfigFollower:
     """Return who follows eni-config from now on; `running` is what terwayd started with."""
-    reloader = Reloader(running, apply=apply, tell=kube.tell_node if kube else _tell_nobody)
+    tell = kube.tell_node if kube else _tell_nobody
+    reloader = Reloader(running, check=check, apply=apply, tell=tell)
     kept = KeptPatch(options.paths.state_dir / "node_conf.json")
     if client is None:
         files = FilesWatch(reloader, options.paths.config, kept)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -46,6 +46,7 @@ from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options, parse_options
 from terway.agent.pool_settings import pool_config
 from terway.agent.possible import check_possible
+from terway.agent.refusal import LastError, known_errors, told_at_node
 from terway.agent.shape import Shape, check_capacity, shape_of
 from terway.agent.terwayd import Setup, Terwayd
 from terway.cloud.ecs import EcsClient, open_ecs_client
@@ -74,16 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         known, unknown = group.split(VpcError)
         if known is None or unknown is not None:
             raise
-        sys.exit(f"terwayd: {'; '.join(map(str, _leaves(known)))}")
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    """Yield the errors in a group, however deep the task groups were nested."""
-    for one in group.exceptions:
-        if isinstance(one, BaseExceptionGroup):
-            yield from _leaves(one)
-        else:
-            yield one
+        sys.exit(f"terwayd: {'; '.join(map(str, known_errors(known)))}")
 
 
 async def run(options: Options) -> None:
@@ -98,22 +90,28 @@ async def run(options: Options) -> None:
     options.paths.make_folders()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_lock(options.paths.lock))
-        terwayd = await _open(stack, options, stop)
+        last = LastError(options.paths.last_error)
+        stack.enter_context(last.kept())
+        client = await _open_kube_client(stack, options)
+        async with told_at_node(client, options.node_name):
+            terwayd = await _open(stack, options, client, stop)
         async with asyncio.TaskGroup() as tasks:
-            settling = tasks.create_task(_settle(terwayd.ready))
+            settling = tasks.create_task(_settle(terwayd.ready, last))
             await terwayd.run()
             settling.cancel()
 
 
-async def _settle(ready: asyncio.Event) -> None:
+async def _settle(ready: asyncio.Event, last: LastError) -> None:
     await ready.wait()
+    last.forget()
     settle()
 
 
-async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) -> Terwayd:
+async def _open(
+    stack: AsyncExitStack, options: Options, client: KubeClient | None, stop: asyncio.Event
+) -> Terwayd:
     """Open everything that terwayd stands on; it is closed with `stack`."""
     paths = options.paths
-    client = await _open_kube_client(stack, options)
     kept = InstanceFile(paths.state_dir / "instance.json")
     metadata = MetadataClient(
         await stack.enter_async_context(open_session()), base_url=options.metadata_url
@@ -165,7 +163,9 @@ async def _open(stack: AsyncExitStack, options: Options, stop: asyncio.Event) ->
     def apply(now: AgentConfig) -> None:
         _apply(terwayd, _policy(mode, now), shape_now(now))
 
-    terwayd.follow(make_follower(config, options, client=client, kube=kube, apply=apply))
+    terwayd.follow(
+        make_follower(config, options, client=client, kube=kube, check=shape_now, apply=apply)
+    )
     return terwayd
 
 

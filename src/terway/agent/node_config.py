@@ -7,8 +7,6 @@ so that a start while the API server is away does not turn the node into another
 from __future__ import annotations
 
 import asyncio
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -16,7 +14,6 @@ import structlog
 from terway.config.agent_config import FILES, AgentConfig, parse_agent_config
 from terway.config.keys_map import ENI_CONF as PATH
 from terway.kube.client import KubeClient
-from terway.kube.events import WARNING, EventRecorder, node_reference
 from terway.kube.resource import CONFIG_MAPS, NODES
 from terway.model.errors import TransientError, UsageError
 from terway.model.ids import NodeName
@@ -88,14 +85,9 @@ async def read_agent_config(
 ) -> AgentConfig:
     """Return the configuration, and log what in it is without effect.
 
-    Raises UsageError for what cannot be right; the node's events say it, too.
+    Raises UsageError for what cannot be right.
     """
-    try:
-        parsed = await _read(config, client, node, namespace=namespace, kept=kept)
-    except UsageError as error:
-        if client is not None:
-            await _tell(client, node, error)
-        raise
+    parsed = await _read(config, client, node, namespace=namespace, kept=kept)
     for warning in parsed.warnings:
         _log.warning("config.without_effect", field=warning.field, text=warning.text)
     return parsed
@@ -113,13 +105,3 @@ async def _read(
         except (TimeoutError, TransientError) as error:
             _log.warning("config.node_part_from_file", error=str(error) or "no answer in time")
     return parse_agent_config(read_files(config), patch=patch)
-
-
-async def _tell(client: KubeClient, node: NodeName, error: UsageError) -> None:
-    """Say at the node why terwayd does not start, if the API server is there to hear it."""
-    events = EventRecorder(client, component="terwayd", host=node, clock=time.time)
-    message = f"terwayd cannot start: {error}"
-    events.record(node_reference(node, node), WARNING, "ConfigError", message)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_PATIENCE_S):
-            await events.flush()

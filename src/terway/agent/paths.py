@@ -28,6 +28,11 @@ class Paths:
         return self.run_dir / "terwayd.lock"
 
     @property
+    def last_error(self) -> Path:
+        """Return the file that says why terwayd is down, if it ended by itself."""
+        return self.run_dir / "last_error"
+
+    @property
     def journal(self) -> Path:
         """Return the file that survives a crash."""
         return self.state_dir / "terway.db"

@@ -39,12 +39,22 @@ class ReloadState:
 
 
 class Reloader:
-    """Owns the configuration that is in effect. `apply` raises UsageError for what cannot be."""
+    """Owns the configuration that is in effect.
+
+    `check` raises UsageError for what terwayd could not start with on this node; `apply` for what
+    cannot be now.
+    """
 
     def __init__(
-        self, running: AgentConfig, *, apply: Callable[[AgentConfig], None], tell: Tell
+        self,
+        running: AgentConfig,
+        *,
+        check: Callable[[AgentConfig], object],
+        apply: Callable[[AgentConfig], None],
+        tell: Tell,
     ) -> None:
         self._running = running
+        self._check = check
         self._apply = apply
         self._tell = tell
         self._offered: tuple[dict[str, str], str | None] | None = None
@@ -60,7 +70,10 @@ class Reloader:
             return not self.state.error
         self._offered = offered
         try:
-            change = plan_change(self._running, parse_agent_config(files, patch=patch))
+            wanted = parse_agent_config(files, patch=patch)
+            # All of it, what waits for a restart as well: the restart would be the wrong time.
+            self._check(wanted)
+            change = plan_change(self._running, wanted)
             if change.applied:
                 self._apply(change.effective)
         except UsageError as error:

@@ -12,7 +12,7 @@ from terway.config.agent_config import AgentConfig
 from terway.config.declare import Reload, Values, read_object
 from terway.config.eni_conf import KEYS, read_eni_conf_into
 from terway.config.findings import Report
-from terway.config.keys_map import CONF, DISABLE_NETWORK_POLICY, ENI_CONF
+from terway.config.keys_map import DISABLE_NETWORK_POLICY, ENI_CONF
 
 _LIVE = (Reload.AT_ONCE, Reload.NEW_ENIS, Reload.NEW_PODS)
 
@@ -29,8 +29,8 @@ class ConfigChange:
 def plan_change(running: AgentConfig, new: AgentConfig) -> ConfigChange:
     """Return what becomes of `running` when `new` is what is wanted.
 
-    Raises ConfigError when the new values of some keys contradict the old ones of others, which
-    cannot change now: then nothing changes.
+    Both are right by themselves. Where the new values of some keys contradict the old ones of
+    others, which cannot change now, all waits for the restart.
     """
     old, wanted = _values(running), _values(new)
     changed = [key for key in KEYS if old[key] != wanted[key]]
@@ -40,15 +40,28 @@ def plan_change(running: AgentConfig, new: AgentConfig) -> ConfigChange:
     raw |= {name: running.eni_raw[name] for name in held if name in running.eni_raw}
     report = Report()
     eni = read_eni_conf_into(report, raw)
-    report.raise_refusals()
-    others = [CONF] if running.cni != new.cni else []
-    if running.wants_policy != new.wants_policy:
-        others.append(DISABLE_NETWORK_POLICY.name)
+    others = _others(running, new)
+    if report.refusals:
+        return ConfigChange(
+            effective=running,
+            applied=(),
+            pending=(*(f"{ENI_CONF}.{name}" for name in sorted(live | held)), *others),
+        )
     return ConfigChange(
         effective=replace(running, eni=eni, eni_raw=raw, warnings=new.warnings),
         applied=tuple(f"{ENI_CONF}.{name}" for name in sorted(live)),
         pending=(*(f"{ENI_CONF}.{name}" for name in sorted(held)), *others),
     )
+
+
+def _others(running: AgentConfig, new: AgentConfig) -> tuple[str, ...]:
+    """Return which keys of eni-config beside eni_conf have changed; all wait for a restart."""
+    changed = []
+    if running.cni != new.cni:
+        changed.append(new.cni.path)
+    if running.wants_policy != new.wants_policy:
+        changed.append(DISABLE_NETWORK_POLICY.name)
+    return tuple(changed)
 
 
 def _values(config: AgentConfig) -> Values:

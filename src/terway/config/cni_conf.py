@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from terway.config import keys_cni as cni
 from terway.config.chain import Chain, read_chain, runtime_list
@@ -17,6 +17,7 @@ from terway.config.choices import (
 )
 from terway.config.declare import Values, read_object
 from terway.config.findings import Caution, Report
+from terway.config.keys_map import CONF, CONFLIST
 from terway.model.address import IPNetwork
 from terway.model.interface import Bandwidth
 
@@ -61,6 +62,7 @@ class CniConf:
     symmetric_routing: SymmetricRouting | None
     chained: tuple[str, ...]  # the types of the plugins after ours
     conflist: bytes
+    path: str = field(compare=False)  # the key of eni-config that it comes from
 
 
 def parse_cni_conf(files: Mapping[str, str]) -> tuple[CniConf, tuple[Caution, ...]]:
@@ -97,6 +99,7 @@ def read_cni_conf_into(report: Report, files: Mapping[str, str]) -> CniConf:
         symmetric_routing=_symmetric_routing(said),
         chained=chain.chained,
         conflist=runtime_list(chain),
+        path=CONFLIST if chain.ours_path.startswith(CONFLIST) else CONF,
     )
 
 

@@ -39,6 +39,7 @@ class Scene:
         self.heard: asyncio.Queue[str] = asyncio.Queue()
         self.reloader = Reloader(
             parse_agent_config(files(max_pool_size=5)),
+            check=lambda _: None,
             apply=lambda config: self.heard.put_nowait(f"max {config.eni.max_pool_size}"),
             tell=self._tell,
         )

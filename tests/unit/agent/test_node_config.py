@@ -1,10 +1,11 @@
-"""A terwayd that cannot start for its configuration says so at the node."""
+"""What cannot be right in eni-config keeps terwayd from starting, and the node says so."""
 
 from __future__ import annotations
 
 import pytest
 
 from terway.agent.node_config import KeptPatch, read_agent_config
+from terway.agent.refusal import told_at_node
 from terway.kube.resource import EVENTS, NODES
 from terway.kube.types import Node, ObjectMeta
 from terway.model.errors import UsageError
@@ -39,7 +40,8 @@ async def test_what_cannot_be_right_is_an_event_at_the_node(tmp_path, eni_conf, 
         await client.create(NODES, Node(metadata=ObjectMeta(name=NODE, labels=labels)))
 
         with pytest.raises(UsageError, match=says):
-            await read(path, client)
+            async with told_at_node(client, NODE):
+                await read(path, client)
 
         (event,) = (one for one in (await client.list(EVENTS)).items if one.reason == "ConfigError")
     assert event.involved_object.name == NODE

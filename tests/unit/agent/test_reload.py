@@ -24,11 +24,17 @@ class Node:
         self.applied: list[AgentConfig] = []
         self.said: list[tuple[str, str, str]] = []
         self.refusal = ""
+        self.is_exclusive = False
         self.reloader = Reloader(
             parse_agent_config(files(**keys)),
+            check=self._check,
             apply=self._apply,
             tell=lambda *event: self.said.append(event),
         )
+
+    def _check(self, config: AgentConfig) -> None:
+        if config.eni.uses_prefixes and self.is_exclusive:
+            raise UsageError("eni_conf.enable_ip_prefix is true: remove it")
 
     def _apply(self, config: AgentConfig) -> None:
         if self.refusal:
@@ -88,16 +94,43 @@ def test_what_needs_a_restart_is_said_and_not_half_applied():
     assert not node.reloader.state.pending
 
 
-def test_new_values_that_contradict_old_ones_change_nothing():
-    node = Node(ip_stack="ipv4")
+@pytest.mark.parametrize(
+    ("keys", "pending"),
+    [
+        (
+            {"ip_stack": "dual", "extra_routes": [{"dst": "fd00::/8"}]},
+            "eni_conf.extra_routes, eni_conf.ip_stack",
+        ),
+        (
+            {"enable_ip_prefix": True, "ipv4_prefix_count": 2},
+            "eni_conf.enable_ip_prefix, eni_conf.ipv4_prefix_count",
+        ),
+    ],
+)
+def test_new_values_that_contradict_old_ones_wait_for_the_restart_with_all_others(keys, pending):
+    node = Node(ip_stack="ipv4", max_pool_size=5)
 
-    # The route is right with the new ip_stack, which cannot change now.
-    assert not node.offer(ip_stack="dual", extra_routes=[{"dst": "fd00::/8"}])
+    # Each is right with the new value of the other, which cannot change now.
+    assert node.offer(**{"ip_stack": "ipv4", "max_pool_size": 9} | keys)
 
     assert node.applied == []
     [(type_, reason, message)] = node.said
+    assert (type_, reason) == ("Warning", "ConfigCheck")
+    waits = {*pending.split(", "), "eni_conf.max_pool_size"}
+    assert message == f"takes hold when terwayd starts again: {', '.join(sorted(waits))}"
+    assert node.offer(ip_stack="ipv4", max_pool_size=5)
+    assert not node.reloader.state.pending
+
+
+def test_what_terwayd_could_not_start_with_is_refused_before_the_restart():
+    node = Node()
+    node.is_exclusive = True
+
+    assert not node.offer(enable_ip_prefix=True)
+
+    [(type_, reason, message)] = node.said
     assert (type_, reason) == ("Warning", "ConfigError")
-    assert "extra_routes[0].dst" in message
+    assert "enable_ip_prefix" in message
 
 
 def test_a_bad_configuration_is_refused_once_and_the_old_one_goes_on():
@@ -145,6 +178,15 @@ def test_a_changed_cni_configuration_waits_for_a_restart():
 
     assert node.applied == []
     assert node.reloader.state.pending == ("10-terway.conf",)
+
+
+def test_a_changed_list_of_plugins_is_named_as_it_is():
+    node = Node()
+    changed = '{"name": "terway", "plugins": [{"type": "terway", "mtu": 1400}]}'
+
+    assert node.reloader.offer(files() | {"10-terway.conflist": changed}, None)
+
+    assert node.reloader.state.pending == ("10-terway.conflist",)
 
 
 @pytest.mark.parametrize(("keys", "valid"), [({}, 1), ({"zzz": 1}, 0)])
