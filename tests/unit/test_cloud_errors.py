@@ -65,3 +65,12 @@ def test_a_person_is_told_what_to_do(code, remedy):
     error = translate(action="A", status=403, code=code, message="m", request_id="R")
 
     assert remedy in str(error)
+
+
+def test_a_wrong_secret_is_looked_for_where_keys_come_from():
+    said = str(
+        translate(action="A", status=400, code="SignatureDoesNotMatch", message="", request_id="")
+    )
+
+    assert "access_secret in eni_conf" in said
+    assert "ALIBABA_CLOUD_ACCESS_KEY_SECRET" in said

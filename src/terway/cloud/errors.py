@@ -55,14 +55,19 @@ _CONFLICT = (
     "IdempotentFailed",
     "IdempotentParameterMismatch",
 )
+# terwayd has its key from eni_conf; a person's command from the environment.
+_WHERE = "access_secret in eni_conf, or ALIBABA_CLOUD_ACCESS_KEY_SECRET in the environment"
 # What a person has to do, for the refusals that people meet.
 _REMEDIES = (
     ("Forbidden.RAM", "grant this action to the RAM role or user whose keys are used"),
     ("NoPermission", "grant this action to the RAM role or user whose keys are used"),
     ("Forbidden", "grant this action to the RAM role or user whose keys are used"),
-    ("InvalidAccessKeyId", "check access_key in eni_conf, or the RAM role of the instance"),
-    ("SignatureDoesNotMatch", "check access_secret in eni_conf"),
-    ("IncompleteSignature", "check access_key and access_secret in eni_conf"),
+    (
+        "InvalidAccessKeyId",
+        "check the key: access_key in eni_conf, ALIBABA_CLOUD_ACCESS_KEY_ID, or the RAM role",
+    ),
+    ("SignatureDoesNotMatch", f"check the key's secret: {_WHERE}"),
+    ("IncompleteSignature", f"check the key's id and its secret: {_WHERE}"),
     ("InvalidTimeStamp", "set this machine's clock"),
     ("InvalidVSwitchId.NotFound", "check vswitches in eni_conf"),
     ("InvalidSecurityGroupId.NotFound", "check security_groups in eni_conf"),

@@ -59,7 +59,7 @@ def _unfit(
     """Return why a vSwitch cannot be used, or None."""
     state = known.get(vswitch_id)
     if state is None:
-        return "the cloud does not know it"
+        return "is not known to the cloud"
     if state.vswitch.zone_id != config.zone_id:
         return f"is in zone {state.vswitch.zone_id}, the node in {config.zone_id}"
     if Family.V6 in config.families and state.vswitch.ipv6_cidr is None:

@@ -75,5 +75,5 @@ def test_when_there_is_none_every_vswitch_is_named_with_its_reason():
     assert isinstance(none, NoVSwitch)
     assert none.reason == (
         "vsw-1 has no free address; vsw-2 is in zone zone-b, the node in zone-a; "
-        "vsw-9 the cloud does not know it"
+        "vsw-9 is not known to the cloud"
     )

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from terway.lab.kubelet.podspec import Pod, PodMeta
-from terway.lab.kubelet.sandbox import SandboxMaker
-from terway.model.errors import TransientError
+from terway.lab.kubelet.sandbox import SandboxMaker, runtime_config
+from terway.model.errors import TransientError, UsageError
 
 
 class Log:
@@ -72,3 +72,14 @@ async def test_L2_after_a_failed_ADD_there_is_a_DEL_and_no_namespace(
     assert log.calls[:3] == ["namespaces", "ADD", "DEL"]
     assert log.calls[-1] == "unpin"
     assert maker.attachments() == set()
+
+
+def test_a_bandwidth_that_is_no_quantity_names_its_annotation() -> None:
+    annotations = {"kubernetes.io/egress-bandwidth": "banana"}
+    asking = Pod(metadata=PodMeta(name="p", namespace="default", annotations=annotations))
+
+    with pytest.raises(UsageError) as refused:
+        runtime_config(asking)
+
+    path = "pods/default/p/annotations/kubernetes.io/egress-bandwidth"
+    assert str(refused.value).startswith(f"{path}: 'banana' is not a quantity")

@@ -18,7 +18,7 @@ from terway.lab.kubelet.podspec import Pod
 from terway.lab.kubelet.quantity import parse_quantity
 from terway.lab.node.client import SpawnerClient, pin_path
 from terway.lab.node.syscalls import unmount
-from terway.model.errors import VpcError
+from terway.model.errors import UsageError, VpcError
 
 _KINDS = ("net", "uts", "ipc")
 _INGRESS = "kubernetes.io/ingress-bandwidth"
@@ -111,11 +111,20 @@ def runtime_config(pod: Pod) -> dict[str, Any]:
     bandwidth: dict[str, int] = {}
     for annotation, name in ((_INGRESS, "ingress"), (_EGRESS, "egress")):
         if text := pod.metadata.annotations.get(annotation):
-            bandwidth[f"{name}Rate"] = int(parse_quantity(text))
+            bandwidth[f"{name}Rate"] = _bits(pod, annotation, text)
             bandwidth[f"{name}Burst"] = _BURST_BITS
     if bandwidth:
         asked["bandwidth"] = bandwidth
     return asked
+
+
+def _bits(pod: Pod, annotation: str, text: str) -> int:
+    try:
+        return int(parse_quantity(text))
+    except UsageError as error:
+        meta = pod.metadata
+        path = f"pods/{meta.namespace}/{meta.name}/annotations/{annotation}"
+        raise UsageError(f"{path}: {error}", field=path) from error
 
 
 def pod_addresses(result: dict[str, Any]) -> tuple[str, ...]:
