@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ import click
 from terway.cli.codec import plain
 from terway.cli.collect import Wanted, collect
 from terway.cli.doctor import doctor_lines, examine
-from terway.cli.exits import OK
+from terway.cli.exits import CANNOT_REACH, OK
 from terway.cli.mapping import mapping_lines, mapping_of, verdict
 from terway.cli.place import Place, find_place, place_options
 from terway.cli.prefixes import prefixes_of
@@ -23,7 +24,7 @@ from terway.cli.read_node import get_page
 from terway.cli.show import show_lines
 from terway.cli.snapshot import Snapshot
 from terway.cli.source import SNAPSHOT_NAME
-from terway.cli.table import print_json, print_lines
+from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError, VpcError
 
 _LOG = Path("var/log/terway/terwayd.log")
@@ -38,24 +39,37 @@ _PAGES = ("/metrics", "/debug/state", "/healthz", "/readyz")
 def command(output: str, as_json: bool, **where: str) -> None:
     """Write all state of this node into one tar.gz, secrets left out.
 
-    `terway-cli show|mapping|doctor|why --bundle FILE` read it anywhere.
+    `terway-cli show|mapping|doctor|why --bundle FILE` read it anywhere. Without --output it is
+    written into this folder, or into that for temporary files where this one is `/`. What could
+    not be read is named; exit code 3 when nothing could but the kernel.
     """
     place = find_place(**where)
     wanted = Wanted(everything_of_kube=True, deep_cloud=True, probes=True)
     snapshot = asyncio.run(collect(place, wanted))
     stamp = snapshot.taken_at.replace(":", "").replace("+0000", "Z")
     name = f"terway-{snapshot.node_name}-{stamp}"
-    path = Path(output or f"{name}.tar.gz")
+    path = Path(output).absolute() if output else _default_folder() / f"{name}.tar.gz"
     members = dict(bundle_members(snapshot, place))
     write_bundle(path, name, members)
     if as_json:
         print_json({"path": str(path), "members": sorted(members)})
     else:
-        size = path.stat().st_size // 1024
-        print_lines(
-            (f"{path}  {size} KiB, {len(members)} files", f"terway-cli show --bundle {path}")
-        )
-    raise SystemExit(OK)
+        print_lines(_lines(snapshot, path, len(members)))
+    raise SystemExit(CANNOT_REACH if snapshot.is_blind else OK)
+
+
+def _default_folder() -> Path:
+    """Return where a person looks for a file: here, unless that is only where a shell began."""
+    here = Path.cwd()
+    return Path(tempfile.gettempdir()) if here == Path("/") else here
+
+
+def _lines(snapshot: Snapshot, path: Path, count: int) -> Iterator[str]:
+    for one in snapshot.missing:
+        yield from wrapped(f"! {one.source} could not be read: {one.reason}")
+    yield str(path)
+    yield f"{path.stat().st_size // 1024} KiB, {count} files; read it anywhere:"
+    yield f"terway-cli show --bundle {path}"
 
 
 def bundle_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, bytes]]:

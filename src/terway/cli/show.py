@@ -24,15 +24,14 @@ def command(bundle: str, as_json: bool, **where: str) -> None:
     """Show a node: its pool, its ENIs, its pods and their addresses.
 
     Works with terwayd down: the journal, the kernel, the cloud and Kubernetes are asked directly.
-    Exit code 3 when none of them could be read.
+    What could not be read is named; exit code 3 when nothing could but the kernel.
     """
     snapshot = take_snapshot(bundle, Wanted(), **where)
     if as_json:
         print_json(snapshot)
     else:
         print_lines(show_lines(snapshot))
-    is_blind = snapshot.journal is None and snapshot.kernel is None and snapshot.cloud is None
-    raise SystemExit(CANNOT_REACH if is_blind else OK)
+    raise SystemExit(CANNOT_REACH if snapshot.is_blind else OK)
 
 
 def show_lines(snapshot: Snapshot) -> list[str]:

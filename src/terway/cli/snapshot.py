@@ -263,6 +263,12 @@ class Snapshot:
     host: HostView | None = None
     missing: tuple[Missing, ...] = ()
 
+    @property
+    def is_blind(self) -> bool:
+        """Return whether nothing is known but what any machine has: a kernel, and files."""
+        told = (self.journal, self.agent, self.instance, self.cloud, self.kubernetes)
+        return all(one is None for one in told)
+
     def why_missing(self, source: str) -> str:
         """Return why a part is None."""
         reasons = (one.reason for one in self.missing if one.source == source)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from terway.lab.node.filesystem import folder_on_both
 from terway.lab.world.client import LabClient, quoted, start_lab
 from terway.lab.world.paths import list_labs, sweep
 from terway.lab.world.plan import EXCLUSIVE_LABELS, METADATA, OPENAPI, LabPlan, NodePool
@@ -23,6 +24,8 @@ _NAME = click.option(
 )
 # What follows the first word belongs to the other program, its options and "--" included.
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+# Who enters a node is in its root; a folder that was mounted since is not there.
+_IN_FOLDER = 'cd "$1" 2>/dev/null || cd /tmp; shift; exec "$@"'
 _STACKS = click.Choice([IPStack.IPV4.value, IPStack.DUAL.value])
 
 
@@ -187,11 +190,17 @@ def run_command(name: str, node: str, command: tuple[str, ...]) -> None:
     """Run one of Terway's own tools on a node, with the lab's keys in its environment.
 
     terway-lab run node-1 terway-cli why default/web 192.168.32.7:80
+
+    It runs in the folder that you are in, and what it writes there is yours. Below /etc, /opt, /run
+    and /var, which are the node's own, it runs in /tmp instead; fetch a file from there by
+    `terway-lab exec NODE cat FILE > FILE`.
     """
     lab = LabClient(name)
     pairs = _tool_environment(node, lab.status()["endpoints"])
     words = command[1:] if command[0] == "--" else command
-    _become([*lab.words(node), "env", *(f"{key}={one}" for key, one in pairs.items()), *words])
+    here = ("sh", "-c", _IN_FOLDER, "sh", str(folder_on_both(Path.cwd())))
+    settings = (f"{key}={one}" for key, one in pairs.items())
+    _become([*lab.words(node), "env", *settings, *here, *words])
 
 
 def _tool_environment(node: str, ends: dict[str, str]) -> dict[str, str]:

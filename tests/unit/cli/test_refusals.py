@@ -56,3 +56,51 @@ def test_pods_of_the_node_are_named_once_each_when_one_is_not_there(tmp_path: Pa
 
     text = "terway-cli: no pod x on this node; there are: default/a, default/near\n"
     assert (ran.exit_code, ran.output) == (2, text)
+
+
+def nothing_told(snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, journal=None, agent=None, instance=None, cloud=None, kubernetes=None)
+
+
+def test_show_of_what_only_the_kernel_tells_is_exit_code_3(tmp_path: Path) -> None:
+    blind = bundle_of(nothing_told(healthy()), tmp_path)
+    assert run("show", "--bundle", blind).exit_code == 3
+
+    partly = bundle_of(replace(healthy(), journal=None), tmp_path)
+    assert run("show", "--bundle", partly).exit_code == 0
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A machine that is no node: every source is asked, and none is there."""
+    for name in ("ECS_ENDPOINT", "VPC_ENDPOINT", "METADATA_ENDPOINT"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    root = tmp_path / "root"
+    root.mkdir()
+    monkeypatch.chdir(tmp_path)
+    return "--root", str(root), "--kubeconfig", str(root / "none")
+
+
+@pytest.mark.root
+def test_a_bundle_of_no_node_names_what_is_missing_and_where_it_is(
+    nowhere: tuple[str, ...], tmp_path: Path
+) -> None:
+    ran = run("support-bundle", *nowhere)
+
+    (path,) = tmp_path.glob("terway-*.tar.gz")
+    assert ran.exit_code == 3
+    assert str(path) in ran.output.splitlines()
+    assert "! journal could not be read:" in ran.output
+
+
+@pytest.mark.root
+def test_a_bundle_is_not_written_into_the_root(
+    nowhere: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    path = Path(json.loads(run("support-bundle", "--json", *nowhere).stdout)["path"])
+
+    assert path.parent == tmp_path
+    assert path.is_file()

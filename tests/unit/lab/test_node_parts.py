@@ -11,6 +11,7 @@ import pytest
 
 from terway.lab.kubelet.podspec import Pod
 from terway.lab.kubelet.sandbox import pod_addresses, runtime_config
+from terway.lab.node.filesystem import folder_on_both
 from terway.lab.node.jail import resolve_inside
 from terway.lab.node.network import eth0_commands
 from terway.lab.world.paths import LabPaths, list_labs, sweep
@@ -118,3 +119,12 @@ def test_addresses_of_the_host_side_are_not_the_pods() -> None:
     }
 
     assert pod_addresses(result) == ("192.168.32.1", "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("here", "there"), [("/srv/x", "/srv/x"), ("/", "/"), ("/var/tmp", "/tmp"), ("/run", "/tmp")]
+)
+def test_a_tool_runs_in_the_folder_of_its_user_where_the_node_has_the_same(
+    here: str, there: str
+) -> None:
+    assert str(folder_on_both(Path(here))) == there
