@@ -137,7 +137,10 @@ class Ground:
         return f"ip {family}rule add from {address} priority 2048 lookup {table_of(link.ifindex)}"
 
 
-RESTART_AGENT = "kubectl -n kube-system delete pod -l app=terway (terwayd mends it at start)"
+RESTART_AGENT = (
+    "kubectl -n kube-system delete pod -l app=terway, or terway-lab restart-agent NODE in a lab "
+    "(terwayd mends it at start)"
+)
 
 
 def plug_words(snapshot: Snapshot, eni_id: ENIId) -> str:

@@ -60,6 +60,11 @@ class Place:
         return self.run_dir / "eni_debug.socket"
 
     @property
+    def last_error(self) -> Path:
+        """Return the file that says why terwayd is down, if it ended by itself."""
+        return self.run_dir / "last_error"
+
+    @property
     def state_dir(self) -> Path:
         """Return the folder of the journal."""
         return self.root / "var/lib/cni/terway"

@@ -52,9 +52,15 @@ def get_page(place: Place, page: str) -> tuple[int, bytes]:
             return answer.status, answer.read()
         except OSError as error:
             text = f"terwayd does not answer at {place.debug_socket} ({error.strerror or error})"
-            raise TransientError(
-                f"{text}: kubectl -n {place.namespace} get pods -o wide | grep {place.node_name}"
-            ) from error
+            raise TransientError(f"{text}: {_why_down(place)}") from error
+
+
+def _why_down(place: Place) -> str:
+    """Return what terwayd said at its end; where it left no word, how to look for its pod."""
+    try:
+        return f"it ended with: {place.last_error.read_text().strip()}"
+    except OSError:
+        return f"kubectl -n {place.namespace} get pods -o wide | grep {place.node_name}"
 
 
 def read_agent(place: Place) -> AgentView:
