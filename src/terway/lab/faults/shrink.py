@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from terway.lab.faults.events import Event, Kill
+from terway.lab.faults.events import AddPod, Event, Kill
 from terway.lab.faults.schedule import Schedule
 
 Fails = Callable[[Schedule], bool]
@@ -74,7 +74,7 @@ def _with(schedule: Schedule, events: Sequence[Event]) -> Schedule:
 
 
 def _with_plainer_values(schedule: Schedule, fails: Fails) -> Schedule:
-    """Try rounder times, a shorter history, one node, one family."""
+    """Try rounder times, a shorter history, one node, one family, ordinary pods."""
     for plainer in _plainer_worlds(schedule):
         if plainer != schedule and fails(plainer):
             schedule = plainer
@@ -95,10 +95,17 @@ def _plainer_worlds(schedule: Schedule) -> list[Schedule]:
         replace(schedule, length_s=float(round(last) + 1)),
         replace(schedule, shape=replace(shape, nodes=1)),
         replace(schedule, shape=replace(shape, dual=False)),
+        replace(schedule, shape=replace(shape, exclusive=False, prefixes=0)),
     ]
 
 
 def _plainer(event: Event) -> list[dict[str, float]]:
     """Return changes that would make an event easier to read."""
     rounder: dict[str, float] = {"at": float(round(event.at))}
-    return [rounder, {"after_calls": 0}] if isinstance(event, Kill) else [rounder]
+    match event:
+        case Kill():
+            return [rounder, {"after_calls": 0}]
+        case AddPod():
+            return [rounder, {"networks": 1}, {"megabits": 0}]
+        case _:
+            return [rounder]

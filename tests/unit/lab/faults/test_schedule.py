@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from terway.lab.faults.events import Event, Kill, LoseReplies
+from terway.lab.faults.events import AddPod, Event, Kill, LoseReplies
 from terway.lab.faults.generate import generate
-from terway.lab.faults.schedule import Schedule, dump_schedule, parse_schedule
+from terway.lab.faults.schedule import Schedule, Shape, dump_schedule, parse_schedule
 from terway.lab.faults.shrink import shrink
 from terway.model.errors import UsageError
 
@@ -59,6 +59,20 @@ def test_shrinking_leaves_nothing_that_is_not_needed():
     short = shrink(Schedule(seed=1, length_s=99.0, events=events), fails)
 
     assert short.events == (Kill(at=3.0), LoseReplies(at=9.0))
+
+
+def test_shrinking_makes_pods_and_nodes_ordinary():
+    shape = Shape(nodes=2, exclusive=True)
+    wishes = AddPod(at=1.0, container="c", pod="p", networks=2, megabits=10)
+
+    short = shrink(Schedule(seed=1, length_s=9.0, shape=shape, events=(wishes,)), has_events)
+
+    assert short.shape == Shape(dual=False)
+    assert short.events == (AddPod(at=1.0, container="c", pod="p"),)
+
+
+def has_events(schedule: Schedule) -> bool:
+    return bool(schedule.events)
 
 
 def test_shrinking_asks_no_more_often_than_it_may():
