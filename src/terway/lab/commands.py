@@ -22,6 +22,7 @@ from terway.model.errors import UsageError, VpcError
 _NAME = click.option(
     "--name", default="lab", envvar="TERWAY_LAB", show_default=True, help="Which lab."
 )
+_JSON = click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
 # What follows the first word belongs to the other program, its options and "--" included.
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 # Who enters a node is in its root; a folder that was mounted since is not there.
@@ -121,7 +122,7 @@ def down(name: str) -> None:
 
 @cli.command()
 @_NAME
-@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@_JSON
 def status(name: str, as_json: bool) -> None:
     """Show nodes, ENIs and pods of a lab."""
     facts = LabClient(name).status()
@@ -140,22 +141,26 @@ def status(name: str, as_json: bool) -> None:
 
 
 @cli.command("list")
-def list_command() -> None:
+@_JSON
+def list_command(as_json: bool) -> None:
     """List the labs that run; sweep away what dead ones left."""
+    from terway.lab.listing import lab_facts, lab_lines
+
     for dead in sweep():
-        click.echo(f"{dead}\tdead, swept away", err=True)
-    for lab in list_labs():
-        click.echo(f"{lab.name}\t{lab.folder}")
+        click.echo(f"lab {dead!r} was dead: swept away", err=True)
+    found = [lab_facts(one) for one in list_labs()]
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(lab_lines(found)))
 
 
 @cli.command()
 @_NAME
-def nodes(name: str) -> None:
+@_JSON
+def nodes(name: str, as_json: bool) -> None:
     """List the nodes of a lab."""
-    for node in LabClient(name).status()["nodes"]:
-        state = "Ready" if node["ready"] else "NotReady"
-        addresses = " ".join(node["addresses"])
-        click.echo(f"{node['name']}\t{state}\t{node['instance_id']}\t{addresses}")
+    from terway.lab.listing import node_lines
+
+    found = LabClient(name).status()["nodes"]
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(node_lines(found)))
 
 
 @cli.command(context_settings={**_PASS_ON, "help_option_names": []})
