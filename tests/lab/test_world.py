@@ -225,16 +225,25 @@ async def test_a_node_that_dies_is_told_and_does_not_end_the_lab() -> None:
 def test_a_lab_in_the_background_answers_the_command_line(served: LabClient) -> None:
     name = served.paths.name
 
-    nodes = command("nodes", "--name", name)
+    nodes = command("nodes", "--name", name).splitlines()
+    facts = json.loads(command("nodes", "--name", name, "--json"))
     address = command("exec", "--name", name, "node-1", "hostname")
     status = json.loads(command("status", "--name", name, "--json"))
     listed = command("kubectl", "--name", name, "get", "nodes", "-o", "name")
 
-    assert nodes.startswith("node-1\tReady\ti-")
+    assert nodes[1].split()[:3] == ["node-1", "Ready", facts[0]["instance_id"]]
     assert address == "node-1\n"
     assert status["vpc"]["cidr"] == "192.168.0.0/16"
     assert listed == "node/node-1\n"
     assert name in command("list")
+
+
+def test_a_tool_on_a_node_writes_into_the_folder_of_its_user(
+    served: LabClient, tmp_path: Path
+) -> None:
+    command("run", "--name", served.paths.name, "node-1", "touch", "written", cwd=tmp_path)
+
+    assert (tmp_path / "written").exists()
 
 
 def test_a_lab_without_agents_is_up_before_another_plugin_is_there() -> None:
@@ -353,8 +362,8 @@ def test_a_sweep_leaves_living_labs_alone(served: LabClient) -> None:
     assert served.status()["name"] == served.paths.name
 
 
-def command(*words: str) -> str:
-    done = run_cli(words)
+def command(*words: str, cwd: Path | None = None) -> str:
+    done = run_cli(words, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -365,9 +374,10 @@ def refusal(*words: str) -> str:
     return done.stderr
 
 
-def run_cli(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run_cli(words: Sequence[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "terway.lab.cli", *words],
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
