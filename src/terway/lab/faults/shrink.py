@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -75,7 +76,8 @@ def _with(schedule: Schedule, events: Sequence[Event]) -> Schedule:
 
 def _with_plainer_values(schedule: Schedule, fails: Fails) -> Schedule:
     """Try rounder times, a shorter history, one node, one family, ordinary pods."""
-    for plainer in _plainer_worlds(schedule):
+    for make_plainer in _plainer_worlds():
+        plainer = make_plainer(schedule)
         if plainer != schedule and fails(plainer):
             schedule = plainer
     for index in range(len(schedule.events)):
@@ -88,15 +90,24 @@ def _with_plainer_values(schedule: Schedule, fails: Fails) -> Schedule:
     return schedule
 
 
-def _plainer_worlds(schedule: Schedule) -> list[Schedule]:
-    shape, replace = schedule.shape, msgspec.structs.replace
+def _plainer_worlds() -> tuple[Callable[[Schedule], Schedule], ...]:
+    """Return what would make a world easier to read, one thing each."""
+    return (
+        _ending_with_its_events,
+        partial(_with_shape, nodes=1),
+        partial(_with_shape, dual=False),
+        partial(_with_shape, exclusive=False, prefixes=0),
+    )
+
+
+def _ending_with_its_events(schedule: Schedule) -> Schedule:
     last = max((one.at for one in schedule.events), default=0.0)
-    return [
-        replace(schedule, length_s=float(round(last) + 1)),
-        replace(schedule, shape=replace(shape, nodes=1)),
-        replace(schedule, shape=replace(shape, dual=False)),
-        replace(schedule, shape=replace(shape, exclusive=False, prefixes=0)),
-    ]
+    return msgspec.structs.replace(schedule, length_s=float(round(last) + 1))
+
+
+def _with_shape(schedule: Schedule, **changes: int) -> Schedule:
+    shape = msgspec.structs.replace(schedule.shape, **changes)
+    return msgspec.structs.replace(schedule, shape=shape)
 
 
 def _plainer(event: Event) -> list[dict[str, float]]:
