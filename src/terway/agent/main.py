@@ -27,6 +27,7 @@ from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
 from terway.agent.follow import make_follower
 from terway.agent.handwritten import unsuitable_lists
+from terway.agent.host_ports import HostPorts
 from terway.agent.instance import (
     InstanceFile,
     Known,
@@ -158,6 +159,7 @@ async def _open(
         stop=stop,
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
+    _watch_host_ports(terwayd, kube, config)
     terwayd.metrics.sources.append(calls.metrics)
 
     def apply(now: AgentConfig) -> None:
@@ -167,6 +169,12 @@ async def _open(
         make_follower(config, options, client=client, kube=kube, check=shape_now, apply=apply)
     )
     return terwayd
+
+
+def _watch_host_ports(terwayd: Terwayd, kube: KubeSide | None, config: AgentConfig) -> None:
+    """Have pods told of hostPorts, where no plugin of the chain will map them."""
+    if kube is not None and not config.cni.maps_ports:
+        terwayd.chores["host ports"] = HostPorts(changes=kube.changes, teller=kube.warnings).run
 
 
 def _setup(options: Options, config: AgentConfig, shape: Shape) -> Setup:

@@ -21,6 +21,7 @@ from terway.config.keys_map import CONF, CONFLIST
 
 PLUGIN_TYPE = "terway"
 NEWEST_VERSION = "1.1.0"  # STATUS and GC
+_PORTS = "portMappings"  # the capability, CNI CONVENTIONS.md
 
 Plugin = Mapping[str, object]
 
@@ -41,6 +42,12 @@ class Chain:
         """Return the types of the plugins after ours."""
         types = (str(one.get("type", "")) for one in self.plugins)
         return tuple(one for one in types if one != PLUGIN_TYPE)
+
+    @property
+    def maps_ports(self) -> bool:
+        """Return whether a plugin after ours gets the pods' hostPorts from the runtime."""
+        asked = (one.get("capabilities") for one in self.plugins if one["type"] != PLUGIN_TYPE)
+        return any(isinstance(one, Mapping) and one.get(_PORTS) is True for one in asked)
 
 
 def read_chain(files: Mapping[str, str], report: Report) -> Chain:

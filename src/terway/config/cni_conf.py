@@ -61,6 +61,7 @@ class CniConf:
     vlan_strip: VLANStrip
     symmetric_routing: SymmetricRouting | None
     chained: tuple[str, ...]  # the types of the plugins after ours
+    maps_ports: bool  # whether one of them does
     conflist: bytes
     path: str = field(compare=False)  # the key of eni-config that it comes from
 
@@ -98,6 +99,7 @@ def read_cni_conf_into(report: Report, files: Mapping[str, str]) -> CniConf:
         vlan_strip=said[cni.VLAN_STRIP_TYPE],
         symmetric_routing=_symmetric_routing(said),
         chained=chain.chained,
+        maps_ports=chain.maps_ports,
         conflist=runtime_list(chain),
         path=CONFLIST if chain.ours_path.startswith(CONFLIST) else CONF,
     )

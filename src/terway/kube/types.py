@@ -53,11 +53,18 @@ class Resources(_Value, frozen=True, kw_only=True):
     limits: dict[str, str | int] = field(default_factory=dict)
 
 
+class ContainerPort(_Value, frozen=True, kw_only=True):
+    """A port of a container; `host_port` is the node's that should lead to it, 0 for none."""
+
+    host_port: int = 0
+
+
 class Container(_Value, frozen=True, kw_only=True):
     """A container, as far as the network is concerned."""
 
     name: str = ""
     resources: Resources = Resources()
+    ports: tuple[ContainerPort, ...] = ()
 
 
 class PodSpec(_Value, frozen=True, kw_only=True):

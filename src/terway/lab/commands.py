@@ -29,6 +29,8 @@ _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 _IN_FOLDER = 'cd "$1" 2>/dev/null || cd /tmp; shift; exec "$@"'
 _STACKS = click.Choice([IPStack.IPV4.value, IPStack.DUAL.value])
 
+_PORTMAP = Path("/usr/lib/cni/portmap")
+
 
 class _Commands(click.Group):
     """Commands whose errors are a line, not a traceback.
@@ -79,6 +81,7 @@ def cli() -> None:
 @click.option(
     "--exclusive-type", default=NodePool(name="eni", nodes=0).instance_type, show_default=True
 )
+@click.option("--host-ports", is_flag=True, help="Chain Debian's portmap: hostPort works.")
 @click.option("--no-agent", is_flag=True, help="Nodes without terwayd, for another CNI plugin.")
 def up(name: str, **options: Any) -> None:
     """Bring a lab up and leave it running."""
@@ -92,6 +95,7 @@ def up(name: str, **options: Any) -> None:
         agent=not options["no_agent"],
         cloud_only=options["cloud_only"],
         pools=_exclusive_pool(options),
+        chained=_chained(host_ports=options["host_ports"]),
     )
     began = time.monotonic()
     start_lab(plan, lambda text: click.echo(f"  {text}"))
@@ -110,6 +114,15 @@ def _exclusive_pool(options: dict[str, Any]) -> tuple[NodePool, ...]:
             labels=EXCLUSIVE_LABELS,
         ),
     )
+
+
+def _chained(*, host_ports: bool) -> tuple[dict[str, object], ...]:
+    """Return the plugins after ours. Raises UsageError for one that is not installed."""
+    if not host_ports:
+        return ()
+    if not _PORTMAP.exists():
+        raise UsageError(f"{_PORTMAP} is not there: apt install containernetworking-plugins")
+    return ({"type": "portmap", "capabilities": {"portMappings": True}},)
 
 
 @cli.command()

@@ -169,3 +169,16 @@ def test_what_contradicts_itself_is_refused(keys, field):
         parse({**OURS, **keys})
 
     assert caught.value.field == f"10-terway.conf.{field}"
+
+
+@pytest.mark.parametrize(
+    ("plugins", "maps"),
+    [
+        ([OURS], False),
+        ([{**OURS, "capabilities": {"portMappings": True}}], False),  # ours does nothing of it
+        ([OURS, {"type": "portmap"}], False),  # a runtime does not tell it which
+        ([OURS, PORTMAP], True),
+    ],
+)
+def test_ports_are_mapped_by_a_plugin_after_ours_that_the_runtime_tells(plugins, maps):
+    assert parse(OURS, {"plugins": plugins})[0].maps_ports is maps
