@@ -11,7 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 APT := clang llvm musl-tools linux-libc-dev libbpf1 libbpf-dev libnftables1 nftables conntrack \
 	iproute2 iputils-ping iperf3 busybox-static python3-venv shellcheck clang-format \
-	containerd runc podman containernetworking-plugins iptables ca-certificates procps kmod tcpdump prometheus
+	containerd runc podman containernetworking-plugins iptables ca-certificates procps kmod tcpdump prometheus \
+	user-mode-linux
 WORKERS ?= 3
 
 .PHONY: help
