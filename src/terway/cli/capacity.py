@@ -23,16 +23,23 @@ _HEADS = ("TYPE", "MODE", "PODS", "MORE THAN", "HOW")
 @click.command("capacity")
 @click.argument("types", nargs=-1)
 @click.option("--family", default="", help="All types of a family, as ecs.g7.")
-@click.option("--need", default=0, help="Only types that hold so many pods, in shared mode.")
+@click.option(
+    "--need",
+    type=click.IntRange(0),
+    default=0,
+    help="Only types that hold so many pods, in shared mode.",
+)
 @click.option(
     "--ip-stack",
     type=click.Choice([one.value for one in IPStack]),
     default="ipv4",
     help="As in eni_conf.",
 )
-@click.option("--ratio", default=1.0, help="eni_cap_ratio.")
-@click.option("--shift", default=0, help="eni_cap_shift.")
-@click.option("--max-eni", default=0, help="max_eni.")
+@click.option(
+    "--ratio", type=click.FloatRange(0, min_open=True), default=1.0, help="eni_cap_ratio."
+)
+@click.option("--shift", default=0, help="eni_cap_shift; may be negative.")
+@click.option("--max-eni", type=click.IntRange(0), default=0, help="max_eni.")
 @click.option("--erdma", is_flag=True, help="enable_erdma: RDMA ENIs take the place of others.")
 @click.option("--prefix", is_flag=True, help="enable_ip_prefix.")
 @click.option("--region", default="", help="Region to ask; this instance's own by default.")

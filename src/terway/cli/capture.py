@@ -22,6 +22,7 @@ from terway.cli.table import print_json, print_lines
 from terway.linux.capture import listen, open_tap
 from terway.model.address import IPAddress
 from terway.model.errors import UsageError
+from terway.model.interface import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,9 @@ def taps_of(snapshot: Snapshot, target: str, *, both: bool) -> tuple[Tap, ...]:
     eni = ground.link(held.lease.eni_mac)
     if eni is None:
         text = f"--both: ENI {held.lease.eni_id} has no link on the node"
+        if held.spec.mode is Mode.EXCLUSIVE:
+            text = f"--both: pod {held.pod} has an ENI of its own: its device is in the pod"
+            text = f"{text}, and both ends are one; leave --both out"
         raise UsageError(text, field="--both")
     only = frozenset(held.lease.addresses)
     return pod, Tap(name=f"ENI {eni.name}", netns="", link=eni.name, only=only)

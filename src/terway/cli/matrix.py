@@ -21,6 +21,7 @@ from terway.cli.matrix_plan import (
     Trial,
     client_manifest,
     junit,
+    left_out,
     matrix_lines,
     outcomes,
     server_manifest,
@@ -44,7 +45,7 @@ _ENDED = ("Succeeded", "Failed")
 @click.option("--namespace", default="terway-connectivity-test", show_default=True)
 @click.option("--image", default="python:3-alpine", show_default=True, help="Has python3.")
 @click.option("--mtu", type=click.IntRange(1280, 9000), default=1500, show_default=True)
-@click.option("--timeout", "timeout_s", type=float, default=120.0, show_default=True)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(1), default=120.0, show_default=True)
 @click.option("--junit", "junit_path", default="", help="Write the report as JUnit XML, too.")
 @click.option("--keep", is_flag=True, help="Leave the pods for a closer look.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -120,6 +121,8 @@ class Matrix:
     async def _try_all(self, client: KubeClient, mtu_bytes: int) -> tuple[Outcome, ...]:
         cluster = await read_kube(self._place, everything=True)
         nodes = [one.name for one in cluster.nodes if one.is_ready]
+        if not nodes:
+            raise TransientError("no Node of the cluster is Ready: nothing can be tried")
         _say(f"a server pod on each of {len(nodes)} nodes")
         servers = [self._server(node) for node in nodes]
         await self._create(client, servers)
@@ -133,7 +136,7 @@ class Matrix:
         await self._create(client, clients)
         ended, late = await self._wait(clients, lambda pod: pod.phase in _ENDED)
         found = [one for pod in ended for one in await self._answers(client, pod)]
-        return (*found, *missing, *late, *skipped)
+        return (*found, *missing, *late, *skipped, *left_out(cluster.nodes))
 
     async def _services(
         self, client: KubeClient, cluster: KubeView

@@ -50,6 +50,20 @@ class Outcome:
     elapsed_ms: float = 0.0
 
 
+def left_out(nodes: Iterable[KubeNode]) -> tuple[Outcome, ...]:
+    """Return the nodes on which nothing is tried: those that are not Ready."""
+    return tuple(
+        Outcome(
+            source=f"pod on {one.name}",
+            to="(all)",
+            what="tcp",
+            skipped="; ".join(("the Node is not Ready", *one.conditions)),
+        )
+        for one in nodes
+        if not one.is_ready
+    )
+
+
 def trials(
     servers: Iterable[KubePod], nodes: Iterable[KubeNode], *, mtu_bytes: int
 ) -> tuple[Trial, ...]:

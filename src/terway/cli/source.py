@@ -21,6 +21,7 @@ from terway.model.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 SNAPSHOT_NAME = "snapshot.json"
+METRICS_NAME = "terwayd-metrics.txt"
 
 
 def source_options(command: F) -> F:
@@ -41,22 +42,29 @@ def take_snapshot(bundle: str, wanted: Wanted, **where: str) -> Snapshot:
 
 def read_bundle(path: Path) -> Snapshot:
     """Return the snapshot in a bundle. Raises UsageError when there is none."""
+    text = read_bundle_file(path, SNAPSHOT_NAME)
+    if not text:
+        raise UsageError(f"--bundle {path}: no {SNAPSHOT_NAME} in it", field="--bundle")
     try:
-        text = _read_member(path)
-        if not text:
-            raise UsageError(f"--bundle {path}: no {SNAPSHOT_NAME} in it", field="--bundle")
         raw = json.loads(text)
-    except (EOFError, zlib.error, ValueError) as error:
-        how = f"it is cut off or damaged ({error}); copy it once more"
-        raise UsageError(f"--bundle {path}: {how}", field="--bundle") from error
-    except (OSError, tarfile.TarError) as error:
-        raise UsageError(f"--bundle {path}: {error}", field="--bundle") from error
+    except ValueError as error:
+        raise _damaged(path, error) from error
     return parse(Snapshot, raw)
 
 
-def _read_member(path: Path) -> bytes:
-    """Return the snapshot's text, empty when there is none."""
-    with tarfile.open(path) as archive:
-        names = [one for one in archive.getnames() if one.endswith(f"/{SNAPSHOT_NAME}")]
-        member = archive.extractfile(names[0]) if names else None
-        return member.read() if member else b""
+def read_bundle_file(path: Path, name: str) -> bytes | None:
+    """Return a file of a bundle, None when it has none. Raises UsageError for what is no bundle."""
+    try:
+        with tarfile.open(path) as archive:
+            names = [one for one in archive.getnames() if one.endswith(f"/{name}")]
+            member = archive.extractfile(names[0]) if names else None
+            return member.read() if member else None
+    except (EOFError, zlib.error) as error:
+        raise _damaged(path, error) from error
+    except (OSError, tarfile.TarError) as error:
+        raise UsageError(f"--bundle {path}: {error}", field="--bundle") from error
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    text = f"--bundle {path}: it is cut off or damaged ({error}); copy it once more"
+    return UsageError(text, field="--bundle")

@@ -11,9 +11,14 @@ from click.testing import CliRunner, Result
 
 from terway.cli.app import cli
 from terway.cli.bundle import write_bundle
+from terway.cli.capture import taps_of
 from terway.cli.codec import plain
-from terway.cli.snapshot import JournalView, Snapshot
-from terway.cli.source import SNAPSHOT_NAME
+from terway.cli.matrix_plan import left_out, matrix_lines
+from terway.cli.snapshot import JournalView, KubeNode, Snapshot
+from terway.cli.source import METRICS_NAME, SNAPSHOT_NAME
+from terway.lab.faults.commands import faults
+from terway.model.errors import UsageError
+from terway.model.interface import InterfaceSpec, Mode
 from tests.support.snapshots import PODS, healthy
 
 
@@ -104,3 +109,65 @@ def test_a_bundle_is_not_written_into_the_root(
 
     assert path.parent == tmp_path
     assert path.is_file()
+
+
+def test_figures_of_a_bundle_are_shown_and_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "b.tar.gz"
+    write_bundle(path, "b", {METRICS_NAME: b"terway_pool_free 3\nterway_calls 7\n"})
+
+    shown = run("metrics", "pool", "--bundle", path)
+    refused = run("metrics", "terway_pol", "--bundle", path)
+
+    assert (shown.exit_code, shown.output.split()) == (0, ["3", "terway_pool_free"])
+    assert refused.exit_code == 2
+    assert "no figure has 'terway_pol' in its name: did you mean terway_pool_free" in refused.output
+
+
+def test_a_bundle_without_figures_says_that_terwayd_was_down(tmp_path: Path) -> None:
+    ran = run("metrics", "--bundle", bundle_of(healthy(), tmp_path))
+
+    assert ran.exit_code == 3
+    assert "terwayd did not answer when it was made" in ran.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--need", "-3"), ("--ratio", "-1"), ("--ratio", "0"), ("--max-eni", "-1")],
+)
+def test_impossible_numbers_of_a_capacity_are_refused(words: tuple[str, ...]) -> None:
+    ran = run("capacity", "ecs.g7.large", "--offline", *words)
+
+    assert ran.exit_code == 2
+    assert words[0] in ran.output
+
+
+def test_both_ends_of_an_eni_that_is_in_the_pod_cannot_be_captured() -> None:
+    there = healthy()
+    assert there.kernel is not None
+    own = replace(PODS["a"], spec=InterfaceSpec(mode=Mode.EXCLUSIVE))
+    links = tuple(one for one in there.kernel.node.links if one.mac != own.lease.eni_mac)
+    there = replace(
+        there,
+        journal=JournalView(attachments=(own,), is_exclusive=True),
+        kernel=replace(there.kernel, node=replace(there.kernel.node, links=links)),
+    )
+
+    with pytest.raises(UsageError, match="its device is in the pod"):
+        taps_of(there, "a", both=True)
+    assert [one.link for one in taps_of(there, "a", both=False)] == ["eth0"]
+
+
+def test_nodes_that_are_not_ready_are_named_with_the_reason() -> None:
+    bad = KubeNode(name="n2", addresses=(), is_ready=False, conditions=("Ready=False: down",))
+    lines = matrix_lines(left_out([KubeNode(name="n1", addresses=(), is_ready=True), bad]))
+
+    assert "skip  pod on n2 to (all): the Node is not Ready; Ready=False: down" in lines
+    assert not any("n1" in one for one in lines)
+
+
+@pytest.mark.parametrize("words", [("--count", "-5"), ("--minutes", "-1"), ("--jobs", "-1")])
+def test_impossible_numbers_of_histories_are_refused(words: tuple[str, ...]) -> None:
+    ran = CliRunner().invoke(faults, ["run", *words])
+
+    assert ran.exit_code == 2
+    assert words[0] in ran.output

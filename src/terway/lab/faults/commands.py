@@ -28,10 +28,17 @@ def faults() -> None:
 @faults.command()
 @click.option("--seed", type=int, help="Only the history of this seed.")
 @click.option("--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--count", default=1000, show_default=True, help="How many fresh seeds.")
-@click.option("--first", type=int, help="The first of them; by chance, if not given.")
-@click.option("--minutes", default=0.0, help="Begin no more after that; 0: all of --count.")
-@click.option("--jobs", default=0, help="Processes; 0: one a processor.")
+@click.option(
+    "--count", type=click.IntRange(1), default=1000, show_default=True, help="How many fresh seeds."
+)
+@click.option("--first", type=click.IntRange(0), help="The first of them; by chance, if not given.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Begin no more after that; 0: all of --count.",
+)
+@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes; 0: one a processor.")
 @click.option("--save", type=click.Path(file_okay=False, path_type=Path), default=Path("."))
 @_JSON
 def run(  # noqa: PLR0917 - click passes them by name
