@@ -19,8 +19,7 @@ _TIMEOUT_S = 420  # two minutes on a machine with other work
 def test_what_a_pod_sends_is_held_by_departure_times(tmp_path: Path) -> None:
     if not read_limit_support().pacing_lacks:
         pytest.skip("this kernel has fq: test_pacing has run in it")
-    if not has_guest():
-        pytest.skip("no guest kernel: apt-get install user-mode-linux busybox-static kmod")
+    assert has_guest(), "no guest kernel: apt-get install user-mode-linux busybox-static kmod"
     tests = Path(test_pacing.__file__)
     words = f"{sys.executable} -m pytest -q -p no:cacheprovider -rs {tests}"
 
