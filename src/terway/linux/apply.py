@@ -55,7 +55,7 @@ def apply(operations: Sequence[Operation], session: Session) -> None:
     writers: dict[Netns, _Writer] = {}
     for netns, run in groupby(operations, key=_where):
         if netns not in writers:
-            writers[netns] = _Writer(session.namespace(netns))
+            writers[netns] = _Writer(session.namespace(netns), session)
         writers[netns].apply(run)
     for writer in writers.values():
         writer.wait_until_usable()
@@ -74,7 +74,8 @@ def _where(operation: Operation) -> Netns:
 class _Writer:
     """Writes to one namespace; holds the requests gathered for it so far."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, session: Session) -> None:
+        self._session = session
         self._namespace = namespace
         self._socket = namespace.sock
         self._batch: list[Request] = []
@@ -105,9 +106,13 @@ class _Writer:
 
     def _create_veth(self, wanted: CreateVeth) -> None:
         self._flush()
-        with open_netns(wanted.netns) as pod:
-            made = link.create_veth(wanted.host, wanted.peer, peer_netns_fd=pod.fd)
-            self._socket.request(made)
+        pod = self._session.namespace(wanted.netns)
+        if wanted.netns_id not in ("", pod.identity):
+            text = f"network namespace {wanted.netns!r} is another one by now"
+            raise ConflictError(text, code="ESTALE")
+        assert pod.fd is not None  # no veth has both its ends on the node
+        made = link.create_veth(wanted.host, wanted.peer, peer_netns_fd=pod.fd)
+        self._socket.request(made)
         self._namespace.forget(wanted.host.name)
 
     def _delete_link(self, unwanted: DeleteLink) -> None:

@@ -49,6 +49,7 @@ _Placed = LinkAddress | Route | RoutingRule | Neighbour | TrafficObject
 class _Namespace:
     """The network stack of one namespace."""
 
+    identity: str = ""
     links: dict[str, Link] = field(default_factory=dict)
     objects: dict[Hashable, _Placed] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
@@ -151,13 +152,15 @@ class MemoryKernel:
         self.connections: list[tuple[IPAddress, IPAddress]] = []
         self.translates = False
         self._ifindex = 0
+        self._identities = count(1)
         self._namespaces: dict[Netns, _Namespace] = {}
         self.create_netns(NODE)
 
     def create_netns(self, path: str) -> None:
         """Make a namespace with a loopback link that is down."""
         lo = LinkSettings(name="lo", is_up=path == NODE)
-        stack = self._namespaces[Netns(path)] = _Namespace()
+        stack = _Namespace(identity=f"cookie {next(self._identities)}")
+        self._namespaces[Netns(path)] = stack
         stack.add_link(self._born(lo, kind=""))
 
     def delete_netns(self, path: str) -> None:
@@ -237,6 +240,8 @@ class MemoryKernel:
         host = self._born(wanted.host, kind="veth")
         peer = self._born(replace(wanted.peer, is_up=False), kind="veth")
         node, pod = self._namespaces[NODE], self._namespace(wanted.netns)
+        if wanted.netns_id not in ("", pod.identity):
+            raise ConflictError(f"{wanted.netns!r} is another one by now", code="ESTALE")
         if wanted.peer.name in pod.links:
             raise ConflictError(f"link add {wanted.peer.name}: EEXIST", code="EEXIST")
         node.add_link(replace(host, peer_ifindex=peer.ifindex))
@@ -284,6 +289,7 @@ class MemoryKernel:
             node=tuple(one for one in node.read(desired.node) if _concerns(one, desired)),
             pod=None if pod is None else pod.read(desired.pod or ()),
             pod_ifindex=None if peer is None else peer.ifindex,
+            netns_id="" if pod is None or desired.pod is None else pod.identity,
         )
 
     async def read_inside(self, desired: AttachmentState) -> AttachmentState:

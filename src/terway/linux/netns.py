@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h
 _MS_BIND = 0x1000
 _MNT_DETACH = 2
+_SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h; Linux 5.14
 OWN_NETNS = "/proc/thread-self/ns/net"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -84,6 +86,21 @@ def netns_inode(path: str) -> int | None:
             return opened.inode
     except (ConflictError, UsageError):
         return None
+
+
+def identity_of(netns_fd: int, socket_fd: int) -> str:
+    """Return what no other namespace has until the machine starts anew; the socket is in it.
+
+    An inode's number is given again as soon as its namespace has ended, a cookie never is. Kernels
+    without cookies tell when the inode was made, too: a bind mount keeps it as it is. That of
+    ``/proc/<pid>/ns/net`` is made anew whenever nobody has it open, and so is never recognized.
+    """
+    cookie, size = ctypes.c_uint64(), ctypes.c_uint(8)
+    at = ctypes.byref(cookie), ctypes.byref(size)
+    if _libc.getsockopt(socket_fd, socket.SOL_SOCKET, _SO_NETNS_COOKIE, *at) == 0:
+        return f"cookie {cookie.value}"
+    inode = os.fstat(netns_fd)
+    return f"inode {inode.st_ino} of {inode.st_ctime_ns}"
 
 
 def own_netns_inode() -> int:

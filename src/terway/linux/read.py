@@ -57,6 +57,7 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
         node=node_side,
         pod=pod_side,
         pod_ifindex=None if peer is None else peer.link.ifindex,
+        netns_id="" if pod_side is None else session.namespace(desired.veth.netns).identity,
     )
 
 
@@ -84,6 +85,7 @@ def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
         node=(*guarded, *classes),
         pod=pod_side,
         pod_ifindex=None if peer is None else peer.link.ifindex,
+        netns_id="" if pod_side is None else session.namespace(desired.veth.netns).identity,
     )
 
 

@@ -13,7 +13,7 @@ from terway.linux import sysctl
 from terway.linux.netlink import devconf
 from terway.linux.netlink.devconf import ConfiguredLink
 from terway.linux.netlink.socket import RouteSocket, open_route_socket
-from terway.linux.netns import entered, open_netns
+from terway.linux.netns import entered, identity_of, open_netns
 from terway.linux.traffic import Traffic
 from terway.model.network import NODE, Netns, Sysctl
 
@@ -24,10 +24,15 @@ class Namespace:
     def __init__(self, sock: RouteSocket, fd: int | None, traffic: Traffic) -> None:
         self.sock = sock
         self.traffic = traffic
-        self._fd = fd  # None: the thread's own
+        self.fd = fd  # None: the thread's own
         self._links: dict[str, ConfiguredLink] = {}
         self._indexes: dict[str, int] = {}
         self._written: dict[str, str] = {}
+
+    @property
+    def identity(self) -> str:
+        """Return what tells a pod's namespace from every other; empty for the node's."""
+        return "" if self.fd is None else identity_of(self.fd, self.sock.fileno())
 
     def link(self, name: str) -> ConfiguredLink | None:
         """Return a link as it was when it was first asked for; None when there is none."""
@@ -77,7 +82,7 @@ class Namespace:
             return sysctl.read(path)
 
     def _inside(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._fd is None else entered(self._fd)
+        return nullcontext() if self.fd is None else entered(self.fd)
 
 
 class Session:

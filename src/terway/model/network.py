@@ -144,11 +144,14 @@ class CreateVeth:
 
     Moving a link between namespaces waits for an RCU grace period (11 to 15 ms); creating the
     peer in place does not (0.5 ms).
+
+    With `netns_id`, only where the path leads to that very namespace: a path may be another's.
     """
 
     host: LinkSettings
     peer: LinkSettings
     netns: Netns
+    netns_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +212,8 @@ class AttachmentState:
 
     `veth` and `addresses` say where to look, and how the veth is made; the others what should
     be, or is, there. `alias` is the host end's. `pod` is None when the pod's namespace is gone.
-    `is_paired` says that the two names of `veth` are the ends of one veth.
+    `is_paired` says that the two names of `veth` are the ends of one veth. `netns_id` tells the
+    pod's namespace from every other that there was or will be until the machine starts anew.
     """
 
     veth: CreateVeth
@@ -219,6 +223,7 @@ class AttachmentState:
     node: tuple[NetObject, ...]
     pod: tuple[NetObject, ...] | None
     pod_ifindex: int | None = None  # of the pod's end, as it was read; None: not there
+    netns_id: str = ""  # as it was read; empty: there is no namespace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

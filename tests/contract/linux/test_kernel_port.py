@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
@@ -292,3 +292,18 @@ async def test_a_link_keeps_its_settings_under_another_name(port, eni_up):
     await port.apply(RenameLink(netns=NODE, name="eth1", new_name="eth9"))
 
     assert set((await _values(port, "eth9")).values()) == {"1"}
+
+
+async def test_a_veth_is_made_only_in_the_very_namespace_that_was_meant(port):
+    """A path, and an inode's number, are another namespace's as soon as the first has ended."""
+    read = await port.kernel.read_attachment(port.desired)
+    assert read.netns_id == (await port.attach()).netns_id != ""
+    veth = port.desired.veth
+    await port.apply(DeleteLink(name=veth.host.name, now=True))
+
+    with pytest.raises(ConflictError, match="another one by now"):
+        await port.apply(replace(veth, netns_id="cookie 0"))
+
+    assert veth.host.name not in {one.name for one in await port.kernel.links()}
+    await port.apply(replace(veth, netns_id=read.netns_id))
+    assert (await port.kernel.read_attachment(port.desired)).is_paired

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from terway.linux import netns as netns_module
 from terway.linux import sysctl
 from terway.linux.netlink import link
 from terway.linux.netlink.socket import open_route_socket
@@ -14,6 +15,7 @@ from terway.linux.netns import (
     create_netns,
     delete_netns,
     entered,
+    identity_of,
     netns_inode,
     open_netns,
     own_netns_inode,
@@ -119,3 +121,20 @@ def test_a_setting_that_does_not_exist_is_none_to_read_and_a_conflict_to_write(n
     assert sysctl.read(path) is None
     with pytest.raises(ConflictError):
         sysctl.ensure(Sysctl(path=path, value="0"))
+
+
+@pytest.mark.root
+def test_a_namespace_is_recognized_and_its_successor_at_the_path_is_not(tmp_path, monkeypatch):
+    """Also where the kernel has no cookies: an inode's number alone is given again at once."""
+    path, seen = str(tmp_path / "ns" / "a"), []
+    for option in (netns_module._SO_NETNS_COOKIE, 9999):  # no kernel knows the second
+        monkeypatch.setattr(netns_module, "_SO_NETNS_COOKIE", option)
+        for _ in range(20):
+            create_netns(path)
+            for _ in range(2):
+                with open_netns(path) as opened, open_route_socket(opened.fd) as sock:
+                    seen.append(identity_of(opened.fd, sock.fileno()))
+            delete_netns(path)
+
+    assert seen[::2] == seen[1::2]
+    assert len(set(seen)) == 40

@@ -230,6 +230,10 @@ class NetlinkSocket:
 class RouteSocket(NetlinkSocket):
     """A socket for links, addresses, routes, rules, neighbours and traffic control."""
 
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._transport.fileno()
+
     def index_of(self, name: str) -> int | None:
         """Return the number of a link, None when there is none.
 
