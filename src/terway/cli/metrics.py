@@ -51,8 +51,10 @@ def _exposition(bundle: str, where: Mapping[str, str]) -> str:
 def _unknown(text: str, samples: Iterable[str]) -> str:
     names = sorted({one.partition("{")[0] for one in samples})
     near = get_close_matches(text, names, n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}? " if near else ""
-    return f"no figure has {text!r} in its name: {hint}Without TEXT all {len(names)} are listed"
+    hint = (
+        f"did you mean {', '.join(near)}?" if near else f"without TEXT all {len(names)} are shown"
+    )
+    return f"no figure has {text!r} in its name: {hint}"
 
 
 def samples_of(exposition: str, text: str = "") -> dict[str, str]:
