@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from terway.capacity.modes import Wish, capacities
-from terway.capacity.pods import Tuning, eni_slots
+from terway.capacity.pods import Tuning, eni_slots, shared_pods
 from terway.config import keys_pods as pods
 from terway.config import keys_pool as pool
 from terway.config.declare import Key
@@ -45,6 +45,14 @@ def _prefixes(conf: EniConf, limits: InstanceLimits, mode: Mode, report: Report)
     if found.why_not:
         rule = f"{found.why_not} on {limits.instance_type}: lower it"
         report.refuse(_path(pool.IPV4_PREFIX_COUNT), conf.ipv4_prefix_count, rule)
+        return
+    without = shared_pods(limits, conf.ip_stack, tuning)
+    if found.pods < without:
+        text = (
+            f"the node holds {found.pods} pods, {found.formula}; with single addresses it would "
+            f"hold {without}: see that the kubelet's maxPods is not more"
+        )
+        report.caution(_path(pool.IPV4_PREFIX_COUNT), text)
 
 
 def _enis(conf: EniConf, limits: InstanceLimits, report: Report) -> None:

@@ -33,6 +33,14 @@ def test_more_prefixes_than_there_are_slots_for_are_refused():
         check(enable_ip_prefix=True, ipv4_prefix_count=10, max_eni=1)
 
 
+def test_fewer_pods_than_the_kubelet_may_count_on_are_said():
+    [said] = check(enable_ip_prefix=True, ipv4_prefix_count=1)
+
+    assert said.startswith("eni_conf.ipv4_prefix_count: the node holds 16 pods, 1 x 16")
+    assert "would hold 30: see that the kubelet's maxPods" in said
+    assert check(enable_ip_prefix=True, ipv4_prefix_count=2) == []
+
+
 def test_prefixes_and_an_eni_for_each_pod_exclude_each_other():
     with pytest.raises(ConfigError, match=r"enable_ip_prefix is true: .* an ENI each"):
         check(Mode.EXCLUSIVE, enable_ip_prefix=True)

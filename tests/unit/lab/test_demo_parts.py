@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from terway.agent.node_report import MAX_AVAILABLE_IP
+from terway.kube.types import Node, ObjectMeta
 from terway.lab.demo.measure import Measurement, choose_paths
 from terway.lab.demo.summary import align, node_table, pod_table, shorten, traffic_table
 from terway.lab.world.plan import LabPlan, eni_config, plan_from_json, plan_to_json
+from terway.lab.world.report import pods_at_most
 from terway.model.address import Family, IPStack
 
 
@@ -31,11 +34,16 @@ def node(name: str) -> dict[str, Any]:
     return {"name": name, "ready": True, "addresses": addresses, "pods": 2, "max_pods": 45}
 
 
+def eni(kind: str, ipv4: list[str], ipv6: list[str], **prefixes: list[str]) -> dict[str, Any]:
+    without: dict[str, Any] = {"ipv4_prefixes": [], "ipv6_prefixes": []}
+    return {"node": "node-1", "type": kind, "ipv4": ipv4, "ipv6": ipv6, **without, **prefixes}
+
+
 STATUS = {
     "nodes": [node("node-1"), node("node-2")],
     "enis": [
-        {"node": "node-1", "type": "Primary", "ipv4": ["a"], "ipv6": ["b"]},
-        {"node": "node-1", "type": "Secondary", "ipv4": ["a", "b"], "ipv6": ["c"]},
+        eni("Primary", ["a"], ["b"]),
+        eni("Secondary", ["a", "b"], ["c"]),
     ],
     "pods": [pod("web-1", "node-1"), pod("web-2", "node-1"), pod("web-3", "node-2")],
 }
@@ -64,6 +72,25 @@ def test_the_primary_eni_is_counted_apart() -> None:
     assert node_table(STATUS)[1].split() == [
         *("node-1", "Ready", "192.168.0.1", "1+1", "2/1", "2", "of", "45")
     ]
+
+
+def test_addresses_of_prefixes_are_counted() -> None:
+    held = eni(
+        "Secondary",
+        ["a"],
+        ["b"],
+        ipv4_prefixes=["192.168.32.16/28", "192.168.32.32/28"],
+        ipv6_prefixes=["2001:db8::/80"],
+    )
+
+    assert node_table({**STATUS, "enis": [held]})[1].split()[4] == "33/1+1x/80"
+
+
+@pytest.mark.parametrize(("said", "most"), [({}, 45), ({MAX_AVAILABLE_IP: "32"}, 32)])
+def test_a_node_takes_no_more_pods_than_it_has_addresses_for(
+    said: dict[str, str], most: int
+) -> None:
+    assert pods_at_most(Node(metadata=ObjectMeta(name="n", annotations=said)), 45) == most
 
 
 def test_host_network_pods_have_no_addresses_of_their_own_to_show() -> None:

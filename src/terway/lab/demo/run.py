@@ -75,6 +75,7 @@ def _perform(plan: LabPlan, client: LabClient, screen: Screen, *, keep: bool) ->
     screen.lines(["", *traffic_table(measurements)])
     screen.title("Beside it: the same application over Flannel-style networks, same VPC")
     screen.lines(["", *comparison_table(list(_compare(plan, client, screen, ready_s)))])
+    screen.lines(["", "one short run each: ratios move by some percent on a busy machine"])
     _end(client, screen, keep=keep)
 
 

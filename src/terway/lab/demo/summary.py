@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from terway.lab.demo.measure import Measurement
@@ -41,19 +43,28 @@ def node_table(status: Json) -> list[str]:
     for node in status["nodes"]:
         enis = [eni for eni in status["enis"] if eni["node"] == node["name"]]
         ours = [eni for eni in enis if eni["type"] != "Primary"]
-        count_v4 = sum(len(eni["ipv4"]) for eni in ours)
-        count_v6 = sum(len(eni["ipv6"]) for eni in ours)
         rows.append(
             (
                 node["name"],
                 "Ready" if node["ready"] else "NotReady",
                 node["addresses"][0],
                 f"1+{len(ours)}",
-                f"{count_v4}/{count_v6}",
+                f"{_held(ours, 'ipv4')}/{_held(ours, 'ipv6')}",
                 f"{node['pods']} of {node['max_pods']}",
             )
         )
     return align(rows)
+
+
+def _held(enis: Sequence[Json], family: str) -> str:
+    """Return how many addresses ENIs have; of IPv6 prefixes, how many there are."""
+    count = sum(len(eni[family]) for eni in enis)
+    prefixes = [ip_network(one) for eni in enis for one in eni[f"{family}_prefixes"]]
+    countable = sum(one.num_addresses for one in prefixes if one.version == 4)
+    others = Counter(one.prefixlen for one in prefixes if one.version == 6)
+    return "+".join(
+        [str(count + countable), *(f"{many}x/{size}" for size, many in sorted(others.items()))]
+    )
 
 
 def instance_table(status: Json) -> list[str]:

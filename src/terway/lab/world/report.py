@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from terway.agent.node_report import MAX_AVAILABLE_IP
 from terway.kube.resource import NODES, PODS
 from terway.kube.types import Node, Pod
 from terway.lab.world.lab import Lab
@@ -72,12 +73,22 @@ def _node(lab: Lab, node: Node, pods: tuple[Pod, ...]) -> Json:
         "ready": ready is not None and ready.status == "True",
         "message": ready.message if ready is not None else "",
         "pods": sum(pod.spec.node_name == handle.name for pod in pods),
-        "max_pods": handle.spec.max_pods,
+        "max_pods": pods_at_most(node, handle.spec.max_pods),
         "pid": handle.init_pid,
         "agent_pid": handle.agent_pid,
         "agent_starts": handle.agent_starts,
         "logs": handle.spec.log_dir,
     }
+
+
+def pods_at_most(node: Node, allowed: int) -> int:
+    """Return how many pods the node takes: the kubelet allows some, terwayd has addresses for some.
+
+    The lab's kubelet is started with what the type holds in the mode of its labels, before terwayd
+    has read eni-config; a real one's maxPods is as little in terwayd's hands.
+    """
+    said = node.metadata.annotations.get(MAX_AVAILABLE_IP, "")
+    return min(allowed, int(said)) if said.isdecimal() else allowed
 
 
 def _enis(lab: Lab) -> list[Json]:
@@ -91,6 +102,8 @@ def _enis(lab: Lab) -> list[Json]:
             "mac": eni.mac,
             "ipv4": [str(address) for address in eni.ipv4],
             "ipv6": [str(address) for address in eni.ipv6],
+            "ipv4_prefixes": [str(prefix) for prefix in eni.ipv4_prefixes],
+            "ipv6_prefixes": [str(prefix) for prefix in eni.ipv6_prefixes],
         }
         for eni in lab.cloud.world.state.enis.values()
     ]
