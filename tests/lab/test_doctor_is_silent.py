@@ -38,3 +38,18 @@ async def test_doctor_finds_nothing_on_a_healthy_node_of_either_mode():
         found = [await doctor(lab.node(name), *keys) for name in ("node-1", "eni-1")]
 
     assert found == [(0, "nothing found\n")] * 2
+
+
+async def test_tables_that_mark_connections_are_missing_once_the_node_translates():
+    chain = "add chain ip own prerouting { type nat hook prerouting priority -100; }"
+    async with open_lab(name=f"t{uuid.uuid4().hex[:8]}", nodes=1) as lab:
+        node = lab.node("node-1")
+        await node.exec("kill", "-STOP", str(node.agent_pid))
+        await node.exec("nft", "add table ip own")
+        await node.exec("nft", chain)
+
+        code, text = await doctor(node)
+
+        await node.exec("kill", "-CONT", str(node.agent_pid))
+    assert code == 1
+    assert "table ip terway_symmetric of nftables is missing" in text

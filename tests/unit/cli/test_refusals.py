@@ -171,3 +171,12 @@ def test_impossible_numbers_of_histories_are_refused(words: tuple[str, ...]) -> 
 
     assert ran.exit_code == 2
     assert words[0] in ran.output
+
+
+@pytest.mark.root
+def test_a_packet_cannot_be_walked_where_terwayd_has_never_run(nowhere: tuple[str, ...]) -> None:
+    ran = run("why", "a", "192.0.2.1", *nowhere)
+
+    assert ran.exit_code == 3
+    assert ran.stderr.startswith("terway-cli: journal: ")
+    assert ran.stderr.endswith("there is no journal: terwayd has not run on this node\n")
