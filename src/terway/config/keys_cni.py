@@ -50,7 +50,7 @@ CAPABILITIES: Key[Mapping[str, bool]] = Key(
     name="capabilities",
     kind=MapOf(of=Flag(), keys="capability"),
     default={},
-    meaning="What the runtime tells with each call: bandwidth, portMappings, …",
+    meaning="What the runtime tells with each call: bandwidth, …; hostPorts need portmap chained",
     reload=Reload.RESTART,
 )
 VIRTUAL_TYPE: Key[VirtualType] = Key(

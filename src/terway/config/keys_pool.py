@@ -131,7 +131,7 @@ IPV4_PREFIX_COUNT: Key[int] = Key(
     kind=Whole(),
     default=0,
     unit="prefixes",
-    meaning="How many /28 prefixes the node has",
+    meaning="How many /28 prefixes the node has: 16 pods each; the kubelet's maxPods has to agree",
     reload=Reload.AT_ONCE,
 )
 IPV6_PREFIX_COUNT: Key[int] = Key(
