@@ -61,8 +61,11 @@ def read_bundle_file(path: Path, name: str) -> bytes | None:
             return member.read() if member else None
     except (EOFError, zlib.error) as error:
         raise _damaged(path, error) from error
-    except (OSError, tarfile.TarError) as error:
-        raise UsageError(f"--bundle {path}: {error}", field="--bundle") from error
+    except tarfile.TarError as error:  # it names each compression that it tried, in lines
+        text = f"--bundle {path}: it is no tar.gz, or cut off or damaged; copy it once more"
+        raise UsageError(text, field="--bundle") from error
+    except OSError as error:
+        raise UsageError(f"--bundle {path}: {error.strerror or error}", field="--bundle") from error
 
 
 def _damaged(path: Path, error: Exception) -> UsageError:

@@ -32,7 +32,7 @@ def bundle_of(snapshot: Snapshot, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kept", [0.3, 0.9])
+@pytest.mark.parametrize("kept", [0.0, 0.02, 0.3, 0.9])
 def test_a_bundle_that_was_cut_off_is_refused(tmp_path: Path, kept: float) -> None:
     path = bundle_of(healthy(), tmp_path)
     whole = path.read_bytes()
@@ -42,6 +42,7 @@ def test_a_bundle_that_was_cut_off_is_refused(tmp_path: Path, kept: float) -> No
 
     assert ran.exit_code == 2
     assert "cut off or damaged" in ran.output
+    assert len(ran.output.splitlines()) == 1
     assert "Aborted" not in ran.output
 
 
