@@ -1,8 +1,9 @@
 """Who changed it? As far as the kernel tells, and not a word further.
 
-A notification names the netlink port of whoever asked for the change, which is its process id as a
-rule. The kernel names nobody for settings (sysctl) and for most changes of links; then what can be
-said is which programs run here that are known to change networks on their own.
+A notification names the netlink port of whoever asked for the change: its process id as a rule, but
+that of its own pid namespace, so nobody is named for what is changed in a pod. The kernel names
+nobody for settings (sysctl) and for most changes of links; then what can be said is which programs
+run here that are known to change networks on their own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from terway.linux.foreign import Change
 
+UNKNOWN = "somebody unknown"
 # How old a notification may be for what is mended now to be its work.
 _MEMORY_S = 15.0
 _KEPT = 64
@@ -38,7 +40,6 @@ _MEDDLERS = frozenset(
 class _Deed:
     at: float
     kind: str
-    nsid: int | None
     process: int
     name: str
 
@@ -54,13 +55,16 @@ def running_programs() -> Iterable[str]:
 
 
 class Blame:
-    """Remembers who changed what lately. `now` is monotonic seconds."""
+    """Remembers who changed what on the node lately. `now` is monotonic seconds.
+
+    `name_of` tells what a process is called: nothing once it has ended, None when it cannot be it.
+    """
 
     def __init__(
         self,
         *,
         now: Callable[[], float],
-        name_of: Callable[[int], str],
+        name_of: Callable[[int], str | None],
         running: Callable[[], Iterable[str]] = running_programs,
     ) -> None:
         self._now = now
@@ -75,16 +79,13 @@ class Blame:
         last = self._deeds[-1] if self._deeds else None
         is_same = last is not None and last.process == change.process
         name = last.name if last is not None and is_same else self._name_of(change.process)
-        self._deeds.append(_Deed(self._now(), change.kind.value, change.nsid, change.process, name))
+        if name is not None:
+            self._deeds.append(_Deed(self._now(), change.kind.value, change.process, name))
 
-    def who(self, kind: str, *, nsid: int | None = None) -> str:
-        """Return who changed objects of `kind` lately in a namespace, in words."""
+    def who(self, kind: str) -> str:
+        """Return who changed objects of `kind` on the node lately, in words."""
         since = self._now() - _MEMORY_S
-        deeds = {
-            one.process: one
-            for one in self._deeds
-            if one.at >= since and (one.kind, one.nsid) == (kind, nsid)
-        }
+        deeds = {one.process: one for one in self._deeds if one.at >= since and one.kind == kind}
         if deeds:
             return " or ".join(
                 f"{one.name} (process {one.process})"
@@ -94,5 +95,5 @@ class Blame:
             )
         suspects = sorted(_MEDDLERS & set(self._running()))
         if suspects:
-            return f"somebody unknown ({', '.join(suspects)} run here)"
-        return "somebody unknown"
+            return f"{UNKNOWN} ({', '.join(suspects)} run here)"
+        return UNKNOWN

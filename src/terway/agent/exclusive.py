@@ -144,13 +144,18 @@ class ExclusiveNetwork(KernelNetwork):
         A device that was plugged in anew under a pod that lives goes into it.
         """
         whole = await self._whole(attachment)
-        if not whole.is_the_pods or whole.found.is_nowhere:
-            return False
+        self._revival.homes.see(attachment.key, whole.leg, whole.leg_found)
         async with self._gate.shared():
+            if not whole.is_the_pods:
+                return self._has_host_peer and await self._revive(attachment, whole.leg)
+            if whole.found.is_nowhere:
+                return False
             actual = (*(whole.found.pod or ()), *whole.leg_found.node, *(whole.leg_found.pod or ()))
             admitted = self.mender.admit(self._plan(whole), actual)
             await self._kernel.apply(admitted.operations)
             self.mender.mended(admitted, pod=attachment.pod, is_inside=True)
+            if whole.leg.veth in admitted.operations:
+                await self._learn_link(attachment, whole.leg)
         return bool(admitted.operations)
 
     async def hold_to_limits(self, attachment: Attachment) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from terway.datapath.facts import ENILink
@@ -23,9 +23,12 @@ class Ground:
     )
     pods: Mapping[int, AttachmentKey] = field(default_factory=lambda: MappingProxyType({}))
 
-    def nsid_of(self, key: AttachmentKey) -> int | None:
-        """Return the number of a pod's namespace, None where it is not known."""
-        return next((nsid for nsid, owner in self.pods.items() if owner == key), None)
+    def with_pod(self, key: AttachmentKey, link: Link) -> Ground:
+        """Return the ground with the host link of a pod, which was made since the look."""
+        pods = {} if link.peer_nsid is None else {link.peer_nsid: key}
+        return replace(
+            self, links={**self.links, link.ifindex: (link, key)}, pods={**self.pods, **pods}
+        )
 
 
 def ground_of(

@@ -15,17 +15,18 @@ from typing import Protocol
 
 import structlog
 
-from terway.agent.blame import Blame
+from terway.agent.blame import UNKNOWN, Blame
 from terway.agent.exposition import Counter, Gauge, Labels, Metric
 from terway.datapath.damage import Damage, damage_of
 from terway.datapath.fights import PATIENCE, PAUSE_S, Fights
 from terway.linux.foreign import name_of_process
-from terway.model.attachment import PodRef
-from terway.model.network import NetObject, Operation
+from terway.model.attachment import Attachment, AttachmentKey, PodRef
+from terway.model.network import NODE, CreateVeth, NetObject, Operation
 
 MENDED = "NetworkMended"
 FOUGHT = "NetworkFoughtOver"
 POD_MENDED = "ConfigCheck"  # upstream's reason for what it repaired in a pod
+POD_LOST = "NetworkLost"
 
 _LINES = 50  # of one look: a flushed table has a thousand rules
 _NAMED = 3  # objects that an event names
@@ -68,6 +69,7 @@ class Mender:
         self._blame = blame
         self._teller = teller
         self._fights = Fights()
+        self._lost: set[AttachmentKey] = set()
         self.counts: Tally[tuple[str, str]] = Tally()  # by kind, and node or pod
         self.wait_s = float("inf")  # until something that waits may be mended
 
@@ -87,13 +89,18 @@ class Mender:
         yield Counter(name="terway_mended_total", text=text, values={**_NONE_YET, **labelled})
         text = "objects that somebody keeps changing"
         yield Gauge(name="terway_fought_over_count", text=text, values={(): float(self.fights)})
+        text = "pods without network whose veth others deleted and terwayd cannot make again"
+        yield Gauge(name="terway_lost_links_count", text=text, values={(): float(len(self._lost))})
 
     def begin(self) -> None:
         """Begin to look at all: nothing is known to wait."""
         self.wait_s = float("inf")
 
     def admit(self, operations: Sequence[Operation], actual: Iterable[NetObject]) -> Admitted:
-        """Return those of `operations` that may be done now; `actual` is what they came from."""
+        """Return those of `operations` that may be done now; `actual` is what they came from.
+
+        With the making of a veth goes all that belongs on it: that is one deed, done or not.
+        """
         if not operations:
             return Admitted(operations=(), damages=())
         now = self._now()
@@ -106,9 +113,12 @@ class Mender:
                 held.append(damage.operation)
             else:
                 damages.append(damage)
+        if any(isinstance(one, CreateVeth) for one in held):
+            return Admitted(operations=(), damages=())
+        births = [one for one in damages if isinstance(one.operation, CreateVeth)]
         return Admitted(
             operations=tuple(one for one in operations if one not in held),
-            damages=tuple(damages),
+            damages=tuple(births or damages),
         )
 
     def mended(
@@ -117,22 +127,18 @@ class Mender:
         *,
         pod: PodRef | None = None,
         is_inside: bool = False,
-        nsid: int | None = None,
     ) -> None:
-        """Tell what was let through and done.
-
-        `pod` is whose namespace it was in, if known, and `nsid` the number of that namespace.
-        """
+        """Tell what was let through and done. `pod` is whose namespace it was in, if known."""
         damages = admitted.damages
         if not damages:
             return
         now = self._now()
-        self._tell_of_fights(damages, nsid, now)
+        self._tell_of_fights(damages, now)
         self._fights = self._fights.after((one.place for one in damages), now=now)
         where = "pod" if is_inside else "node"
         self.counts.update((one.kind, where) for one in damages)
         for kind, of_kind in _by_kind(damages).items():
-            who = self._blame.who(kind, nsid=nsid)
+            who = self._who(of_kind[0])
             for one in of_kind[:_LINES]:
                 _log.warning(
                     "mender.mended",
@@ -164,6 +170,27 @@ class Mender:
             text = f"{what} was not as terwayd had made it. Changed by {who}, put right by terwayd"
             self._teller.tell_node(MENDED, text)
 
+    def lost(self, attachment: Attachment, *, link: str, why: str) -> None:
+        """Tell once that a pod has lost its veth, which cannot be made again."""
+        if attachment.key in self._lost:
+            return
+        self._lost.add(attachment.key)
+        text = (
+            f"the pod has no network on {attachment.key.ifname}: its link {link} on the node was "
+            f"deleted by {self._blame.who('link')}, and is not made again, because {why}. "
+            "Delete the pod, so that it is made anew"
+        )
+        pod = attachment.pod
+        _log.error(
+            "mender.lost", object=f"link {link}", pod=str(pod) if pod else "", why=why, text=text
+        )
+        if self._teller is not None and pod is not None:
+            self._teller.tell_pod(pod, POD_LOST, text)
+
+    def keep_lost(self, keys: Iterable[AttachmentKey]) -> None:
+        """Take note that no others than `keys` lack their veth."""
+        self._lost &= frozenset(keys)
+
     def _tell(
         self, pod: PodRef | None, is_inside: bool, kind: str, damages: list[Damage], who: str
     ) -> None:
@@ -177,12 +204,15 @@ class Mender:
         elif pod is not None:
             self._teller.tell_pod(pod, POD_MENDED, text)
 
-    def _tell_of_fights(self, damages: Iterable[Damage], nsid: int | None, now: float) -> None:
+    def _who(self, damage: Damage) -> str:
+        return self._blame.who(damage.kind) if damage.place[0] == NODE else UNKNOWN
+
+    def _tell_of_fights(self, damages: Iterable[Damage], now: float) -> None:
         for one in damages:
             times = self._fights.mended.get(one.place, ())
             if len(times) != PATIENCE - 1:
                 continue  # it becomes a fight by being mended this time, not later, not earlier
-            who = self._blame.who(one.kind, nsid=nsid)
+            who = self._who(one)
             text = (
                 f"{one.difference.object} ({one.difference.where}) was mended {PATIENCE} times in "
                 f"{now - times[0]:.0f} s and is changed again each time by {who}: from now on it "

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -16,6 +16,7 @@ from terway.agent.gate import Gate
 from terway.agent.ground import Ground, ground_of
 from terway.agent.links import AttachedLinks
 from terway.agent.mender import quiet_mender
+from terway.agent.revival import Revival, lost_links
 from terway.agent.states import DesiredStates
 from terway.cni.errors import CniError, Code
 from terway.datapath.damage import plan_inside
@@ -60,6 +61,8 @@ class KernelNetwork:
         self.mender = quiet_mender()
         self._states = DesiredStates()
         self.ground = Ground()
+        self.lost: frozenset[AttachmentKey] = frozenset()  # without host link, at the last sweep
+        self._revival = Revival(kernel)
         # Whose pods' rules lead to their tables. Until the sweep after its link went, or came back
         # with another number, an ENI's pods have the rules that they were made with.
         self._swept: frozenset[ENILink | None] = frozenset()
@@ -133,6 +136,7 @@ class KernelNetwork:
         The pod's namespace is not even looked at: its path may lead to somebody else by now.
         """
         desired = replace(self._desired(attachment), pod=None)
+        self._revival.homes.leave(attachment.key)
         async with self._gate.shared():
             is_as_made = self._enis.known(attachment.lease.eni_mac) in self._swept
             await self._kernel.undo(desired, plan_detach, is_as_made=is_as_made)
@@ -173,6 +177,7 @@ class KernelNetwork:
         desired = await self._with_own_table(self._desired(attachment), attachment)
         async with self._gate.shared():
             actual = await self._read(desired)
+            self._revival.homes.see(attachment.key, desired, actual)
             if not actual.is_paired or not verify(desired, actual):
                 return False
             await self._kernel.apply(plan_attach(desired, actual))
@@ -181,21 +186,36 @@ class KernelNetwork:
     async def mend(self, attachment: Attachment) -> bool:
         """Put right what somebody has changed in the pod; return whether there was something.
 
-        The node's half is mended by `sweep`, for all pods at once. Only an attachment whose veth is
-        whole is mended. Without it, the namespace at the path may be another one by now (a process
-        id is used again), and a link made there would be put into a stranger.
+        The node's half is mended by `sweep`, for all pods at once. A veth that is not whole any
+        more is made again where the namespace at the path is the pod's for sure (`Revival`).
         """
         if self._enis.known(attachment.lease.eni_mac) is None:
             return False
         desired = await self._with_own_table(self._desired(attachment), attachment)
         async with self._gate.shared():
             actual = await self._kernel.read_inside(desired)
+            self._revival.homes.see(attachment.key, desired, actual)
+            if not actual.is_paired:
+                return await self._revive(attachment, desired)
             planned = plan_inside(desired, actual)
             admitted = self.mender.admit(planned, (*actual.node, *(actual.pod or ())))
             await self._kernel.apply(admitted.operations)
-            nsid = self.ground.nsid_of(attachment.key)
-            self.mender.mended(admitted, pod=attachment.pod, is_inside=True, nsid=nsid)
+            self.mender.mended(admitted, pod=attachment.pod, is_inside=True)
         return bool(admitted.operations)
+
+    async def _revive(self, attachment: Attachment, desired: AttachmentState) -> bool:
+        if not await self._revival.revive(attachment, desired, self.mender):
+            return False
+        if needs_own_table(attachment):
+            await self._make(await self._with_own_table(desired, attachment))
+        await self._learn_link(attachment, desired)
+        return True
+
+    async def _learn_link(self, attachment: Attachment, desired: AttachmentState) -> None:
+        """Know the host link that was made since the last sweep, so that its end is heard of."""
+        for link in await self._kernel.links():
+            if link.name == desired.veth.host.name:
+                self.ground = self.ground.with_pod(attachment.key, link)
 
     @property
     def wait_s(self) -> float:
@@ -248,10 +268,24 @@ class KernelNetwork:
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)
             self._swept = ready
+            self._note_lost(held, at_work, (link.name for link in actual.links))
             self._states.keep(one.key for one in held)
         for table in await self._ensure_tables():
             self.mender.remade(f"table {table.name}")
         return admitted.operations
+
+    def _note_lost(
+        self,
+        held: Mapping[Attachment, AttachmentState],
+        at_work: Container[AttachmentKey],
+        links: Iterable[str],
+    ) -> None:
+        lost = lost_links(((one.key, state) for one, state in held.items()), links)
+        self.lost = frozenset(
+            one.key for one in held if one.key in lost and one.owner not in at_work
+        )
+        self.mender.keep_lost(lost)
+        self._revival.homes.keep(one.key for one in held)
 
     def _desired_host(self) -> tuple[NetObject, ...]:
         enis = (part for eni in self._enis.ready for part in desired_eni(eni, self._node))

@@ -1,6 +1,6 @@
 """Journal, kernel and API are compared and brought together, at start and from then on.
 
-journal has it, kernel not      mended, as long as the pod's veth is whole
+journal has it, kernel not      mended, as long as the namespace is the pod's for sure
 kernel has it, journal not      removed: nobody's
 journal has it, nobody else     released, when its namespace and its pod have long been gone
 """
@@ -198,6 +198,8 @@ class Reconciler:
         if done:
             _log.info("reconcile.swept", operations=len(done))
         self._looks.learn(self._network.ground)
+        for key in self._network.lost:
+            self._looks.ask_pod(key)
 
     async def _release_if_forgotten(self, attachment: Attachment) -> None:
         owner = attachment.owner

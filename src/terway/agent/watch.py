@@ -15,7 +15,7 @@ from terway.agent.blame import Blame
 from terway.agent.enis import ENILinks
 from terway.agent.reconcile import Reconciler
 from terway.agent.turns import Turns
-from terway.datapath.names import HOST_LINK_PREFIX, is_eni_table
+from terway.datapath.names import HOST_LINK_PREFIX, is_eni_table, key_of
 from terway.datapath.plan import is_of_a_pod, is_pod_rule
 from terway.linux.foreign import Change, ChangesLost, Kind, open_foreign_changes
 from terway.model.attachment import AttachmentKey
@@ -86,10 +86,8 @@ class KernelWatch:
         if key is not None and self._is_at_rest(key):
             # The kernel itself only ever takes away, as a consequence, or tells what we did.
             if change.process or change.is_gone or change.kind in (Kind.LINK, Kind.SETTING):
-                self._blame.note(change)
                 self._reconciler.wake_pod(key)
         elif key is None and change.process and change.nsid not in self._reconciler.strangers:
-            self._blame.note(change)
             self._reconciler.wake_stranger(change.nsid)
 
     def _matters(self, change: Change) -> bool:
@@ -125,7 +123,11 @@ class KernelWatch:
         if not is_pods and self._eni_changed(link, is_gone=is_gone):
             return True
         before = self._reconciler.ground.links.get(link.ifindex)
-        if before is None or not self._is_ours(link.ifindex):
+        if before is None:
+            # Of a pod that was attached since the last look.
+            owner = key_of(link.alias)
+            return is_gone and owner is not None and self._is_at_rest(owner)
+        if not self._is_ours(link.ifindex):
             return False
         was, _ = before
         return is_gone or (was.name, was.settings) != (link.name, link.settings)

@@ -11,6 +11,7 @@ from terway.datapath.verify import Difference, difference
 from terway.model.network import (
     NODE,
     AttachmentState,
+    CreateVeth,
     DeleteLink,
     LinkAddress,
     LinkSettings,
@@ -53,7 +54,7 @@ class Damage:
 def damage_of(operations: Iterable[Operation], actual: Iterable[NetObject]) -> Iterator[Damage]:
     """Yield what each of `operations` puts right; `actual` is what they were planned from.
 
-    That is of one namespace. Making a whole veth is no mending, and left out.
+    That is of one namespace.
     """
     found = {place_of(one): one for one in actual}
     for operation in operations:
@@ -77,6 +78,16 @@ def _damage(operation: Operation, found: Mapping[Hashable, NetObject]) -> Damage
                 kind=kind_of(surplus),
                 difference=difference(None, surplus, netns=netns),
             )
+        case CreateVeth(host=host):
+            change = Difference(
+                where="node", object=f"link {host.name}", wanted="the pod's", found="deleted"
+            )
+            return Damage(
+                operation=operation,
+                place=(NODE, ("link", host.name)),
+                kind="link",
+                difference=change,
+            )
         case DeleteLink(name=name):
             change = Difference(
                 where="node", object=f"link {name}", wanted="nothing", found="a pod's that is gone"
@@ -85,7 +96,7 @@ def _damage(operation: Operation, found: Mapping[Hashable, NetObject]) -> Damage
                 operation=operation, place=(NODE, ("link", name)), kind="link", difference=change
             )
         case _:
-            return None  # the making of links and their moves
+            return None  # links that get another place or name
 
 
 def kind_of(one: NetObject) -> str:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from terway.model.address import Family, IPAddress
 from terway.model.attachment import AttachmentKey, PodRef
-from terway.model.ids import MacAddress
+from terway.model.ids import ContainerId, MacAddress
 
 TO_POD_PRIORITY = 512
 FROM_POD_PRIORITY = 2048
@@ -57,6 +57,14 @@ def host_link_name(key: AttachmentKey, pod: PodRef | None) -> str:
 def alias_of(key: AttachmentKey) -> str:
     """Return the alias of the host end: whose it is. Two sandboxes of one pod differ in it."""
     return f"{OWNER_PREFIX}{key}"
+
+
+def key_of(alias: str) -> AttachmentKey | None:
+    """Return whose a link with this alias is; None where it is no attachment's."""
+    owner, separator, ifname = alias.removeprefix(OWNER_PREFIX).rpartition("/")
+    if not alias.startswith(OWNER_PREFIX) or not separator:
+        return None
+    return AttachmentKey(container_id=ContainerId(owner), ifname=ifname)
 
 
 def host_mac(key: AttachmentKey) -> MacAddress:

@@ -99,13 +99,13 @@ def _plan_birth(
 ) -> tuple[tuple[Operation, ...], AttachmentState]:
     """Return the operations that make the veth, and the state after them."""
     host, peer = desired.veth.host.name, desired.veth.peer.name
-    if _has_link(actual.pod, peer):
+    if has_link(actual.pod, peer):
         raise UsageError(
             f"interface {peer!r} exists already in {desired.veth.netns}",
             field="CNI_IFNAME",
             code="EEXIST",
         )
-    if not _has_link(actual.node, host):
+    if not has_link(actual.node, host):
         return (desired.veth,), actual
     # With the link goes all that is on it.
     kept = tuple(one for one in actual.node if link_of(one) != host)
@@ -120,7 +120,7 @@ def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     """
     gone = diff((), actual.node, netns=NODE, is_owned=is_of_a_pod)
     host = desired.veth.host.name
-    is_ours = _has_link(actual.node, host) and actual.alias in (desired.alias, "")
+    is_ours = has_link(actual.node, host) and actual.alias in (desired.alias, "")
     return (*gone.removals, *((DeleteLink(name=host),) if is_ours else ()))
 
 
@@ -268,5 +268,6 @@ def _is_ours_in_pod(one: NetObject, *, link: str) -> bool:
     return is_limit or is_stale_in_pod(one, link=link)
 
 
-def _has_link(objects: Iterable[NetObject] | None, name: str) -> bool:
+def has_link(objects: Iterable[NetObject] | None, name: str) -> bool:
+    """Return whether a link of the name is among `objects`."""
     return any(isinstance(one, LinkSettings) and one.name == name for one in objects or ())

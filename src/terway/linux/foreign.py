@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +26,7 @@ from terway.linux.netlink.codec import HEADER, attributes
 from terway.linux.netlink.errors import translate_os_error
 from terway.linux.netlink.port import PID_MASK, next_port, process_of
 from terway.linux.netlink.socket import NETLINK_ROUTE, bind
+from terway.linux.netns import OWN_NETNS
 from terway.model.network import Link, Route, RoutingRule
 
 _RECEIVE_BYTES = 64 * 1024
@@ -35,6 +37,9 @@ _NETLINK_LISTEN_ALL_NSID = 8
 _SO_ATTACH_FILTER = 26
 _INDEX = struct.Struct("=i")
 _NETCONFA_IFINDEX = 1
+_PID_NS_INIT_INO = 0xEFFFFFFC  # include/uapi/linux/nsfs.h
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
+_FLAGS_AT = 6  # after the name in /proc/<pid>/stat, proc_pid_stat(5)
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 
 # RTNLGRP_*: link, neighbour, traffic control, addresses, routes, rules, netconf.
@@ -199,12 +204,26 @@ def open_foreign_changes() -> Iterator[ForeignChanges]:
         yield ForeignChanges(sock)
 
 
-def name_of_process(process: int) -> str:
-    """Return what a process is called; empty when it has ended, or is in no namespace of ours."""
+def name_of_process(process: int) -> str | None:
+    """Return what the process is called that changed this network namespace; empty: it has ended.
+
+    None when the number says nothing. A port is the process's id in its own pid namespace: where
+    ours is not the machine's, it may be anybody's, and a process here that has the number by chance
+    is told by its network namespace, or by being the kernel's own.
+    """
+    if os.stat("/proc/self/ns/pid").st_ino != _PID_NS_INIT_INO:
+        return None
+    folder = Path(f"/proc/{process}")
     try:
-        return Path(f"/proc/{process}/comm").read_text().strip()
-    except OSError:
+        found = (folder / "ns/net").stat()
+        words = (folder / "stat").read_text().rpartition(")")[2].split()
+        is_kernels = int(words[_FLAGS_AT]) & _PF_KTHREAD
+        can_be_it = os.path.samestat(found, os.stat(OWN_NETNS)) and not is_kernels
+        return (folder / "comm").read_text().strip() if can_be_it else None
+    except (FileNotFoundError, ProcessLookupError):
         return ""
+    except OSError:
+        return None
 
 
 # Classic BPF, in the words of linux/filter.h and bpf_common.h. Loads are in network order,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import subprocess
 import time
 import tracemalloc
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -34,7 +36,15 @@ from terway.model.network import (
 from terway.model.traffic import TrafficObject
 from tests.support.attachments import attachment
 from tests.support.emulated_node import emulated_cloud, in_process_terwayd
-from tests.support.kernel_node import ENI, WORLD_V4, WORLD_V6, kernel_node, node_state, sh
+from tests.support.kernel_node import (
+    ENI,
+    WORLD_V4,
+    WORLD_V6,
+    kernel_node,
+    links_are_gone,
+    node_state,
+    sh,
+)
 from tests.support.kill_walk import eventually
 
 pytestmark = pytest.mark.root
@@ -65,7 +75,7 @@ class Attached:
         with capture_logs() as logs:
             await self.network.sweep(lambda: (self.one,), lambda: ())
             await self.network.mend(self.one)
-        return [line for line in logs if line["event"] == "mender.mended"]
+        return [line for line in logs if line["event"] in ("mender.mended", "mender.lost")]
 
     async def differences(self):
         return await self.network.differences(self.one, pod_mac=None)
@@ -347,3 +357,88 @@ async def test_a_table_of_the_firewall_that_was_deleted_is_made_again_and_told(a
     assert [line["object"] for line in told] == ["table inet terway_test"]
     assert "chain output" in sh("nft list table inet terway_test")
     assert await attached.mend() == []
+
+
+@contextmanager
+def pinging(pod):
+    """Let a pod ping the world for the block; yield what says each answer."""
+    ping = ["nsenter", f"--net={pod}", "ping", "-n", "-i", "0.1", WORLD_V4]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(ping, stdout=subprocess.PIPE, stderr=quiet, text=True) as process:
+        try:
+            yield process.stdout
+        finally:
+            process.kill()
+
+
+async def next_answer(said):
+    async with asyncio.timeout(WITHIN_S):
+        while "bytes from" not in await asyncio.to_thread(said.readline):
+            pass
+
+
+async def test_a_ping_goes_on_after_the_veth_was_deleted_again_and_again(running):
+    terwayd = running.daemon.terwayd
+    (one,) = terwayd.pool.attachments()
+    with pinging(running.pod) as said, capture_logs() as logs:
+        await next_answer(said)
+        for deletion in ("ip link del CALI", "INSIDE ip link del eth0", "ip link del CALI"):
+            await asyncio.to_thread(running.run, deletion)
+            await next_answer(said)
+            assert await terwayd.network.differences(one, pod_mac=None) == ()
+        running.ping()
+
+    told = [line["object"] for line in logs if line["event"] == "mender.mended"]
+    assert told == [running.spelt("link CALI")] * 3
+
+
+async def test_a_veth_that_is_deleted_before_the_next_look_at_the_node_is_made_again(running):
+    terwayd = running.daemon.terwayd
+    pod = running.machine.pod()
+    await running.daemon.node.run("ADD", CNI_NETNS=pod, CNI_CONTAINERID="young")
+    await terwayd.verbs.proof.read_back()
+    one = next(one for one in terwayd.pool.attachments() if one.netns == pod)
+    name = terwayd.network._desired(one).veth.host.name
+
+    async def is_whole():
+        return await terwayd.network.differences(one, pod_mac=None) == ()
+
+    await asyncio.to_thread(sh, f"ip link del {name}")
+    assert not await is_whole()
+    await eventually(is_whole)
+
+
+async def test_a_stranger_at_the_path_gets_no_veth_and_it_is_told_once(attached):
+    """Bug class 17: the namespace that a path leads to is not for ever the same pod's."""
+    assert await attached.mend() == []
+    pod = attached.one.netns
+    sh(f"ip netns del {pod.rpartition('/')[2]}; ip netns add {pod.rpartition('/')[2]}")
+
+    told = [*await attached.mend(), *await attached.mend()]
+
+    assert [line["why"] for line in told] == ["the namespace at its path is not the pod's any more"]
+    assert [one["ifname"] for one in json.loads(sh(f"nsenter --net={pod} ip -j link"))] == ["lo"]
+    assert "cali" not in sh("ip -o link")
+
+
+async def test_a_veth_in_a_namespace_that_was_never_seen_is_told_with_the_remedy(attached):
+    host = attached.network._desired(attached.one).veth.host.name
+    sh(f"ip link del {host}")
+
+    told = [*await attached.mend(), *await attached.mend()]
+
+    assert [line["object"] for line in told] == [f"link {host}"]
+    assert "Delete the pod" in told[0]["text"]
+    assert "cali" not in sh("ip -o link")
+
+
+async def test_a_veth_that_DEL_took_away_is_not_missed_before_the_journal_forgets_it(attached):
+    """Bug class 18: a DEL that stopped half-way is done again later."""
+    assert await attached.mend() == []
+    await attached.network.detach(attached.one)
+    await links_are_gone("cali")
+
+    told = await attached.mend()
+
+    assert "mender.lost" not in {line["event"] for line in told}
+    assert "cali" not in sh("ip -o link")

@@ -25,6 +25,7 @@ from terway.model.interface import InterfaceSpec, Mode
 from terway.model.network import (
     MAIN_TABLE,
     NODE,
+    DeleteLink,
     LinkSettings,
     Netns,
     Operation,
@@ -306,3 +307,27 @@ async def test_a_sweep_removes_the_second_leg_of_a_pod_that_nobody_knows(world):
 
     assert not any(one.name.startswith("cali") for one in await world.kernel.links())
     assert Family.V6 in NODE_FACTS.families
+
+
+async def test_a_second_leg_that_somebody_deleted_is_made_again(world):
+    await world.attach()
+    (leg,) = (one.name for one in await world.kernel.links() if one.name.startswith("cali"))
+    await world.kernel.apply([DeleteLink(name=leg, now=True)])
+    await world.network.sweep(lambda: world.held, lambda: ())
+    assert world.network.lost == {world.pod.key}
+
+    assert await world.network.mend(world.pod)
+
+    assert await world.differences() == ()
+    await world.network.sweep(lambda: world.held, lambda: ())
+    assert world.network.lost == frozenset()
+    assert world.network.mender.counts[("link", "pod")] == 1
+
+
+async def test_pods_without_a_second_leg_miss_none():
+    world = World(has_host_peer=False)
+    await world.attach()
+
+    await world.network.sweep(lambda: world.held, lambda: ())
+
+    assert world.network.lost == frozenset()

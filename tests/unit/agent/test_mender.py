@@ -168,3 +168,22 @@ def test_what_was_not_done_is_not_told(scene):
     scene.mender.mended(scene.mender.admit([], ()))
 
     assert scene.told == []
+
+
+def test_for_what_is_changed_in_a_pod_nobody_is_named(scene):
+    """A port is a process id of its own pid namespace: process 7 of the node is another one."""
+    scene.names[7] = "libuv-worker"
+    scene.blame.note(Change(kind=Kind.SETTING, is_gone=False, process=7))
+
+    _, (line,) = scene.mend(Put(netns=Netns("/run/netns/web"), object=RP_FILTER), is_inside=True)
+
+    assert line["by"] == "somebody unknown"
+
+
+def test_a_process_that_cannot_have_been_it_is_not_named(scene):
+    scene.names[7] = None
+    scene.blame.note(Change(kind=Kind.RULE, is_gone=True, process=7))
+
+    _, (line,) = scene.mend(Put(netns=NODE, object=RULE))
+
+    assert line["by"] == "somebody unknown"
