@@ -114,3 +114,48 @@ async def test_a_nodes_own_part_is_followed_when_its_label_comes(lab: Lab) -> No
     await lab.kube.patch(NODES, NODE, label)
 
     await state_when(lab, "applied", before["config"]["applied"] + 1)
+
+
+async def test_two_keys_that_are_right_only_together_wait_together(lab: Lab) -> None:
+    await change(lab, enable_ip_prefix=True, ipv4_prefix_count=2)
+
+    keys = ["eni_conf.enable_ip_prefix", "eni_conf.ipv4_prefix_count"]
+    state = await state_when(lab, "pending", keys)
+    assert not state["config"]["error"]
+
+    await change(lab, enable_ip_prefix=False, ipv4_prefix_count=0)
+    await state_when(lab, "pending", [])
+
+
+async def test_a_start_that_is_refused_is_told_until_it_succeeds(lab: Lab) -> None:
+    node = lab.node(NODE)
+    await change(lab, enable_ip_prefix=True, ipv4_prefix_count=1000)
+    assert "goes on" in await said(lab, "ConfigError", "goes on: eni_conf.ipv4_prefix_count")
+    await projected(lab, "1000")
+
+    await node.restart_agent()
+
+    assert "room for" in await said(lab, "ConfigError", "terwayd cannot start: eni_conf.ipv4")
+    await last_error_when(lab, "eni_conf.ipv4_prefix_count is 1000")
+
+    await change(lab, enable_ip_prefix=False, ipv4_prefix_count=0)
+    await projected(lab, '"ipv4_prefix_count": 0')
+    await node.restart_agent()
+    await last_error_when(lab, "")
+
+
+async def last_error_when(lab: Lab, beginning: str) -> None:
+    """Wait until what terwayd left at its end begins so; empty: until it has left nothing."""
+    path = "/var/run/eni/last_error"
+    async with asyncio.timeout(20):
+        while True:
+            said = await lab.node(NODE).exec("sh", "-c", f"test ! -e {path} || cat {path}")
+            if said.startswith(beginning) if beginning else not said:
+                return
+
+
+async def projected(lab: Lab, part: str) -> None:
+    """Wait until the node's file of eni-config has `part`: what terwayd begins with."""
+    async with asyncio.timeout(20):
+        while part not in await lab.node(NODE).exec("cat", "/etc/eni/eni_conf"):
+            pass
