@@ -364,9 +364,19 @@ async def test_a_test_that_is_interrupted_leaves_nothing(lab: Lab) -> None:
             await node.exec("true")
 
 
+async def only_own_pods(lab: Lab, node: str) -> None:
+    """Wait until the DELs of the connectivity tests' pods are done: their objects go before."""
+    async with asyncio.timeout(30):
+        while True:
+            journal = (await run(lab, "show", "--json", node=node)).value["journal"]
+            if {one["pod"]["namespace"] for one in journal["attachments"]} == {"default"}:
+                return
+
+
 async def test_a_healthy_node_with_exclusive_enis_has_no_finding(
     lab: Lab, pods: dict[str, PodHandle]
 ) -> None:
+    await only_own_pods(lab, "eni-1")
     found = (await run(lab, "doctor", "--json", node="eni-1")).value["findings"]
     mapped = await run(lab, "mapping", "--json", node="eni-1")
     shown = (await run(lab, "show", node="eni-1")).output
