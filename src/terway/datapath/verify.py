@@ -156,13 +156,20 @@ def _value(one: NetObject | None) -> str:
     return traffic_value(one) if isinstance(one, TrafficObject) else _plain_value(one)
 
 
+def _settings(one: LinkSettings) -> str:
+    """Return what is wished of a link, and nothing of what may be as it is."""
+    mtu = () if one.mtu_bytes is None else (f"mtu {one.mtu_bytes}",)
+    mac = () if one.mac is None else (f"mac {one.mac}",)
+    alias = (f"alias {one.alias!r}",) if one.alias else ()
+    return " ".join(("up" if one.is_up else "down", *mtu, *mac, *alias))
+
+
 def _plain_value(one: _Plain | None) -> str:
     match one:
         case None:
             return "nothing"
         case LinkSettings():
-            state = "up" if one.is_up else "down"
-            return f"{state} mtu {one.mtu_bytes} mac {one.mac} alias {one.alias!r}"
+            return _settings(one)
         case Sysctl(value=text) | Neighbour(mac=text):
             return text
         case LinkAddress():

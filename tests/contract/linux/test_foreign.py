@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 
 import pytest
 
+from terway.linux import foreign
 from terway.linux.apply import apply
-from terway.linux.foreign import Change, ChangesLost, Kind, decode, open_foreign_changes
+from terway.linux.foreign import (
+    Change,
+    ChangesLost,
+    Kind,
+    decode,
+    name_of_process,
+    open_foreign_changes,
+)
 from terway.linux.netlink.port import is_own, next_port, process_of
 from terway.linux.session import open_session
 from terway.model.address import Family
@@ -141,3 +150,30 @@ def test_our_ports_tell_that_they_are_ours():
 @pytest.mark.parametrize("data", [b"", b"\0" * 7, b"\xff" * 40, bytes(16)])
 def test_half_a_message_is_no_change(data):
     assert list(decode(data, None)) == []
+
+
+@pytest.fixture
+def machines_processes(monkeypatch):
+    """Be in the machine's pid namespace, wherever the tests run."""
+    own = os.stat("/proc/self/ns/pid").st_ino
+    monkeypatch.setattr(foreign, "_PID_NS_INIT_INO", own)
+
+
+def test_a_process_of_this_network_namespace_has_a_name(machines_processes):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            assert name_of_process(process.pid)
+        finally:
+            process.kill()
+    assert name_of_process(process.pid) == ""  # it has ended
+
+
+def test_a_process_of_another_network_namespace_cannot_have_been_it(machines_processes):
+    with scratch_netns() as netns, netns.entered():
+        assert name_of_process(os.getppid()) is None
+
+
+def test_no_number_means_anything_in_a_pid_namespace_of_our_own(monkeypatch):
+    monkeypatch.setattr(foreign, "_PID_NS_INIT_INO", 0)
+
+    assert name_of_process(os.getpid()) is None

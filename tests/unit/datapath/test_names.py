@@ -1,6 +1,6 @@
 """Names and numbers that other tools know."""
 
-from terway.datapath.names import alias_of, host_link_name, host_mac, pod_mac, table_of
+from terway.datapath.names import alias_of, host_link_name, host_mac, key_of, pod_mac, table_of
 from terway.model.attachment import AttachmentKey, PodRef
 from terway.model.ids import ContainerId
 from tests.support.attachments import attachment
@@ -44,3 +44,8 @@ def test_macs_are_unicast_locally_administered_and_the_same_every_time():
 
 def test_the_table_of_an_eni_is_its_ifindex_plus_1000():
     assert table_of(7) == 1007
+
+
+def test_an_alias_tells_whose_the_link_is():
+    assert key_of(alias_of(KEY)) == KEY
+    assert [key_of(text) for text in ("", "terway ", "uplink of c1/eth0")] == [None] * 3

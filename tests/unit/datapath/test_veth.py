@@ -89,7 +89,7 @@ def test_ipv6_is_switched_on_in_a_pod_that_has_an_ipv6_address():
 
 def test_an_eni_has_the_nodes_addresses_and_a_table_of_its_own():
     assert lines(desired_eni(ENI, NODE_FACTS)) == {
-        "link eth1: up mtu 1500 mac None alias ''",
+        "link eth1: up mtu 1500",
         "address 192.168.0.10/32 dev eth1: present",
         "route 0.0.0.0/0 table 1007: via 192.168.63.253 dev eth1 scope global onlink",
         "address fd00:0:0:1::10/128 dev eth1: present",
