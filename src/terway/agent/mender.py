@@ -151,7 +151,11 @@ class Mender:
                 )
             if len(of_kind) > _LINES:
                 _log.warning("mender.mended_more", kind=kind, count=len(of_kind) - _LINES, by=who)
-            self._tell(pod, is_inside, kind, of_kind, who)
+            if not is_inside:
+                self._tell(None, of_kind, who)
+        if is_inside and pod is not None:
+            # One deed in a pod takes several kinds away: a link goes with its addresses and routes.
+            self._tell(pod, damages, " or ".join(dict.fromkeys(map(self._who, damages))))
 
     def remade(self, what: str) -> None:
         """Tell that something was made anew because it was not as it had been made."""
@@ -191,17 +195,15 @@ class Mender:
         """Take note that no others than `keys` lack their veth."""
         self._lost &= frozenset(keys)
 
-    def _tell(
-        self, pod: PodRef | None, is_inside: bool, kind: str, damages: list[Damage], who: str
-    ) -> None:
+    def _tell(self, pod: PodRef | None, damages: Sequence[Damage], who: str) -> None:
         if self._teller is None:
             return
         named = "; ".join(_sentence(one) for one in damages[:_NAMED])
         more = f"; and {len(damages) - _NAMED} more" if len(damages) > _NAMED else ""
         text = f"{named}{more}. Changed by {who}, put right by terwayd"
-        if not is_inside:
+        if pod is None:
             self._teller.tell_node(MENDED, text)
-        elif pod is not None:
+        else:
             self._teller.tell_pod(pod, POD_MENDED, text)
 
     def _who(self, damage: Damage) -> str:

@@ -412,7 +412,9 @@ async def test_a_stranger_at_the_path_gets_no_veth_and_it_is_told_once(attached)
     """Bug class 17: the namespace that a path leads to is not for ever the same pod's."""
     assert await attached.mend() == []
     pod = attached.one.netns
-    sh(f"ip netns del {pod.rpartition('/')[2]}; ip netns add {pod.rpartition('/')[2]}")
+    name = pod.rpartition("/")[2]
+    sh(f"ip netns del {name}; ip netns add {name}")
+    await links_are_gone("cali")  # its end, which takes the kernel a while
 
     told = [*await attached.mend(), *await attached.mend()]
 

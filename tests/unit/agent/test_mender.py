@@ -13,7 +13,16 @@ from terway.datapath.fights import PATIENCE, PAUSE_S
 from terway.linux.foreign import Change, Kind
 from terway.model.address import Family
 from terway.model.attachment import PodRef
-from terway.model.network import NODE, Netns, Put, Remove, RoutingRule, Sysctl
+from terway.model.network import (
+    NODE,
+    CreateVeth,
+    LinkSettings,
+    Netns,
+    Put,
+    Remove,
+    RoutingRule,
+    Sysctl,
+)
 
 RULE = RoutingRule(
     family=Family.V4, priority=512, destination=ip_network("192.168.32.1/32"), table=254
@@ -187,3 +196,29 @@ def test_a_process_that_cannot_have_been_it_is_not_named(scene):
     _, (line,) = scene.mend(Put(netns=NODE, object=RULE))
 
     assert line["by"] == "somebody unknown"
+
+
+def test_one_deed_in_a_pod_is_one_event(scene):
+    inside = Netns("/run/netns/web")
+    link = LinkSettings(name="eth0")
+
+    scene.mend(
+        Put(netns=inside, object=RP_FILTER), Put(netns=inside, object=link), pod=WEB, is_inside=True
+    )
+
+    ((reason, message),) = scene.told
+    assert reason == POD_MENDED
+    assert "sysctl net" in message
+    assert "link eth0 in /run/netns/web was nothing, should be up. Changed by somebody" in message
+
+
+def test_the_making_of_a_veth_is_one_deed_with_all_that_belongs_on_it(scene):
+    veth = CreateVeth(
+        host=LinkSettings(name="cali1"), peer=LinkSettings(name="eth0"), netns=Netns("/ns/web")
+    )
+    plan = (veth, Put(netns=NODE, object=LinkSettings(name="cali1", mtu_bytes=1500)))
+    for _ in range(PATIENCE):
+        assert scene.mend(*plan, pod=WEB, is_inside=True)[0] == plan
+
+    assert scene.mend(*plan) == ((), [])  # somebody deletes it again and again: not half of it
+    assert scene.mender.counts == {("link", "pod"): PATIENCE}
