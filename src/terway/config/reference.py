@@ -23,9 +23,9 @@ An unknown key, an impossible value and a combination that cannot be are refused
 once, with path, value and remedy. `terway-cli validate` says the same before the file is used.
 A change is followed by the terwayd that runs, where the column "takes hold" says so; what says
 "when terwayd starts" is reported at the node (event `ConfigCheck`) and waits for that. A
-configuration that is refused changes nothing (event `ConfigError`), nor does one that terwayd could
-not start with on this node: the old one goes on. A terwayd that is refused its start says why by the
-same event, and in `/var/run/eni/last_error`, which `terway-cli show` and `doctor` read.
+configuration that is refused changes nothing (event `ConfigError`), nor does one that terwayd
+could not start with on this node: the old one goes on. A terwayd that is refused its start says
+why by the same event, and in `/var/run/eni/last_error`, which `terway-cli show` and `doctor` read.
 
 JSON schemas of the same: [eni_conf](eni_conf.schema.json),
 [10-terway.conf](10-terway.conf.schema.json),
