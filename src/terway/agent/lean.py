@@ -12,8 +12,11 @@ import os
 import ssl
 from pathlib import Path
 
-_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
-_LARGE_BYTES = 64 * 1024
+_M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1  # malloc.h
+# Above what each read of a socket asks for (64 KiB of netlink, 256 KiB of a connection): pages of
+# their own for those were half of an ADD's system calls.
+_LARGE_BYTES = 320 * 1024
+_KEPT_BYTES = 1024 * 1024
 
 
 def _prefer_plain_frozenlist() -> None:
@@ -44,6 +47,7 @@ def _use_one_small_heap() -> None:
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def settle() -> None:
