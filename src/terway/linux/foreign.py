@@ -30,6 +30,9 @@ from terway.linux.netns import OWN_NETNS
 from terway.model.network import Link, Route, RoutingRule
 
 _RECEIVE_BYTES = 64 * 1024
+# What one ADD makes the kernel tell is read in one go, and not while its messages are sent: each
+# read would make the thread that sends them wait for the interpreter's lock.
+_TOGETHER_S = 0.1
 _BUFFER_BYTES = 1024 * 1024  # `ip rule flush` on a full node: a thousand events at once
 _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
@@ -109,8 +112,11 @@ class ForeignChanges:
             while True:
                 await readable.wait()
                 readable.clear()
+                loop.remove_reader(self._socket)
+                await asyncio.sleep(_TOGETHER_S)
                 for change in self._waiting():
                     yield change
+                loop.add_reader(self._socket, readable.set)
         finally:
             loop.remove_reader(self._socket)
 
