@@ -20,6 +20,7 @@ from terway.model.errors import VpcError
 
 # A wave of pods is over by then; and who has just got an address is served before who has one.
 LEISURE_S = 0.5
+_PATIENCE = 6
 
 _log = structlog.get_logger("proof")
 
@@ -57,8 +58,15 @@ class Proof:
         while True:
             await self._noted.wait()
             self._noted.clear()
-            await asyncio.sleep(LEISURE_S)
+            await self._leisure()
             await self.read_back()
+
+    async def _leisure(self) -> None:
+        """Wait until nobody has asked for anything for a moment, but not for long."""
+        for _ in range(_PATIENCE):
+            await asyncio.sleep(LEISURE_S)
+            if not self._turns.busy:
+                return
 
     async def read_back(self) -> None:
         """Read back all that is noted now, one at a time. What fails is left to the reconcile."""
