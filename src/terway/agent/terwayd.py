@@ -162,41 +162,41 @@ class Terwayd:
             now=clocks.monotonic,
             took=self.metrics.observe_look,
         )
+        self.reconciled = self.reconciler.has_run
+        self._keep_whole(enis, clocks)
+
+    def _keep_whole(self, enis: ENILinks, clocks: Clocks) -> None:
+        """Make those who see, mend and tell what is not as it should be."""
+        teller = self._kube.warnings if self._kube else None
         self.health = Health(
-            state_dir=paths.state_dir,
+            state_dir=self._paths.state_dir,
             beat_at=lambda: self.reconciler.beat_at,
             serves=self.ready.is_set,
             could_add=self.verbs.status,
             now=clocks.monotonic,
         )
         blame = Blame(now=clocks.monotonic, name_of=name_of_process)
-        self.network.mender = Mender(
-            now=clocks.monotonic, blame=blame, teller=kube.warnings if kube else None
-        )
-        self.metrics.sources += [
-            self.network.mender.metrics,
-            self.health.metrics,
-            process_metrics,
-        ]
+        mender = Mender(now=clocks.monotonic, blame=blame, teller=teller)
+        self.network.mender = mender
+        self.metrics.sources += [mender.metrics, self.health.metrics, process_metrics]
         self._watch = KernelWatch(
             enis=enis,
             reconciler=self.reconciler,
             turns=self.verbs.turns,
             blame=blame,
-            standing=desired_node(facts),
+            standing=desired_node(self._facts),
         )
         self._guard_watch = GuardWatch(
-            open_bell=kernel.open_bell,
+            open_bell=self._kernel.open_bell,
             fitter=self.network,
             attachments=self._attachments,
             turns=self.verbs.turns,
         )
-        self.reconciled = self.reconciler.has_run
         self._leftovers = Leftovers(
-            paths,
+            self._paths,
             ground=lambda: self.network.ground,
-            links=kernel.links,
-            teller=kube.warnings if kube else None,
+            links=self._kernel.links,
+            teller=teller,
         )
 
     async def run(self) -> None:
