@@ -29,6 +29,7 @@ from terway.agent.follow import make_follower
 from terway.agent.handwritten import unsuitable_lists
 from terway.agent.host_ports import HostPorts
 from terway.agent.instance import (
+    Allowance,
     InstanceFile,
     Known,
     Place,
@@ -54,9 +55,11 @@ from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
+from terway.config.findings import Caution
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
 from terway.linux.kernel import open_kernel
+from terway.model.attachment import Attachment
 from terway.model.errors import VpcError
 from terway.model.ids import RegionId
 from terway.model.interface import Mode
@@ -108,6 +111,16 @@ async def _settle(ready: asyncio.Event, last: LastError) -> None:
     settle()
 
 
+def _check_instance(
+    config: AgentConfig, allowance: Allowance, mode: Mode, held: tuple[Attachment, ...]
+) -> tuple[Caution, ...]:
+    """Return what the instance makes less of than was asked for. Raises what cannot be at all."""
+    return (
+        *check_capacity(allowance.limits, mode, config.eni.ip_stack, held),
+        *check_possible(config.eni, allowance.limits, mode),
+    )
+
+
 async def _open(
     stack: AsyncExitStack, options: Options, client: KubeClient | None, stop: asyncio.Event
 ) -> Terwayd:
@@ -130,8 +143,7 @@ async def _open(
         client, options.node_name, KeptMode(paths.state_dir / "node_mode"), held
     )
     cautions = (
-        *check_capacity(allowance.limits, mode, config.eni.ip_stack, held),
-        *check_possible(config.eni, allowance.limits, mode),
+        *_check_instance(config, allowance, mode, held),
         *unsuitable_lists(paths.cni_conf_dir),
     )
     kernel = await stack.enter_async_context(open_kernel())
