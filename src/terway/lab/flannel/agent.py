@@ -36,9 +36,10 @@ from terway.lab.flannel.plan import (
     vtep_mac,
 )
 from terway.lab.flannel.vpc import open_vpc_routes
+from terway.lab.world.node import run_command
 from terway.linux.kernel import open_kernel
 from terway.model.address import Family
-from terway.model.errors import TransientError, UsageError
+from terway.model.errors import TransientError
 
 CONFLIST = Path("/etc/cni/net.d/10-flannel.conflist")
 
@@ -89,10 +90,10 @@ class Flanneld:
         return Ground(me=me, uplink=uplink.link, mtu_bytes=mtu_bytes, backend=self._backend)
 
     async def _prepare(self, ground: Ground) -> None:
-        await _run("sysctl", "-qw", "net.ipv4.ip_forward=1", stdin="")
+        await run_command(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
         if VXLAN_LINK not in {name for _, name in socket.if_nameindex()}:
             await _batch("ip", setup_commands(ground))
-        await _run("nft", "-f", "-", stdin=masquerade(CLUSTER_NETWORK))
+        await run_command(["nft", "-f", "-"], stdin=masquerade(CLUSTER_NETWORK))
         if self._backend is Backend.VPC:
             async with open_vpc_routes(os.environ["ECS_ENDPOINT"]) as routes:
                 await routes.lead_here(ground.me.block)
@@ -117,19 +118,7 @@ class Flanneld:
 
 async def _batch(program: str, lines: Iterable[str]) -> None:
 
-    await _run(program, "-batch", "-", stdin="".join(f"{line}\n" for line in lines))
-
-
-async def _run(*words: str, stdin: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *words,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate(stdin.encode())
-    if process.returncode:
-        raise UsageError(f"{' '.join(words)}: {said.decode(errors='replace').strip()}: {stdin}")
+    await run_command([program, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines))
 
 
 async def run(backend: Backend) -> None:
