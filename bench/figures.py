@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import agent, cni, exclusive, faults, flannel, lab, net
+from bench import agent, cni, exclusive, faults, flannel, lab, net, policy_net
 from bench.group import Group
 
 GROUPS: tuple[Group, ...] = (
@@ -13,4 +13,5 @@ GROUPS: tuple[Group, ...] = (
     *agent.GROUPS,
     lab.GROUP,
     faults.GROUP,
+    policy_net.GROUP,
 )

@@ -1,0 +1,187 @@
+"""What do policies cost a connection, and does it matter how many there are?
+
+    client ─veth─ node ─veth─ pod "server"            a trio of namespaces for each side
+
+Sides are a packet filter with a number of policies in force. All stand beside each other with
+their rules loaded, and are measured in turn. Client and server are pinned to one core, so that
+all the work of a connection is done there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from tests.support.netns import ScratchNetns, scratch_netns
+from tests.support.place import Place
+
+from bench.alternate import alternate
+from bench.group import Group, Order, say
+from bench.native import program
+from bench.policy_iptables import felix_rules
+from bench.policy_world import (
+    CLIENT_ADDRESS,
+    NODE,
+    PORT,
+    SERVER,
+    SERVER_ADDRESS,
+    Shape,
+    World,
+    world_of,
+)
+from bench.record import Bound, Record, Target
+from bench.stats import median
+from terway.policy.cluster import PodKey
+
+CORE = 1
+COUNTS = (0, 10, 1_000, 5_000)
+BASE = 10  # how many policies the others are compared with
+ROUNDS = 25
+CONNECTIONS = 4_000
+ROUND_TRIPS = 10_000
+TARGET = Target(bound=Bound.AT_LEAST, limit=0.97)
+
+PutUp = Callable[[ScratchNetns, World], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trio:
+    """A client and a server with a node between them."""
+
+    client: Place
+    node: Place
+    server: Place
+
+
+@contextmanager
+def trio() -> Iterator[tuple[Trio, ScratchNetns]]:
+    """Make the namespaces for the block; nothing filters yet."""
+    with ExitStack() as stack:
+        client, node, server = (
+            stack.enter_context(scratch_netns(name)) for name in ("client", "node", "server")
+        )
+        _connect(node, client, link="eth1", address=str(CLIENT_ADDRESS))
+        _connect(node, server, link=links_of()[SERVER], address=str(SERVER_ADDRESS))
+        node.run("sysctl -qw net.ipv4.ip_forward=1")
+        places = (Place().in_netns(one.path) for one in (client, node, server))
+        yield Trio(**dict(zip(("client", "node", "server"), places, strict=True))), node
+
+
+def _connect(node: ScratchNetns, end: ScratchNetns, *, link: str, address: str) -> None:
+    node.run(
+        f"ip link add {link} type veth peer name eth0 netns {end.path}"
+        f" && ip link set {link} up && ip address add 169.254.1.1/32 dev {link}"
+    )
+    end.run(
+        f"ip link set eth0 up && ip address add {address}/32 dev eth0"
+        " && ip route add 169.254.1.1 dev eth0 && ip route add default via 169.254.1.1"
+        " && sysctl -qw 'net.ipv4.ip_local_port_range=10000 65000'"
+    )
+    node.run(f"ip route add {address} dev {link}")
+
+
+def links_of() -> dict[PodKey, str]:
+    """Return the host's side of each local pod's veth; only the server's is really there."""
+    local = (pod for pod in world_of(0, Shape.WORST).cluster.pods.values() if pod.node == NODE)
+    return {pod.key: f"cali{number:03}" for number, pod in enumerate(local)}
+
+
+async def put_up_iptables(node: ScratchNetns, world: World) -> None:
+    """Load Felix's rules."""
+    rules = felix_rules(world, links_of(), NODE)
+    place = Place().in_netns(node.path)
+    await place.run("ipset", "restore", stdin=rules.ipsets)
+    await place.run("iptables-nft-restore", stdin=rules.iptables)
+
+
+FILTERS: Mapping[str, PutUp] = {"iptables": put_up_iptables}
+
+
+async def connections_per_s(trio: Trio) -> float:
+    """Return how many connections are made, used for a byte and closed, one after the other."""
+    return await _per_s(trio, program("crr"), CONNECTIONS)
+
+
+async def round_trips_per_s(trio: Trio) -> float:
+    """Return how many bytes go there and back over one open connection."""
+    return await _per_s(trio, program("pingpong"), ROUND_TRIPS)
+
+
+async def _per_s(trio: Trio, tool: str, count: int) -> float:
+    """Run a tool between the ends; the median, so that what else the machine does is left out."""
+    address = (str(SERVER_ADDRESS), str(PORT))
+    await trio.node.run("conntrack", "-F")
+    async with trio.server.on_core(CORE).server(tool, "serve", *address, ready="ready"):
+        text = await trio.client.on_core(CORE).run(tool, "ask", *address, str(count))
+    return 1e9 / median([int(line) for line in text.split()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """What is measured, and in which unit."""
+
+    measure: Callable[[Trio], Awaitable[float]]
+    unit: str
+    subject: str
+
+
+GAUGES: Mapping[str, Gauge] = {
+    "crr": Gauge(measure=connections_per_s, unit="conn/s", subject="new connections"),
+    "rr": Gauge(measure=round_trips_per_s, unit="trips/s", subject="round trips"),
+}
+FIGURES = tuple(
+    f"policy.{gauge}.{name}@{count}" for gauge in GAUGES for name in FILTERS for count in COUNTS
+)
+
+
+async def measure(order: Order) -> list[Record]:
+    """Measure every filter with every number of policies, all selecting the server."""
+    async with _sides(Shape.WORST) as sides:
+        return [
+            record
+            for name, gauge in GAUGES.items()
+            if any(figure.startswith(f"policy.{name}.") for figure in order.figures)
+            for record in await _compare(name, gauge, sides, order)
+        ]
+
+
+@asynccontextmanager
+async def _sides(shape: Shape) -> AsyncIterator[dict[tuple[str, int], Trio]]:
+    with ExitStack() as stack:
+        sides = {}
+        for name, put_up in FILTERS.items():
+            for count in COUNTS:
+                sides[name, count], node = stack.enter_context(trio())
+                say(f"  {name}: {count} policies")
+                await put_up(node, await asyncio.to_thread(world_of, count, shape))
+        yield sides
+
+
+async def _compare(
+    name: str, gauge: Gauge, sides: Mapping[tuple[str, int], Trio], order: Order
+) -> list[Record]:
+    rounds = order.rounds(ROUNDS)
+    measured = await alternate(
+        rounds,
+        {f"{who}@{count}": partial(gauge.measure, side) for (who, count), side in sides.items()},
+        show=lambda turn: say(f"  {gauge.subject}: {turn}"),
+    )
+    return [
+        Record(
+            figure=f"policy.{name}.{who}@{count}",
+            subject=f"{gauge.subject} with {count} policies, {who}",
+            value=median(measured[f"{who}@{count}"]),
+            reference=f"with {BASE} policies",
+            reference_value=median(measured[f"{who}@{BASE}"]),
+            unit=gauge.unit,
+            runs=rounds,
+            target=TARGET if who == "nft" else None,
+        )
+        for who, count in sides
+    ]
+
+
+GROUP = Group(figures=FIGURES, title="what policies cost a connection", measure=measure)
