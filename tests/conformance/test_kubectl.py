@@ -385,3 +385,54 @@ async def test_replace_writes_the_whole_object(kubectl):
 
     assert await kubectl("get", "cm", "settings", "-o", "jsonpath={.data.key}") == "other"
     assert "the object has been modified" in stale.err
+
+
+POLICIES = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: shop}}}, {ipBlock: {cidr: 10.0.0.0/8}}]
+    ports: [{protocol: TCP, port: 80, endPort: 90}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: floor}
+spec:
+  tier: Baseline
+  priority: 7
+  subject: {namespaces: {}}
+  ingress: [{action: Deny, from: [{namespaces: {}}]}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha1
+kind: BaselineAdminNetworkPolicy
+metadata: {name: default}
+spec:
+  subject: {namespaces: {}}
+"""
+
+
+async def test_policies_are_applied_listed_by_short_names_and_described(kubectl):
+    first, second = await kubectl.apply(POLICIES), await kubectl.apply(POLICIES)
+
+    listed = {name: await kubectl("get", name) for name in ("netpol", "cnp", "banp")}
+    told = await kubectl("describe", "netpol", "web")
+
+    assert [first.count("created"), second.count("unchanged")] == [3, 3]
+    assert listed["netpol"].split()[:5] == ["NAME", "POD-SELECTOR", "AGE", "web", "app=web"]
+    head, row = (line.split() for line in listed["cnp"].splitlines())
+    assert (head, row[:3]) == (["NAME", "TIER", "PRIORITY", "AGE"], ["floor", "Baseline", "7"])
+    assert listed["banp"].split()[2] == "default"
+    assert "PodSelector: app=shop" in told
+    assert "Policy Types: Ingress" in told
+
+
+async def test_a_policy_that_means_nothing_is_refused_by_its_field(kubectl):
+    wrong = POLICIES.replace("endPort: 90", "endPort: 9")
+
+    answer = await kubectl.run("apply", "-f", "-", stdin=wrong)
+
+    assert answer.code == 1
+    assert "must be greater than or equal to `port`" in answer.err

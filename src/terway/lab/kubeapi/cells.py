@@ -73,6 +73,21 @@ def selector_text(obj: Object, now: float) -> str:
     )
 
 
+def pod_selector_text(policy: Object, now: float) -> str:
+    """Return what a NetworkPolicy selects, as metav1.FormatLabelSelector prints it."""
+    selector = read_path(policy, "spec.podSelector", {})
+    exact = sorted((selector.get("matchLabels") or {}).items())
+    parts = [f"{key}={value}" for key, value in exact]
+    parts += [_requirement_text(held) for held in selector.get("matchExpressions") or ()]
+    return ",".join(sorted(parts)) or NONE
+
+
+def _requirement_text(held: Mapping[str, Any]) -> str:
+    key, values = held.get("key", ""), ",".join(sorted(held.get("values") or ()))
+    forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key}
+    return str(forms.get(held.get("operator", ""), f"!{key}"))
+
+
 def container_fields(field: str) -> Cell:
     """Return a cell with one field of each container of a template."""
     return lambda obj, now: ",".join(

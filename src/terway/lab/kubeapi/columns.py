@@ -24,6 +24,7 @@ from terway.lab.kubeapi.cells import (
     node_roles,
     node_status,
     pairs_text,
+    pod_selector_text,
     ready_of,
     selector_text,
     service_external,
@@ -32,6 +33,8 @@ from terway.lab.kubeapi.cells import (
 from terway.lab.kubeapi.objects import Object, name_of, read_path
 from terway.lab.kubeapi.podstatus import pod_ready, pod_restarts, pod_status
 from terway.lab.kubeapi.resources import (
+    ADMIN_NETWORK_POLICY,
+    CLUSTER_NETWORK_POLICY,
     CONFIG_MAP,
     DAEMON_SET,
     DEPLOYMENT,
@@ -39,6 +42,7 @@ from terway.lab.kubeapi.resources import (
     EVENT,
     LEASE,
     NAMESPACE,
+    NETWORK_POLICY,
     NODE,
     POD,
     REPLICA_SET,
@@ -179,6 +183,14 @@ _BY_KIND: dict[ResourceDef, tuple[Column, ...]] = {
         AGE,
         *_WORKLOAD_WIDE,
     ),
+    NETWORK_POLICY: (NAME, Column(name="Pod-Selector", cell=pod_selector_text), AGE),
+    CLUSTER_NETWORK_POLICY: (
+        NAME,
+        Column(name="Tier", cell=at_path("spec.tier", "")),
+        Column(name="Priority", cell=at_path("spec.priority", "")),
+        AGE,
+    ),
+    ADMIN_NETWORK_POLICY: (NAME, Column(name="Priority", cell=at_path("spec.priority", "")), AGE),
 }
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from terway.lab.kubeapi.networkpolicy import network_policy_defaults
 from terway.lab.kubeapi.objects import Object, name_of, read_path
 from terway.lab.kubeapi.resources import (
     DAEMON_SET,
     DEPLOYMENT,
     NAMESPACE,
+    NETWORK_POLICY,
     NODE,
     POD,
     REPLICA_SET,
@@ -243,4 +245,5 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     NODE: _node,
     SECRET: _secret,
     SERVICE: _service,
+    NETWORK_POLICY: network_policy_defaults,
 }

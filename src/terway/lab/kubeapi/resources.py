@@ -171,6 +171,50 @@ DAEMON_SET = ResourceDef(
 CONTROLLER_REVISION = ResourceDef(
     group="apps", kind="ControllerRevision", plural="controllerrevisions"
 )
+NETWORK_POLICY = ResourceDef(
+    group="networking.k8s.io",
+    kind="NetworkPolicy",
+    plural="networkpolicies",
+    short_names=("netpol",),
+    has_generation=True,
+)
+CLUSTER_NETWORK_POLICY = ResourceDef(
+    group="policy.networking.k8s.io",
+    version="v1alpha2",
+    kind="ClusterNetworkPolicy",
+    plural="clusternetworkpolicies",
+    namespaced=False,
+    short_names=("cnp",),
+    has_status=True,
+    has_generation=True,
+)
+ADMIN_NETWORK_POLICY = ResourceDef(
+    group="policy.networking.k8s.io",
+    version="v1alpha1",
+    kind="AdminNetworkPolicy",
+    plural="adminnetworkpolicies",
+    namespaced=False,
+    short_names=("anp",),
+    has_status=True,
+    has_generation=True,
+)
+BASELINE_ADMIN_NETWORK_POLICY = ResourceDef(
+    group="policy.networking.k8s.io",
+    version="v1alpha1",
+    kind="BaselineAdminNetworkPolicy",
+    plural="baselineadminnetworkpolicies",
+    namespaced=False,
+    short_names=("banp",),
+    has_status=True,
+    has_generation=True,
+)
+POLICY_NODE_STATUS = ResourceDef(  # Terway's own: what a node has in force
+    group="network.alibabacloud.com",
+    version="v1beta1",
+    kind="PolicyNodeStatus",
+    plural="policynodestatuses",
+    namespaced=False,
+)
 
 BUILT_IN = (
     NAMESPACE,
@@ -190,6 +234,11 @@ BUILT_IN = (
     REPLICA_SET,
     DAEMON_SET,
     CONTROLLER_REVISION,
+    NETWORK_POLICY,
+    CLUSTER_NETWORK_POLICY,
+    ADMIN_NETWORK_POLICY,
+    BASELINE_ADMIN_NETWORK_POLICY,
+    POLICY_NODE_STATUS,
 )
 
 

@@ -11,13 +11,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from terway.lab.kubeapi import names
+from terway.lab.kubeapi.causes import forbidden_value, invalid_value, not_supported, required
+from terway.lab.kubeapi.clusterpolicies import (
+    validate_admin_network_policy,
+    validate_baseline_admin_network_policy,
+    validate_cluster_network_policy,
+)
 from terway.lab.kubeapi.errors import Cause
+from terway.lab.kubeapi.networkpolicy import validate_network_policy
 from terway.lab.kubeapi.objects import Object, annotations_of, labels_of, metadata, read_path
 from terway.lab.kubeapi.resources import (
+    ADMIN_NETWORK_POLICY,
+    BASELINE_ADMIN_NETWORK_POLICY,
+    CLUSTER_NETWORK_POLICY,
     DAEMON_SET,
     DEPLOYMENT,
     EVENT,
     NAMESPACE,
+    NETWORK_POLICY,
     POD,
     REPLICA_SET,
     SERVICE,
@@ -34,29 +45,6 @@ _POD_UPDATE = (
     "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set "
     "to 1 if it was previously negative)"
 )
-
-
-def required(field: str, why: str = "") -> Cause:
-    """Return the refusal of a field that is missing."""
-    message = f"Required value: {why}" if why else "Required value"
-    return Cause(field=field, reason="FieldValueRequired", message=message)
-
-
-def invalid_value(field: str, value: Any, why: str) -> Cause:
-    """Return the refusal of a field's value."""
-    shown = f'"{value}"' if isinstance(value, str) else value
-    return Cause(field=field, reason="FieldValueInvalid", message=f"Invalid value: {shown}: {why}")
-
-
-def not_supported(field: str, value: str, supported: tuple[str, ...]) -> Cause:
-    """Return the refusal of a value that is not one of a few."""
-    choices = ", ".join(f'"{one}"' for one in supported)
-    message = f'Unsupported value: "{value}": supported values: {choices}'
-    return Cause(field=field, reason="FieldValueNotSupported", message=message)
-
-
-def _forbidden(field: str, why: str) -> Cause:
-    return Cause(field=field, reason="FieldValueForbidden", message=f"Forbidden: {why}")
 
 
 def validate(resource: ResourceDef, obj: Object) -> tuple[Cause, ...]:
@@ -217,12 +205,12 @@ def _service(obj: Object) -> Iterator[Cause]:
 
 def _pod_update(old: Object, new: Object) -> Iterator[Cause]:
     if _frozen_part(old) != _frozen_part(new):
-        yield _forbidden("spec", _POD_UPDATE)
+        yield forbidden_value("spec", _POD_UPDATE)
     before = read_path(old, "spec.tolerations", [])
     after = read_path(new, "spec.tolerations", [])
     if any(held not in after for held in before):
         why = "existing toleration can not be modified except its tolerationSeconds"
-        yield _forbidden("spec.tolerations", why)
+        yield forbidden_value("spec.tolerations", why)
 
 
 def _frozen_part(pod: Object) -> dict[str, Any]:
@@ -243,4 +231,8 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     REPLICA_SET: _workload,
     DAEMON_SET: _workload,
     SERVICE: _service,
+    NETWORK_POLICY: validate_network_policy,
+    CLUSTER_NETWORK_POLICY: validate_cluster_network_policy,
+    ADMIN_NETWORK_POLICY: validate_admin_network_policy,
+    BASELINE_ADMIN_NETWORK_POLICY: validate_baseline_admin_network_policy,
 }
