@@ -15,6 +15,7 @@ TCP, UDP, SCTP, ICMP, ICMPV6 = 6, 17, 132, 1, 58
 _WITH_PORTS = frozenset({TCP, UDP, SCTP})
 _EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140})  # hop-by-hop, routing, destination, …
 _FRAGMENT, _AUTHENTICATION = 44, 51
+_SYN, _SYN_ACK_RST_FIN = 0x02, 0x17
 _V4, _V6 = 20, 40  # bytes of the shortest headers
 
 
@@ -22,7 +23,8 @@ _V4, _V6 = 20, 40  # bytes of the shortest headers
 class IPHeader:
     """A packet's ends. Ports are 0 where the protocol has none, or they are in no first fragment.
 
-    `protocol` is the number of IANA's list; `icmp_type` is of ICMP and ICMPv6 only.
+    `protocol` is the number of IANA's list; `icmp_type` is of ICMP and ICMPv6 only. `is_opening`
+    is False for TCP that is no connection's first packet: not SYN alone.
     """
 
     source: IPAddress
@@ -31,6 +33,7 @@ class IPHeader:
     source_port: int = 0
     destination_port: int = 0
     icmp_type: int | None = None
+    is_opening: bool = True
 
 
 def parse_ip_header(packet: bytes) -> IPHeader | None:
@@ -85,10 +88,13 @@ def _with_transport(
 ) -> IPHeader:
     ports = (0, 0)
     icmp_type = None
+    is_opening = True
     if at is not None and protocol in _WITH_PORTS and len(packet) >= at + 4:
         ports = struct.unpack_from("!HH", packet, at)
     if at is not None and protocol in (ICMP, ICMPV6) and len(packet) > at:
         icmp_type = packet[at]
+    if at is not None and protocol == TCP and len(packet) > at + 13:
+        is_opening = packet[at + 13] & _SYN_ACK_RST_FIN == _SYN
     return IPHeader(
         source=source,
         destination=destination,
@@ -96,4 +102,5 @@ def _with_transport(
         source_port=ports[0],
         destination_port=ports[1],
         icmp_type=icmp_type,
+        is_opening=is_opening,
     )

@@ -13,14 +13,13 @@ import fcntl
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from terway.linux.netlink.codec import Request, attr, attributes, messages, text
 from terway.linux.netlink.errors import translate_os_error
 from terway.linux.netlink.socket import NETLINK_NETFILTER, NetlinkSocket, bind
 from terway.linux.netns import entered, open_netns
+from terway.model.errors import ConflictError, VpcError
 
 _CONFIG = 4 << 8 | 1  # NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG
 _PACKET = 4 << 8
@@ -74,6 +73,10 @@ class PacketLog:
         self._socket = opened
         self._next: int | None = None  # the number that the next packet should have
         self._told = 0  # lost packets that were told before a number showed how many there were
+
+    def close(self) -> None:
+        """Let go of the group. Idempotent."""
+        self._socket.close()
 
     def fileno(self) -> int:
         """Return the file descriptor, to wait for."""
@@ -155,24 +158,29 @@ def _time(data: bytes | None) -> int:
     return int(seconds) * 1_000_000_000 + int(microseconds) * 1000
 
 
-@contextmanager
-def open_packet_log(
-    group: int, netns: str = "", *, buffer_bytes: int = _BUFFER_BYTES
-) -> Iterator[PacketLog]:
-    """Bind a group of the namespace at a path (empty: the calling thread's own) for the block.
+def bind_packet_log(group: int, netns: str = "", *, buffer_bytes: int = _BUFFER_BYTES) -> PacketLog:
+    """Bind a group of the namespace at a path (empty: the calling thread's own) until it is closed.
 
-    UsageError where the kernel has no NFLOG.
+    Raises ConflictError when the namespace is gone, or another socket has the group; UsageError
+    where the kernel has no NFLOG.
     """
-    with _socket(netns) as opened:
+    opened = _socket(netns)
+    try:
         _widen(opened, buffer_bytes)
-        try:
-            bind(opened)
-            # One message: nothing is logged with the kernel's own idea of how much to copy.
-            NetlinkSocket(opened).request(_configuration(group))
-        except OSError as error:
-            raise translate_os_error(error, f"bind log group {group}") from error
+        bind(opened)
+        # One message: nothing is logged with the kernel's own idea of how much to copy.
+        NetlinkSocket(opened).request(_configuration(group))
         opened.setblocking(False)
-        yield PacketLog(opened)
+    except OSError as error:
+        opened.close()
+        raise translate_os_error(error, f"bind log group {group}") from error
+    except VpcError as error:
+        opened.close()
+        if error.code == "EPERM":  # a socket without the right to bind is not let even so far
+            text = f"bind log group {group}: another program has it; end that, or its log rules"
+            raise ConflictError(text, code="EPERM") from error
+        raise
+    return PacketLog(opened)
 
 
 def _socket(netns: str) -> socket.socket:

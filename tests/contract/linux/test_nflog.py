@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import closing
 from ipaddress import ip_address
 
 import pytest
 
 from terway.linux.ip_header import ICMP, ICMPV6, TCP, UDP, parse_ip_header
-from terway.linux.nflog import LoggedPacket, PacketLog, open_packet_log
-from terway.model.errors import ConflictError, VpcError
+from terway.linux.nflog import LoggedPacket, PacketLog, bind_packet_log
+from terway.model.errors import ConflictError
 from tests.support.netns import ScratchNetns, scratch_netns
 
 pytestmark = pytest.mark.root
@@ -87,7 +88,7 @@ async def _next(log: PacketLog) -> LoggedPacket:
 )
 async def test_a_logged_packet_says_who_talked_to_whom(ends, kind, protocol, number, to):
     node, sender = ends
-    with open_packet_log(GROUP, node.path) as log:
+    with closing(bind_packet_log(GROUP, node.path)) as log:
         _send(sender, kind, protocol, to, 8080)
         logged = await _next(log)
         header = parse_ip_header(logged.packet)
@@ -110,7 +111,7 @@ async def test_a_logged_packet_says_who_talked_to_whom(ends, kind, protocol, num
 async def test_the_rule_costs_nothing_and_says_nothing_while_nobody_listens(ends):
     node, sender = ends
     _send(sender, socket.SOCK_DGRAM, 0, "10.9.0.1", 1)
-    with open_packet_log(GROUP, node.path) as log:
+    with closing(bind_packet_log(GROUP, node.path)) as log:
         assert log.take().packets == ()
         _send(sender, socket.SOCK_DGRAM, 0, "10.9.0.1", 2)
         header = parse_ip_header((await _next(log)).packet)
@@ -121,7 +122,7 @@ async def test_the_rule_costs_nothing_and_says_nothing_while_nobody_listens(ends
 async def test_packets_beyond_the_buffer_are_counted_as_lost_to_the_last(ends):
     node, sender = ends
     sent = 3000
-    with open_packet_log(GROUP, node.path, buffer_bytes=16 * 1024) as log:
+    with closing(bind_packet_log(GROUP, node.path, buffer_bytes=16 * 1024)) as log:
         with sender.entered():
             opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with opened:
@@ -155,16 +156,13 @@ async def _readable(log: PacketLog) -> None:
 
 async def test_a_group_is_of_one_reader_and_free_again_after_it(ends):
     node, _sender = ends
-    with (
-        open_packet_log(GROUP, node.path), pytest.raises(VpcError, match=f"bind log group {GROUP}"),
-        open_packet_log(GROUP, node.path),
-    ):
-        pass
-    with open_packet_log(GROUP, node.path):
-        pass
+    first = bind_packet_log(GROUP, node.path)
+    with closing(first), pytest.raises(ConflictError, match=f"bind log group {GROUP}.*another"):
+        bind_packet_log(GROUP, node.path)
+    bind_packet_log(GROUP, node.path).close()
 
 
 async def test_a_namespace_that_is_gone_is_a_conflict():
     path = f"/run/netns/nobody-{os.getpid()}"
-    with pytest.raises(ConflictError), open_packet_log(GROUP, path):
-        pass
+    with pytest.raises(ConflictError):
+        bind_packet_log(GROUP, path)
