@@ -64,7 +64,10 @@ class Because(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What one side of one pod says. For ISOLATED, `policy` is the first that isolates."""
+    """What one side of one pod says. For ISOLATED, `policy` is the first that isolates.
+
+    `isolating` counts the NetworkPolicies that select the pod in this direction, where it mattered.
+    """
 
     direction: Direction
     pod: PodKey
@@ -73,6 +76,7 @@ class Judgement:
     policy: PolicyKey | None = None
     rule: int | None = None  # its place in the list of its direction, from 0
     rule_name: str = ""
+    isolating: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

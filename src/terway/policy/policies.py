@@ -163,5 +163,10 @@ class ClusterPolicy:
     fault: str = ""
     cautions: tuple[str, ...] = ()
 
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        """Return its place in its tier: ascending is the order of judgement."""
+        return self.priority, self.key.name, self.key.kind.value
+
 
 Policy = NetworkPolicy | ClusterPolicy

@@ -1,0 +1,109 @@
+"""Which cluster, and which connections, does a case describe? The short form of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from terway.model.address import Family, IPAddress
+from terway.model.ids import NodeName
+from terway.policy.cluster import Cluster, Namespace, Node, Pod, PodKey, Protocol
+from terway.policy.domains import Answers
+from terway.policy.flow import AddressEnd, End, Flow, NodeEnd, PodEnd
+from terway.policy.parse_fields import Table, refusal
+from terway.policy.parse_objects import (
+    FINISHED_PHASES,
+    namespace_labels,
+    parse_address,
+    parse_named_port,
+    parse_protocol,
+)
+
+_PORTLESS = ("ICMP", "ICMPV6", "OTHER")
+
+
+def read_cluster(state: Table) -> Cluster:
+    """Return the namespaces, pods and nodes of a state. Raises UsageError."""
+    namespaces = (_namespace(table) for table in state.tables("namespaces"))
+    pods = (_pod(table) for table in state.tables("pods"))
+    nodes = (_node(table) for table in state.tables("nodes"))
+    return Cluster(
+        namespaces={namespace.name: namespace for namespace in namespaces},
+        pods={pod.key: pod for pod in pods},
+        nodes={node.name: node for node in nodes},
+    )
+
+
+def read_flow(probe: Table) -> Flow:
+    """Return the connection of a probe. Raises UsageError."""
+    protocol = _protocol(probe)
+    has_port = protocol is not Protocol.OTHER
+    return Flow(
+        source=read_end(probe.text("from"), probe.at("from")),
+        destination=read_end(probe.text("to"), probe.at("to")),
+        protocol=protocol,
+        port=probe.number("port", 1, 65535) if has_port else 0,
+        family=Family(probe.number("family", 4, 6)) if probe.has("family") else None,
+        via_service=bool(probe.values.get("via")),
+    )
+
+
+def read_answers(stage: Table) -> Answers:
+    """Return the addresses of the domain names that the probes of a stage resolved."""
+    answers: dict[str, list[IPAddress]] = {}
+    for probe in stage.tables("probes"):
+        kind, _, address = probe.text("to").partition(":")
+        if probe.has("domain") and kind == "ip":
+            found = parse_address(address, probe.at("to"))
+            answers.setdefault(probe.text("domain"), []).append(found)
+    return answers
+
+
+def read_end(text: str, path: str) -> End:
+    """Return the end in `ns/pod`, `node:NAME` or `ip:ADDRESS`. Raises UsageError."""
+    kind, colon, rest = text.partition(":")
+    if kind == "node" and colon:
+        return NodeEnd(node=NodeName(rest))
+    if kind == "ip" and colon:
+        return AddressEnd(address=parse_address(rest, path))
+    namespace, slash, name = text.partition("/")
+    if not slash:
+        raise refusal(path, text, "write namespace/pod, node:NAME or ip:ADDRESS")
+    return PodEnd(pod=PodKey(namespace=namespace, name=name))
+
+
+def _protocol(probe: Table) -> Protocol:
+    text = probe.text("protocol").upper()
+    return Protocol.OTHER if text in _PORTLESS else parse_protocol(text, probe.at("protocol"))
+
+
+def _namespace(table: Table) -> Namespace:
+    name = table.text("name")
+    return Namespace(name=name, labels=namespace_labels(name, table.labels("labels")))
+
+
+def _pod(table: Table) -> Pod:
+    return Pod(
+        key=PodKey(namespace=table.text("ns"), name=table.text("name")),
+        labels=table.labels("labels"),
+        addresses=tuple(_addresses(table)),
+        node=NodeName(table.text("node")) if table.text("node") else None,
+        ports=tuple(
+            parse_named_port(port, "port") for port in table.tables("ports") if port.text("name")
+        ),
+        is_host_network=bool(table.values.get("hostNetwork")),
+        is_finished=table.text("phase") in FINISHED_PHASES,
+    )
+
+
+def _node(table: Table) -> Node:
+    return Node(
+        name=NodeName(table.text("name")),
+        labels=table.labels("labels"),
+        addresses=tuple(_addresses(table)),
+    )
+
+
+def _addresses(table: Table) -> Iterator[IPAddress]:
+    texts = table.texts("ips") or ((table.text("ip"),) if table.text("ip") else ())
+    for text in texts:
+        yield parse_address(text, table.at("ips"))
