@@ -7,6 +7,11 @@ from terway.policy.policies import Direction
 
 _OTHER_END = {Direction.INGRESS: "the source", Direction.EGRESS: "the destination"}
 
+_PLAIN = {
+    Because.SELF: "a pod cannot block itself",
+    Because.DEFAULT: "no policy says anything about it",
+}
+
 
 def describe(verdict: Verdict) -> str:
     """Return a verdict in one or two sentences: why not, or why."""
@@ -27,20 +32,16 @@ def describe_judgement(judgement: Judgement) -> str:
 def _reason(judgement: Judgement) -> str:
     match judgement.because:
         case Because.RULE:
-            verb = "allows" if judgement.is_allowed else "denies"
-            reason = f"{_rule_of(judgement)} {verb} it"
+            return f"{_rule_of(judgement)} {'allows' if judgement.is_allowed else 'denies'} it"
         case Because.ISOLATED:
-            reason = f"{judgement.policy} isolates the pod, and {_no_rule(judgement)} matches"
-        case Because.OWN_NODE:
-            reason = f"{_OTHER_END[judgement.direction]} is the pod's own node"
-        case Because.SELF:
-            reason = "a pod cannot block itself"
-        case Because.DEFAULT:
-            reason = "no policy says anything about it"
+            return f"{judgement.policy} isolates the pod, and {_no_rule(judgement)} matches"
         case Because.FAULT:
             what = f"{judgement.policy}" if judgement.rule is None else _rule_of(judgement)
-            reason = f"{what} cannot be read, and so nothing is allowed"
-    return reason
+            return f"{what} cannot be read, and so nothing is allowed"
+        case Because.OWN_NODE:
+            return f"{_OTHER_END[judgement.direction]} is the pod's own node"
+        case Because.SELF | Because.DEFAULT:
+            return _PLAIN[judgement.because]
 
 
 def _rule_of(judgement: Judgement) -> str:
