@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+from terway.agent.streams import Stream, StreamReaders
 from terway.model.errors import UsageError
 
 _READ_TIMEOUT_S = 5.0
@@ -29,23 +30,36 @@ class Page:
 
 
 Pages = Mapping[str, Callable[[], Page]]
+Streams = Mapping[str, Stream]
 
 _NOT_FOUND = Page(body=b"not found\n", status=HTTPStatus.NOT_FOUND)
+_NO_STREAMS: Streams = {}
 _BAD_REQUEST = Page(body=b"only GET is answered\n", status=HTTPStatus.BAD_REQUEST)
 
 
 @asynccontextmanager
-async def open_readonly(listen: str, pages: Pages) -> AsyncIterator[None]:
+async def open_readonly(
+    listen: str, pages: Pages, streams: Streams = _NO_STREAMS
+) -> AsyncIterator[None]:
     """Serve `pages` at ``unix:///path`` or ``tcp://host:port`` for the block.
 
-    Raises UsageError when `listen` is neither.
+    `streams` are pages without an end, by a unix socket alone: to read them costs the node
+    something, and a port has no guard. Raises UsageError when `listen` is neither.
     """
+    readers = StreamReaders()
+    offered = streams if listen.startswith("unix://") else _NO_STREAMS
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_READ_TIMEOUT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(encode_page(choose_page(head, pages)))
+            found = choose_stream(head, offered)
+            if isinstance(found, Page):
+                writer.write(encode_page(found))
+            elif found is None:
+                writer.write(encode_page(choose_page(head, pages)))
+            else:
+                await readers.send(found, reader, writer)
             await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that went away, or never was one
@@ -57,7 +71,25 @@ async def open_readonly(listen: str, pages: Pages) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
+        await readers.end()
         _unbind(listen)
+
+
+def choose_stream(head: bytes, streams: Streams) -> AsyncGenerator[bytes, None] | Page | None:
+    """Return what the request `head` is to be streamed; None: it is no stream that it asks for.
+
+    A page says what is wrong with the request.
+    """
+    words = head.split(b"\r\n", 1)[0].decode("ascii", "replace").split()
+    if len(words) != 3 or words[0] != "GET":
+        return None
+    path, _, query = words[1].partition("?")
+    if path not in streams:
+        return None
+    try:
+        return streams[path](query)
+    except UsageError as error:
+        return Page(body=f"{error}\n".encode(), status=HTTPStatus.BAD_REQUEST)
 
 
 def choose_page(head: bytes, pages: Pages) -> Page:
