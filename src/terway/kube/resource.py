@@ -99,6 +99,31 @@ LEASES = Resource(
 )
 
 
+def _raw(group: str, version: str, plural: str, kind: str) -> Resource[dict[str, Any]]:
+    # Whole, as it is written: what a policy says by a field that we do not know matters.
+    return Resource(
+        group=group,
+        version=version,
+        plural=plural,
+        kind=kind,
+        namespaced=not group.startswith("policy."),
+        read_as=dict[str, Any],
+    )
+
+
+_CLUSTER_POLICIES = "policy.networking.k8s.io"
+NETWORK_POLICIES = _raw("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+CLUSTER_NETWORK_POLICIES = _raw(
+    _CLUSTER_POLICIES, "v1alpha2", "clusternetworkpolicies", "ClusterNetworkPolicy"
+)
+ADMIN_NETWORK_POLICIES = _raw(
+    _CLUSTER_POLICIES, "v1alpha1", "adminnetworkpolicies", "AdminNetworkPolicy"
+)
+BASELINE_ADMIN_NETWORK_POLICIES = _raw(
+    _CLUSTER_POLICIES, "v1alpha1", "baselineadminnetworkpolicies", "BaselineAdminNetworkPolicy"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class ObjectKey:
     """The name of an object among its kind. `namespace` is empty for cluster-scoped kinds."""

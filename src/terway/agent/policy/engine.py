@@ -1,0 +1,201 @@
+"""What keeps the packet filters of this node as the cluster's policies say, while all changes?
+
+    View ──changes, folded──► Compiler ──Change──► Enforcer     one batch after the other, in
+      ▲                                               │         a worker thread
+    API, ADD, DEL            waiting ADDs ◄──in force─┘
+
+What a terwayd before this one left in force stays so until all has been heard, then one switch puts
+this one's in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from terway.agent.exposition import Histogram
+from terway.agent.policy.enforcer import Enforcer, SeatMap
+from terway.agent.policy.seats import Seats
+from terway.agent.policy.view import View
+from terway.linux.workers import Workers
+from terway.model.errors import VpcError
+from terway.policy.changes import ClusterChange, DropPolicy, SetPolicy
+from terway.policy.compiled import Change, Compiled
+from terway.policy.policies import PolicyKey
+
+# What arrives within this time is one transaction; an ADD that waits is not kept waiting for it.
+GATHER_S = 0.015
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+_log = structlog.get_logger("policy")
+
+
+class Compiler(Protocol):
+    """`policy.compiler.Compiler`, for one node."""
+
+    def apply(self, changes: Sequence[ClusterChange]) -> Change:
+        """Take what happened; return what is to be changed."""
+
+    def compiled(self) -> Compiled:
+        """Return all that is to be enforced."""
+
+
+@dataclass(slots=True)
+class InForce:
+    """What is known of what the filters have; `trouble` says why it is not all, if so."""
+
+    generations: dict[PolicyKey, int] = field(default_factory=dict)
+    compiled: Compiled = field(default_factory=Compiled)
+    trouble: str = "nothing was compiled yet"
+    adoptions: int = 0
+    changes: int = 0
+
+
+class Engine:
+    """The loop over one view, one compiler and the filters of one node.
+
+    `now` is monotonic seconds. `on_commit` hears of each change that is in force.
+    """
+
+    def __init__(
+        self,
+        *,
+        view: View,
+        seats: Seats,
+        compiler: Compiler,
+        enforcer: Enforcer,
+        workers: Workers,
+        now: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_commit: Callable[[Change], None] = lambda change: None,
+    ) -> None:
+        self._view = view
+        self._seats = seats
+        self._compiler = compiler
+        self._enforcer = enforcer
+        self._workers = workers
+        self._now = now
+        self._sleep = sleep
+        self._on_commit = on_commit
+        self._waiters: list[asyncio.Future[None]] = []
+        self._urgent = asyncio.Event()
+        self._is_adopted = False
+        self._pause_s = _FIRST_PAUSE_S
+        self.turn = asyncio.Lock()  # held from the taking of a batch until it is in force
+        self.restored = asyncio.Event()  # the journal's attachments have been told
+        self.state = InForce()
+        self.enforcing = Histogram(
+            name="terway_policy_enforce_seconds",
+            text="seconds from hearing of a change until it was in force",
+            buckets=_BUCKETS_S,
+        )
+        self.applying = Histogram(
+            name="terway_policy_apply_seconds",
+            text="seconds that a batch of changes took, by stage",
+            buckets=_BUCKETS_S,
+        )
+
+    async def in_force(self) -> None:
+        """Return when all that has been heard so far is in force."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._urgent.set()
+        self._view.filled.set()
+        await waiter
+
+    def make_anew(self) -> None:
+        """Have everything put in force again: somebody has changed what was."""
+        self._is_adopted = False
+        self._view.filled.set()
+
+    async def run(self) -> None:
+        """Keep the filters up to date until cancelled."""
+        await self.restored.wait()
+        await self._view.synced()
+        self._view.filled.set()
+        while True:
+            await self._view.filled.wait()
+            await self._gather()
+            try:
+                await self._step()
+            except VpcError as error:
+                await self._failed(error)
+
+    async def _gather(self) -> None:
+        if not self._is_adopted:
+            return
+        try:
+            async with asyncio.timeout(GATHER_S):
+                await self._urgent.wait()
+        except TimeoutError:
+            pass
+
+    async def _failed(self, error: VpcError) -> None:
+        """Take all anew after a while: what the filters have now is not known for sure."""
+        self._is_adopted = False
+        self.state.trouble = str(error)
+        _log.error("policy.not_in_force", error=str(error), retry_in_s=self._pause_s)
+        await self._sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._view.filled.set()
+
+    async def _step(self) -> None:
+        """Take what is waiting, and have it in force."""
+        async with self.turn:
+            self._urgent.clear()
+            waiters, self._waiters = self._waiters, []
+            changes, since = self._view.take()
+            try:
+                change, compiled = await self._compile(changes)
+                await self._put_in_force(change, compiled)
+            except BaseException:
+                self._waiters += waiters
+                raise
+            self._commit(changes, since, change, compiled)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _compile(self, changes: Sequence[ClusterChange]) -> tuple[Change, Compiled]:
+        def work() -> tuple[Change, Compiled]:
+            return self._compiler.apply(changes), self._compiler.compiled()
+
+        began_at = self._now()
+        made = await self._workers.run(work)
+        self.applying.observe((("stage", "compile"),), self._now() - began_at)
+        return made
+
+    async def _put_in_force(self, change: Change, compiled: Compiled) -> None:
+        seats: SeatMap = self._seats.snapshot()
+        began_at = self._now()
+        if self._is_adopted:
+            await self._workers.run(partial(self._enforcer.apply, change, compiled, seats))
+        else:
+            await self._workers.run(partial(self._enforcer.adopt, compiled, seats))
+            self.state.adoptions += 1
+            _log.info("policy.adopted", rule_sets=len(compiled.rule_sets), pods=len(compiled.sides))
+        stage = "apply" if self._is_adopted else "adopt"
+        self._is_adopted = True
+        self.applying.observe((("stage", stage),), self._now() - began_at)
+
+    def _commit(
+        self, changes: Sequence[ClusterChange], since: float, change: Change, compiled: Compiled
+    ) -> None:
+        self.state.trouble = ""
+        self.state.compiled = compiled
+        self.state.changes += bool(change)
+        self._pause_s = _FIRST_PAUSE_S
+        for one in changes:
+            if isinstance(one, SetPolicy):
+                self.state.generations[one.policy.key] = one.policy.generation
+            elif isinstance(one, DropPolicy):
+                self.state.generations.pop(one.key, None)
+        if changes:
+            self.enforcing.observe((), self._now() - since)
+        self._on_commit(change)

@@ -1,0 +1,107 @@
+"""May an ADD answer yet? Not before what policies say of its pod is in force.
+
+A pod that no policy selects waits for nothing but that all policies have been heard of. What takes
+too long fails the ADD with code 11 and the reason: the runtime tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from terway.agent.exposition import Counter
+from terway.agent.policy.engine import Engine
+from terway.agent.policy.objects import unseen_pod
+from terway.agent.policy.seats import Seat, Seats, seat_of
+from terway.agent.policy.view import View
+from terway.kube.types import Pod
+from terway.model.attachment import Attachment
+from terway.model.errors import TransientError
+from terway.policy.cluster import PodKey
+
+PATIENCE_S = 10.0
+NOT_IN_FORCE = "PolicyNotInForce"
+
+
+class PolicyGate:
+    """What ADD and DEL see of policy."""
+
+    def __init__(
+        self, *, view: View, seats: Seats, engine: Engine, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._view = view
+        self._seats = seats
+        self._engine = engine
+        self._patience_s = patience_s
+        self.waits = Counter(
+            name="terway_policy_add_total",
+            text="ADDs by how they came past policy: free, waited, refused",
+        )
+        for outcome in ("free", "waited", "refused"):
+            self._count(outcome, 0.0)
+
+    def restore(self, attachments: Iterable[Attachment]) -> None:
+        """Take over what the journal has. To be called once, before anything changes."""
+        seats = _seats_of(attachments)
+        self._seats.put(seats)
+        for pod in dict.fromkeys(seat.pod for seat in seats):
+            self._attach(pod)
+        self._engine.restored.set()
+
+    async def admit(self, attachments: Sequence[Attachment], pod: Pod | None) -> None:
+        """Return when policy is in force for the attachments of one ADD. Safe to repeat.
+
+        Raises TransientError when that takes longer than `patience_s` seconds.
+        """
+        seats = _seats_of(attachments)
+        if not seats:
+            return  # Kubernetes does not know it, and so no policy does
+        key = seats[0].pod
+        self._seats.put(seats)
+        self._attach(key)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                waited = await self._wait(key, pod)
+        except TimeoutError as error:
+            self._count("refused")
+            text = f"what policies say of pod {key} is not in force after {self._patience_s:g} s: "
+            raise TransientError(text + self._why(key), code=NOT_IN_FORCE) from error
+        self._count("waited" if waited else "free")
+
+    def leave(self, attachment: Attachment) -> None:
+        """Forget an attachment that is gone from the kernel. Nothing is waited for."""
+        for seat in _seats_of((attachment,)):
+            self._seats.drop(seat)
+            if self._seats.addresses_of(seat.pod) is None:
+                self._view.detach(seat.pod)
+            else:
+                self._attach(seat.pod)  # another sandbox of the pod is here
+
+    async def _wait(self, key: PodKey, pod: Pod | None) -> bool:
+        await self._view.synced()
+        if pod is not None:
+            self._view.meet(unseen_pod(pod))
+        await self._view.knows_namespace(key.namespace)
+        if not self._view.selecting(key):
+            return False
+        await self._engine.in_force()
+        return True
+
+    def _count(self, outcome: str, times: int = 1) -> None:
+        self.waits.add((("outcome", outcome),), times)
+
+    def _attach(self, pod: PodKey) -> None:
+        addresses = self._seats.addresses_of(pod)
+        if addresses is not None and self._view.attached.get(pod) != addresses:
+            self._view.attach(pod, addresses)
+
+    def _why(self, key: PodKey) -> str:
+        if not self._view.is_synced:
+            return f"the API server has not told them all yet: {'; '.join(self._view.troubles)}"
+        if key.namespace not in self._view.namespaces.values:
+            return f"namespace {key.namespace} has not been heard of"
+        return self._engine.state.trouble or "the packet filter is busy with other changes"
+
+
+def _seats_of(attachments: Iterable[Attachment]) -> tuple[Seat, ...]:
+    return tuple(seat for one in attachments if (seat := seat_of(one)) is not None)
