@@ -1,0 +1,195 @@
+"""Does what is compiled say what `evaluate` says, and only depend on the end of a history?"""
+
+from __future__ import annotations
+
+from itertools import chain, pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from terway.model.address import Family, IPAddress, family_of
+from terway.policy.canonical import canonical, changed
+from terway.policy.changes import Attach
+from terway.policy.cluster import Pod, Protocol
+from terway.policy.compiled import NOBODY, ClassId, Compiled, RuleSetId
+from terway.policy.compiler import Compiler
+from terway.policy.ends import owner_of
+from terway.policy.evaluate import evaluate
+from terway.policy.flow import AddressEnd, Flow, NodeEnd, PodEnd
+from tests.support import policy_worlds as worlds
+
+ADDRESSES = (
+    *worlds.POD_ADDRESSES,
+    *worlds.POD_ADDRESSES_6,
+    *worlds.NODE_ADDRESSES,
+    *worlds.NODE_ADDRESSES_6,
+    *worlds.OUTSIDE,
+)
+
+
+def class_of(compiled: Compiled, address: IPAddress) -> ClassId:
+    """Return what the two tables of addresses say, as a packet filter would look."""
+    if address in compiled.hosts:
+        return compiled.hosts[address]
+    for net in compiled.nets:
+        if net.family is family_of(address) and net.first <= int(address) <= net.last:
+            return net.class_id
+    return NOBODY
+
+
+def says(
+    compiled: Compiled, rule_set: RuleSetId | None, other: IPAddress, protocol: Protocol, port: int
+) -> bool:
+    if rule_set is None:
+        return True
+    allowed = compiled.rule_sets[rule_set].allowed(class_of(compiled, other))
+    return allowed.has(protocol, port)
+
+
+def compile_world(world: worlds.World, node: str | None) -> tuple[Compiled, list[Pod]]:
+    """Return what a node enforces, and the pods that it holds; None is everybody's view."""
+    held = [
+        pod
+        for pod in world.cluster.pods.values()
+        if not pod.is_host_network and not pod.is_finished and node in (None, pod.node)
+    ]
+    compiler = Compiler(node, everybody=node is None)
+    compiler.apply(world.changes)
+    if node is not None:
+        compiler.apply(Attach(key=pod.key, addresses=worlds.pair_of(pod.addresses)) for pod in held)
+    return compiler.compiled(), held
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_node_enforces_what_evaluate_says_of_its_pods(data):
+    world = data.draw(worlds.worlds())
+
+    compiled, held = compile_world(world, worlds.HERE)
+
+    for pod in held:
+        for mine, other in ((m, o) for m in pod.addresses for o in ADDRESSES):
+            if family_of(mine) is family_of(other) and mine != other:
+                protocol = data.draw(st.sampled_from(list(Protocol)))
+                port = data.draw(st.sampled_from(worlds.PORTS)) if protocol.value != "OTHER" else 0
+                agree(compiled, world, pod, mine, other, protocol, port)
+
+
+def agree(compiled, world, pod, mine, other, protocol, port) -> None:
+    me, them = PodEnd(pod=pod.key), AddressEnd(address=other)
+    if owner_of(world.cluster, other) == pod:
+        return
+    asked = {"protocol": protocol, "port": port, "family": family_of(mine)}
+    out = evaluate(world.cluster, world.policies, Flow(source=me, destination=them, **asked))
+    into = evaluate(world.cluster, world.policies, Flow(source=them, destination=me, **asked))
+    sides = compiled.sides.get(pod.key)
+    egress, ingress = (sides.egress, sides.ingress) if sides else (None, None)
+
+    assert out.egress.is_allowed == says(compiled, egress, other, protocol, port), (pod, other)
+    assert into.ingress.is_allowed == says(compiled, ingress, other, protocol, port), (pod, other)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_what_a_pod_opens_to_its_own_node_is_judged_by_cluster_policies_alone(data):
+    world = data.draw(worlds.worlds())
+    compiled, held = compile_world(world, worlds.HERE)
+    node = world.cluster.nodes.get(worlds.HERE)
+
+    for pod in held if node else ():
+        families = {family_of(a) for a in pod.addresses} & {family_of(a) for a in node.addresses}
+        for family in sorted(families, key=lambda one: one.value):
+            there = next(a for a in node.addresses if family_of(a) is family)
+            flow = Flow(
+                source=PodEnd(pod=pod.key),
+                destination=NodeEnd(node=node.name),
+                port=80,
+                family=family,
+            )
+            truth = evaluate(world.cluster, world.policies, flow).egress
+            sides = compiled.sides.get(pod.key)
+            said = says(compiled, sides and sides.own_node, there, Protocol.TCP, 80)
+            assert truth.is_allowed == said
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds.histories(), st.sampled_from([worlds.HERE, None]))
+def test_any_history_ends_where_a_fresh_compile_of_its_end_does(history, node):
+    compiler = Compiler(node, everybody=node is None)
+    state = worlds.State()
+    for change in chain.from_iterable(history):
+        state.apply(change)
+
+    for batch in history:
+        compiler.apply(batch)
+    fresh = Compiler(node, everybody=node is None)
+    fresh.apply(reversed(state.changes()))
+
+    assert canonical(compiler.compiled()) == canonical(fresh.compiled())
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds.histories(), st.sampled_from([worlds.HERE, None]))
+def test_changes_add_up_to_what_is_compiled(history, node):
+    compiler = Compiler(node, everybody=node is None)
+    seen = Compiled()
+
+    for batch in history:
+        seen = changed(seen, compiler.apply(batch))
+
+        assert seen == compiler.compiled()
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds.histories())
+def test_a_number_never_means_something_else(history):
+    compiler = Compiler(worlds.HERE)
+    meant = {}
+    for batch in history:
+        compiler.apply(batch)
+        for number, rule_set in compiler.compiled().rule_sets.items():
+            for class_id, ports in rule_set.verdicts.items():
+                assert meant.setdefault((number, class_id), ports) == ports
+            said = (rule_set.direction, rule_set.default)
+            assert meant.setdefault(number, said) == said
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds.histories())
+def test_a_host_without_an_entry_may_be_judged_by_the_net_around_it(history):
+    compiler = Compiler(worlds.HERE)
+    for batch in history:
+        compiler.apply(batch)
+    compiled = compiler.compiled()
+
+    for address, class_id in compiled.hosts.items():
+        around = class_of(Compiled(nets=compiled.nets), address)
+        for rule_set in compiled.rule_sets.values():
+            if class_id not in rule_set.verdicts:
+                assert around not in rule_set.verdicts
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds.histories())
+def test_the_same_again_changes_nothing(history):
+    compiler = Compiler(worlds.HERE)
+    state = worlds.State()
+    for batch in history:
+        compiler.apply(batch)
+        for change in batch:
+            state.apply(change)
+
+    assert not compiler.apply(state.changes())
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds.histories())
+def test_nets_are_disjoint_and_ascending(history):
+    compiler = Compiler(worlds.HERE)
+    for batch in history:
+        compiler.apply(batch)
+
+    for family in Family:
+        spans = [(n.first, n.last) for n in compiler.compiled().nets if n.family is family]
+        assert all(first <= last for first, last in spans)
+        assert all(a[1] < b[0] for a, b in pairwise(spans))
