@@ -69,6 +69,11 @@ class Collection(Generic[T, K, V]):
         return self._resource.plural
 
     @property
+    def heard(self) -> str:
+        """Return up to which resourceVersion it has heard; empty before the first."""
+        return self._version or ""
+
+    @property
     def values(self) -> Mapping[K, V]:
         """Return the values by key: a live view, read only."""
         return MappingProxyType(self._values)
