@@ -22,14 +22,21 @@ class Enforcer(Protocol):
     def adopt(self, compiled: Compiled, seats: SeatMap) -> None:
         """Have `compiled` in force and nothing else, whatever was there, in one switch a place."""
 
-    def apply(self, change: Change, compiled: Compiled, seats: SeatMap) -> None:
-        """Go from what is in force to `compiled`, by what is different."""
+    def apply(self, change: Change, seats: SeatMap) -> None:
+        """Take what is different into force, for the pods as they are seated now."""
 
     def is_as_left(self) -> bool:
-        """Return whether nobody but us has changed anything; cheap enough for every few seconds."""
+        """Return whether nobody has changed anything since; cheap enough for every few seconds."""
 
-    def differences(self, compiled: Compiled, seats: SeatMap) -> tuple[str, ...]:
-        """Read back what is in force, and return in words where it is not `compiled`."""
+    def read(self, seats: SeatMap) -> Kept:
+        """Return what is in force, as it was read back."""
 
-    def remove(self, seats: SeatMap) -> bool:
-        """Remove all that is ours; return whether there was something."""
+    def remove(self) -> bool:
+        """Remove what is at the node; return whether there was something."""
+
+
+class Kept(Protocol):
+    """What was read back, once."""
+
+    def differences(self, compiled: Compiled) -> tuple[str, ...]:
+        """Return in words where it says something else than `compiled`. May take seconds of CPU."""

@@ -51,10 +51,10 @@ class InForce:
     """What is known of what the filters have; `trouble` says why it is not all, if so."""
 
     generations: dict[PolicyKey, int] = field(default_factory=dict)
-    compiled: Compiled = field(default_factory=Compiled)
     trouble: str = "nothing was compiled yet"
     adoptions: int = 0
-    changes: int = 0
+    changes: int = 0  # those that changed something
+    commits: int = 0
 
 
 class Engine:
@@ -86,6 +86,7 @@ class Engine:
         self._waiters: list[asyncio.Future[None]] = []
         self._urgent = asyncio.Event()
         self._is_adopted = False
+        self._seated: SeatMap = {}  # as the filters know it
         self._pause_s = _FIRST_PAUSE_S
         self.turn = asyncio.Lock()  # held from the taking of a batch until it is in force
         self.restored = asyncio.Event()  # the journal's attachments have been told
@@ -152,44 +153,48 @@ class Engine:
             waiters, self._waiters = self._waiters, []
             changes, since = self._view.take()
             try:
-                change, compiled = await self._compile(changes)
-                await self._put_in_force(change, compiled)
+                change = await self._compile(changes)
+                await self._put_in_force(change)
             except BaseException:
                 self._waiters += waiters
                 raise
-            self._commit(changes, since, change, compiled)
+            self._commit(changes, since, change)
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _compile(self, changes: Sequence[ClusterChange]) -> tuple[Change, Compiled]:
-        def work() -> tuple[Change, Compiled]:
-            return self._compiler.apply(changes), self._compiler.compiled()
+    async def compiled(self) -> Compiled:
+        """Return all that is in force, for who has the turn."""
+        return await self._workers.run(self._compiler.compiled)
 
+    async def _compile(self, changes: Sequence[ClusterChange]) -> Change:
         began_at = self._now()
-        made = await self._workers.run(work)
-        self.applying.observe((("stage", "compile"),), self._now() - began_at)
-        return made
+        change = await self._workers.run(partial(self._compiler.apply, changes))
+        self._observe("compile", began_at)
+        return change
 
-    async def _put_in_force(self, change: Change, compiled: Compiled) -> None:
-        seats: SeatMap = self._seats.snapshot()
+    async def _put_in_force(self, change: Change) -> None:
+        seats = self._seats.snapshot()
         began_at = self._now()
         if self._is_adopted:
-            await self._workers.run(partial(self._enforcer.apply, change, compiled, seats))
+            if change or seats != self._seated:
+                await self._workers.run(partial(self._enforcer.apply, change, seats))
+                self._observe("apply", began_at)
         else:
+            compiled = await self.compiled()
             await self._workers.run(partial(self._enforcer.adopt, compiled, seats))
+            self._observe("adopt", began_at)
             self.state.adoptions += 1
             _log.info("policy.adopted", rule_sets=len(compiled.rule_sets), pods=len(compiled.sides))
-        stage = "apply" if self._is_adopted else "adopt"
-        self._is_adopted = True
+        self._is_adopted, self._seated = True, seats
+
+    def _observe(self, stage: str, began_at: float) -> None:
         self.applying.observe((("stage", stage),), self._now() - began_at)
 
-    def _commit(
-        self, changes: Sequence[ClusterChange], since: float, change: Change, compiled: Compiled
-    ) -> None:
+    def _commit(self, changes: Sequence[ClusterChange], since: float, change: Change) -> None:
         self.state.trouble = ""
-        self.state.compiled = compiled
         self.state.changes += bool(change)
+        self.state.commits += 1
         self._pause_s = _FIRST_PAUSE_S
         for one in changes:
             if isinstance(one, SetPolicy):

@@ -38,7 +38,7 @@ class PolicyGate:
             text="ADDs by how they came past policy: free, waited, refused",
         )
         for outcome in ("free", "waited", "refused"):
-            self._count(outcome, 0.0)
+            self._count(outcome, 0)
 
     def restore(self, attachments: Iterable[Attachment]) -> None:
         """Take over what the journal has. To be called once, before anything changes."""

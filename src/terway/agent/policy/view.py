@@ -68,6 +68,7 @@ class View:
         self._now = now
         self._waiting: dict[Hashable, ClusterChange] = {}
         self._since = 0.0
+        self.version = 0  # grows whenever what may be selected here, or by what, has changed
         self.filled = asyncio.Event()
         self.attached: dict[PodKey, IPPair] = {}
         self._index = PolicyIndex()
@@ -129,6 +130,16 @@ class View:
         return all(one.synced.is_set() for one in self._collections())
 
     @property
+    def heard(self) -> dict[str, str]:
+        """Return up to which resourceVersion each kind has been heard."""
+        return {one.kind: one.heard for one in self._collections()}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether something of it has not been taken yet."""
+        return bool(self._waiting)
+
+    @property
     def troubles(self) -> tuple[str, ...]:
         """Return which kinds are not followed at the moment, and why."""
         collections = self._collections()
@@ -177,11 +188,13 @@ class View:
         self.filled.clear()
         return taken, self._since
 
-    def _put(self, place: Hashable, change: ClusterChange) -> None:
+    def _put(self, place: tuple[str, Hashable], change: ClusterChange) -> None:
         if not self._waiting:
             self._since = self._now()
         self._waiting[place] = change
         self.filled.set()
+        if not isinstance(change, SetPod | DropPod) or place[1] in self.attached:
+            self.version += 1
 
     def _heard_pod(self, key: PodKey, pod: Pod | None) -> None:
         self._put(("pod", key), DropPod(key=key) if pod is None else SetPod(pod=pod))

@@ -1,0 +1,194 @@
+"""Tells the API what this node has in force: PolicyNodeStatus, a node condition, and events.
+
+Looked at every few seconds, written only when it says something else than before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from terway.agent.policy.engine import Engine
+from terway.agent.policy.proof import Proof
+from terway.agent.policy.report import Trouble, policies_here, status_of, troubles_of
+from terway.agent.policy.view import View
+from terway.kube.client import KubeClient, PatchType
+from terway.kube.clock import format_time
+from terway.kube.policy_status import POLICY_NODE_STATUSES, PolicyNodeStatus
+from terway.kube.resource import (
+    ADMIN_NETWORK_POLICIES,
+    BASELINE_ADMIN_NETWORK_POLICIES,
+    CLUSTER_NETWORK_POLICIES,
+    NETWORK_POLICIES,
+    NODES,
+)
+from terway.kube.types import ObjectReference
+from terway.model.errors import ConflictError, VpcError
+from terway.model.ids import NodeName
+from terway.policy.policies import Kind, Policy, PolicyKey
+
+LOOK_EVERY_S = 2.0
+NOT_INSTALLED_PERIOD_S = 60.0
+CONDITION = "NetworkPolicyInForce"
+
+_RESOURCES = {
+    Kind.NETWORK: NETWORK_POLICIES,
+    Kind.CLUSTER: CLUSTER_NETWORK_POLICIES,
+    Kind.ADMIN: ADMIN_NETWORK_POLICIES,
+    Kind.BASELINE_ADMIN: BASELINE_ADMIN_NETWORK_POLICIES,
+}
+_log = structlog.get_logger("policy")
+
+
+class Tell(Protocol):
+    """Warns about any object, by an event."""
+
+    def __call__(self, target: ObjectReference, reason: str, message: str) -> None:
+        """Warn; never waits, never fails."""
+
+
+class StatusWriter:
+    """Writes for one node. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        node: NodeName,
+        *,
+        view: View,
+        engine: Engine,
+        proof: Proof,
+        tell: Tell,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._node = node
+        self._view = view
+        self._engine = engine
+        self._proof = proof
+        self._tell = tell
+        self._clock = clock
+        self._sleep = sleep
+        self._seen: object = None
+        self._told: frozenset[tuple[PolicyKey, int, str]] = frozenset()
+        self._written: PolicyNodeStatus | None = None
+        self._condition: dict[str, str] | None = None
+        self._owners: list[dict[str, Any]] = []
+
+    async def run(self) -> None:
+        """Look and write until cancelled."""
+        await self._view.synced()
+        while True:
+            pause_s = LOOK_EVERY_S
+            try:
+                await self.write()
+            except ConflictError:
+                pause_s = NOT_INSTALLED_PERIOD_S  # the cluster does not know the kind
+            except VpcError as error:
+                _log.warning("policy.status_not_written", error=str(error))
+            await self._sleep(pause_s)
+
+    async def write(self) -> None:
+        """Write what has changed since it was last written."""
+        # Conditions are kept by name and time elsewhere: this one is written when it changes.
+        await self._write_condition()
+        if self._has_nothing_new():
+            return
+        status = self._now()
+        if status != self._written:
+            await self._put(status)
+            self._written = status
+
+    async def delete(self) -> None:
+        """Remove the object: this node enforces nothing any more."""
+        await self._client.delete(POLICY_NODE_STATUSES, self._node)
+
+    def _has_nothing_new(self) -> bool:
+        state, outcome = self._engine.state, self._proof.outcome
+        seen = (self._view.version, state.commits, state.trouble, len(outcome.differences))
+        if seen == self._seen and self._written is not None:
+            return True
+        self._seen = seen
+        return False
+
+    def _now(self) -> PolicyNodeStatus:
+        here = policies_here(self._view.selecting(key) for key in tuple(self._view.attached))
+        self._tell_of(tuple(troubles_of(here)))
+        return PolicyNodeStatus(
+            differences=len(self._proof.outcome.differences),
+            message=self._engine.state.trouble,
+            policies=status_of(here, self._engine.state.generations),
+        )
+
+    def _tell_of(self, troubles: Sequence[Trouble]) -> None:
+        known = {(one.policy.key, one.policy.generation, one.text): one for one in troubles}
+        for fact, trouble in known.items():
+            if fact not in self._told:
+                _log.warning(
+                    "policy.trouble",
+                    policy=str(trouble.policy.key),
+                    reason=trouble.reason,
+                    text=trouble.text,
+                )
+                self._tell(_reference(trouble.policy), trouble.reason, trouble.text)
+        self._told = frozenset(known)
+
+    async def _put(self, status: PolicyNodeStatus) -> None:
+        body: dict[str, Any] = msgspec.to_builtins(status)
+        body["metadata"] = {"ownerReferences": await self._owner()}
+        body["observedAt"] = format_time(self._clock())
+        await self._client.patch(
+            POLICY_NODE_STATUSES, self._node, body, kind=PatchType.APPLY, force=True
+        )
+
+    async def _owner(self) -> list[dict[str, Any]]:
+        """Return the node as owner: with it, the object goes."""
+        if not self._owners:
+            node = await self._client.get(NODES, self._node)
+            if node is not None:
+                reference = {"apiVersion": "v1", "kind": "Node", "name": self._node}
+                self._owners = [{**reference, "uid": node.metadata.uid}]
+        return self._owners
+
+    async def _write_condition(self) -> None:
+        condition = self._condition_now()
+        if condition == self._condition:
+            return
+        now = format_time(self._clock())
+        said = {**condition, "lastHeartbeatTime": now, "lastTransitionTime": now}
+        await self._client.patch(
+            NODES,
+            self._node,
+            {"status": {"conditions": [said]}},
+            kind=PatchType.STRATEGIC,
+            subresource="status",
+        )
+        self._condition = condition
+
+    def _condition_now(self) -> dict[str, str]:
+        trouble, differences = self._engine.state.trouble, self._proof.outcome.differences
+        if trouble:
+            return _condition("False", "NotInForce", trouble)
+        if differences:
+            return _condition("False", "Differs", differences[0])
+        return _condition("True", "InForce", "the packet filter has what policies say")
+
+
+def _condition(status: str, reason: str, message: str) -> dict[str, str]:
+    return {"type": CONDITION, "status": status, "reason": reason, "message": message}
+
+
+def _reference(policy: Policy) -> ObjectReference:
+    key = policy.key
+    return ObjectReference(
+        api_version=_RESOURCES[key.kind].api_version,
+        kind=key.kind.value,
+        namespace=key.namespace,
+        name=key.name,
+        uid=policy.uid,
+    )
