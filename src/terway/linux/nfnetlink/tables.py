@@ -116,9 +116,9 @@ class NftSocket:
         Raises TransientError when somebody changes nftables during each of ten attempts.
         """
         for _attempt in range(_READ_ATTEMPTS):
-            before = self._generation()
+            before = self.generation()
             found = self._read(table)
-            if self._generation() == before:
+            if self.generation() == before:
                 return found
         raise TransientError(f"table {table}: nftables changed during each of ten reads")
 
@@ -147,7 +147,8 @@ class NftSocket:
         if failures:
             raise min(failures, key=lambda one: one.code == "ENOBUFS")
 
-    def _generation(self) -> int | None:
+    def generation(self) -> int | None:
+        """Return how often anything of nftables was changed in this namespace, by anybody."""
         return next(iter(self._ask(GETGEN, nfgenmsg(0), shown.generation_of, is_dump=False)), None)
 
     def _read(self, table: str) -> Table | None:
