@@ -32,8 +32,8 @@ def case_files() -> list[object]:
 
 def read_cases(path: Path) -> Iterator[Case]:
     """Iterate over the cases of a file."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as lines:
-        for line in lines:
-            if line.strip():
-                yield parse_case(json.loads(line))
+    data = path.read_bytes()
+    text = gzip.decompress(data) if path.suffix == ".gz" else data
+    for line in text.splitlines():
+        if line.strip():
+            yield parse_case(json.loads(line))
