@@ -85,8 +85,8 @@ class Place(Enum):
 class FlowLog:
     """What the kernel tells of connections: to an nflog group, at most so many a second.
 
-    One in `one_in` is told, chosen by chance. Allowed ones are told once, by their first packet;
-    denied ones by every packet that the limit lets through.
+    What is denied is told packet by packet. Of what is allowed one connection in `one_in` is told,
+    chosen by chance, by its first packet; with 0 none.
     """
 
     group: int
@@ -225,10 +225,12 @@ def _refusal(options: Options) -> Rules:
 def _log(log: FlowLog | None, prefix: str, *, is_first_only: bool) -> Iterator[Rule]:
     if log is None:
         return
-    first = has_state(STATE_NEW) if is_first_only else ()
-    chance: Rule = (OneIn(log.one_in), Cmp(CmpOp.EQ, bytes(4))) if log.one_in > 1 else ()
-    limit = Limit(log.rate_per_s, log.rate_per_s)
-    yield (*first, *chance, limit, Log(log.group, prefix, log.snaplen_bytes))
+    tell = (Limit(log.rate_per_s, log.rate_per_s), Log(log.group, prefix, log.snaplen_bytes))
+    if not is_first_only:
+        yield tell
+    elif log.one_in:
+        chance: Rule = (OneIn(log.one_in), Cmp(CmpOp.EQ, bytes(4))) if log.one_in > 1 else ()
+        yield (*has_state(STATE_NEW), *chance, *tell)
 
 
 def rule_set_chains(chain: RuleChain, names: Names) -> dict[str, Rules]:
