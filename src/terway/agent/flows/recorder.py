@@ -1,7 +1,8 @@
 """What does a logged packet say as a record: who, to whom, and which policy decided?
 
 The kernel's deed is the fact. The policies are asked for the reason once a record; where what they
-say now does not fit the deed, they have changed in between, and no rule is named.
+say now does not fit the deed, they have changed in between, and no rule is named. A packet that
+was denied may be the answer of a connection that is not allowed any more: it is told as that.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from terway.policy.recorded import Line, RecordedEnd, RecordedFlow, Remark
 DENIED = "denied"  # in the prefix of the rule that logs what is dropped
 CHANGED = "the policies have changed meanwhile"
 NOT_OPENING = "no first packet of a connection: it was open before, or nobody knows it"
+ANSWER = "an answer, denied because the connection is not allowed any more"
 UNKNOWN = "nobody can say why: {}"
 
 _NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", ICMP: "ICMP", ICMPV6: "ICMPv6"}
@@ -97,19 +99,27 @@ class Recorder:
             interface=" > ".join(name for name in names if name),
             sample=spot.sample if is_allowed else 1,
         )
-        return self._with_reason(flow, is_opening=header.is_opening)
+        return self._with_reason(flow, header)
 
-    def _with_reason(self, flow: RecordedFlow, *, is_opening: bool) -> RecordedFlow:
+    def _with_reason(self, flow: RecordedFlow, header: IPHeader) -> RecordedFlow:
         try:
-            sides = self._own_sides(flow, self._knowledge.judge(flow.flow()))
+            sides = self._own_sides(flow)
+            if all(side.is_allowed for side in sides) is flow.is_allowed:
+                return replace(flow, sides=sides)
+            if not flow.is_allowed and header.source_port:
+                answered = replace(
+                    flow, source=flow.destination, destination=flow.source, port=header.source_port
+                )
+                sides = self._own_sides(answered)
+                if not all(side.is_allowed for side in sides):
+                    return replace(answered, sides=sides, note=ANSWER)
         except VpcError as error:
             return replace(flow, note=UNKNOWN.format(error))
-        if all(side.is_allowed for side in sides) is flow.is_allowed:
-            return replace(flow, sides=sides)
-        return replace(flow, note=CHANGED if is_opening else NOT_OPENING)
+        return replace(flow, note=CHANGED if header.is_opening else NOT_OPENING)
 
-    def _own_sides(self, flow: RecordedFlow, verdict: Verdict) -> tuple[Judgement, ...]:
-        """Return the sides that this node enforces: those of its own pods."""
+    def _own_sides(self, flow: RecordedFlow) -> tuple[Judgement, ...]:
+        """Return what the sides say that this node enforces: those of its own pods."""
+        verdict = self._knowledge.judge(flow.flow())
         sides = ((flow.source, verdict.egress), (flow.destination, verdict.ingress))
         return tuple(
             side for end, side in sides if side is not None and end.node == self._node and end.pod
