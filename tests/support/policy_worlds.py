@@ -59,7 +59,7 @@ NODE_ADDRESSES = tuple(ip_address(f"10.0.1.{i}") for i in range(1, 5))
 NODE_ADDRESSES_6 = tuple(ip_address(f"fd00::1:{i}") for i in range(1, 3))
 OUTSIDE = tuple(map(ip_address, ("10.0.0.0", "10.0.0.200", "192.0.2.7", "fd00::ff", "2001:db8::1")))
 
-PORTS = (53, 80, 81, 443, 8080)
+PORTS = (53, 80, 8080)
 PORT_NAMES = ("web", "dns")
 
 BLOCKS = tuple(

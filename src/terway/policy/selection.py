@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from terway.policy.book import RuleSetKey
 from terway.policy.cluster import Pod, PodKey
@@ -92,7 +92,7 @@ class Selection:
         egress = _key(stances, Direction.EGRESS, pod)
         if ingress is None and egress is None:
             return None
-        return Wish(ingress=ingress, egress=egress, own_node=_own_node(egress))
+        return Wish(ingress=ingress, egress=egress, own_node=without_network(egress))
 
 
 def _stance(policy: Policy) -> Stance:
@@ -113,11 +113,11 @@ def _key(stances: list[Stance], direction: Direction, pod: Pod) -> RuleSetKey | 
     return RuleSetKey(direction=direction, sides=tuple(sides), names=names)
 
 
-def _own_node(egress: RuleSetKey | None) -> RuleSetKey | None:
-    """Return what is said of egress to the own node, at which NetworkPolicy does not look."""
-    if egress is None:
+def without_network(key: RuleSetKey | None) -> RuleSetKey | None:
+    """Return what is said where NetworkPolicy allows everything: the other end is the own node."""
+    if key is None:
         return None
-    sides = tuple(s for s in egress.sides if not isinstance(s.policy, NetworkPolicy))
-    if not sides or len(sides) == len(egress.sides):
-        return egress if sides else None
-    return RuleSetKey(direction=Direction.EGRESS, sides=sides, is_exempt=True)
+    sides = tuple(s for s in key.sides if not isinstance(s.policy, NetworkPolicy))
+    if not sides or len(sides) == len(key.sides):
+        return key if sides else None
+    return replace(key, sides=sides, is_exempt=True)

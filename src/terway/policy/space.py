@@ -82,6 +82,14 @@ class Space:
                     dirty.numbers.update(self._addresses(self._facts.index.select(atom.what)))
         return dirty
 
+    def owner_of(self, number: int) -> PodKey | None:
+        """Return the pod that has an address."""
+        return self._owners.of(number)
+
+    def nodes_with(self, number: int) -> Iterable[NodeName]:
+        """Return the nodes that have an address."""
+        return self._nodes.at(number)
+
     def key_of(self, number: int) -> ClassKey | None:
         """Return the class of an address that has one of its own; None: that of the net."""
         owner = self._owners.of(number)
