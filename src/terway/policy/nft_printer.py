@@ -122,9 +122,9 @@ class Printer:
             asked.setdefault(number, set()).update(self._hosts.of(class_id))
             users.setdefault(class_id, set()).add(number)
         shared = {number for number, one in self._printed.items() if one.everybody is not None}
-        for address, class_id in change.hosts.items():
+        for address, becomes in change.hosts.items():
             judges = set(shared)
-            for one in _given(self._hosts.classes.get(address), class_id):
+            for one in _given(self._hosts.classes.get(address), becomes):
                 judges |= users.get(one, set()) | self._users.get(one, set())
             for number in judges:
                 asked.setdefault(number, set()).add(address)
