@@ -9,7 +9,14 @@ from terway.policy.classes import ClassKey
 from terway.policy.compiled import ClassId, RuleSet, RuleSetId
 from terway.policy.policies import Direction, NetworkPolicy, PortName, Tier
 from terway.policy.ports import PortSet
-from terway.policy.rulesets import ANYBODY_ACCEPTED, Clause, Layers, PolicySide, clauses_of
+from terway.policy.rulesets import (
+    ANYBODY_ACCEPTED,
+    Clause,
+    Layers,
+    PolicySide,
+    alternatives,
+    clauses_of,
+)
 
 OwnNames = frozenset[tuple[PortName, PortSet]]
 
@@ -185,7 +192,7 @@ class Book:
         return Layers(
             direction=key.direction,
             admin=tuple(admin),
-            network=tuple(network) if isolates else None,
+            network=alternatives(network) if isolates else None,
             baseline=tuple(baseline),
             own_node=self._own_node(key, isolates=isolates),
         )

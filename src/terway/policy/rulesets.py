@@ -41,6 +41,11 @@ class PolicySide:
             return 1, (0, self.policy.key.name, "")
         return (0 if self.policy.tier is Tier.ADMIN else 2), self.policy.rank
 
+    @property
+    def is_baseline(self) -> bool:
+        """Return whether it counts only where no NetworkPolicy isolates."""
+        return isinstance(self.policy, ClusterPolicy) and self.policy.tier is Tier.BASELINE
+
     def says_as(self, other: PolicySide) -> bool:
         """Return whether the two say the same, at the same place."""
         return self.order == other.order and self.rules == other.rules
@@ -122,6 +127,33 @@ def _ports(ports: Sequence[Port] | None) -> tuple[PortSet, tuple[PortName, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Alternatives:
+    """Clauses of which each allows, found by atom: a rule set may have thousands of them."""
+
+    anyone: tuple[Clause, ...]
+    by_atom: Mapping[Atom, Sequence[Clause]]
+
+    def hits(self, atoms: frozenset[Atom], resolved: Resolved) -> PortSet:
+        """Return the ports on which any of them matches whom `atoms` match."""
+        found = dict.fromkeys(self.anyone)
+        for atom in atoms:
+            found.update(dict.fromkeys(self.by_atom.get(atom, ())))
+        return union(one.hits(atoms, resolved) for one in found)
+
+
+def alternatives(clauses: Iterable[Clause]) -> Alternatives:
+    """Return clauses by the atoms that they look at."""
+    anyone: list[Clause] = []
+    by_atom: dict[Atom, list[Clause]] = {}
+    for clause in clauses:
+        if clause.atoms is None:
+            anyone.append(clause)
+        for atom in clause.atoms or ():
+            by_atom.setdefault(atom, []).append(clause)
+    return Alternatives(anyone=tuple(anyone), by_atom=by_atom)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layers:
     """The clauses of a direction, tier by tier. `network` is None where nothing isolates.
 
@@ -131,7 +163,7 @@ class Layers:
 
     direction: Direction
     admin: tuple[Clause, ...]
-    network: tuple[Clause, ...] | None
+    network: Alternatives | None
     baseline: tuple[Clause, ...]
     own_node: Atom | None = None
 
@@ -146,7 +178,7 @@ class Layers:
             return accepted | more | left
         if is_own:
             return accepted | left
-        return accepted | (left & union(one.hits(atoms, resolved) for one in self.network))
+        return accepted | (left & self.network.hits(atoms, resolved))
 
 
 def _tier(
