@@ -35,17 +35,21 @@ _PORTMAP = Path("/usr/lib/cni/portmap")
 class _Commands(click.Group):
     """Commands whose errors are a line, not a traceback.
 
-    The group `faults` is loaded when it is named: it brings the whole agent along.
+    The groups `faults` and `policy` are loaded when they are named: they bring much along.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "faults"])
+        return sorted([*super().list_commands(ctx), "faults", "policy"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "faults":
             from terway.lab.faults.commands import faults
 
             return faults
+        if cmd_name == "policy":
+            from terway.lab.policy.commands import policy
+
+            return policy
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -104,7 +108,8 @@ def up(name: str, **options: Any) -> None:
 
 
 def _exclusive_pool(options: dict[str, Any]) -> tuple[NodePool, ...]:
-    if not options["exclusive"] or options["cloud_only"]:
+    """Return the kind of node whose pods have an ENI each; some may be added later."""
+    if options["cloud_only"]:
         return ()
     return (
         NodePool(

@@ -145,6 +145,23 @@ def find_instance(cloud: Cloud, instance_id: InstanceId) -> Instance:
     )
 
 
+def disable_source_check(cloud: Cloud, eni_id: ENIId) -> None:
+    """Let an ENI send from addresses that are not its own."""
+    parameters: dict[str, Value] = {"NetworkInterfaceId": eni_id, "SourceDestCheck": False}
+    _call(cloud, ECS, "ModifyNetworkInterfaceAttribute", parameters)
+
+
+def add_route(cloud: Cloud, table_id: str, destination: str, instance_id: InstanceId) -> None:
+    """Lead a range of addresses to an instance."""
+    parameters: dict[str, Value] = {
+        "RouteTableId": table_id,
+        "DestinationCidrBlock": destination,
+        "NextHopType": "Instance",
+        "NextHopId": instance_id,
+    }
+    _call(cloud, VPC, "CreateRouteEntry", parameters)
+
+
 def delete_instance(cloud: Cloud, instance_id: InstanceId) -> None:
     """Delete an instance, running or not, and the ENIs that are released with it."""
     _call(cloud, ECS, "DeleteInstance", {"InstanceId": instance_id, "Force": True})

@@ -39,6 +39,8 @@ class Control:
         app.router.add_post("/instances", self._attach)
         app.router.add_delete("/instances/{name}", self._detach)
         app.router.add_post("/faults", self._inject)
+        app.router.add_post("/places", self._places)
+        app.router.add_post("/outside", self._outside)
         app.router.add_post("/down", self._end)
         return app
 
@@ -107,6 +109,18 @@ class Control:
 
         left = await inject(self._lab, parse_schedule(await request.text()))
         return web.json_response({"left_out": [repr(one) for one in left]})
+
+    async def _places(self, request: web.Request) -> web.Response:
+        """Answer with the network namespaces of nodes, and of the pods asked for."""
+        from terway.lab.policy.places import describe_places
+
+        return web.json_response(await describe_places(self._lab, (await request.json())["pods"]))
+
+    async def _outside(self, request: web.Request) -> web.Response:
+        """Answer with the network namespace of the host that is the rest of the world."""
+        from terway.lab.policy.outside import open_outside
+
+        return web.json_response({"netns": await open_outside(self._lab)})
 
     async def _end(self, request: web.Request) -> web.Response:
         self._down.set()

@@ -152,6 +152,12 @@ class Lab:
             raise UsageError(f"no attached instance is named {name!r}", field="name")
         await self._release(name, self.instances[name])
 
+    def netns_of(self, name: str) -> str:
+        """Return the path of an attached instance's network namespace."""
+        if name not in self._held:
+            raise UsageError(f"no attached instance is named {name!r}", field="name")
+        return f"/proc/{os.getpid()}/fd/{self._held[name]}"
+
     async def wait_ready(self, *names: str, timeout_s: float = 60.0) -> None:
         """Wait until the named nodes, or all, are Ready: pods can get addresses there."""
         await self._wait_nodes(names, timeout_s, registered=False)

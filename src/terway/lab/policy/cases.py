@@ -1,0 +1,109 @@
+"""What does a case want made? Its states, with the manifests as they are to go to an API."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from terway.model.errors import UsageError
+from terway.policy.cases import Case, Step, parse_case
+from terway.policy.cluster import PodKey
+from terway.policy.flow import Flow
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Via:
+    """The service address that a client used."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One state of a case: as policy reads it, and what policy does not read but a lab makes."""
+
+    step: Step
+    manifests: tuple[Manifest, ...]
+    finished: frozenset[PodKey]
+    terminating: frozenset[PodKey]
+    services: Mapping[Flow, Via]
+    names: frozenset[Flow]  # flows whose client asked for a domain name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabCase:
+    """A case and its states in order."""
+
+    case: Case
+    states: tuple[State, ...]
+
+
+def read_file(path: Path) -> Iterator[LabCase]:
+    """Yield the cases of a file: one JSON object, or one a line; ``.gz`` is unpacked.
+
+    UsageError names the line that is no case.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        text = file.read()
+    for number, raw in _objects(text, path):
+        try:
+            yield read_case(raw)
+        except UsageError as error:
+            raise UsageError(f"{path}, case {number}: {error}") from error
+
+
+def _objects(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the JSON objects, numbered from 1: a whole file is one, or each line is."""
+    try:
+        yield 1, json.loads(text)
+        return
+    except ValueError:
+        lines = [line for line in text.splitlines() if line.strip()]
+    for number, line in enumerate(lines, 1):
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{path}, line {number}: no JSON: {error}") from error
+
+
+def read_case(raw: Any) -> LabCase:
+    """Return a case. Raises UsageError when it has no such form."""
+    case = parse_case(raw)
+    stages = raw["steps"] if raw.get("steps") else [raw]
+    held = dict(raw)
+    states = []
+    for step, stage in zip(case.steps, stages, strict=True):
+        held |= {field: stage[field] for field in ("pods", "policies") if field in stage}
+        states.append(_state(step, stage, held))
+    return LabCase(case=case, states=tuple(states))
+
+
+def _state(step: Step, stage: Mapping[str, Any], held: Mapping[str, Any]) -> State:
+    pods = held.get("pods") or ()
+    asked = list(zip(step.probes, stage.get("probes") or (), strict=True))
+    return State(
+        step=step,
+        manifests=tuple(held.get("policies") or ()),
+        finished=frozenset(key for key, pod in step.cluster.pods.items() if pod.is_finished),
+        terminating=frozenset(
+            PodKey(namespace=pod.get("ns", ""), name=pod.get("name", ""))
+            for pod in pods
+            if pod.get("terminating")
+        ),
+        services={
+            probe.flow: Via(address=str(raw["via"]["vip"]), port=int(raw["via"]["port"]))
+            for probe, raw in asked
+            if probe.flow is not None and isinstance(raw.get("via"), dict)
+        },
+        names=frozenset(
+            probe.flow for probe, raw in asked if probe.flow is not None and raw.get("domain")
+        ),
+    )

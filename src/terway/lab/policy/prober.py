@@ -1,0 +1,178 @@
+"""Do these connections come about? Real packets, all at once, each answered or not in time.
+
+    attempt ──► socket in the source's namespace ──► … ──► socket in the destination's, answers
+
+Allowed is what is answered: TCP by a byte over the connection, UDP by an echo, SCTP by INIT ACK.
+Denied is silence, or a refusal by somebody on the way: whoever is asked would answer. It ends when
+all have an answer, or when none has come for a while: a machine that is busy gets more time.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from terway.lab.policy import sctp
+from terway.lab.policy.answering import BYTE, Answerers
+from terway.lab.policy.sockets import PEEK_BYTES, Namespaces, client_socket, send_from
+from terway.model.address import IPAddress
+from terway.policy.cluster import Protocol
+
+SILENCE_S = 1.25  # a kernel sends a SYN again after one second
+_QUIET_S = 0.4  # no verdict while answers still come
+_AGAIN_S = 0.3  # a datagram, while it is not answered
+_FIRST_PORT = 33000  # of SCTP's clients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One connection. `netns` are paths of the two ends' network namespaces."""
+
+    source_netns: str
+    source: IPAddress
+    destination_netns: str
+    destination: IPAddress
+    protocol: Protocol
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it; with an `error` it could not be tried."""
+
+    is_answered: bool = False
+    error: str = ""
+
+
+def try_all(attempts: Sequence[Attempt], *, silence_s: float = SILENCE_S) -> list[Outcome]:
+    """Return what came of each attempt. Blocking: for a thread of its own."""
+    namespaces = Namespaces()
+    selector = selectors.DefaultSelector()
+    try:
+        return _Round(namespaces, selector, attempts).run(silence_s)
+    finally:
+        for key in tuple(selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket), "nothing else is registered"
+            key.fileobj.close()
+        selector.close()
+        namespaces.close()
+
+
+class _Round:
+    """The attempts of one state."""
+
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        selector: selectors.BaseSelector,
+        attempts: Sequence[Attempt],
+    ) -> None:
+        self._namespaces = namespaces
+        self._selector = selector
+        self._attempts = attempts
+        self._outcomes: list[Outcome | None] = [None] * len(attempts)
+        self._answerers = Answerers(namespaces, selector, self._acknowledged)
+        self._udp: dict[int, socket.socket] = {}
+        self._sctp: set[int] = set()
+        self._answered_at = 0.0
+
+    def run(self, silence_s: float) -> list[Outcome]:
+        try:
+            for number, one in enumerate(self._attempts):
+                error = self._answerers.open(
+                    one.destination_netns, one.protocol, one.destination, one.port
+                )
+                if error:
+                    self._outcomes[number] = Outcome(error=error)
+            for number, outcome in enumerate(self._outcomes):
+                if outcome is None:
+                    self._begin(number)
+            self._wait(silence_s)
+        finally:
+            self._answerers.close()
+        return [outcome or Outcome() for outcome in self._outcomes]
+
+    def _wait(self, silence_s: float) -> None:
+        began = sent = time.monotonic()
+        while None in self._outcomes:
+            now = time.monotonic()
+            if now - began > silence_s and now - self._answered_at > _QUIET_S:
+                return
+            if now - sent > _AGAIN_S:
+                sent = now
+                self._send_again()
+            for key, _ in self._selector.select(_AGAIN_S / 3):
+                key.data()
+
+    def _begin(self, number: int) -> None:
+        attempt = self._attempts[number]
+        try:
+            match attempt.protocol:
+                case Protocol.TCP:
+                    self._connect(number, socket.SOCK_STREAM)
+                case Protocol.UDP:
+                    self._udp[number] = self._connect(number, socket.SOCK_DGRAM)
+                    self._send(number)
+                case _:
+                    self._sctp.add(number)
+                    self._send(number)
+        except OSError as error:
+            self._outcomes[number] = Outcome(error=f"from {attempt.source}: {error.strerror}")
+
+    def _connect(self, number: int, kind: int) -> socket.socket:
+        one = self._attempts[number]
+        sock = self._namespaces.make(one.source_netns, lambda: client_socket(kind, one.source))
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(number, sock))
+        with suppress(BlockingIOError):
+            sock.connect((str(one.destination), one.port))
+        return sock
+
+    def _read(self, number: int, sock: socket.socket) -> None:
+        try:
+            is_answered = sock.recv(PEEK_BYTES) == BYTE
+        except BlockingIOError:
+            return
+        except OSError:  # refused: a TCP reset, or an ICMP error
+            is_answered = False
+        self._settle(number, is_answered=is_answered)
+        self._selector.unregister(sock)
+        self._udp.pop(number, None)
+        sock.close()
+
+    def _acknowledged(self, netns: str, source: IPAddress, packet: sctp.Packet) -> None:
+        number = packet.destination - _FIRST_PORT
+        if number not in self._sctp:
+            return
+        one = self._attempts[number]
+        wanted = (one.source_netns, one.destination, one.port)
+        if (netns, source, packet.source) == wanted:
+            self._sctp.remove(number)
+            self._settle(number, is_answered=True)
+
+    def _settle(self, number: int, *, is_answered: bool) -> None:
+        self._outcomes[number] = Outcome(is_answered=is_answered)
+        self._answered_at = time.monotonic()
+
+    def _send_again(self) -> None:
+        for number in (*self._udp, *self._sctp):
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        one = self._attempts[number]
+        if one.protocol is Protocol.UDP:
+            with suppress(OSError):  # the kernel refuses on the spot, or tells of an ICMP error
+                self._udp[number].send(BYTE)
+            return
+        packet = sctp.Packet(
+            source=_FIRST_PORT + number,
+            destination=one.port,
+            tag=0,
+            kind=sctp.INIT,
+            own_tag=number + 1,
+        )
+        sock = self._answerers.sctp(one.source_netns, one.destination.version)
+        send_from(sock, packet.encode(), one.source, one.destination)
