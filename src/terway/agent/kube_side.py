@@ -23,7 +23,7 @@ from terway.kube.client import KubeClient, Selector
 from terway.kube.events import WARNING, EventRecorder, node_reference
 from terway.kube.informer import Changes, Informer
 from terway.kube.resource import PODS
-from terway.kube.types import Pod
+from terway.kube.types import ObjectReference, Pod
 from terway.model.attachment import Attachment, PodRef
 from terway.model.ids import NodeName
 
@@ -72,6 +72,15 @@ class KubeSide:
     def tell_node(self, type_: str, reason: str, message: str) -> None:
         """Record an event about the node; never waits, never fails."""
         self._events.record(node_reference(self._node, self._node), type_, reason, message)
+
+    def tell_policy_is_off(self) -> None:
+        """Say at the node that policies were in force, and are not any more."""
+        text = "NetworkPolicy is switched off by eni-config: every pod reaches every pod"
+        self.tell_node(WARNING, "NetworkPolicyOff", text)
+
+    def warn(self, target: ObjectReference, reason: str, message: str) -> None:
+        """Warn about any object by an event; never waits, never fails."""
+        self._events.record(target, WARNING, reason, message)
 
     async def run(
         self,

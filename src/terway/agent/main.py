@@ -55,6 +55,7 @@ from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
+from terway.config.choices import Denied
 from terway.config.findings import Caution
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
@@ -172,6 +173,7 @@ async def _open(
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     _watch_host_ports(terwayd, kube, config)
+    _enforce_policies(terwayd, client, kube, options, config)
     terwayd.metrics.sources.append(calls.metrics)
 
     def apply(now: AgentConfig) -> None:
@@ -187,6 +189,31 @@ def _watch_host_ports(terwayd: Terwayd, kube: KubeSide | None, config: AgentConf
     """Have pods told of hostPorts, where no plugin of the chain will map them."""
     if kube is not None and not config.cni.maps_ports:
         terwayd.chores["host ports"] = HostPorts(changes=kube.changes, teller=kube.warnings).run
+
+
+def _enforce_policies(
+    terwayd: Terwayd,
+    client: KubeClient | None,
+    kube: KubeSide | None,
+    options: Options,
+    config: AgentConfig,
+) -> None:
+    """Have policies enforced, or what an earlier terwayd had of them removed."""
+    if client is None or kube is None:
+        return  # there is nobody to hear of policies from
+    node = options.node_name
+    if not config.wants_policy:
+        from terway.agent.policy.off import PolicyOff
+
+        attachments = terwayd.pool.attachments
+        off = PolicyOff(client, node, attachments=attachments, told=kube.tell_policy_is_off)
+        terwayd.chores["policy off"] = off.run
+        return
+    from terway.agent.policy.service import Outside, PolicyService
+
+    outside = Outside(client=client, node=node, tell_node=kube.warnings, tell=kube.warn)
+    is_rejecting = config.cni.denied is Denied.REJECT
+    terwayd.enforce(PolicyService(outside, is_rejecting=is_rejecting))
 
 
 def _setup(options: Options, config: AgentConfig, shape: Shape) -> Setup:

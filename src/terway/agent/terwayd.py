@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
 
 import structlog
 
@@ -24,6 +25,7 @@ from terway.agent.blame import Blame
 from terway.agent.devices import DeviceLinks
 from terway.agent.enis import ENILinks
 from terway.agent.exclusive import ExclusiveNetwork
+from terway.agent.exposition import Metric
 from terway.agent.follow import ConfigFollower
 from terway.agent.guard_watch import GuardWatch
 from terway.agent.health import Health
@@ -44,11 +46,11 @@ from terway.agent.pool import PoolService
 from terway.agent.pool_calls import Ports
 from terway.agent.pool_ports import CloudPort, ManagedENI, StorePort
 from terway.agent.process_metrics import process_metrics
-from terway.agent.readonly import open_readonly
+from terway.agent.readonly import Page, Pages, open_readonly
 from terway.agent.reconcile import Reconciler
 from terway.agent.server import open_server
 from terway.agent.spool import Spool
-from terway.agent.verbs import Verbs
+from terway.agent.verbs import Gate, Verbs
 from terway.agent.watch import KernelWatch
 from terway.datapath.facts import NodeFacts
 from terway.datapath.node import desired_node
@@ -98,6 +100,26 @@ class _Conntrack:
         await self._kernel.forget_connections(tuple(addresses))
 
 
+class Policies(Protocol):
+    """Who enforces policies; `agent.policy.service` is the real one."""
+
+    @property
+    def gate(self) -> Gate:
+        """Return what ADD and DEL see of it."""
+
+    def restore(self, attachments: Iterable[Attachment]) -> None:
+        """Take over what the journal has."""
+
+    async def run(self) -> None:
+        """Enforce until cancelled."""
+
+    def metrics(self) -> Iterable[Metric]:
+        """Yield what there is in numbers."""
+
+    def pages(self) -> Pages:
+        """Return what is shown to tools."""
+
+
 class Terwayd:
     """One daemon over its outside. `run` ends when `stop` is set.
 
@@ -123,7 +145,9 @@ class Terwayd:
         self._paths = paths
         self._kube = kube
         self._config: ConfigFollower | None = None
+        self._policies: Policies | None = None
         self.chores: dict[str, Callable[[], Coroutine[None, None, None]]] = {}  # of others, by name
+        self.pages: dict[str, Callable[[], Page]] = {}  # of others, by path
         self.ready = asyncio.Event()
         self._stop = stop
         enis, network = self._networking(kernel, facts)
@@ -209,7 +233,8 @@ class Terwayd:
             loops = (*watches, leftovers, *self.loops())
             background = [tasks.create_task(loop, name=name) for name, loop in loops]
             async with AsyncExitStack() as stack:
-                pages = pages_of(self.pool, self.metrics, self.health, self._config)
+                own = pages_of(self.pool, self.metrics, self.health, self._config)
+                pages = {**own, **self.pages}
                 await stack.enter_async_context(open_readonly(self._setup.readonly_listen, pages))
                 await stack.enter_async_context(
                     open_server(self._paths.socket, self.answerer.answer)
@@ -225,10 +250,20 @@ class Terwayd:
         self._config = config
         self.metrics.sources.append(config.reloader.gauges)
 
+    def enforce(self, policies: Policies) -> None:
+        """Have policies enforced. To be called before `run`."""
+        self._policies = policies
+        self.verbs.gate = policies.gate
+        self.chores["policy"] = policies.run
+        self.metrics.sources.append(policies.metrics)
+        self.pages |= policies.pages()
+
     async def restore(self) -> None:
         """Make the node forward, and the pool what the journal and the cloud say it is."""
         await self.network.prepare()
         await self.pool.restore()
+        if self._policies is not None:
+            self._policies.restore(self.pool.attachments())
 
     def loops(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
         """Yield what runs beside the serving, by name, but for the watch of the real kernel."""

@@ -7,7 +7,7 @@ until the kernel is clean. So each verb can be repeated, and can be interrupted 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from terway.agent.interfaces import Interface, InterfacePolicy, interfaces_of
@@ -86,8 +86,21 @@ class Network(Protocol):
         """
 
 
+class Gate(Protocol):
+    """Whether policy is in force for a pod; `agent.policy.gate` is the real one."""
+
+    def is_free(self, attachments: Sequence[Attachment], pod: Pod | None) -> bool:
+        """Take note of the attachments of an ADD; return whether it need not wait."""
+
+    async def admit(self, attachments: Sequence[Attachment], pod: Pod | None) -> None:
+        """Return when policy is in force for them. Raises TransientError when it takes too long."""
+
+    def leave(self, attachment: Attachment) -> None:
+        """Forget an attachment that is gone; it is no matter if it was never heard of."""
+
+
 class Verbs:
-    """The verbs over one pool and one kernel."""
+    """The verbs over one pool and one kernel. `gate` is None where policies are not enforced."""
 
     def __init__(
         self,
@@ -103,6 +116,7 @@ class Verbs:
         self._network = network
         self._pods = pods
         self._clock = clock
+        self.gate: Gate | None = None
         self.turns = Turns()
         self.proof = Proof(network=network, turns=self.turns, held=pool.attachment)
 
@@ -216,8 +230,26 @@ class Verbs:
                 await self._forget(call.key)
         with watch.stage("ipam"):
             attachments = await self._acquire(call, _ref_of(call.pod, pod), wanted)
-        with watch.stage("kernel"):
-            return tuple([(one, await self._link(one, call)) for one in attachments])
+        return await self._make(attachments, pod, call, watch)
+
+    async def _make(
+        self, attachments: tuple[Attachment, ...], pod: Pod | None, call: Add, watch: Stopwatch
+    ) -> tuple[_Made, ...]:
+        """Make the attachments in the kernel; beside it, wait until policy is in force for them."""
+
+        async def link() -> tuple[_Made, ...]:
+            with watch.stage("kernel"):
+                return tuple([(one, await self._link(one, call)) for one in attachments])
+
+        async def admit(gate: Gate) -> tuple[_Made, ...]:
+            with watch.stage("policy"):
+                await gate.admit(attachments, pod)
+            return ()
+
+        if self.gate is None or self.gate.is_free(attachments, pod):
+            return await link()
+        made, _ = await side_by_side([link(), admit(self.gate)])
+        return made
 
     def _is_repeated(self, call: Add, wanted: tuple[Interface, ...]) -> bool:
         """Return whether what is there, if anything, is what an ADD before this one made."""
@@ -269,6 +301,8 @@ class Verbs:
         for attachment in reversed(self._family(key)):
             await self._network.detach(attachment)
             await self._pool.release(attachment.key)
+            if self.gate is not None:
+                self.gate.leave(attachment)
 
     def _family(self, owner: AttachmentKey) -> tuple[Attachment, ...]:
         """Return what the ADD of `owner` made: its own attachment first, then those beside it."""

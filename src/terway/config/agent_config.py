@@ -91,12 +91,6 @@ def _switches(report: Report, files: Mapping[str, str]) -> dict[str, bool]:
     """Return what the keys that are no JSON ask for; say what they do not get."""
     policy, balance = DISABLE_NETWORK_POLICY, IN_CLUSTER_LOADBALANCE
     asked = {key.name: not _is_off(files.get(key.name, "")) for key in (policy, balance)}
-    if not asked[policy.name]:
-        text = (
-            "NetworkPolicy is on unless this key is true, and this release does not enforce it "
-            'yet: every pod reaches every pod. Set it to "true" to say that you know'
-        )
-        report.caution(policy.name, text)
     if asked[balance.name]:
         report.caution(balance.name, f"has no effect: {balance.why}")
     if files.get(FELIX_RELAY_SERVICE.name, "").strip():

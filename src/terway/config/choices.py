@@ -43,6 +43,13 @@ class PolicyProvider(Enum):
     EBPF = "ebpf"
 
 
+class Denied(Enum):
+    """`network_policy_denied`: what becomes of a packet that policies do not allow."""
+
+    DROP = "drop"
+    REJECT = "reject"
+
+
 class BandwidthMode(Enum):
     """`bandwidth_mode`: by what a pod's egress is held to its limit."""
 

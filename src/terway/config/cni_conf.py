@@ -11,6 +11,7 @@ from terway.config.chained_bandwidth import take_bandwidth
 from terway.config.choices import (
     Backend,
     BandwidthMode,
+    Denied,
     PolicyProvider,
     VirtualType,
     VLANStrip,
@@ -53,6 +54,7 @@ class CniConf:
     mtu_bytes: int | None
     capabilities: frozenset[str]
     policy_provider: PolicyProvider
+    denied: Denied  # what becomes of packets that policies do not allow
     bandwidth_mode: BandwidthMode
     bandwidth: Bandwidth  # of pods that ask for no other
     has_network_priority: bool
@@ -91,6 +93,7 @@ def read_cni_conf_into(report: Report, files: Mapping[str, str]) -> CniConf:
         mtu_bytes=_mtu_bytes(said),
         capabilities=frozenset(name for name, on in said[cni.CAPABILITIES].items() if on),
         policy_provider=said[cni.POLICY_PROVIDER],
+        denied=said[cni.POLICY_DENIED],
         bandwidth_mode=said[cni.BANDWIDTH_MODE],
         bandwidth=bandwidth,
         has_network_priority=said[cni.NETWORK_PRIORITY],

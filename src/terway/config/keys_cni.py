@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from terway.config.choices import Backend, BandwidthMode, PolicyProvider, VirtualType, VLANStrip
+from terway.config.choices import (
+    Backend,
+    BandwidthMode,
+    Denied,
+    PolicyProvider,
+    VirtualType,
+    VLANStrip,
+)
 from terway.config.declare import Effect, Key, Record, Reload, Values
 from terway.config.kinds import Anything, Flag, ListOf, MapOf, Network, OneOf, Text, Whole
 from terway.model.address import IPNetwork
@@ -82,7 +89,14 @@ POLICY_PROVIDER: Key[PolicyProvider] = Key(
     default=PolicyProvider.IPTABLES,
     meaning="By what NetworkPolicy is enforced",
     effect=Effect.NONE,
-    why="NetworkPolicy is not part of this release",
+    why="nftables enforces it, whichever is named",
+)
+POLICY_DENIED: Key[Denied] = Key(
+    name="network_policy_denied",
+    kind=OneOf(Denied),
+    default=Denied.DROP,
+    meaning="What NetworkPolicy does not allow is dropped, or rejected: the sender is told at once",
+    reload=Reload.RESTART,
 )
 BANDWIDTH_MODE: Key[BandwidthMode] = Key(
     name="bandwidth_mode",
@@ -198,6 +212,7 @@ KEYS: tuple[Key[object], ...] = (
     CAPABILITIES,
     VIRTUAL_TYPE,
     POLICY_PROVIDER,
+    POLICY_DENIED,
     BANDWIDTH_MODE,
     NETWORK_PRIORITY,
     HOST_STACK_CIDRS,

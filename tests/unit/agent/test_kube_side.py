@@ -17,12 +17,16 @@ class FakeEvents:
         self.said.append((f"{target.kind}/{target.name}/{target.uid}", type_, reason, message))
 
 
-def test_a_policy_that_is_not_enforced_is_a_warning_at_the_node():
-    files = {"eni_conf": "{}", "10-terway.conf": '{"type": "terway"}'}
+def test_what_is_asked_for_in_vain_is_a_warning_at_the_node():
+    files = {
+        "eni_conf": "{}",
+        "10-terway.conf": '{"type": "terway"}',
+        "in_cluster_loadbalance": "true",
+    }
     events = FakeEvents()
 
     record_cautions(cast("Any", events), NodeName("n1"), parse_agent_config(files).warnings)
 
     [(target, type_, reason, message)] = events.said
     assert (target, type_, reason) == ("Node/n1/n1", "Warning", "ConfigWithoutEffect")
-    assert message.startswith("disable_network_policy: NetworkPolicy is on")
+    assert message.startswith("in_cluster_loadbalance: has no effect")

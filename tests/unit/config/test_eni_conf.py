@@ -188,14 +188,14 @@ def test_a_missing_eni_conf_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("text", "cautioned"),
+    ("text", "is_wanted"),
     [("", True), ("false", True), ("0", True), ("true", False), ("1", False)],
 )
-def test_a_network_policy_that_is_not_switched_off_is_cautioned_about(text, cautioned):
+def test_network_policy_is_enforced_unless_it_is_switched_off(text, is_wanted):
     config = parse_agent_config({"eni_conf": "{}", **CNI, "disable_network_policy": text})
 
-    fields = [one.field for one in config.warnings]
-    assert fields == (["disable_network_policy"] if cautioned else [])
+    assert config.wants_policy is is_wanted
+    assert config.warnings == ()
 
 
 def test_everything_that_is_wrong_is_said_at_once():

@@ -14,7 +14,7 @@ import pytest
 import terway.agent
 from terway.config import keys_cni
 from terway.config.agent_config import FILES, parse_agent_config
-from terway.config.choices import BandwidthMode, VirtualType
+from terway.config.choices import BandwidthMode, Denied, VirtualType
 from terway.config.cni_conf import parse_cni_conf
 from terway.config.declare import Effect, Key
 from terway.config.eni_conf import KEYS, EniConf, read_eni_conf
@@ -164,6 +164,7 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
         "symmetric_routing": (False, lambda conf: conf.symmetric_routing is None),
         "symmetric_routing_config": ({"mark": 16}, lambda conf: conf.symmetric_routing.mark == 16),
         "enable_network_priority": (True, lambda conf: conf.has_network_priority),
+        "network_policy_denied": ("reject", lambda conf: conf.denied is Denied.REJECT),
         "disable_host_peer": (True, lambda conf: not conf.has_host_peer),
     }
     assert set(asked) == set(names(keys_cni.KEYS, Effect.YES))
@@ -176,7 +177,6 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        ("disable_network_policy", "false"),
         ("in_cluster_loadbalance", "true"),
         ("felix_relay_service", "typha"),
     ],

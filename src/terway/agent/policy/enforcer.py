@@ -28,7 +28,7 @@ class Enforcer(Protocol):
     def is_as_left(self) -> bool:
         """Return whether nobody has changed anything since; cheap enough for every few seconds."""
 
-    def read(self, seats: SeatMap) -> Kept:
+    def read(self) -> Kept:
         """Return what is in force, as it was read back."""
 
     def remove(self) -> bool:

@@ -82,7 +82,7 @@ class Engine:
         self._workers = workers
         self._now = now
         self._sleep = sleep
-        self._on_commit = on_commit
+        self.on_commit = on_commit
         self._waiters: list[asyncio.Future[None]] = []
         self._urgent = asyncio.Event()
         self._is_adopted = False
@@ -203,4 +203,4 @@ class Engine:
                 self.state.generations.pop(one.key, None)
         if changes:
             self.enforcing.observe((), self._now() - since)
-        self._on_commit(change)
+        self.on_commit(change)

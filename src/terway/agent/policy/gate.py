@@ -48,25 +48,34 @@ class PolicyGate:
             self._attach(pod)
         self._engine.restored.set()
 
+    def is_free(self, attachments: Sequence[Attachment], pod: Pod | None) -> bool:
+        """Take note of the attachments of an ADD; return whether it need not wait (`admit`)."""
+        seats = _seats_of(attachments)
+        if not seats:
+            return True  # Kubernetes does not know it, and so no policy does
+        self._seats.put(seats)
+        self._attach(seats[0].pod)
+        if pod is not None and self._view.is_synced:
+            self._view.meet(unseen_pod(pod))
+        is_free = self._view.is_synced and self._view.is_let(seats[0].pod)
+        if is_free:
+            self._count("free")
+        return is_free
+
     async def admit(self, attachments: Sequence[Attachment], pod: Pod | None) -> None:
         """Return when policy is in force for the attachments of one ADD. Safe to repeat.
 
         Raises TransientError when that takes longer than `patience_s` seconds.
         """
-        seats = _seats_of(attachments)
-        if not seats:
-            return  # Kubernetes does not know it, and so no policy does
-        key = seats[0].pod
-        self._seats.put(seats)
-        self._attach(key)
+        key = _seats_of(attachments)[0].pod
         try:
             async with asyncio.timeout(self._patience_s):
-                waited = await self._wait(key, pod)
+                await self._wait(key, pod)
         except TimeoutError as error:
             self._count("refused")
             text = f"what policies say of pod {key} is not in force after {self._patience_s:g} s: "
             raise TransientError(text + self._why(key), code=NOT_IN_FORCE) from error
-        self._count("waited" if waited else "free")
+        self._count("waited")
 
     def leave(self, attachment: Attachment) -> None:
         """Forget an attachment that is gone from the kernel. Nothing is waited for."""
@@ -77,15 +86,13 @@ class PolicyGate:
             else:
                 self._attach(seat.pod)  # another sandbox of the pod is here
 
-    async def _wait(self, key: PodKey, pod: Pod | None) -> bool:
+    async def _wait(self, key: PodKey, pod: Pod | None) -> None:
         await self._view.synced()
         if pod is not None:
             self._view.meet(unseen_pod(pod))
         await self._view.knows_namespace(key.namespace)
-        if not self._view.selecting(key):
-            return False
-        await self._engine.in_force()
-        return True
+        if not self._view.is_let(key):
+            await self._engine.in_force()
 
     def _count(self, outcome: str, times: int = 1) -> None:
         self.waits.add((("outcome", outcome),), times)

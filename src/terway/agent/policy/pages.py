@@ -20,8 +20,8 @@ def summary_page(view: View, engine: Engine, proof: Proof, *, age_s: float) -> P
     return _json(
         {
             "synced": view.is_synced,
-            "not_followed": view.troubles,
             "heard": view.heard,
+            "not_followed": view.troubles,
             "settled": not (view.is_waiting or engine.turn.locked() or state.trouble),
             "pods": len(view.pods.values),
             "namespaces": len(view.namespaces.values),

@@ -20,7 +20,6 @@ import structlog
 from terway.agent.exposition import Counter, Gauge, Metric
 from terway.agent.policy.enforcer import Enforcer
 from terway.agent.policy.engine import Engine
-from terway.agent.policy.seats import Seats
 from terway.datapath.fights import Fights
 from terway.linux.workers import Workers
 from terway.model.errors import VpcError
@@ -73,7 +72,6 @@ class Proof:
         self,
         *,
         engine: Engine,
-        seats: Seats,
         enforcer: Enforcer,
         workers: Workers,
         teller: Teller,
@@ -81,7 +79,6 @@ class Proof:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._engine = engine
-        self._seats = seats
         self._enforcer = enforcer
         self._workers = workers
         self._teller = teller
@@ -155,7 +152,7 @@ class Proof:
         async with self._engine.turn:
             compiled = await self._engine.compiled()
             changes = self._engine.state.changes
-            kept = await self._workers.run(partial(self._enforcer.read, self._seats.snapshot()))
+            kept = await self._workers.run(self._enforcer.read)
         found = await self._workers.run(partial(kept.differences, compiled))
         if found and changes != self._engine.state.changes:
             self._ask()  # the wish itself has changed meanwhile: compare once more

@@ -160,6 +160,11 @@ class View:
         pod = self.pods.values.get(key)
         return () if pod is None else tuple(self._index.selecting(pod, self.namespaces.values))
 
+    def is_let(self, key: PodKey) -> bool:
+        """Return whether it is known that no policy selects a pod."""
+        is_known = key in self.pods.values and key.namespace in self.namespaces.values
+        return is_known and not self.selecting(key)
+
     def meet(self, pod: Pod) -> None:
         """Take a pod that an ADD has read of the API, maybe before the watch of all tells of it."""
         held = self.pods.values.get(pod.key)

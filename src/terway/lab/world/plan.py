@@ -143,5 +143,5 @@ def eni_config(
         files["10-terway.conflist"] = chain
     return {
         **{name: json.dumps(value, indent=2) for name, value in files.items()},
-        "disable_network_policy": "true",
+        "disable_network_policy": "false",
     }

@@ -1,0 +1,70 @@
+"""NetworkPolicy is off: what an earlier terwayd had in force goes, and the node says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from terway.agent.policy.seats import Seat, seat_of
+from terway.kube.client import KubeClient
+from terway.kube.policy_status import POLICY_NODE_STATUSES
+from terway.linux.netns import open_netns
+from terway.linux.nfnetlink.tables import open_nft_socket
+from terway.linux.workers import Workers
+from terway.model.attachment import Attachment
+from terway.model.errors import ConflictError, VpcError
+from terway.model.ids import NodeName
+from terway.model.nft import DeleteTable
+from terway.policy.nft_names import TABLE
+
+_log = structlog.get_logger("policy")
+
+
+class PolicyOff:
+    """Removes our tables once. `told` is called when there was one."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        node: NodeName,
+        *,
+        attachments: Callable[[], Iterable[Attachment]],
+        told: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._node = node
+        self._attachments = attachments
+        self._told = told
+
+    async def run(self) -> None:
+        """Remove what there is. What fails is logged: nothing of it is asked for any more."""
+        workers = Workers(1)
+        try:
+            if await workers.run(self._remove):
+                _log.warning("policy.switched_off", table=TABLE)
+                self._told()
+                await self._client.delete(POLICY_NODE_STATUSES, self._node)
+        except VpcError as error:
+            _log.warning("policy.not_removed", error=str(error))
+        finally:
+            workers.close()
+
+    def _remove(self) -> bool:
+        seats = (seat_of(one) for one in self._attachments())
+        namespaces = {seat.netns for seat in seats if isinstance(seat, Seat) and seat.netns}
+        removed = [_remove_from(netns) for netns in ("", *namespaces)]
+        return any(removed)
+
+
+def _remove_from(netns: str) -> bool:
+    try:
+        if not netns:
+            with open_nft_socket() as sock:
+                sock.apply(TABLE, (DeleteTable(),))
+        else:
+            with open_netns(netns) as opened, open_nft_socket(opened.fd) as sock:
+                sock.apply(TABLE, (DeleteTable(),))
+    except ConflictError:  # there is no table, or no such namespace any more
+        return False
+    return True

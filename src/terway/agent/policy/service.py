@@ -1,0 +1,163 @@
+"""Policies of this node, put together: heard of, compiled, in force, proved, told.
+
+View ─► Engine ─► NftEnforcer ─► kernel ─► Proof ─► StatusWriter
+          ▲ PolicyGate: ADD, DEL
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from terway.agent.exposition import Gauge, Metric
+from terway.agent.policy import pages
+from terway.agent.policy.engine import Engine
+from terway.agent.policy.gate import PolicyGate
+from terway.agent.policy.nft_enforcer import NftEnforcer
+from terway.agent.policy.proof import Proof, Teller
+from terway.agent.policy.seats import Seats
+from terway.agent.policy.status import StatusWriter, Tell
+from terway.agent.policy.view import View
+from terway.agent.readonly import Page
+from terway.kube.client import KubeClient
+from terway.linux.workers import Workers
+from terway.model.attachment import Attachment
+from terway.model.ids import NodeName
+from terway.policy.cluster import Cluster
+from terway.policy.compiler import Compiler
+from terway.policy.evaluate import evaluate
+from terway.policy.flow import Flow, Verdict
+from terway.policy.nft_skeleton import FlowLog, Options
+from terway.policy.policies import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What the service stands on. `tell_node` warns about the node, `tell` about any object."""
+
+    client: KubeClient
+    node: NodeName
+    tell_node: Teller
+    tell: Tell
+    now: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = time.time
+
+
+class PolicyService:
+    """Has the policies of the cluster enforced for the pods of this node."""
+
+    def __init__(self, outside: Outside, *, is_rejecting: bool = False) -> None:
+        now = outside.now
+        rng = Random()  # noqa: S311 - waits are drawn from it, not secrets
+        compiler = Compiler(outside.node)
+        self._now = now
+        # One compiles and changes, the other compares what was read.
+        self._workers = Workers(2)
+        self._enforcer = NftEnforcer(compiler.compiled, Options(is_rejecting=is_rejecting))
+        self.view = View(outside.client, rng=rng, now=now)
+        self.seats = Seats()
+        self.engine = Engine(
+            view=self.view,
+            seats=self.seats,
+            compiler=compiler,
+            enforcer=self._enforcer,
+            workers=self._workers,
+            now=now,
+        )
+        self.proof = Proof(
+            engine=self.engine,
+            enforcer=self._enforcer,
+            workers=self._workers,
+            teller=outside.tell_node,
+            now=now,
+        )
+        self.engine.on_commit = self.proof.note
+        self._gate = PolicyGate(view=self.view, seats=self.seats, engine=self.engine)
+        self._status = StatusWriter(
+            outside.client,
+            outside.node,
+            view=self.view,
+            engine=self.engine,
+            proof=self.proof,
+            tell=outside.tell,
+            clock=outside.clock,
+        )
+
+    @property
+    def gate(self) -> PolicyGate:
+        """Return what ADD and DEL see of it."""
+        return self._gate
+
+    def restore(self, attachments: Iterable[Attachment]) -> None:
+        """Take over what the journal has; until then, nothing is put in force."""
+        self._gate.restore(attachments)
+
+    async def run(self) -> None:
+        """Enforce until cancelled. What is in force then stays so."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for part in (self.view, self.engine, self.proof, self._status):
+                    tasks.create_task(part.run(), name=f"policy {type(part).__name__}")
+        finally:
+            self._workers.close()
+
+    def judge(self, flow: Flow) -> Verdict:
+        """Return what the policies say to a connection, and why. UsageError: it has no such end."""
+        return evaluate(self.cluster(), self.policies(), flow)
+
+    def cluster(self) -> Cluster:
+        """Return the cluster as it has been heard of: a live view."""
+        return self.view.cluster()
+
+    def policies(self) -> tuple[Policy, ...]:
+        """Return all policies that have been heard of."""
+        return self.view.all_policies()
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the network namespaces of pods that are judged in their own, beside the node."""
+        return self._enforcer.namespaces
+
+    async def log_flows(self, flow_log: FlowLog | None) -> None:
+        """Have the rules of all places tell of connections; None: not any more. Idempotent.
+
+        Raises VpcError where a table could not be changed.
+        """
+        async with self.engine.turn:
+            await self._workers.run(partial(self._enforcer.log, flow_log))
+
+    def pages(self) -> Mapping[str, Callable[[], Page]]:
+        """Return what is shown to tools on the node."""
+        return {pages.PATH: self._page}
+
+    def _page(self) -> Page:
+        age_s = self._now() - self.proof.outcome.at
+        return pages.summary_page(self.view, self.engine, self.proof, age_s=age_s)
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield what there is in numbers."""
+        state = self.engine.state
+        counts = {"pods": len(self.view.pods.values), "policies": len(self.policies())}
+        yield self.engine.enforcing
+        yield self.engine.applying
+        yield self._gate.waits
+        yield from self.proof.metrics()
+        yield Gauge(
+            name="terway_policy_heard_count",
+            text="what has been heard of, by kind",
+            values={(("kind", kind),): count for kind, count in counts.items()},
+        )
+        yield Gauge(
+            name="terway_policy_in_force",
+            text="1 while the packet filter has all that has been heard of",
+            values={(): float(not state.trouble)},
+        )
+        yield Gauge(
+            name="terway_policy_not_followed_count",
+            text="kinds that the API server does not tell of at the moment",
+            values={(): len(self.view.troubles)},
+        )
