@@ -1,19 +1,12 @@
-"""Which commands does terway-cli have, and which module holds each?
-
-A command's module is imported when the command is run: `--help` and completion answer before one
-has let go of the key.
-"""
+"""Which commands does terway-cli have, and which module holds each?"""
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from typing import Any
 
 import click
 
-from terway.cli.exits import CANNOT_REACH, USAGE
-from terway.model.errors import TransientError, VpcError
+from terway.cli.lazy import LazyCommands
 
 # name: (module with a click command called `command`, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -28,41 +21,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "capacity": ("terway.cli.capacity", "How many pods fit on an instance type, and why."),
     "plan": ("terway.cli.plan", "Plan a network, and create it."),
     "validate": ("terway.cli.validate", "Check a configuration before it is used."),
+    "policy": ("terway.cli.policy", "What policies say: eval, matrix, diff, lint, check, …"),
+    "flows": ("terway.cli.flows", "Which connections are allowed and denied, and by what."),
     "support-bundle": ("terway.cli.bundle", "Everything about a node in one file."),
     "metrics": ("terway.cli.metrics", "terwayd's own figures."),
     "completion": ("terway.cli.completion", "Completion for bash, zsh or fish."),
 }
 
 
-class LazyCommands(click.Group):
-    """The commands of the table; errors of ours are a line, not a traceback."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, imported now; None when there is no such command."""
-        if cmd_name not in COMMANDS:
-            return None
-        found: click.Command = import_module(COMMANDS[cmd_name][0]).command
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands without importing any of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error of ours becomes a line and an exit code."""
-        try:
-            return super().invoke(ctx)
-        except VpcError as error:
-            click.echo(f"terway-cli: {error}", err=True)
-            ctx.exit(CANNOT_REACH if isinstance(error, TransientError) else USAGE)
-
-
-@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyCommands, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="terway", prog_name="terway-cli")
 def cli() -> None:
     """Look into a Terway node, find out why, and mend it.

@@ -19,6 +19,7 @@ from terway.policy.nets import address_of, number_of
 from terway.policy.policies import Direction
 from terway.policy.ports import PortSet
 from terway.policy.representatives import Holder, is_own_node, is_same_pod
+from terway.policy.representatives_space import next_number
 
 
 class Relation(Enum):
@@ -151,9 +152,7 @@ def _any_pair(one: Holder, other: Holder) -> tuple[Holder, Holder] | None:
             return None
     if one.address != other.address:
         return one, other
-    taken = number_of(one.address)
-    free = (end for span in other.spans for end in span if end != taken)
-    number = next(free, None)
+    number = next_number(other.spans, number_of(one.address))
     if number is None:
         return None
     twin = replace(other, address=address_of(number))

@@ -29,7 +29,7 @@ from terway.policy.policies import (
 from terway.policy.ports import LAST_PORT
 from terway.policy.representatives import Holder, blocks_of, peers_of, rules_of
 from terway.policy.representatives_labels import label_cells, name_selector
-from terway.policy.representatives_space import Spans, address_cells, free_number
+from terway.policy.representatives_space import Spans, address_cells, usual_number
 from terway.policy.selector import EVERYTHING, Labels, Selector
 
 MOST_NAMES = 6  # of ports: each pod may have any of the sets of them
@@ -72,7 +72,7 @@ def _families(policies: Sequence[Policy]) -> tuple[Family, ...]:
 def _at(
     spans: Spans, pods: Iterable[tuple[Pod, Labels]], nodes: Iterable[Node]
 ) -> Iterator[Holder]:
-    address = _address_in(spans)
+    address = address_of(usual_number(spans))
     for pod, labels in pods:
         placed = _with_address(pod, address)
         yield Holder(address=address, pod=placed, namespace=labels, spans=spans)
@@ -80,12 +80,6 @@ def _at(
         there = Node(name=node.name, labels=node.labels, addresses=(address,))
         yield Holder(address=address, nodes=(there,), spans=spans)
     yield Holder(address=address, spans=spans)
-
-
-def _address_in(spans: Spans) -> IPAddress:
-    number = free_number(spans, frozenset())
-    assert number is not None  # a cell is not empty
-    return address_of(number)
 
 
 def _with_address(pod: Pod, address: IPAddress) -> Pod:

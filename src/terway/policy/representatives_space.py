@@ -6,10 +6,10 @@ Addresses are numbers on the line of `nets`: IPv4 from 0, IPv6 from V6_ORIGIN.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
-from ipaddress import ip_network, summarize_address_range
+from ipaddress import ip_address, summarize_address_range
 
 from terway.model.address import Family, IPAddress
-from terway.policy.nets import V6_ORIGIN, Nets, Range, address_of, ranges_of
+from terway.policy.nets import V6_ORIGIN, Nets, Range, address_of, number_of, ranges_of
 from terway.policy.policies import BlockPeer
 
 Spans = tuple[Range, ...]  # ascending, disjoint, never adjacent
@@ -18,6 +18,11 @@ _SPACE: dict[Family, Range] = {
     Family.V4: (0, (1 << 32) - 1),
     Family.V6: (V6_ORIGIN, V6_ORIGIN + (1 << 128) - 1),
 }
+
+# Networks for tests between machines and for documentation (RFC 2544, RFC 5737, RFC 3849).
+_EXAMPLES = tuple(
+    number_of(ip_address(text)) for text in ("198.18.0.1", "203.0.113.1", "2001:db8::1")
+)
 
 
 def nets_of(blocks: Iterable[BlockPeer]) -> Nets[BlockPeer]:
@@ -58,6 +63,25 @@ def _joined(spans: Iterable[Range]) -> Spans:
     return tuple(joined)
 
 
+def usual_number(spans: Spans) -> int:
+    """Return a number of the spans that a reader takes for an example's, where there is one."""
+    example = next((one for one in _EXAMPLES if _has(spans, one)), None)
+    if example is not None:
+        return example
+    first, last = spans[0]
+    return min(first + 1, last)
+
+
+def next_number(spans: Spans, number: int) -> int | None:
+    """Return another number of the spans than this one, which is among them; None without."""
+    others = (one for span in spans for one in (number + 1, number - 1, *span) if one != number)
+    return next((one for one in others if _has(spans, one)), None)
+
+
+def _has(spans: Spans, number: int) -> bool:
+    return any(first <= number <= last for first, last in spans)
+
+
 def free_number(spans: Spans, taken: Set[int]) -> int | None:
     """Return a number of the spans that is not `taken`; a span's very first only if it must be.
 
@@ -83,6 +107,6 @@ def _span_text(low: IPAddress, high: IPAddress) -> str:
     return str(nets[0]) if len(nets) == 1 else f"{low}-{high}"
 
 
-def whole(family: Family) -> BlockPeer:
-    """Return the block that has every address of a family."""
-    return BlockPeer(block=ip_network("0.0.0.0/0" if family is Family.V4 else "::/0"))
+def is_everything(spans: Spans) -> bool:
+    """Return whether the spans are a whole family."""
+    return spans in [(space,) for space in _SPACE.values()]

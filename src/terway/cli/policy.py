@@ -1,0 +1,35 @@
+"""terway-cli policy: which questions about policies are there, and which module answers each?"""
+
+from __future__ import annotations
+
+import click
+
+from terway.cli.lazy import LazyCommands
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "eval": ("terway.cli.policy_eval", "May this connection be made, and who says so?"),
+    "diff": ("terway.cli.policy_diff", "What becomes allowed, what denied, from A to B?"),
+    "equal": ("terway.cli.policy_equal", "Do A and B say the same?"),
+}
+
+
+@click.group(
+    "policy",
+    cls=LazyCommands,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def command() -> None:
+    """Ask what NetworkPolicy and ClusterNetworkPolicy say, of manifests or of a cluster.
+
+    \b
+    Manifests come from -f (folder, file, or - for standard input; may be repeated),
+    or from the cluster of the kubeconfig where there is no -f. Every command has --json.
+
+    \b
+    Exit codes:
+      0  yes: allowed, equal, all as expected
+      1  no: denied, different, a finding, an expectation that is not met
+      2  wrong use, or a manifest that cannot be read; the message says where
+      3  the cluster or the node cannot be reached
+    """

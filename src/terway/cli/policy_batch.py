@@ -1,0 +1,57 @@
+"""What do policies say to each probe of a file of cases, fast?"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import click
+
+from terway.model.errors import UsageError
+from terway.policy.cases import Decide, Step, answer_case, parse_case
+from terway.policy.decide import Decider
+
+THROUGH = ("model",)
+
+
+def answer_file(name: str, through: str) -> None:
+    """Print one line of JSON for each case of a file, in order. Raises UsageError."""
+    decider = _deciders()[through]
+    for number, line in enumerate(_lines(name), start=1):
+        if not line.strip():
+            continue
+        try:
+            case = parse_case(json.loads(line))
+        except (json.JSONDecodeError, UsageError) as error:
+            raise UsageError(f"{name}, line {number}: no case: {error}", field="--batch") from error
+        click.echo(json.dumps(answer_case(case, decider)))
+
+
+def _deciders() -> dict[str, Callable[[Step], Decide]]:
+    return {"model": _by_model}
+
+
+def _by_model(step: Step) -> Decide:
+    return Decider(step.cluster, step.policies).allowed
+
+
+def _lines(name: str) -> Iterator[str]:
+    if name == "-":
+        yield from sys.stdin
+        return
+    try:
+        with _open(Path(name)) as file:
+            yield from file
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--batch {name}: {reason}; name a file of cases", field="--batch") from (
+            error
+        )
+
+
+def _open(path: Path) -> IO[str]:
+    return gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
