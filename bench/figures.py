@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import agent, cni, exclusive, faults, flannel, lab, net, policy_net
+from bench import agent, cni, exclusive, faults, flannel, lab, net, policy_latency, policy_net
 from bench.group import Group
 
 GROUPS: tuple[Group, ...] = (
@@ -14,4 +14,5 @@ GROUPS: tuple[Group, ...] = (
     lab.GROUP,
     faults.GROUP,
     policy_net.GROUP,
+    policy_latency.GROUP,
 )

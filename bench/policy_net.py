@@ -2,9 +2,9 @@
 
     client ─veth─ node ─veth─ pod "server"            a trio of namespaces for each side
 
-Sides are a packet filter with a number of policies in force. All stand beside each other with
-their rules loaded, and are measured in turn. Client and server are pinned to one core, so that
-all the work of a connection is done there.
+A side is a packet filter with a load: so many policies that all select the server, or as many that
+are spread over namespaces. All stand beside each other with their rules loaded, and are measured
+in turn. Client and server are pinned to one core, so that all the work is done there.
 """
 
 from __future__ import annotations
@@ -21,30 +21,27 @@ from tests.support.place import Place
 from bench.alternate import alternate
 from bench.group import Group, Order, say
 from bench.native import program
-from bench.policy_iptables import felix_rules
-from bench.policy_world import (
-    CLIENT_ADDRESS,
-    NODE,
-    PORT,
-    SERVER,
-    SERVER_ADDRESS,
-    Shape,
-    World,
-    world_of,
-)
+from bench.policy_filters import FILTERS, links_of
+from bench.policy_world import CLIENT_ADDRESS, PORT, SERVER, SERVER_ADDRESS, Shape, world_of
 from bench.record import Bound, Record, Target
 from bench.stats import median
-from terway.policy.cluster import PodKey
 
 CORE = 1
-COUNTS = (0, 10, 1_000, 5_000)
-BASE = 10  # how many policies the others are compared with
+LOADS: Mapping[str, tuple[int, Shape]] = {
+    **{str(count): (count, Shape.WORST) for count in (0, 10, 1_000, 5_000)},
+    "spread": (5_000, Shape.SPREAD),
+}
+BASE = "10"  # the load that the others are compared with
+HELD = ("1000", "5000", "spread")  # where ours may lose nothing
+OURS, THEIRS = "nft", "iptables"
+GAIN = "gain"  # of ours over theirs
+
+Side = tuple[str, str]  # a filter, and a load
+Rates = Mapping[Side, float]
 ROUNDS = 25
 CONNECTIONS = 4_000
 ROUND_TRIPS = 10_000
 TARGET = Target(bound=Bound.AT_LEAST, limit=0.97)
-
-PutUp = Callable[[ScratchNetns, World], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,23 +80,6 @@ def _connect(node: ScratchNetns, end: ScratchNetns, *, link: str, address: str) 
     node.run(f"ip route add {address} dev {link}")
 
 
-def links_of() -> dict[PodKey, str]:
-    """Return the host's side of each local pod's veth; only the server's is really there."""
-    local = (pod for pod in world_of(0, Shape.WORST).cluster.pods.values() if pod.node == NODE)
-    return {pod.key: f"cali{number:03}" for number, pod in enumerate(local)}
-
-
-async def put_up_iptables(node: ScratchNetns, world: World) -> None:
-    """Load Felix's rules."""
-    rules = felix_rules(world, links_of(), NODE)
-    place = Place().in_netns(node.path)
-    await place.run("ipset", "restore", stdin=rules.ipsets)
-    await place.run("iptables-nft-restore", stdin=rules.iptables)
-
-
-FILTERS: Mapping[str, PutUp] = {"iptables": put_up_iptables}
-
-
 async def connections_per_s(trio: Trio) -> float:
     """Return how many connections are made, used for a byte and closed, one after the other."""
     return await _per_s(trio, program("crr"), CONNECTIONS)
@@ -133,13 +113,16 @@ GAUGES: Mapping[str, Gauge] = {
     "rr": Gauge(measure=round_trips_per_s, unit="trips/s", subject="round trips"),
 }
 FIGURES = tuple(
-    f"policy.{gauge}.{name}@{count}" for gauge in GAUGES for name in FILTERS for count in COUNTS
+    f"policy.{gauge}.{name}@{load}"
+    for gauge in GAUGES
+    for name in (*FILTERS, GAIN)
+    for load in LOADS
 )
 
 
 async def measure(order: Order) -> list[Record]:
-    """Measure every filter with every number of policies, all selecting the server."""
-    async with _sides(Shape.WORST) as sides:
+    """Measure every filter with every load, in turn."""
+    async with _sides() as sides:
         return [
             record
             for name, gauge in GAUGES.items()
@@ -149,39 +132,55 @@ async def measure(order: Order) -> list[Record]:
 
 
 @asynccontextmanager
-async def _sides(shape: Shape) -> AsyncIterator[dict[tuple[str, int], Trio]]:
+async def _sides() -> AsyncIterator[dict[Side, Trio]]:
     with ExitStack() as stack:
         sides = {}
-        for name, put_up in FILTERS.items():
-            for count in COUNTS:
-                sides[name, count], node = stack.enter_context(trio())
-                say(f"  {name}: {count} policies")
+        for who, put_up in FILTERS.items():
+            for load, (count, shape) in LOADS.items():
+                sides[who, load], node = stack.enter_context(trio())
+                say(f"  {who}: {load} policies")
                 await put_up(node, await asyncio.to_thread(world_of, count, shape))
         yield sides
 
 
 async def _compare(
-    name: str, gauge: Gauge, sides: Mapping[tuple[str, int], Trio], order: Order
+    name: str, gauge: Gauge, sides: Mapping[Side, Trio], order: Order
 ) -> list[Record]:
     rounds = order.rounds(ROUNDS)
     measured = await alternate(
         rounds,
-        {f"{who}@{count}": partial(gauge.measure, side) for (who, count), side in sides.items()},
+        {f"{who}@{load}": partial(gauge.measure, side) for (who, load), side in sides.items()},
         show=lambda turn: say(f"  {gauge.subject}: {turn}"),
     )
-    return [
-        Record(
-            figure=f"policy.{name}.{who}@{count}",
-            subject=f"{gauge.subject} with {count} policies, {who}",
-            value=median(measured[f"{who}@{count}"]),
+    rates = {(who, load): median(measured[f"{who}@{load}"]) for who, load in sides}
+    return [*_by_load(name, gauge, rates, rounds), *_by_filter(name, gauge, rates, rounds)]
+
+
+def _by_load(name: str, gauge: Gauge, rates: Rates, rounds: int) -> Iterator[Record]:
+    for (who, load), rate in rates.items():
+        yield Record(
+            figure=f"policy.{name}.{who}@{load}",
+            subject=f"{gauge.subject}, {load} policies, {who}",
+            value=rate,
             reference=f"with {BASE} policies",
-            reference_value=median(measured[f"{who}@{BASE}"]),
+            reference_value=rates[who, BASE],
             unit=gauge.unit,
             runs=rounds,
-            target=TARGET if who == "nft" else None,
+            target=TARGET if who == OURS and load in HELD else None,
         )
-        for who, count in sides
-    ]
+
+
+def _by_filter(name: str, gauge: Gauge, rates: Rates, rounds: int) -> Iterator[Record]:
+    for load in LOADS:
+        yield Record(
+            figure=f"policy.{name}.{GAIN}@{load}",
+            subject=f"{gauge.subject}, {load} policies, {OURS}",
+            value=rates[OURS, load],
+            reference=f"the same with {THEIRS}, as Felix makes it",
+            reference_value=rates[THEIRS, load],
+            unit=gauge.unit,
+            runs=rounds,
+        )
 
 
 GROUP = Group(figures=FIGURES, title="what policies cost a connection", measure=measure)

@@ -30,7 +30,7 @@ class Target:
         return measured <= self.limit if self.bound is Bound.AT_MOST else measured >= self.limit
 
     def __str__(self) -> str:
-        return f"{self.bound.value} {self.limit:g}{' x' if self.of_ratio else ''}"
+        return f"{self.bound.value} {self.limit:g}{'x' if self.of_ratio else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
