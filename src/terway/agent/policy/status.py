@@ -139,12 +139,18 @@ class StatusWriter:
         self._told = frozenset(known)
 
     async def _put(self, status: PolicyNodeStatus) -> None:
-        body: dict[str, Any] = msgspec.to_builtins(status)
-        body["metadata"] = {"ownerReferences": await self._owner()}
-        body["observedAt"] = format_time(self._clock())
-        await self._client.patch(
-            POLICY_NODE_STATUSES, self._node, body, kind=PatchType.APPLY, force=True
-        )
+        """Write the whole of it. ConflictError when the cluster does not know the kind."""
+        body: dict[str, Any] = {
+            "metadata": {"name": self._node, "ownerReferences": await self._owner()},
+            "observedAt": format_time(self._clock()),
+            "differences": status.differences,
+            "message": status.message,
+            "policies": msgspec.to_builtins(status.policies),
+        }
+        try:
+            await self._client.patch(POLICY_NODE_STATUSES, self._node, body)
+        except ConflictError:
+            await self._client.create(POLICY_NODE_STATUSES, body)
 
     async def _owner(self) -> list[dict[str, Any]]:
         """Return the node as owner: with it, the object goes."""
