@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from terway.lab.policy.manifests import Manifest, has_domain_names
+from terway.model.address import IPAddress
 from terway.model.errors import UsageError
 from terway.policy.cases import Case, Step, parse_case
 from terway.policy.cluster import PodKey
 from terway.policy.flow import Flow
 
-Manifest = dict[str, Any]
+_NO_NAMES = "domain names mean nothing here: nobody resolves them in the lab"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Via:
     """The service address that a client used."""
 
-    address: str
+    address: IPAddress
     port: int
 
 
@@ -31,10 +34,9 @@ class State:
 
     step: Step
     manifests: tuple[Manifest, ...]
-    finished: frozenset[PodKey]
     terminating: frozenset[PodKey]
     services: Mapping[Flow, Via]
-    names: frozenset[Flow]  # flows whose client asked for a domain name
+    troubles: Mapping[Flow, str]  # flows that cannot be tried, and why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,22 +90,42 @@ def read_case(raw: Any) -> LabCase:
 
 def _state(step: Step, stage: Mapping[str, Any], held: Mapping[str, Any]) -> State:
     pods = held.get("pods") or ()
-    asked = list(zip(step.probes, stage.get("probes") or (), strict=True))
+    manifests = tuple(held.get("policies") or ())
+    services, troubles = _read_extras(step, stage, manifests)
     return State(
         step=step,
-        manifests=tuple(held.get("policies") or ()),
-        finished=frozenset(key for key, pod in step.cluster.pods.items() if pod.is_finished),
+        manifests=manifests,
         terminating=frozenset(
             PodKey(namespace=pod.get("ns", ""), name=pod.get("name", ""))
             for pod in pods
             if pod.get("terminating")
         ),
-        services={
-            probe.flow: Via(address=str(raw["via"]["vip"]), port=int(raw["via"]["port"]))
-            for probe, raw in asked
-            if probe.flow is not None and isinstance(raw.get("via"), dict)
-        },
-        names=frozenset(
-            probe.flow for probe, raw in asked if probe.flow is not None and raw.get("domain")
-        ),
+        services=services,
+        troubles=troubles,
     )
+
+
+def _read_extras(
+    step: Step, stage: Mapping[str, Any], manifests: Sequence[Manifest]
+) -> tuple[dict[Flow, Via], dict[Flow, str]]:
+    """Return the service addresses that clients used, and what cannot be tried here."""
+    services: dict[Flow, Via] = {}
+    troubles: dict[Flow, str] = {}
+    for probe, raw in zip(step.probes, stage.get("probes") or (), strict=True):
+        if probe.flow is None:
+            continue
+        if raw.get("domain") and has_domain_names(manifests):
+            troubles[probe.flow] = _NO_NAMES
+        if raw.get("via"):
+            try:
+                services[probe.flow] = _read_via(raw["via"])
+            except (KeyError, ValueError, TypeError):
+                troubles[probe.flow] = f"via {raw['via']!r}: write vip and port, or nodePort"
+    return services, troubles
+
+
+def _read_via(raw: Mapping[str, Any]) -> Via:
+    if "nodePort" in raw:
+        address, _, port = str(raw["nodePort"]).rpartition(":")
+        return Via(address=ip_address(address.strip("[]")), port=int(port))
+    return Via(address=ip_address(raw["vip"]), port=int(raw["port"]))

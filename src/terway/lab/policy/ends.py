@@ -76,6 +76,11 @@ class Ends:
             port=flow.port,
         )
 
+    def real(self, address: IPAddress) -> IPAddress:
+        """Return the lab's address for one of the case; a service's is the same in both."""
+        place = self.places.get(address)
+        return (place.address(family_of(address)) if place else None) or address
+
     def _end(self, party: Party) -> tuple[str, IPAddress]:
         place = self.places.get(party.address)
         if place is None:

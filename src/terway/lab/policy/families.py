@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
-from terway.lab.policy.cases import Manifest
-from terway.lab.policy.manifests import has_blocks
+from terway.lab.policy.manifests import Manifest, has_blocks
 from terway.model.address import Family, IPAddress, family_of
 from terway.model.errors import UsageError
 from terway.policy.cluster import Cluster

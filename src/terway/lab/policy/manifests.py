@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from terway.lab.policy.blocks import Addresses, Block, flatten, make_block
-from terway.lab.policy.cases import Manifest
 from terway.model.address import IPNetwork
 from terway.model.errors import UsageError
+
+Manifest = dict[str, Any]
 
 MARK = "lab.terway/case"  # an annotation: who has it was made for a case
 _NETWORKS_LIMIT = 25  # CRDs of network-policy-api

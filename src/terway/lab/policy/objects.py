@@ -11,9 +11,8 @@ from typing import Any
 
 from terway.kube.client import KubeClient, PatchType
 from terway.kube.resource import NAMESPACES, NODES, Resource, metadata_of
-from terway.lab.policy.cases import Manifest
 from terway.lab.policy.inforce import POLICY_KINDS
-from terway.lab.policy.manifests import MARK
+from terway.lab.policy.manifests import MARK, Manifest
 from terway.model.errors import ConflictError, UsageError
 
 _BY_KIND = {one.kind: one for one in POLICY_KINDS}

@@ -30,7 +30,10 @@ _FIRST_PORT = 33000  # of SCTP's clients
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One connection. `netns` are paths of the two ends' network namespaces."""
+    """One connection. `netns` are paths of the two ends' network namespaces.
+
+    With `via` the source asks for this address and port, which somebody translates.
+    """
 
     source_netns: str
     source: IPAddress
@@ -38,6 +41,12 @@ class Attempt:
     destination: IPAddress
     protocol: Protocol
     port: int
+    via: tuple[IPAddress, int] | None = None
+
+    @property
+    def dialled(self) -> tuple[IPAddress, int]:
+        """Return the address and port that the source asks for."""
+        return self.via or (self.destination, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +137,8 @@ class _Round:
         sock = self._namespaces.make(one.source_netns, lambda: client_socket(kind, one.source))
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(number, sock))
         with suppress(BlockingIOError):
-            sock.connect((str(one.destination), one.port))
+            address, port = one.dialled
+            sock.connect((str(address), port))
         return sock
 
     def _read(self, number: int, sock: socket.socket) -> None:
@@ -148,8 +158,7 @@ class _Round:
         if number not in self._sctp:
             return
         one = self._attempts[number]
-        wanted = (one.source_netns, one.destination, one.port)
-        if (netns, source, packet.source) == wanted:
+        if (netns, (source, packet.source)) == (one.source_netns, one.dialled):
             self._sctp.remove(number)
             self._settle(number, is_answered=True)
 
@@ -167,12 +176,13 @@ class _Round:
             with suppress(OSError):  # the kernel refuses on the spot, or tells of an ICMP error
                 self._udp[number].send(BYTE)
             return
+        address, port = one.dialled
         packet = sctp.Packet(
             source=_FIRST_PORT + number,
-            destination=one.port,
+            destination=port,
             tag=0,
             kind=sctp.INIT,
             own_tag=number + 1,
         )
-        sock = self._answerers.sctp(one.source_netns, one.destination.version)
-        send_from(sock, packet.encode(), one.source, one.destination)
+        sock = self._answerers.sctp(one.source_netns, address.version)
+        send_from(sock, packet.encode(), one.source, address)

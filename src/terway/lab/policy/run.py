@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from terway.lab.policy.cases import LabCase, State
 from terway.lab.policy.ends import Ends
-from terway.lab.policy.manifests import has_domain_names
 from terway.lab.policy.prober import Attempt, Outcome, try_all
 from terway.lab.policy.stage import Stage
 from terway.model.errors import UsageError, VpcError
@@ -77,11 +77,11 @@ async def _try_all(stage: Stage, state: State) -> dict[Flow, Outcome]:
 
 
 def _attempt(ends: Ends, state: State, flow: Flow) -> Attempt | Outcome:
-    if flow in state.names and has_domain_names(state.manifests):
-        return Outcome(error="domain names mean nothing here: nobody resolves them in the lab")
-    if flow in state.services:
-        return Outcome(error="via a service: the lab does not translate service addresses")
+    if flow in state.troubles:
+        return Outcome(error=state.troubles[flow])
+    via = state.services.get(flow)
     try:
-        return ends.attempt(flow)
+        attempt = ends.attempt(flow)
+        return replace(attempt, via=(ends.real(via.address), via.port)) if via else attempt
     except UsageError as error:
         return Outcome(error=str(error))

@@ -17,12 +17,15 @@ from terway.lab.policy.manifests import translate
 from terway.lab.policy.objects import CaseObjects, Labels
 from terway.lab.policy.placement import Need, Placement, place
 from terway.lab.policy.pods import CasePods, RealPod, Wish
+from terway.lab.policy.services import Services, Translation
 from terway.lab.policy.world import LabNode, LabWorld, sockets_of
 from terway.lab.world.node import run_command
 from terway.model.address import Family, IPAddress, IPNetwork
+from terway.model.errors import UsageError
 from terway.policy.cluster import Cluster, PodKey
 
 Progress = Callable[[str], None]
+_MAX_PODS = 7  # of a node that is not there yet: what an exclusive one of the lab's takes
 
 
 class Stage:
@@ -48,6 +51,7 @@ class Stage:
         self._nodes: tuple[LabNode, ...] = ()  # of the mode
         self._sockets: Mapping[str, Any] = {}  # of all nodes
         self._places: dict[str, Place] = {}  # of the nodes of the mode
+        self._services = Services()
         self._has_warned = False
 
     async def open(self) -> None:
@@ -58,6 +62,7 @@ class Stage:
 
     async def close(self) -> None:
         """Take policies and labels away again; the pods stay, for other cases."""
+        await self._services.translate(())
         await self._objects.end()
 
     def begin(self) -> None:
@@ -79,6 +84,7 @@ class Stage:
         ends = await self._ends(state, cluster, placement, made)
         await self._objects.policies(translate(state.manifests, real_addresses(ends, self._ranges)))
         await self._wait()
+        await self._services.translate(self._translations(state, ends))
         return ends
 
     async def _look(self) -> None:
@@ -91,12 +97,13 @@ class Stage:
             one.name: Place(netns=one.netns, addresses=_internal(nodes[one.name]))
             for one in self._nodes
         }
+        self._services.nodes = tuple(one.netns for one in self._nodes)
 
     async def _place(self, state: State, cluster: Cluster) -> Placement:
         """Return where all are, on as many nodes as it takes."""
         flows = tuple(state.step.flows())
         while True:
-            per_node = min((one.max_pods for one in self._nodes), default=1)
+            per_node = min((one.max_pods for one in self._nodes), default=_MAX_PODS)
             names = [one.name for one in self._nodes]
             found = place(cluster, flows, names, per_node=per_node)
             if not isinstance(found, Need):
@@ -131,6 +138,18 @@ class Stage:
             outside_netns=netns,
             family=self._family,
         )
+
+    def _translations(self, state: State, ends: Ends) -> list[Translation]:
+        """Return what a service address of the case stands for. UsageError in exclusive mode."""
+        if state.services and self._is_exclusive:
+            raise UsageError(
+                "via a service: a pod with an ENI of its own is answered past its node, which "
+                "would have to translate back; try --mode veth"
+            )
+        return [
+            Translation(attempt=ends.attempt(flow), address=ends.real(via.address), port=via.port)
+            for flow, via in state.services.items()
+        ]
 
     async def _wait(self) -> None:
         open_ = await wait_in_force(self._kube, self._sockets)
