@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("terway.cli.policy_eval", "May this connection be made, and who says so?"),
     "diff": ("terway.cli.policy_diff", "What becomes allowed, what denied, from A to B?"),
     "equal": ("terway.cli.policy_equal", "Do A and B say the same?"),
+    "check": ("terway.cli.policy_check", "Hold policies to what must be reached, and must not."),
 }
 
 

@@ -7,7 +7,7 @@ A pair of groups is in up to three relations, and each has an example.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -168,9 +168,13 @@ def _at_home(pod: Holder, node: Holder) -> tuple[Holder, Holder]:
 
 
 def world_of(
-    holders: Iterable[Holder], matrices: Sequence[PortMatrix], *, is_any: bool = False
+    holders: Iterable[Holder],
+    matrices: Sequence[PortMatrix],
+    *,
+    is_any: bool = False,
+    tell: Callable[[Holder], Hashable] | None = None,
 ) -> World:
-    """Return the groups that `matrices` together can tell apart."""
+    """Return the groups that `matrices` together, and `tell`, can tell apart."""
     members: dict[object, list[Holder]] = defaultdict(list)
     for one in holders:
         egress = tuple(matrix.row(one, Direction.EGRESS) for matrix in matrices)
@@ -178,7 +182,8 @@ def world_of(
         columns = tuple(matrix.column(one) for matrix in matrices)
         kind = (one.pod is not None, bool(one.nodes), one.family)
         place = _place_of(one) if is_any else None
-        members[egress, ingress, columns, kind, place].append(one)
+        told = tell(one) if tell is not None else None
+        members[egress, ingress, columns, kind, place, told].append(one)
     groups = tuple(_group(tuple(found), matrices) for found in members.values())
     own: dict[tuple[int, int], list[tuple[Holder, Holder]]] = {}
     return World(groups=groups, is_any=is_any, _own=own if is_any else _own_nodes(groups))

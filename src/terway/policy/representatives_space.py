@@ -83,10 +83,14 @@ def _has(spans: Spans, number: int) -> bool:
 
 
 def free_number(spans: Spans, taken: Set[int]) -> int | None:
-    """Return a number of the spans that is not `taken`; a span's very first only if it must be.
+    """Return a number of the spans that is not `taken`; None without.
 
-    The first address of a block is one that few machines have.
+    One that readers take for an example's where there is one, and a span's very first only if it
+    must be: that is an address that few machines have.
     """
+    for number in _EXAMPLES:
+        if number not in taken and _has(spans, number):
+            return number
     for first, last in spans:
         for number in (*range(first + 1, min(last, first + 1 + len(taken)) + 1), first):
             if number not in taken:
