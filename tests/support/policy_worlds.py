@@ -46,10 +46,10 @@ from terway.policy.policies import (
     Tier,
     UnknownPeer,
 )
-from terway.policy.selector import Operator, Requirement, Selector
+from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
 
-NAMESPACES = ("x", "y", "z")
-POD_NAMES = ("a", "b", "c")
+NAMESPACES = ("x", "y")
+POD_NAMES = ("a", "b", "c", "d")
 NODES = (NodeName("n1"), NodeName("n2"))
 HERE = NODES[0]
 
@@ -157,7 +157,8 @@ def _requirements(draw, keys=("app", "env")) -> Requirement:
     return Requirement(key=draw(st.sampled_from(keys)), operator=operator, values=values)
 
 
-selectors = st.frozensets(_requirements(), max_size=2).map(lambda r: Selector(requirements=r))
+_few = st.frozensets(_requirements(), min_size=1, max_size=2)
+selectors = st.one_of(st.just(EVERYTHING), _few.map(lambda r: Selector(requirements=r)))
 _named = st.sampled_from(NAMESPACES).map(
     lambda name: Selector(
         requirements=frozenset(
@@ -182,7 +183,7 @@ def namespaces(draw) -> Namespace:
 
 def _addresses(four, six):
     """Return none, one or both families."""
-    pick = st.one_of(st.none(), st.sampled_from(four)), st.one_of(st.none(), st.sampled_from(six))
+    pick = (st.sampled_from([*addresses, None]) for addresses in (four, six))
     return st.tuples(*pick).map(lambda pair: tuple(a for a in pair if a is not None))
 
 
@@ -193,6 +194,7 @@ named_ports = st.lists(
         protocol=st.sampled_from([Protocol.TCP, Protocol.TCP, Protocol.UDP]),
         port=st.sampled_from(PORTS),
     ),
+    min_size=0,
     max_size=2,
 ).map(tuple)
 
@@ -202,7 +204,7 @@ pod_keys = st.builds(PodKey, namespace=st.sampled_from(NAMESPACES), name=st.samp
 @st.composite
 def pods(draw) -> Pod:
     is_host_network = draw(st.sampled_from([False, False, False, False, True]))
-    node = draw(st.sampled_from([*NODES, HERE, None]))
+    node = draw(st.sampled_from([HERE, HERE, HERE, HERE, *NODES, None]))
     own = _addresses(POD_ADDRESSES, POD_ADDRESSES_6)
     nodes = _addresses(NODE_ADDRESSES, NODE_ADDRESSES_6)
     return Pod(
@@ -259,7 +261,7 @@ port_names = st.builds(
     protocol=st.sampled_from([None, Protocol.TCP, Protocol.UDP]),
 )
 ports = st.one_of(
-    st.none(), st.lists(st.one_of(port_ranges(), port_names), min_size=1, max_size=2).map(tuple)
+    st.none(), st.lists(st.one_of(port_names, port_ranges()), min_size=1, max_size=2).map(tuple)
 )
 
 
@@ -275,7 +277,7 @@ def _rules(draw, peers, actions=(Action.ACCEPT,), *, can_be_anyone=True):
             ports=draw(ports),
             action=draw(st.sampled_from(actions)),
         )
-        for index in range(draw(st.integers(min_value=0, max_value=2)))
+        for index in range(draw(st.sampled_from([2, 2, 1, 0])))
     )
 
 
@@ -293,8 +295,8 @@ def network_policies(draw) -> NetworkPolicy:
     return NetworkPolicy(
         key=key,
         pods=draw(selectors),
-        ingress=draw(st.one_of(st.none(), _rules(peers))),
-        egress=draw(st.one_of(st.none(), _rules(peers))),
+        ingress=draw(_rules(peers)) if draw(st.booleans()) else None,
+        egress=draw(_rules(peers)) if draw(st.sampled_from([True, True, False])) else None,
     )
 
 
@@ -317,15 +319,15 @@ policies = st.one_of(network_policies(), network_policies(), cluster_policies())
 
 
 @st.composite
-def worlds(draw, *, max_pods: int = 6, max_policies: int = 5) -> World:
+def worlds(draw, *, max_pods: int = 7, max_policies: int = 8) -> World:
     """Return a cluster and policies. No two pods that live claim one address."""
-    spaces = draw(st.lists(namespaces(), max_size=3))
-    machines = draw(st.lists(nodes(), max_size=2, unique_by=lambda one: one.name))
-    drawn = {pod.key: pod for pod in draw(st.lists(pods(), min_size=1, max_size=max_pods))}
-    rules = draw(st.lists(policies, max_size=max_policies))
+    spaces = draw(st.lists(namespaces(), min_size=1, max_size=3))
+    machines = draw(st.lists(nodes(), min_size=1, max_size=2, unique_by=lambda one: one.name))
+    drawn = draw(st.lists(pods(), min_size=4, max_size=max_pods, unique_by=lambda one: one.key))
+    rules = draw(st.lists(policies, min_size=4, max_size=max_policies))
     cluster = Cluster(
         namespaces={one.name: one for one in spaces},
-        pods={pod.key: pod for pod in _one_owner_each(drawn.values())},
+        pods={pod.key: pod for pod in _one_owner_each(drawn)},
         nodes={one.name: one for one in machines},
     )
     return World(cluster=cluster, policies=tuple({one.key: one for one in rules}.values()))

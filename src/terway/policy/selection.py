@@ -104,6 +104,8 @@ def _key(stances: list[Stance], direction: Direction, pod: Pod) -> RuleSetKey | 
     sides = [stance[direction] for stance in stances if direction in stance]
     if not sides:
         return None
+    if any(isinstance(side.policy, NetworkPolicy) for side in sides):
+        sides = [side for side in sides if not side.is_baseline]  # it is never asked
     sides.sort(key=lambda side: side.order)
     names = (
         frozenset(resolve((name for side in sides for name in side.names), pod.ports).items())
