@@ -15,7 +15,7 @@ from terway.policy.cases_cluster import read_answers, read_cluster, read_flow
 from terway.policy.cluster import Cluster
 from terway.policy.flow import Flow
 from terway.policy.parse import parse_policy
-from terway.policy.parse_fields import Table, table_of
+from terway.policy.parse_fields import Table, refusal, table_of
 from terway.policy.policies import Policy
 
 ALLOWED, DENIED, NOT_PROBED, FAILED = ".", "X", "-", "?"  # the cells of a matrix
@@ -160,9 +160,14 @@ def _read_probe(table: Table) -> Probe:
 
 
 def _read_matrix(table: Table) -> Matrix:
-    """Return the connections of a matrix. Without rows all but the diagonal is asked for."""
+    """Return the connections of a matrix. Without rows all but the diagonal is asked for.
+
+    Raises UsageError where the rows do not fit the pods.
+    """
     pods = table.texts("pods")
     marks = table.texts("rows") or _all_but_the_diagonal(len(pods))
+    if len(marks) != len(pods) or any(len(row) != len(pods) for row in marks):
+        raise refusal(table.at("rows"), list(marks), f"write {len(pods)} rows of {len(pods)} marks")
     return Matrix(
         rows=tuple(
             tuple(

@@ -112,7 +112,7 @@ def _party(cluster: Cluster, end: End, addresses: tuple[IPAddress, ...], family:
             return Party(address=address, nodes=nodes_with(cluster, address) | {name})
         case PodEnd(pod=key) if cluster.pods[key].is_host_network:
             return Party(address=address, nodes=nodes_with(cluster, address))
-        case PodEnd(pod=key) if owner is None or owner.key != key:
+        case PodEnd(pod=key) if owner is not cluster.pods[key]:
             raise UsageError(f"{address} of pod {key} is not its own now: ask for the address")
     if owner is not None:
         return Party(address=address, pod=owner)

@@ -10,7 +10,7 @@ from terway.model.errors import UsageError
 from terway.policy.domains import NO_ANSWERS, Answers
 from terway.policy.parse_cluster import Dialect, Reading, closed_rule, parse_rules, parse_subject
 from terway.policy.parse_fields import Table, refusal, table_of
-from terway.policy.parse_network import generation_of, parse_port_name
+from terway.policy.parse_network import generation_of, parse_port_name, uid_of
 from terway.policy.parse_objects import name_of, parse_protocol
 from terway.policy.policies import (
     Action,
@@ -57,7 +57,7 @@ def parse_cluster_policy(
         ingress=rules[Direction.INGRESS],
         egress=rules[Direction.EGRESS],
         generation=generation_of(metadata),
-        uid=metadata.text("uid"),
+        uid=uid_of(metadata),
         fault=fault,
         cautions=tuple(reading.cautions),
     )

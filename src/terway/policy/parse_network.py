@@ -54,14 +54,23 @@ def parse_network_policy(raw: object) -> NetworkPolicy:
         ingress=rules.get(Direction.INGRESS),
         egress=rules.get(Direction.EGRESS),
         generation=generation_of(metadata),
-        uid=metadata.text("uid"),
+        uid=uid_of(metadata),
         fault=fault,
     )
 
 
 def generation_of(metadata: Table) -> int:
-    """Return the generation of an object, 0 where it has none: a file."""
-    return metadata.number("generation", 0, 2**63) if metadata.has("generation") else 0
+    """Return the generation of an object, 0 where it has none: a file.
+
+    The API server writes it. What a file has there is no reason to refuse a policy.
+    """
+    generation = metadata.values.get("generation")
+    return generation if isinstance(generation, int) else 0
+
+
+def uid_of(metadata: Table) -> str:
+    """Return the UID of an object, empty where it has none: a file."""
+    return str(metadata.values.get("uid") or "")
 
 
 def _directions(spec: Table) -> tuple[Collection[Direction], str]:
