@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("terway.cli.policy_diff", "What becomes allowed, what denied, from A to B?"),
     "equal": ("terway.cli.policy_equal", "Do A and B say the same?"),
     "check": ("terway.cli.policy_check", "Hold policies to what must be reached, and must not."),
+    "status": ("terway.cli.policy_status", "On which nodes is each policy in force?"),
 }
 
 
