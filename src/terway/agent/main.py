@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from terway.agent.lean import settle  # first: it decides what the others load
 
@@ -56,6 +57,7 @@ from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
 from terway.config.choices import Denied
+from terway.config.eni_conf import EniConf
 from terway.config.findings import Caution
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
@@ -65,6 +67,9 @@ from terway.model.errors import VpcError
 from terway.model.ids import RegionId
 from terway.model.interface import Mode
 from terway.store.sqlite import open_store
+
+if TYPE_CHECKING:
+    from terway.agent.policy.service import PolicyService
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -173,11 +178,12 @@ async def _open(
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     _watch_host_ports(terwayd, kube, config)
-    _enforce_policies(terwayd, client, kube, options, config)
+    configure_flows = _enforce_policies(terwayd, client, kube, options, config)
     terwayd.metrics.sources.append(calls.metrics)
 
     def apply(now: AgentConfig) -> None:
         _apply(terwayd, _policy(mode, now), shape_now(now))
+        configure_flows(now.eni)
 
     terwayd.follow(
         make_follower(config, options, client=client, kube=kube, check=shape_now, apply=apply)
@@ -197,10 +203,13 @@ def _enforce_policies(
     kube: KubeSide | None,
     options: Options,
     config: AgentConfig,
-) -> None:
-    """Have policies enforced, or what an earlier terwayd had of them removed."""
+) -> Callable[[EniConf], None]:
+    """Have policies enforced, or what an earlier terwayd had of them removed.
+
+    Returns who follows what eni-config says of the flow log.
+    """
     if client is None or kube is None:
-        return  # there is nobody to hear of policies from
+        return _no_flows  # there is nobody to hear of policies from
     node = options.node_name
     if not config.wants_policy:
         from terway.agent.policy.off import PolicyOff
@@ -208,12 +217,36 @@ def _enforce_policies(
         attachments = terwayd.pool.attachments
         off = PolicyOff(client, node, attachments=attachments, told=kube.tell_policy_is_off)
         terwayd.chores["policy off"] = off.run
-        return
+        return _no_flows
     from terway.agent.policy.service import Outside, PolicyService
 
     outside = Outside(client=client, node=node, tell_node=kube.warnings, tell=kube.warn)
     is_rejecting = config.cni.denied is Denied.REJECT
-    terwayd.enforce(PolicyService(outside, is_rejecting=is_rejecting))
+    policies = PolicyService(outside, is_rejecting=is_rejecting)
+    terwayd.enforce(policies)
+    return _log_flows(terwayd, policies, options, config.eni)
+
+
+def _log_flows(
+    terwayd: Terwayd, policies: PolicyService, options: Options, eni: EniConf
+) -> Callable[[EniConf], None]:
+    """Have connections recorded when somebody asks, or eni-config; return who follows that."""
+    from terway.agent.flows.build import make_flow_log, page_of, wish_of
+
+    flows = make_flow_log(policies, options.node_name, options.paths.state_dir)
+
+    def configure(eni: EniConf) -> None:
+        flows.configure(wish_of(eni.flow_log, eni.flow_log_sample))
+
+    configure(eni)
+    terwayd.chores["flows"] = flows.run
+    path, stream = page_of(flows)
+    terwayd.streams[path] = stream
+    return configure
+
+
+def _no_flows(_eni: EniConf) -> None:
+    """Without policies nothing tells of connections."""
 
 
 def _setup(options: Options, config: AgentConfig, shape: Shape) -> Setup:

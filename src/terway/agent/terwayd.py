@@ -50,6 +50,7 @@ from terway.agent.readonly import Page, Pages, open_readonly
 from terway.agent.reconcile import Reconciler
 from terway.agent.server import open_server
 from terway.agent.spool import Spool
+from terway.agent.streams import Stream
 from terway.agent.verbs import Gate, Verbs
 from terway.agent.watch import KernelWatch
 from terway.datapath.facts import NodeFacts
@@ -148,6 +149,7 @@ class Terwayd:
         self._policies: Policies | None = None
         self.chores: dict[str, Callable[[], Coroutine[None, None, None]]] = {}  # of others, by name
         self.pages: dict[str, Callable[[], Page]] = {}  # of others, by path
+        self.streams: dict[str, Stream] = {}  # of others, by path
         self.ready = asyncio.Event()
         self._stop = stop
         enis, network = self._networking(kernel, facts)
@@ -235,7 +237,8 @@ class Terwayd:
             async with AsyncExitStack() as stack:
                 own = pages_of(self.pool, self.metrics, self.health, self._config)
                 pages = {**own, **self.pages}
-                await stack.enter_async_context(open_readonly(self._setup.readonly_listen, pages))
+                listen = self._setup.readonly_listen
+                await stack.enter_async_context(open_readonly(listen, pages, self.streams))
                 await stack.enter_async_context(
                     open_server(self._paths.socket, self.answerer.answer)
                 )

@@ -50,6 +50,14 @@ class Denied(Enum):
     REJECT = "reject"
 
 
+class FlowLogging(Enum):
+    """`flow_log`: which connections a node records though nobody follows."""
+
+    OFF = "off"
+    DENIED = "denied"
+    ALL = "all"
+
+
 class BandwidthMode(Enum):
     """`bandwidth_mode`: by what a pod's egress is held to its limit."""
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from terway.config import keys_cloud as cloud
 from terway.config import keys_pods as pods
 from terway.config import keys_pool as pool
-from terway.config.choices import ENISelection, IPAMType, VSwitchSelection
+from terway.config.choices import ENISelection, FlowLogging, IPAMType, VSwitchSelection
 from terway.config.combinations import check_combinations
 from terway.config.declare import Key, Values, read_object
 from terway.config.findings import Caution, Report
@@ -108,6 +108,8 @@ class EniConf:
     waits: Mapping[str, Waits]  # by the name of what is tried
     kube_client_qps: float  # 0: no limit
     kube_client_burst: int
+    flow_log: FlowLogging
+    flow_log_sample: int
 
 
 def read_eni_conf(raw: Mapping[str, object]) -> tuple[EniConf, tuple[Caution, ...]]:
@@ -165,6 +167,8 @@ def read_eni_conf_into(report: Report, raw: Mapping[str, object]) -> EniConf:
         waits={name: _waits(one) for name, one in said[cloud.BACKOFF_OVERRIDE].items()},
         kube_client_qps=said[cloud.KUBE_CLIENT_QPS],
         kube_client_burst=said[cloud.KUBE_CLIENT_BURST],
+        flow_log=said[pods.FLOW_LOG],
+        flow_log_sample=said[pods.FLOW_LOG_SAMPLE],
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from terway.config.choices import FlowLogging
 from terway.config.declare import Effect, Key, Record, Reload, Values
-from terway.config.kinds import Anything, Flag, ListOf, Network, OneOf, Text
+from terway.config.kinds import Anything, Flag, ListOf, Network, OneOf, Text, Whole
 from terway.model.address import IPNetwork, IPStack
 
 VERSION: Key[object] = Key(
@@ -58,6 +59,23 @@ ENABLE_ERDMA: Key[bool] = Key(
     meaning="ENIs with RDMA for pods that ask for one",
     reload=Reload.RESTART,
 )
+FLOW_LOG: Key[FlowLogging] = Key(
+    name="flow_log",
+    kind=OneOf(FlowLogging),
+    default=FlowLogging.OFF,
+    meaning="Connections that a node records in /var/lib/cni/terway/flows, 64 MiB of them at most; "
+    "terway-cli flows follows them whatever it says",
+    reload=Reload.AT_ONCE,
+    is_ours=True,
+)
+FLOW_LOG_SAMPLE: Key[int] = Key(
+    name="flow_log_sample",
+    kind=Whole(minimum=1, maximum=1_000_000),
+    default=100,
+    meaning="With `flow_log: all`: one allowed connection in so many is recorded; denied ones all",
+    reload=Reload.AT_ONCE,
+    is_ours=True,
+)
 CUSTOM_STATEFUL_KINDS: Key[tuple[str, ...]] = Key(
     name="custom_stateful_workload_kinds",
     kind=ListOf(of=Text(pattern=".+", words='the kind of an owner: "…"')),
@@ -92,6 +110,8 @@ KEYS: tuple[Key[object], ...] = (
     ENABLE_PATCH_POD_IPS,
     ENABLE_ENI_TRUNKING,
     ENABLE_ERDMA,
+    FLOW_LOG,
+    FLOW_LOG_SAMPLE,
     CUSTOM_STATEFUL_KINDS,
     DISABLE_DEVICE_PLUGIN,
     _gone("prefix", "Prefix of ENIs' names, once", "nothing ever read it: remove it"),

@@ -23,10 +23,12 @@ def guess_names(place: Place, table: Table) -> Names:
     return Names(epoch=max((epoch_of(name) for name in lookups), default=0))
 
 
-def guess_options(deny: Iterable[Rule], log_denied: Iterable[Rule]) -> Options:
-    """Return the options that two of the common chains have."""
+def guess_options(
+    deny: Iterable[Rule], log_denied: Iterable[Rule], log_allowed: Iterable[Rule]
+) -> Options:
+    """Return the options that the common chains have."""
     is_rejecting = any(isinstance(one, Reject) for rule in deny for one in rule)
-    return Options(is_rejecting=is_rejecting, flow_log=_guess_flow_log(log_denied))
+    return Options(is_rejecting=is_rejecting, flow_log=_guess_flow_log(log_denied, log_allowed))
 
 
 def guess_rule_set(table: Table, base: str, names: Names) -> RuleChain:
@@ -70,16 +72,17 @@ def _lookups(rules: Iterable[Rule]) -> Iterator[str]:
     return (one.set for rule in rules for one in rule if isinstance(one, Lookup))
 
 
-def _guess_flow_log(rules: Iterable[Rule]) -> FlowLog | None:
-    found = [one for rule in rules for one in rule]
+def _guess_flow_log(denied: Iterable[Rule], allowed: Iterable[Rule]) -> FlowLog | None:
+    found = [one for rule in denied for one in rule]
     log = next((one for one in found if isinstance(one, Log)), None)
     limit = next((one for one in found if isinstance(one, Limit)), None)
-    chance = next((one for one in found if isinstance(one, OneIn)), None)
+    sampled = [one for rule in allowed for one in rule]
+    chance = next((one.modulus for one in sampled if isinstance(one, OneIn)), min(len(sampled), 1))
     if log is None or limit is None:
         return None
     return FlowLog(
         group=log.group,
         rate_per_s=limit.rate_per_s,
-        one_in=1 if chance is None else chance.modulus,
+        one_in=chance,
         snaplen_bytes=log.snaplen_bytes,
     )

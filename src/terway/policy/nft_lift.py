@@ -79,8 +79,8 @@ class _Lifter:
         self._faults.append(words)
 
     def _options(self) -> Options:
-        deny, log = (rules_of(self._table, self._names.of(n)) for n in ("deny", "log_denied"))
-        return guess_options(deny, log)
+        chains = ("deny", "log_denied", "log_allowed")
+        return guess_options(*(rules_of(self._table, self._names.of(name)) for name in chains))
 
     def _expect_fixed(self, options: Options) -> None:
         judged = self._set_elements(self._names.of("own_node"))

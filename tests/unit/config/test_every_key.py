@@ -57,6 +57,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "resource_group_id": {"resource_group_id": "rg-1"},
     "enable_patch_pod_ips": {"enable_patch_pod_ips": False},
     "credential_path": {"credential_path": "/var/addon/token-config"},
+    "flow_log": {"flow_log": "denied"},
+    "flow_log_sample": {"flow_log": "all", "flow_log_sample": 7},
     "kube_client_qps": {"kube_client_qps": 5},
     "kube_client_burst": {"kube_client_qps": 5, "kube_client_burst": 9},
     "service_cidr": {"service_cidr": "172.21.0.0/20"},

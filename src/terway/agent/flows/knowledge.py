@@ -51,9 +51,12 @@ class ClusterKnowledge:
     def end_of(self, address: IPAddress) -> RecordedEnd:
         """Return who has an address now."""
         pod = self._pod_at(address)
+        cluster = self._heard.cluster()
         if pod is None:
-            return RecordedEnd(address=address, node=self._nodes.get(address))
-        namespace = self._heard.cluster().namespaces.get(pod.key.namespace)
+            name = self._nodes.get(address)
+            node = cluster.nodes.get(name) if name else None
+            return RecordedEnd(address=address, node=name, labels=node.labels if node else {})
+        namespace = cluster.namespaces.get(pod.key.namespace)
         return RecordedEnd(
             address=address,
             pod=pod.key,

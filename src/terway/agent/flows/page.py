@@ -17,6 +17,7 @@ from terway.model.errors import UsageError
 from terway.policy.flow_filter import FlowFilter, filter_of
 from terway.policy.recorded import Line, line_of
 
+PATH = "/debug/flows"
 MOST_FOLLOWERS = 16
 
 

@@ -105,7 +105,10 @@ class FlowLog:
             self._changed.set()
 
     async def run(self) -> None:
-        """Log as wished until cancelled; then no rule logs any more."""
+        """Log as wished until cancelled.
+
+        Rules that log then go on, to nobody, which costs nothing; the next terwayd makes them anew.
+        """
         try:
             while True:
                 self._changed.clear()
@@ -114,7 +117,6 @@ class FlowLog:
                 await self._wait()
         finally:
             self._taps.close()
-            await asyncio.shield(self._set_rules(None))
 
     def _wish(self) -> Wish | None:
         wishes = [one.wish for one in self._followers]

@@ -1,0 +1,95 @@
+"""The flow log over the policies that this node enforces: what it stands on, for real."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from terway.agent.flows.followers import Wish
+from terway.agent.flows.keep import KeptFlows
+from terway.agent.flows.knowledge import ClusterKnowledge, Heard
+from terway.agent.flows.page import PATH, FlowPage
+from terway.agent.flows.service import FlowLog, Outside
+from terway.agent.flows.taps import GROUP
+from terway.agent.streams import Stream
+from terway.config.choices import FlowLogging
+from terway.linux.nflog import COPY_BYTES, PacketLog, bind_packet_log
+from terway.model.ids import NodeName
+from terway.policy import nft_skeleton
+
+RATE_PER_S = 1000  # of allowed, and of denied, in each namespace: more are not told
+
+
+class Enforced(Protocol):
+    """Who enforces policies: `agent.policy.service.PolicyService`."""
+
+    @property
+    def view(self) -> Heard:
+        """Return what has been heard of the cluster."""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the namespaces of pods that are judged in their own."""
+
+    async def log_flows(self, flow_log: nft_skeleton.FlowLog | None) -> None:
+        """Have the rules of all places tell, later ones as well. Raises VpcError."""
+
+
+def page_of(log: FlowLog) -> tuple[str, Stream]:
+    """Return the path and the stream by which a flow log is read."""
+    return PATH, FlowPage(log).stream
+
+
+def make_flow_log(enforced: Enforced, node: NodeName, state_dir: Path) -> FlowLog:
+    """Return the flow log of a node."""
+    loop_time = asyncio.get_running_loop().time
+    outside = Outside(
+        knowledge=ClusterKnowledge(enforced.view, now=loop_time),
+        rules=PolicyRules(enforced),
+        open_tap=_open_tap,
+        places=lambda: enforced.namespaces,
+        kept=KeptFlows(state_dir / "flows" / "flows.jsonl"),
+        now=loop_time,
+    )
+    return FlowLog(node, outside)
+
+
+def wish_of(logging: FlowLogging, sample: int) -> Wish | None:
+    """Return what eni-config wishes to be logged always."""
+    match logging:
+        case FlowLogging.OFF:
+            return None
+        case FlowLogging.DENIED:
+            return Wish()
+        case FlowLogging.ALL:
+            return Wish(sample=sample)
+
+
+class PolicyRules:
+    """The rules of the policy tables. A place that comes later is told by who makes its table."""
+
+    def __init__(self, enforced: Enforced) -> None:
+        self._enforced = enforced
+        self._told: Wish | None = None
+
+    async def set_logging(self, wish: Wish | None) -> None:
+        """Have the rules log what is wished; None: nothing. Raises VpcError."""
+        if wish == self._told:
+            return
+        await self._enforced.log_flows(_flow_log(wish))
+        self._told = wish
+
+
+def _flow_log(wish: Wish | None) -> nft_skeleton.FlowLog | None:
+    if wish is None:
+        return None
+    return nft_skeleton.FlowLog(
+        group=GROUP, rate_per_s=RATE_PER_S, one_in=wish.sample, snaplen_bytes=COPY_BYTES
+    )
+
+
+async def _open_tap(netns: str) -> PacketLog:
+    # In a thread: it is in the pod's namespace for a moment.
+    return await asyncio.to_thread(partial(bind_packet_log, GROUP, netns))
