@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from bench import agent, cni, exclusive, faults, flannel, lab, net, policy_latency, policy_net
+from bench import (
+    agent,
+    cni,
+    exclusive,
+    faults,
+    flannel,
+    lab,
+    net,
+    policy_compile,
+    policy_latency,
+    policy_net,
+)
 from bench.group import Group
 
 GROUPS: tuple[Group, ...] = (
@@ -13,6 +24,7 @@ GROUPS: tuple[Group, ...] = (
     *agent.GROUPS,
     lab.GROUP,
     faults.GROUP,
+    policy_compile.GROUP,
     policy_net.GROUP,
     policy_latency.GROUP,
 )

@@ -9,7 +9,7 @@ without the private ranges. Above them a dozen cluster policies. One namespace i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from terway.model.address import IPAddress
@@ -69,11 +69,23 @@ def big_cluster(*, pods: int, policies: int) -> Big:
     return Big(
         cluster=Cluster(
             namespaces={name: _namespace(i, name) for i, name in enumerate(names)},
-            pods={pod.key: pod for i in range(pods) for pod in [pod_of(i, names, len(nodes))]},
+            pods={pod.key: pod for i in range(pods) for pod in [_pod(i, names, len(nodes))]},
             nodes={node.name: node for node in nodes},
         ),
         policies=(*above, *inside[:below]),
     )
+
+
+def one_more_pod(big: Big, number: int, node: NodeName) -> Pod:
+    """Return a pod that the cluster does not have, of a deployment that it has."""
+    names = list(big.cluster.namespaces)
+    pod = _pod(len(big.cluster.pods) + number * 7, names, 1)
+    return replace(pod, node=node)
+
+
+def one_more_policy(namespace: str, number: int) -> NetworkPolicy:
+    """Return a policy that the namespace does not have, of the kinds that there are."""
+    return _KINDS[number % len(_KINDS)](namespace, 1000 + number)
 
 
 def _namespace(index: int, name: str) -> Namespace:
@@ -92,8 +104,8 @@ def _node(index: int) -> Node:
     )
 
 
-def pod_of(index: int, names: list[str], nodes: int) -> Pod:
-    """Return a pod. Those of a namespace are on nodes of their own, so a node has many of these."""
+def _pod(index: int, names: list[str], nodes: int) -> Pod:
+    # Those of a namespace are on different nodes, so that a node has pods of many.
     place, number = index % len(names), index // len(names)
     app = APPS[number % len(APPS)]
     addresses: tuple[IPAddress, ...] = (_FIRST_POD + index,)

@@ -62,11 +62,12 @@ class Settled:
 
 
 class AtomTable:
-    """The atoms that are in use."""
+    """The atoms that are in use; `asking` are those of whose pods port names are asked."""
 
-    __slots__ = ("_atoms", "_renamed", "_unsettled")
+    __slots__ = ("_atoms", "_renamed", "_unsettled", "asking")
 
     def __init__(self) -> None:
+        self.asking: set[Atom] = set()
         self._atoms: dict[What, Atom] = {}
         self._unsettled: dict[Atom, None] = {}
         self._renamed: dict[PortName, dict[Atom, None]] = {}
@@ -89,6 +90,7 @@ class AtomTable:
 
     def use_names(self, atom: Atom, names: Iterable[PortName]) -> None:
         """Say that one more rule asks these port names of whom the atom matches."""
+        self.asking.add(atom)
         for name in names:
             if name not in atom.names:
                 self._renamed.setdefault(name, {})[atom] = None
@@ -101,6 +103,8 @@ class AtomTable:
             if not atom.names[name]:
                 del atom.names[name]
                 self._renamed.setdefault(name, {})[atom] = None
+        if not atom.names:
+            self.asking.discard(atom)
 
     def settle(self) -> Settled:
         """Return what changed since the last time, and forget the atoms that nobody uses."""

@@ -105,7 +105,7 @@ class Space:
         """Return the class of who `atoms` match, with the ports that they are asked by name."""
         if owner is None or not owner.ports:
             return atoms, frozenset()
-        asked = {name for atom in atoms if atom.names for name in atom.names}
+        asked = {name for atom in atoms & self.atoms.asking for name in atom.names}
         if self._named is not None:
             by_anyone = resolve(self._named.names, owner.ports)
             if by_anyone:
