@@ -41,16 +41,18 @@ def network_policy(
 
 
 def peers(
-    direction: str, *ports: tuple[str, int], pods: Labels | None = None, **more: Labels
+    direction: str,
+    *ports: tuple[str, int],
+    pods: Labels | None = None,
+    namespaces: Labels | None = None,
 ) -> Object:
-    """Return a rule of `direction` ("from", "to") for pods by labels and, in `namespaces`, theirs.
+    """Return a rule of `direction` ("from", "to") for pods by their labels and namespaces'.
 
-    Without ports it allows all of them.
+    Without ports it allows all of them, without labels of either kind everybody.
     """
-    peer: Object = {} if pods is None else {"podSelector": {"matchLabels": dict(pods)}}
-    if "namespaces" in more:
-        peer["namespaceSelector"] = {"matchLabels": dict(more["namespaces"])}
-    rule: Object = {direction: [peer]}
+    selectors = {"podSelector": pods, "namespaceSelector": namespaces}
+    peer = {kind: {"matchLabels": dict(one)} for kind, one in selectors.items() if one is not None}
+    rule: Object = {direction: [peer]} if peer else {}
     if ports:
         rule["ports"] = [{"protocol": protocol, "port": port} for protocol, port in ports]
     return rule
