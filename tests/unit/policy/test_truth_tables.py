@@ -5,10 +5,13 @@ bug class 48: blocks with host bits, exceptions, overlaps, pods inside; bug clas
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from terway.model.errors import UsageError
-from terway.policy.cases import Probe, Step
+from terway.policy.cases import Probe, Step, answer_step
+from terway.policy.decide import Decider
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Verdict
 from tests.support.truth_tables import Reason, Table, truth_tables
@@ -24,6 +27,16 @@ def test_every_row_is_true(table: Table):
     said = [_said(step, probe, reason) for probe, reason in _rows(table, step)]
 
     assert said == [_expected(probe, reason) for probe, reason in _rows(table, step)], table.rows
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_compiled_classes_say_the_same(table: Table):
+    (step,) = table.case.steps
+
+    answers = answer_step(step, lambda step: Decider(step.cluster, step.policies).allowed)
+
+    said = [str(verdict).partition(":")[0] for verdict in cast("list[str]", answers["verdicts"])]
+    assert said == [probe.expected for probe in step.probes]
 
 
 def test_there_are_tables_enough_to_trust_them():
