@@ -1,7 +1,7 @@
 """May this connection be made, by the rules of nftables that the nodes of its ends would have?
 
-Each node's policies are compiled and printed, and the first packet is run through the rules of
-the source's node and of the destination's. What an answer says of a policy is what is enforced.
+Each node's policies are compiled and printed, and the first packet and its answer are run through
+the rules of the source's node and of the destination's: what would be enforced is what is said.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class NftAnswers:
         )
 
     def _passes(self, pod: Pod, source: Party, destination: Party, flow: Flow) -> bool:
-        """Return whether the node of `pod`, one of the ends, lets the packet through."""
+        """Return whether the node of `pod`, one of the ends, lets it through, and its answer."""
         protocol = PROTOCOL_NUMBERS.get(flow.protocol)
-        packet = Packet(
+        asked = Packet(
             hook=_hook(pod, source, destination),
             source=source.address,
             destination=destination.address,
@@ -84,7 +84,8 @@ class NftAnswers:
             iif=self._interface(source, pod),
             oif=self._interface(destination, pod),
         )
-        return self._node(pod.node).accepts(packet)
+        rules = self._node(pod.node)
+        return rules.accepts(asked) and rules.accepts(asked.answer())
 
     def _interface(self, party: Party, pod: Pod) -> str:
         """Return the interface by which an end is reached at the node of `pod`."""

@@ -31,6 +31,7 @@ class CtState(Enum):
     UNTRACKED = 64
 
 
+_ANSWERED = {Hook.INPUT: Hook.OUTPUT, Hook.OUTPUT: Hook.INPUT, Hook.FORWARD: Hook.FORWARD}
 # These have no connection, and so no direction.
 _WITHOUT = frozenset({CtState.INVALID, CtState.UNTRACKED})
 
@@ -51,6 +52,23 @@ class Packet:
     is_reply: bool = False
     tcp_flags: int = SYN
     icmp_type: int = 8
+
+    def answer(self) -> Packet:
+        """Return the packet that answers it, at the hook where that passes."""
+        return Packet(
+            hook=_ANSWERED[self.hook],
+            source=self.destination,
+            destination=self.source,
+            protocol=self.protocol,
+            source_port=self.destination_port,
+            destination_port=self.source_port,
+            iif=self.oif,
+            oif=self.iif,
+            state=CtState.ESTABLISHED,
+            is_reply=True,
+            tcp_flags=SYN | ACK,
+            icmp_type=0,
+        )
 
     def network(self) -> bytes:
         """Return the IP header, as far as addresses go."""
