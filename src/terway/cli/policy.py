@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "equal": ("terway.cli.policy_equal", "Do A and B say the same?"),
     "check": ("terway.cli.policy_check", "Hold policies to what must be reached, and must not."),
     "status": ("terway.cli.policy_status", "On which nodes is each policy in force?"),
+    "lint": ("terway.cli.policy_lint", "Find policies that do not say what they seem to."),
 }
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
 from terway.cli.policy_read import Found
+from terway.cli.read_kube import addresses_of
 from terway.model.address import IPAddress, IPNetwork
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
@@ -47,12 +48,17 @@ _SILENT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifests:
-    """A cluster and its policies. `notes` are what a reader must know of how they were made."""
+    """A cluster and its policies. `notes` are what a reader must know of how they were made.
+
+    `services` are the addresses of services, by which no policy knows them.
+    """
 
     cluster: Cluster
     policies: tuple[Policy, ...]
     origins: Mapping[PolicyKey, str]
     notes: tuple[str, ...] = ()
+    services: Mapping[IPAddress, str] = field(default_factory=dict)
+    has_real_addresses: bool = True
 
     @property
     def has_pods(self) -> bool:
@@ -81,6 +87,8 @@ def manifests_of(found: Iterable[Found], *, pod_cidrs: Iterable[IPNetwork] = ())
         policies=policies,
         origins=origins,
         notes=(*_notes(found, policies, origins), *_inventions(made, invented)),
+        services=dict(_services(found)),
+        has_real_addresses=not invented,
     )
 
 
@@ -190,6 +198,15 @@ def _namespaces(
         name: Namespace(name=name, labels=namespace_labels(name, {})) for name in sorted(implied)
     }
     return {**spaces, **{one.name: one for one in named}}
+
+
+def _services(found: Iterable[Found]) -> Iterator[tuple[IPAddress, str]]:
+    for one in found:
+        if one.raw["kind"] == "Service":
+            spec, metadata = one.raw.get("spec") or {}, one.raw.get("metadata") or {}
+            texts = spec.get("clusterIPs") or [spec.get("clusterIP") or "None"]
+            for address in addresses_of(str(text) for text in texts):
+                yield address, f"{metadata.get('namespace', 'default')}/{metadata.get('name')}"
 
 
 def _notes(

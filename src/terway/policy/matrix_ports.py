@@ -10,7 +10,7 @@ destination's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType, assert_never
 
@@ -26,6 +26,7 @@ from terway.policy.policies import (
     Peer,
     PodPeer,
     Policy,
+    PolicyKey,
     Port,
     PortName,
     Rule,
@@ -91,7 +92,11 @@ class PortMatrix:
         """Return the row of a holder's side."""
         if holder.pod is None:
             return FREE
-        chosen = [one for one in self._policies_of(holder) if _is_about(one, direction)]
+        chosen = [one for one in self._policies_of(holder) if is_about(one, direction)]
+        names = self._names_of(holder) if direction is Direction.INGRESS else ()
+        return self._intern(chosen, direction, names)
+
+    def _intern(self, chosen: Sequence[Policy], direction: Direction, names: _Names) -> Row:
         if not chosen:
             return FREE
         cluster = [one for one in chosen if isinstance(one, ClusterPolicy)]
@@ -100,7 +105,7 @@ class PortMatrix:
             admin=tuple(one for one in cluster if one.tier is Tier.ADMIN),
             network=tuple(one for one in chosen if isinstance(one, NetworkPolicy)),
             baseline=tuple(one for one in cluster if one.tier is Tier.BASELINE),
-            names=self._names_of(holder) if direction is Direction.INGRESS else (),
+            names=names,
         )
         if content not in self._rows:
             self._rows[content] = Row(len(self._row_list))
@@ -128,6 +133,21 @@ class PortMatrix:
         if key not in self._known:
             self._known[key] = self._judge(self._row_list[row], self._column_list[column], exempt)
         return self._known[key]
+
+    def policies_of_row(self, row: Row) -> tuple[Policy, ...]:
+        """Return the policies that a row is made of."""
+        content = self._row_list[row]
+        return (*content.admin, *content.network, *content.baseline)
+
+    def row_with(self, row: Row, replaced: Mapping[PolicyKey, Policy | None]) -> Row:
+        """Return the row as it were with policies replaced, or (None) taken away.
+
+        A new policy may have fewer rules than the old one, but no other peers or names of ports.
+        """
+        content = self._row_list[row]
+        found = [replaced.get(one.key, one) for one in self.policies_of_row(row)]
+        kept = [one for one in found if one is not None and is_about(one, content.direction)]
+        return self._intern(kept, content.direction, content.names)
 
     def between(self, source: Holder, destination: Holder) -> PortSet:
         """Return the ports of `destination` that `source` reaches; a pod reaches itself."""
@@ -272,7 +292,8 @@ def _names_in(policies: Iterable[Policy]) -> Iterable[str]:
     return (port.name for port in ports if isinstance(port, PortName))
 
 
-def _is_about(policy: Policy, direction: Direction) -> bool:
+def is_about(policy: Policy, direction: Direction) -> bool:
+    """Return whether the policy says anything about a direction."""
     if isinstance(policy, NetworkPolicy):
         return (policy.ingress if direction is Direction.INGRESS else policy.egress) is not None
     return bool(rules_in(policy, direction))

@@ -38,11 +38,15 @@ _PROTOCOLS = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 
 
 def any_holders(
-    policies: Iterable[Policy], *, namespaces: Mapping[str, Namespace] | None = None
+    policies: Iterable[Policy],
+    *,
+    namespaces: Mapping[str, Namespace] | None = None,
+    most: int = MOST_HOLDERS,
 ) -> tuple[Holder, ...]:
     """Return the holders that any cluster could have, as far as `policies` can tell.
 
-    `namespaces` are known to be there with these labels. Raises UsageError when there are too many.
+    `namespaces` are known to be there with these labels. Raises UsageError when there are more than
+    `most`.
     """
     policies = tuple(policies)
     families = _families(policies)
@@ -55,9 +59,9 @@ def any_holders(
     pods = list(_pods(policies, namespaces or {}))
     nodes = list(_nodes(policies))
     count = (len(pods) + len(nodes) + 1) * len(cells)
-    if count > MOST_HOLDERS:
+    if count > most:
         raise UsageError(
-            f"the policies tell {count:,} kinds of pods apart, more than {MOST_HOLDERS:,}; give "
+            f"the policies tell {count:,} kinds of pods apart, more than {most:,}; give "
             "the pods of a cluster, too (-f), and the answer is for that cluster"
         )
     return tuple(chain.from_iterable(_at(spans, pods, nodes) for spans in cells))
