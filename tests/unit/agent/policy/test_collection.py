@@ -1,0 +1,117 @@
+"""A kind is followed whatever the API server does, and one that is not installed is empty."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+
+from terway.agent.policy.collection import NOT_INSTALLED_PERIOD_S, Collection
+from terway.kube.backoff import Backoff
+from terway.kube.client import KubeClient
+from terway.kube.resource import CLUSTER_NETWORK_POLICIES, NAMESPACES
+from terway.lab.kubeapi.faults import Effect, Fault
+from terway.lab.kubeapi.resources import NAMESPACE
+from tests.support.paper_filter import WITHIN_S, open_policy_api
+
+
+@pytest.fixture
+async def api(tmp_path):
+    async with open_policy_api(tmp_path) as api:
+        yield api
+
+
+class Heard:
+    def __init__(self, server, resource=NAMESPACES, **options):
+        self.changes: list[tuple[str, object]] = []
+        self.slept: list[float] = []
+        self.client = KubeClient(server.unix)
+        self.collection = Collection(
+            self.client,
+            resource,
+            name=lambda key: key.name,
+            read=lambda one: one if isinstance(one, dict) else dict(one.metadata.labels),
+            heard=lambda key, value: self.changes.append((key, value)),
+            backoff=Backoff(Random(7)),
+            sleep=self.sleep,
+            **options,
+        )
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    async def until(self, holds):
+        async with self.client, asyncio.timeout(WITHIN_S):
+            running = asyncio.create_task(self.collection.run())
+            while not holds():  # noqa: ASYNC110 - what is waited for is any condition
+                await asyncio.sleep(0)
+            running.cancel()
+            await asyncio.wait((running,))
+
+
+async def test_a_kind_that_is_not_installed_is_empty_and_asked_for_now_and_then(api):
+    _, server = api
+    kind = "clusternetworkpolicies"
+    server.fail(Fault(effect=Effect.REFUSE, resources=(kind,), code=404, times=2))
+    heard = Heard(server, CLUSTER_NETWORK_POLICIES, is_optional=True)
+
+    await heard.until(lambda: len(heard.slept) == 2)
+
+    assert heard.collection.synced.is_set()
+    assert heard.collection.trouble == ""
+    assert heard.slept == [NOT_INSTALLED_PERIOD_S] * 2
+
+
+async def test_a_kind_that_may_not_be_read_is_not_synced_and_says_why(api):
+    _, server = api
+    server.fail(Fault(effect=Effect.REFUSE, resources=("namespaces",), code=403, times=3))
+    heard = Heard(server)
+    seen = []
+
+    def is_through():
+        seen.append((heard.collection.synced.is_set(), heard.collection.trouble))
+        return heard.collection.synced.is_set()
+
+    await heard.until(is_through)
+
+    assert any("403" in trouble for is_synced, trouble in seen if not is_synced)
+
+
+@pytest.mark.parametrize("effect", [Effect.EXPIRE_EVENT, Effect.CUT_WATCH, Effect.EXPIRE])
+async def test_what_went_while_the_watch_was_cut_is_heard_of_once(api, effect):
+    state, server = api
+    state.create(NAMESPACE, {"metadata": {"name": "one"}})
+    server.fail(Fault(effect=effect, verbs=("watch",), resources=("namespaces",)))
+    heard = Heard(server)
+
+    def come_and_gone():
+        if ("one", {}) in [(k, {}) for k, _ in heard.changes] and "two" not in state_names(state):
+            state.create(NAMESPACE, {"metadata": {"name": "two"}})
+        return "two" in heard.collection.values
+
+    await heard.until(come_and_gone)
+
+    assert [key for key, _ in heard.changes].count("two") == 1
+
+
+def state_names(state):
+    return {one["metadata"]["name"] for one in state.list(NAMESPACE)}
+
+
+async def test_what_changes_nothing_that_is_read_is_no_change(api):
+    state, server = api
+    state.create(NAMESPACE, {"metadata": {"name": "one"}})
+    heard = Heard(server)
+    version: list[str] = []
+
+    def annotated():
+        if "one" in heard.collection.values and not version:
+            done = state.patch(NAMESPACE, "one", "", {"metadata": {"annotations": {"a": "b"}}})
+            version.append(done.object["metadata"]["resourceVersion"])
+        return version and heard.collection.heard == version[0]
+
+    await heard.until(annotated)
+
+    assert [key for key, _ in heard.changes].count("one") == 1
