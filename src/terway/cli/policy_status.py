@@ -92,7 +92,7 @@ def state_of(manifests: Manifests, statuses: Iterable[PolicyNodeStatus]) -> Clus
     by_key = {
         (name, line.kind, line.namespace, line.name): line
         for name, status in told.items()
-        for line in status.policies
+        for line in status.status.policies
     }
     policies = sorted(manifests.policies, key=lambda one: str(one.key))
     return ClusterState(
@@ -102,9 +102,10 @@ def state_of(manifests: Manifests, statuses: Iterable[PolicyNodeStatus]) -> Clus
 
 
 def _trouble(status: PolicyNodeStatus) -> str:
-    if status.message:
-        return status.message
-    return f"{status.differences} differences from what policies say" * bool(status.differences)
+    report = status.status
+    if report.message:
+        return report.message
+    return f"{report.differences} differences from what policies say" * bool(report.differences)
 
 
 def _affected(policy: Policy, manifests: Manifests) -> Mapping[str, list[Pod]]:

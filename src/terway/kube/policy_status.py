@@ -26,8 +26,8 @@ class PolicyInForce(_Value, frozen=True, kw_only=True):
     message: str = ""
 
 
-class PolicyNodeStatus(KubeObject, frozen=True, kw_only=True):
-    """network.alibabacloud.com/v1beta1 PolicyNodeStatus.
+class PolicyReport(_Value, frozen=True, kw_only=True):
+    """`status` of a PolicyNodeStatus.
 
     `observed_at` is when something of it last changed. `differences` is how many the last
     comparison of wish and kernel found; `message` says why the node lags behind, if it does.
@@ -37,6 +37,12 @@ class PolicyNodeStatus(KubeObject, frozen=True, kw_only=True):
     differences: int = 0
     message: str = ""
     policies: tuple[PolicyInForce, ...] = ()
+
+
+class PolicyNodeStatus(KubeObject, frozen=True, kw_only=True):
+    """network.alibabacloud.com/v1beta1 PolicyNodeStatus; `status` has no subresource."""
+
+    status: PolicyReport = PolicyReport()
 
 
 POLICY_NODE_STATUSES = Resource(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from terway.cli.policy_objects import manifests_of
 from terway.cli.policy_read import Found
 from terway.cli.policy_status import state_lines, state_of
-from terway.kube.policy_status import PolicyInForce, PolicyNodeStatus
+from terway.kube.policy_status import PolicyInForce, PolicyNodeStatus, PolicyReport
 from terway.kube.types import ObjectMeta
 
 
@@ -36,7 +36,7 @@ def says(node, *, generation=3, in_force=True, message=""):
         in_force=in_force,
         message=message,
     )
-    return PolicyNodeStatus(metadata=ObjectMeta(name=node), policies=(line,))
+    return PolicyNodeStatus(metadata=ObjectMeta(name=node), status=PolicyReport(policies=(line,)))
 
 
 def state(*statuses, made=None):
@@ -69,7 +69,9 @@ def test_a_policy_that_cannot_be_read_is_faulty_with_the_reason():
 
 
 def test_a_node_whose_filter_lags_behind_is_named():
-    status = PolicyNodeStatus(metadata=ObjectMeta(name="n9"), message="nft: no memory")
+    status = PolicyNodeStatus(
+        metadata=ObjectMeta(name="n9"), status=PolicyReport(message="nft: no memory")
+    )
 
     found = state(says("n1"), says("n2"), status)
 

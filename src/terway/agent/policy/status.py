@@ -18,7 +18,7 @@ from terway.agent.policy.report import Trouble, policies_here, status_of, troubl
 from terway.agent.policy.view import View
 from terway.kube.client import KubeClient, PatchType
 from terway.kube.clock import format_time
-from terway.kube.policy_status import POLICY_NODE_STATUSES, PolicyNodeStatus
+from terway.kube.policy_status import POLICY_NODE_STATUSES, PolicyReport
 from terway.kube.resource import (
     ADMIN_NETWORK_POLICIES,
     BASELINE_ADMIN_NETWORK_POLICIES,
@@ -76,7 +76,7 @@ class StatusWriter:
         self._sleep = sleep
         self._seen: object = None
         self._told: frozenset[tuple[PolicyKey, int, str]] = frozenset()
-        self._written: PolicyNodeStatus | None = None
+        self._written: PolicyReport | None = None
         self._condition: dict[str, str] | None = None
         self._owners: list[dict[str, Any]] = []
 
@@ -99,10 +99,10 @@ class StatusWriter:
         await self._write_condition()
         if self._has_nothing_new():
             return
-        status = self._now()
-        if status != self._written:
-            await self._put(status)
-            self._written = status
+        report = self._now()
+        if report != self._written:
+            await self._put(report)
+            self._written = report
 
     async def delete(self) -> None:
         """Remove the object: this node enforces nothing any more."""
@@ -116,10 +116,10 @@ class StatusWriter:
         self._seen = seen
         return False
 
-    def _now(self) -> PolicyNodeStatus:
+    def _now(self) -> PolicyReport:
         here = policies_here(self._view.selecting(key) for key in tuple(self._view.attached))
         self._tell_of(tuple(troubles_of(here)))
-        return PolicyNodeStatus(
+        return PolicyReport(
             differences=len(self._proof.outcome.differences),
             message=self._engine.state.trouble,
             policies=status_of(here, self._engine.state.generations),
@@ -138,14 +138,16 @@ class StatusWriter:
                 self._tell(_reference(trouble.policy), trouble.reason, trouble.text)
         self._told = frozenset(known)
 
-    async def _put(self, status: PolicyNodeStatus) -> None:
+    async def _put(self, report: PolicyReport) -> None:
         """Write the whole of it. ConflictError when the cluster does not know the kind."""
         body: dict[str, Any] = {
             "metadata": {"name": self._node, "ownerReferences": await self._owner()},
-            "observedAt": format_time(self._clock()),
-            "differences": status.differences,
-            "message": status.message,
-            "policies": msgspec.to_builtins(status.policies),
+            "status": {
+                "observedAt": format_time(self._clock()),
+                "differences": report.differences,
+                "message": report.message,
+                "policies": msgspec.to_builtins(report.policies),
+            },
         }
         try:
             await self._client.patch(POLICY_NODE_STATUSES, self._node, body)
