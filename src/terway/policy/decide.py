@@ -7,7 +7,7 @@ once: then a connection is four look-ups.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from terway.model.address import Family, IPAddress, family_of
@@ -22,21 +22,30 @@ from terway.policy.ends import addresses_of, parties_of
 from terway.policy.facts import Facts
 from terway.policy.flow import End, Flow, NodeEnd, PodEnd
 from terway.policy.nets import number_of
-from terway.policy.policies import Direction, Policy
+from terway.policy.policies import Policy
 from terway.policy.ports import PortSet
-from terway.policy.selection import Selection, Wish, without_network
+from terway.policy.selection import Selection, without_network
 from terway.policy.space import Space
 
 _NO_NODES: frozenset[NodeName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _RuleSet:
+    """A rule set, and what it was found to say to classes."""
+
+    entry: Entry
+    verdicts: dict[int, PortSet] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Party:
-    """An end in one family: a pod (with what it needs), or whoever has the address."""
+    """An end in one family: a pod, with what restricts it, or whoever has the address."""
 
     class_number: int
     pod: Pod | None = None
-    wish: Wish | None = None
+    egress: _RuleSet | None = None
+    ingress: _RuleSet | None = None
     nodes: frozenset[NodeName] = _NO_NODES
 
 
@@ -53,16 +62,15 @@ class Decider:
         self._space = Space(facts, None)
         self._book = Book(self._space.atoms, has_own_node=False)
         self._wishes = Selection(facts).update(touched)
-        self._entries: dict[RuleSetKey, Entry] = {}
+        self._rule_sets: dict[RuleSetKey, _RuleSet] = {}
         for wish in self._wishes.values():
-            for key in (wish.ingress, wish.egress) if wish else ():
-                if key is not None:
-                    self._entry(key)
-        self._space.update(touched)
+            if wish is not None:
+                self._rule_set(wish.ingress)
+                self._rule_set(wish.egress)
+        self._space.update(touched)  # now that all selectors are known
         self._classes: dict[ClassKey, int] = {}
         self._keys: list[ClassKey] = []
         self._parties: dict[End, _Parties] = {}
-        self._verdicts: dict[tuple[Entry, int], PortSet] = {}
 
     def allowed(self, flow: Flow) -> bool:
         """Return whether the connection may be made.
@@ -70,37 +78,47 @@ class Decider:
         Raises UsageError for an end that is not there, or has no address of the family.
         """
         source, destination = self._ends(flow)
-        return (source.pod is None or self._side(Direction.EGRESS, source, destination, flow)) and (
-            destination.pod is None or self._side(Direction.INGRESS, destination, source, flow)
-        )
+        egress, ingress = source.egress, destination.ingress
+        if egress is not None and not self._lets_out(egress, source, destination, flow):
+            return False
+        return ingress is None or self._lets_in(ingress, source, destination, flow)
 
-    def _side(self, direction: Direction, me: _Party, other: _Party, flow: Flow) -> bool:
-        is_self = other.pod is me.pod
-        if me.wish is None or (is_self and not flow.via_service):
+    def _lets_out(self, of: _RuleSet, source: _Party, destination: _Party, flow: Flow) -> bool:
+        pod = source.pod
+        if pod is destination.pod:
+            return not flow.via_service or self._says_above(of, destination, flow)
+        if destination.nodes and pod is not None and pod.node in destination.nodes:
+            return self._says_above(of, destination, flow)
+        return self._says(of, destination, flow)
+
+    def _lets_in(self, of: _RuleSet, source: _Party, destination: _Party, flow: Flow) -> bool:
+        pod = destination.pod
+        if pod is source.pod:
+            return not flow.via_service or self._says_above(of, source, flow)
+        if source.nodes and pod is not None and pod.node in source.nodes:
             return True
-        is_own_node = me.pod is not None and me.pod.node in other.nodes
-        if is_own_node and direction is Direction.INGRESS:
-            return True
-        key = me.wish.ingress if direction is Direction.INGRESS else me.wish.egress
-        if is_self or is_own_node:
-            key = without_network(key)
+        return self._says(of, source, flow)
+
+    def _says_above(self, of: _RuleSet, other: _Party, flow: Flow) -> bool:
+        """Return what is said where NetworkPolicy allows everything."""
+        above = self._rule_set(without_network(of.entry.key))
+        return above is None or self._says(above, other, flow)
+
+    def _says(self, of: _RuleSet, other: _Party, flow: Flow) -> bool:
+        number = other.class_number
+        verdict = of.verdicts.get(number)
+        if verdict is None:
+            verdict = of.verdicts[number] = of.entry.verdict(self._keys[number])
+        return verdict.has(flow.protocol, flow.port)
+
+    def _rule_set(self, key: RuleSetKey | None) -> _RuleSet | None:
         if key is None:
-            return True
-        return self._verdict(key, other.class_number).has(flow.protocol, flow.port)
-
-    def _verdict(self, key: RuleSetKey, class_number: int) -> PortSet:
-        entry = self._entry(key)
-        found = self._verdicts.get((entry, class_number))
+            return None
+        found = self._rule_sets.get(key)
         if found is None:
-            found = entry.verdict(self._keys[class_number])
-            self._verdicts[entry, class_number] = found
+            entry = self._book.by_id[self._book.hold(key)]
+            found = self._rule_sets[key] = _RuleSet(entry)
         return found
-
-    def _entry(self, key: RuleSetKey) -> Entry:
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = self._book.by_id[self._book.hold(key)]
-        return entry
 
     def _ends(self, flow: Flow) -> tuple[_Party, _Party]:
         try:
@@ -138,10 +156,12 @@ class Decider:
         if owner is None:
             return self._node_party(number, nodes)
         key = self._space.key_of(number)
+        wish = self._wishes[owner]
         return _Party(
             self._number(key or (self._space.nets.at(number), frozenset())),
             pod=self._cluster.pods[owner],
-            wish=self._wishes[owner],
+            egress=self._rule_set(wish.egress) if wish else None,
+            ingress=self._rule_set(wish.ingress) if wish else None,
         )
 
     def _node_party(self, number: int, nodes: frozenset[NodeName]) -> _Party:
