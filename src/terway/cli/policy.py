@@ -8,10 +8,12 @@ from terway.cli.lazy import LazyCommands
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("terway.cli.policy_eval", "May this connection be made, and who says so?"),
+    "matrix": ("terway.cli.policy_matrix", "Who reaches whom?"),
     "diff": ("terway.cli.policy_diff", "What becomes allowed, what denied, from A to B?"),
     "equal": ("terway.cli.policy_equal", "Do A and B say the same?"),
     "check": ("terway.cli.policy_check", "Hold policies to what must be reached, and must not."),
     "status": ("terway.cli.policy_status", "On which nodes is each policy in force?"),
+    "explain": ("terway.cli.policy_explain", "What a policy, or all at a pod, say in sentences."),
     "lint": ("terway.cli.policy_lint", "Find policies that do not say what they seem to."),
 }
 

@@ -14,8 +14,9 @@ import click
 from terway.model.errors import UsageError
 from terway.policy.cases import Decide, Step, answer_case, parse_case
 from terway.policy.decide import Decider
+from terway.policy.nft_answers import NftAnswers
 
-THROUGH = ("model",)
+THROUGH = ("model", "nft")
 
 
 def answer_file(name: str, through: str) -> None:
@@ -32,11 +33,16 @@ def answer_file(name: str, through: str) -> None:
 
 
 def _deciders() -> dict[str, Callable[[Step], Decide]]:
-    return {"model": _by_model}
+    return {"model": _by_model, "nft": _by_rules}
 
 
 def _by_model(step: Step) -> Decide:
     return Decider(step.cluster, step.policies).allowed
+
+
+def _by_rules(step: Step) -> Decide:
+    """Return what the rules of the nodes would do: compiled, printed, and run on paper."""
+    return NftAnswers(step.cluster, step.policies).allowed
 
 
 def _lines(name: str) -> Iterator[str]:

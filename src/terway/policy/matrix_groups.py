@@ -110,6 +110,10 @@ class World:
         if own:
             yield _pair(source, destination, Relation.OWN_NODE, own[0])
 
+    def has_home(self, source: Group, destination: Group) -> bool:
+        """Return whether one of `destination` is the own node of one of `source`."""
+        return source.family is destination.family and bool(self._own_pairs(source, destination))
+
     def _own_pairs(self, source: Group, destination: Group) -> list[tuple[Holder, Holder]]:
         if self.is_any and source.first.pod is not None and destination.first.nodes:
             return [_at_home(source.first, destination.first)]
