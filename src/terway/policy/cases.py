@@ -8,10 +8,16 @@ before what it does not set. What is expected is kept for tests; nobody else loo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from terway.model.errors import UsageError
-from terway.policy.cases_cluster import read_answers, read_cluster, read_flow
+from terway.policy.cases_cluster import (
+    read_answers,
+    read_cluster,
+    read_end,
+    read_flow,
+    read_question,
+)
 from terway.policy.cluster import Cluster
 from terway.policy.flow import Flow
 from terway.policy.parse import parse_policy
@@ -21,6 +27,7 @@ from terway.policy.policies import Policy
 ALLOWED, DENIED, NOT_PROBED, FAILED = ".", "X", "-", "?"  # the cells of a matrix
 Decide = Callable[[Flow], bool]
 
+_EXPECTED = {ALLOWED: "allow", DENIED: "deny"}
 _CARRIED = ("namespaces", "nodes", "pods", "policies")
 
 
@@ -168,13 +175,14 @@ def _read_matrix(table: Table) -> Matrix:
     marks = table.texts("rows") or _all_but_the_diagonal(len(pods))
     if len(marks) != len(pods) or any(len(row) != len(pods) for row in marks):
         raise refusal(table.at("rows"), list(marks), f"write {len(pods)} rows of {len(pods)} marks")
+    read = _cells_of(table, pods)
     return Matrix(
         rows=tuple(
             tuple(
-                None if mark == NOT_PROBED else _read_cell(table, source, destination, mark)
-                for destination, mark in zip(pods, row, strict=True)
+                None if mark == NOT_PROBED else read(source, destination, _EXPECTED.get(mark, ""))
+                for destination, mark in enumerate(row)
             )
-            for source, row in zip(pods, marks, strict=True)
+            for source, row in enumerate(marks)
         )
     )
 
@@ -183,7 +191,16 @@ def _all_but_the_diagonal(size: int) -> tuple[str, ...]:
     return tuple(ALLOWED * row + NOT_PROBED + ALLOWED * (size - row - 1) for row in range(size))
 
 
-def _read_cell(table: Table, source: str, destination: str, mark: str) -> Probe:
-    values = {"port": None, "protocol": None, **table.values, "from": source, "to": destination}
-    values["expect"] = {ALLOWED: "allow", DENIED: "deny"}.get(mark)
-    return _read_probe(Table(path=table.path, values=values))
+def _cells_of(table: Table, pods: tuple[str, ...]) -> Callable[[int, int, str], Probe]:
+    """Return what makes the probe of a cell. There may be millions: all they share is read once."""
+    try:
+        ends = [
+            read_end(pod, path) for pod, (path, _) in zip(pods, table.items("pods"), strict=True)
+        ]
+        question = read_question(table)
+    except UsageError as error:
+        failed = Probe(flow=None, error=str(error))
+        return lambda source, destination, expected: replace(failed, expected=expected)
+    return lambda source, destination, expected: Probe(
+        flow=question.about(ends[source], ends[destination]), expected=expected
+    )

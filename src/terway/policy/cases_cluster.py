@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 from terway.model.address import Family, IPAddress
+from terway.model.errors import UsageError
 from terway.model.ids import NodeName
 from terway.policy.cluster import Cluster, Namespace, Node, Pod, PodKey, Protocol
 from terway.policy.domains import Answers
@@ -33,17 +36,42 @@ def read_cluster(state: Table) -> Cluster:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a probe or a matrix asks of two ends."""
+
+    protocol: Protocol
+    port: int
+    family: Family | None
+    via_service: bool
+
+    def about(self, source: End, destination: End) -> Flow:
+        """Return the connection from one end to the other."""
+        return Flow(
+            source=source,
+            destination=destination,
+            protocol=self.protocol,
+            port=self.port,
+            family=self.family,
+            via_service=self.via_service,
+        )
+
+
 def read_flow(probe: Table) -> Flow:
     """Return the connection of a probe. Raises UsageError."""
-    protocol = _protocol(probe)
-    has_port = protocol is not Protocol.OTHER
-    return Flow(
-        source=read_end(probe.text("from"), probe.at("from")),
-        destination=read_end(probe.text("to"), probe.at("to")),
+    source = read_end(probe.text("from"), probe.at("from"))
+    destination = read_end(probe.text("to"), probe.at("to"))
+    return read_question(probe).about(source, destination)
+
+
+def read_question(table: Table) -> Question:
+    """Return what a probe or a matrix asks. Raises UsageError."""
+    protocol = _protocol(table)
+    return Question(
         protocol=protocol,
-        port=probe.number("port", 1, 65535) if has_port else 0,
-        family=Family(probe.number("family", 4, 6)) if probe.has("family") else None,
-        via_service=bool(probe.values.get("via")),
+        port=table.number("port", 1, 65535) if protocol is not Protocol.OTHER else 0,
+        family=_family(table) if table.has("family") else None,
+        via_service=bool(table.values.get("via")),
     )
 
 
@@ -51,8 +79,10 @@ def read_answers(stage: Table) -> Answers:
     """Return the addresses of the domain names that the probes of a stage resolved."""
     answers: dict[str, list[IPAddress]] = {}
     for probe in stage.tables("probes"):
+        if not probe.has("domain"):
+            continue
         kind, _, address = probe.text("to").partition(":")
-        if probe.has("domain") and kind == "ip":
+        if kind == "ip":
             found = parse_address(address, probe.at("to"))
             answers.setdefault(probe.text("domain"), []).append(found)
     return answers
@@ -60,15 +90,30 @@ def read_answers(stage: Table) -> Answers:
 
 def read_end(text: str, path: str) -> End:
     """Return the end in `ns/pod`, `node:NAME` or `ip:ADDRESS`. Raises UsageError."""
+    try:
+        return _end(text)
+    except UsageError as error:
+        raise refusal(path, text, str(error)) from None
+
+
+@lru_cache(maxsize=65536)  # cases name the same few ends very often
+def _end(text: str) -> End:
     kind, colon, rest = text.partition(":")
     if kind == "node" and colon:
         return NodeEnd(node=NodeName(rest))
     if kind == "ip" and colon:
-        return AddressEnd(address=parse_address(rest, path))
+        return AddressEnd(address=parse_address(rest, "ip"))
     namespace, slash, name = text.partition("/")
     if not slash:
-        raise refusal(path, text, "write namespace/pod, node:NAME or ip:ADDRESS")
+        raise UsageError("write namespace/pod, node:NAME or ip:ADDRESS")
     return PodEnd(pod=PodKey(namespace=namespace, name=name))
+
+
+def _family(table: Table) -> Family:
+    try:
+        return Family(table.number("family", 4, 6))
+    except ValueError:
+        raise refusal(table.at("family"), table.values["family"], "write 4 or 6") from None
 
 
 def _protocol(probe: Table) -> Protocol:

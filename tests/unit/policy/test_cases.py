@@ -108,6 +108,7 @@ def test_errors_are_those_of_their_probe():
         {"from": "ip:10.0.0", "to": "x/a", "port": 80},
         {"from": "x/b", "to": "x/a", "port": 0},
         {"from": "x/b", "to": "x/a", "port": 80, "protocol": "XTP"},
+        {"from": "x/b", "to": "x/a", "port": 80, "family": 5},
         TO_A,
     ]
 
@@ -126,6 +127,14 @@ def test_a_cell_that_cannot_be_answered_is_a_question_mark():
     (state,) = _answers(matrices=[matrix], probes=[])["states"]
 
     assert state["matrices"] == [["-?", "?-"]]
+
+
+def test_a_matrix_that_asks_nothing_sensible_is_question_marks():
+    matrices = [{"port": 0, "pods": ["x/a", "x/b"]}, {"port": 80, "pods": ["x/a", "b"]}]
+
+    (state,) = _answers(matrices=matrices, probes=[])["states"]
+
+    assert state["matrices"] == [["-?", "?-"]] * 2
 
 
 def test_a_policy_that_is_none_is_the_error_of_every_probe_of_its_step():
