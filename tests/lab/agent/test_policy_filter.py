@@ -1,0 +1,221 @@
+"""A node's tables of nftables, in the real kernel: made, changed, read back, removed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terway.agent.policy.nft_enforcer import NftEnforcer
+from terway.agent.policy.off import PolicyOff
+from terway.agent.policy.seats import Seats, seat_of
+from terway.lab.kubeapi.resources import POLICY_NODE_STATUS
+from terway.linux.nftables import run as nft
+from terway.model.ids import NodeName
+from terway.model.interface import InterfaceSpec, Mode
+from terway.policy.changes import Attach, ClusterChange, Detach, SetPod, SetPolicy
+from terway.policy.cluster import Pod, PodKey
+from terway.policy.compiler import Compiler
+from terway.policy.nft_skeleton import Options
+from terway.policy.parse import parse_policy
+from terway.policy.policies import Policy
+from tests.support.attachments import attachment
+from tests.support.cluster import make_cluster
+from tests.support.kube_server import open_client
+from tests.support.netns import scratch_netns
+from tests.support.policy_objects import network_policy
+
+pytestmark = pytest.mark.root
+
+TABLE = "inet terway_policy"
+WEB = PodKey(namespace="default", name="web")
+
+
+def policy(name: str, **rule: Any) -> Policy:
+    return parse_policy(
+        network_policy(name, selects={"app": "web"}, ingress=[rule] if rule else [])
+    )
+
+
+CLOSED = policy("closed")
+OPEN = policy("open", **{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]})
+
+
+class Node:
+    """A compiler and the filters of one terwayd."""
+
+    def __init__(self) -> None:
+        self.compiler = Compiler(NodeName("n1"))
+        self.seats = Seats()
+        self.filter = NftEnforcer(self.compiler.compiled, Options())
+
+    def seat(self, one):
+        seat = seat_of(one)
+        assert seat is not None
+        self.seats.put((seat,))
+        return Attach(key=seat.pod, addresses=one.lease.addresses)
+
+    def adopt(self, *changes: ClusterChange) -> None:
+        self.compiler.apply(changes)
+        self.filter.adopt(self.compiler.compiled(), self.seats.snapshot())
+
+    def apply(self, *changes: ClusterChange) -> None:
+        change = self.compiler.apply(changes)
+        self.filter.apply(change, self.seats.snapshot())
+
+    def differences(self):
+        return self.filter.read().differences(self.compiler.compiled())
+
+
+@pytest.fixture
+def node():
+    nft(f"add table {TABLE}; delete table {TABLE}")
+    yield Node()
+    nft(f"add table {TABLE}; delete table {TABLE}")
+
+
+def web(node: Node, one=None) -> tuple[ClusterChange, ...]:
+    pod = Pod(key=WEB, labels={"app": "web"})
+    return (SetPod(pod=pod), node.seat(one or attachment(1, pod="web")))
+
+
+def test_what_was_compiled_is_what_the_kernel_says_after_every_change(node):
+    node.adopt(*web(node), SetPolicy(policy=CLOSED))
+    assert node.differences() == ()
+
+    node.apply(SetPolicy(policy=OPEN))
+    assert node.differences() == ()
+
+    node.apply(SetPolicy(policy=policy("open")))
+    assert node.differences() == ()
+    assert node.filter.is_as_left()
+
+
+def test_a_new_terwayd_takes_over_what_it_finds_and_leaves_nothing_of_it(node):
+    """Bug class 46: leftovers of the one before it."""
+    node.adopt(*web(node), SetPolicy(policy=OPEN))
+    successor = Node()
+
+    successor.adopt(*web(successor), SetPolicy(policy=CLOSED))
+
+    assert successor.differences() == ()
+    assert "10.1.0.0" not in nft(f"list table {TABLE}")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        f"delete table {TABLE}",
+        f"flush chain {TABLE} forward",
+        f"flush map {TABLE} ingress",
+        f"add rule {TABLE} forward accept",
+    ],
+)
+def test_what_others_do_to_the_table_is_seen_and_mended(node, damage):
+    """Bug class 27: others rewrite our rules."""
+    node.adopt(*web(node), SetPolicy(policy=CLOSED))
+
+    nft(damage)
+
+    assert not node.filter.is_as_left()
+    assert node.differences() != ()
+    node.adopt()
+    assert node.differences() == ()
+    assert node.filter.is_as_left()
+
+
+def test_what_others_do_beside_the_table_is_no_difference(node):
+    node.adopt(*web(node), SetPolicy(policy=CLOSED))
+    nft("add table inet others")
+
+    assert not node.filter.is_as_left()
+    assert node.differences() == ()
+    assert node.filter.is_as_left()
+    nft("delete table inet others")
+
+
+def test_a_change_of_others_is_seen_behind_a_change_of_ours(node):
+    node.adopt(*web(node), SetPolicy(policy=CLOSED))
+    nft(f"add rule {TABLE} forward accept")
+
+    node.apply(SetPolicy(policy=OPEN))
+
+    assert not node.filter.is_as_left()
+
+
+def exclusive(netns: str):
+    return replace(attachment(1, pod="web", netns=netns), spec=InterfaceSpec(mode=Mode.EXCLUSIVE))
+
+
+def tables_in(netns) -> str:
+    with netns.entered():
+        return nft("list tables")
+
+
+def test_a_pod_with_an_eni_has_a_table_of_its_own_while_something_restricts_it(node):
+    with scratch_netns() as netns:
+        node.adopt(*web(node, exclusive(netns.path)))
+        assert TABLE not in tables_in(netns)
+
+        node.apply(SetPolicy(policy=OPEN))
+        assert TABLE in tables_in(netns)
+        assert node.differences() == ()
+
+        with netns.entered():
+            nft(f"delete table {TABLE}")
+        assert not node.filter.is_as_left()
+        assert all("inside default/web" in one for one in node.differences())
+        node.adopt()
+        assert node.differences() == ()
+
+        node.apply(SetPod(pod=Pod(key=WEB)))
+        assert TABLE not in tables_in(netns)
+
+
+def test_a_pod_whose_namespace_has_ended_keeps_nobody_from_being_judged(node):
+    with scratch_netns() as netns:
+        node.adopt(*web(node, exclusive(netns.path)), SetPolicy(policy=CLOSED))
+
+    node.apply(SetPolicy(policy=OPEN))
+    other = Pod(key=PodKey(namespace="default", name="pod-2"), labels={"app": "web"})
+    node.apply(SetPod(pod=other), node.seat(attachment(2)))
+
+    assert node.differences() == ()
+    assert nft(f"list map {TABLE} ingress").count("jump") == 2
+
+
+def test_a_pod_that_left_is_in_no_table(node):
+    one = attachment(1, pod="web")
+    node.adopt(*web(node, one), SetPolicy(policy=CLOSED))
+    seat = seat_of(one)
+    assert seat is not None
+
+    node.seats.drop(seat)
+    node.apply(Detach(key=WEB))
+
+    assert node.differences() == ()
+    assert "jump" not in nft(f"list map {TABLE} ingress")
+
+
+async def test_policy_that_is_switched_off_leaves_no_table_and_says_so(node, tmp_path: Path):
+    told: list[str] = []
+    state = make_cluster()
+    state.create(POLICY_NODE_STATUS, {"metadata": {"name": "n1"}})
+    with scratch_netns() as netns:
+        one = exclusive(netns.path)
+        node.adopt(*web(node, one), SetPolicy(policy=CLOSED))
+        async with open_client(state, tmp_path) as client:
+            off = PolicyOff(
+                client,
+                NodeName("n1"),
+                attachments=lambda: (one,),
+                told=lambda: told.append("off"),
+            )
+            await off.run()
+            await off.run()
+
+        assert told == ["off"]
+        assert TABLE not in nft("list tables") + tables_in(netns)
+        assert not state.list(POLICY_NODE_STATUS)
