@@ -173,6 +173,7 @@ class Node:
     pods: Any = None
     reporter: Any = None
     spool_folder: Path | None = None
+    gate: Any = None  # who has ADDs wait for policies
 
     @property
     def socket(self) -> Path:
@@ -196,6 +197,7 @@ class Node:
             clock=clock,
             policy=InterfacePolicy(),
         )
+        verbs.gate = self.gate
         answerer = Answerer(
             verbs,
             spool=Spool(self.spool),
