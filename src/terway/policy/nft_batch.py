@@ -23,7 +23,6 @@ from terway.model.nft import (
     Operation,
     Rule,
     SetShape,
-    Table,
     Transactions,
 )
 
@@ -32,7 +31,6 @@ class Part:
     """The operations of one transaction."""
 
     def __init__(self) -> None:
-        self._wiped: list[Operation] = []
         self._objects: list[Operation] = []
         self._constants: list[Operation] = []
         self._flushed: dict[str, None] = {}
@@ -83,17 +81,14 @@ class Part:
         """Remove a chain."""
         self._gone_chains[name] = None
 
-    def wipe(self, table: Table) -> None:
-        """Remove all that is in a table before anything else is done."""
-        self._wiped += [FlushChain(name) for name in table.chains]
-        self._wiped += [DeleteSet(name) for name in table.sets]
-        self._wiped += [DeleteChain(name) for name in table.chains]
+    def replace_chain(self, name: str) -> None:
+        """Remove a chain before another of its name is made."""
+        self._objects += [FlushChain(name), DeleteChain(name)]
 
     def operations(self) -> tuple[Operation, ...]:
         """Return them all, in order."""
         shapes = self._shapes
         return (
-            *self._wiped,
             *self._objects,
             *self._constants,
             *(FlushChain(name) for name in self._flushed),

@@ -58,6 +58,7 @@ class _Lifter:
         self._known_chains: set[str] = set()
         self._known_sets: set[str] = set()
         self._faults: list[str] = []
+        self._shared: dict[Family, dict[IPAddress, None]] = {}
         self._ports: dict[Verdict, PortSet] = {
             RETURN: EVERY_PORT,
             goto(self._names.of("deny")): NOTHING,
@@ -165,18 +166,26 @@ class _Lifter:
     def _hosts(self, chain: RuleChain, family: Family) -> dict[IPAddress, PortSet]:
         """Return what each host may, by the rule set's own map or by the shared set."""
         name = self._names.hosts(chain.name, family)
-        elements = self._elements(name, HOST_MAPS[family])
-        if chain.everybody is None:
-            return {address_of(one.key): self._ports_of(one.verdict, name) for one in elements}
-        verdicts = {one.key: one.verdict for one in elements}
-        for one in self._elements(self._names.everybody(family), HOST_SETS[family]):
-            verdicts.setdefault(one.key, chain.everybody)
-        rest = goto(rest_of(chain.name, self._names))
-        return {
-            address_of(key): self._ports_of(verdict, name)
-            for key, verdict in verdicts.items()
-            if verdict != rest
-        }
+        hosts: dict[IPAddress, PortSet] = {}
+        rest: Verdict | None = None
+        if chain.everybody is not None:
+            rest = goto(rest_of(chain.name, self._names))
+            ports = self._ports_of(chain.everybody, name)
+            hosts = dict.fromkeys(self._everybody(family), ports)
+        for element in self._elements(name, HOST_MAPS[family]):
+            address = address_of(element.key)
+            if rest is not None and element.verdict == rest:
+                hosts.pop(address, None)
+            else:
+                hosts[address] = self._ports_of(element.verdict, name)
+        return hosts
+
+    def _everybody(self, family: Family) -> dict[IPAddress, None]:
+        """Return the shared set: a dict, whose copies need not ask each address for its hash."""
+        if family not in self._shared:
+            elements = self._elements(self._names.everybody(family), HOST_SETS[family])
+            self._shared[family] = {address_of(one.key): None for one in elements}
+        return self._shared[family]
 
     def _segments(self, name: str, family: Family) -> tuple[Segment, ...]:
         found = (

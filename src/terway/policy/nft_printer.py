@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from terway.model.address import Family, IPAddress, family_of
-from terway.model.nft import AddTable, Element, SetShape, Table, Transactions
+from terway.model.nft import AddTable, Chain, Element, SetShape, Table, Transactions
 from terway.model.nft_rule import Verdict
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, ClassId, Compiled, RuleSet, RuleSetId, Sides
@@ -62,7 +62,8 @@ class Printer:
     def adopt(self, compiled: Compiled, hooks: Hooks, actual: Table | None) -> Transactions:
         """Return how `actual` (None: there is no table) becomes the wish, whatever is in it.
 
-        All is made anew beside what is there; one switch puts it in force.
+        All is made anew beside what is there. The switch gives the chains at the hooks their new
+        rules; what they led to before is removed later, for packets that are still in there.
         """
         self._names = next_names(actual)
         self._reset(compiled)
@@ -75,11 +76,11 @@ class Printer:
         for number, rule_set in compiled.rule_sets.items():
             self._make(number, rule_set, batch)
         self._turn_sides(compiled.sides, hooks, batch)
-        if actual is not None:
-            batch.switch.wipe(actual)
-        chains = base_chains(self._place, self._names, has_own_node=False)
-        for name, chain in chains.items():
-            batch.switch.chain(name, chain.rules, chain.base)
+        self._has_own_node = self._needs_own_node()
+        chains = base_chains(self._place, self._names, has_own_node=self._has_own_node)
+        _exchange({} if actual is None else actual.chains, chains, batch)
+        for name in () if actual is None else actual.sets:
+            batch.remove.drop_set(name)
         return batch.transactions()
 
     def change(self, change: Change, hooks: Hooks) -> Transactions:
@@ -99,6 +100,7 @@ class Printer:
             if rule_set is not None:
                 self._make(number, rule_set, batch)
         self._turn_sides(change.sides, hooks, batch)
+        self._turn_own_node(batch)
         for number, rule_set in change.rule_sets.items():
             if rule_set is None:
                 self._unmake(number, batch)
@@ -311,7 +313,6 @@ class Printer:
         shapes = side_maps(self._place, self._names)
         for pod, had in zip(pods, before, strict=True):
             _turn(had, self._elements(pod), shapes, batch.switch)
-        self._turn_own_node(batch)
 
     def _elements(self, pod: PodKey) -> dict[str, Element]:
         sides, interface = self._sides.get(pod), self._hooks.get(pod)
@@ -320,11 +321,14 @@ class Printer:
         hooked = Hooked(interface=interface, sides=sides)
         return elements_of(self._place, self._names, self._printed, hooked)
 
-    def _turn_own_node(self, batch: Batch) -> None:
-        """Have the hooks for what pods send to the node while a pod needs them."""
-        is_asked = self._place is Place.NODE and any(
+    def _needs_own_node(self) -> bool:
+        return self._place is Place.NODE and any(
             sides.own_node is not None and pod in self._hooks for pod, sides in self._sides.items()
         )
+
+    def _turn_own_node(self, batch: Batch) -> None:
+        """Have the hooks for what pods send to the node while a pod needs them."""
+        is_asked = self._needs_own_node()
         if is_asked == self._has_own_node:
             return
         self._has_own_node = is_asked
@@ -334,6 +338,23 @@ class Printer:
                 batch.switch.chain(name, chains[name].rules, chains[name].base)
             else:
                 batch.remove.drop_chain(name)
+
+
+def _exchange(old: Mapping[str, Chain], new: Mapping[str, Chain], batch: Batch) -> None:
+    """Put new chains at the hooks in the place of all that was there.
+
+    A chain at a hook stays, with other rules: of two, a packet could pass the new one while it is
+    empty yet, and the old one when it is empty already.
+    """
+    for name, chain in new.items():
+        if name in old and old[name].base == chain.base:
+            batch.switch.rules(name, chain.rules)
+            continue
+        if name in old:
+            batch.switch.replace_chain(name)
+        batch.switch.chain(name, chain.rules, chain.base)
+    for name in old.keys() - new.keys():
+        batch.remove.drop_chain(name)
 
 
 def _given(*classes: ClassId | None) -> Iterator[ClassId]:
