@@ -73,11 +73,15 @@ def manifests_of(found: Iterable[Found], *, pod_cidrs: Iterable[IPNetwork] = ())
     """
     found = tuple(found)
     policies, origins = _policies(found)
-    pods = [_read(one, parse_pod) for one in found if one.raw["kind"] == "Pod"]
+    read = [(one, _read(one, parse_pod)) for one in found if one.raw["kind"] == "Pod"]
+    pods = [pod for _, pod in read]
+    live = [pod for one, pod in read if one.is_live]
     made = tuple(_made_pods(found, pods))
     named = [_read(one, parse_namespace) for one in found if one.raw["kind"] == "Namespace"]
     nodes = [_read(one, parse_node) for one in found if one.raw["kind"] == "Node"]
-    placed, invented = _addressed((*pods, *made), policies, tuple(pod_cidrs) or POD_CIDRS)
+    free = [pod for one, pod in read if not one.is_live]
+    placed, invented = _addressed((*free, *made), policies, tuple(pod_cidrs) or POD_CIDRS)
+    placed = (*live, *placed)
     return Manifests(
         cluster=Cluster(
             namespaces=_namespaces(named, placed, policies),

@@ -45,10 +45,11 @@ _LIVE_KINDS: tuple[Resource[Any], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An object, and where it was found."""
+    """An object, and where it was found. One that `is_live` is as it is: nothing is made up."""
 
     raw: Mapping[str, Any]
     origin: str
+    is_live: bool = False
 
 
 def read_objects(sources: Iterable[str], **where: str) -> tuple[Found, ...]:
@@ -131,4 +132,4 @@ async def _list(client: KubeClient, resource: Resource[Any]) -> list[Found]:
     except ConflictError:
         return []  # this server has no such kind
     of_one = {"kind": resource.kind, "apiVersion": resource.api_version}
-    return [Found(raw={**of_one, **item}, origin="the cluster") for item in items]
+    return [Found(raw={**of_one, **item}, origin="the cluster", is_live=True) for item in items]
