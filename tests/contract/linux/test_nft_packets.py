@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,6 +25,7 @@ from tests.support.wires import ACK, SYN, Wires, heard, tcp_segment
 
 pytestmark = pytest.mark.root
 
+_SO_RCVBUFFORCE = 33
 TCP_80 = ports_of(Protocol.TCP, 80, 80)
 FAMILIES = pytest.mark.parametrize("family", list(Family), ids=lambda one: one.name)
 
@@ -203,3 +207,38 @@ async def test_nothing_is_judged_where_nothing_is_compiled(node, wires, family):
     node.enforce(Compiled())
 
     assert await wires.passes(node.end("a", family), node.end("b", family), 53)
+
+
+@FAMILIES
+async def test_no_packet_slips_through_or_is_lost_while_all_is_made_anew(node, wires, family):
+    """bug class 47: one process after the other takes the table over, under load"""
+    wish = only(Direction.INGRESS, PortSet(udp=((53, 53),)))
+    node.enforce(wish)
+    source, target = node.end("a", family), node.end("b", family)
+    allowed, denied = await wires.udp(target, 53), await wires.udp(target, 54)
+    for receiver in (allowed, denied):
+        receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 28)
+    sender = await wires.udp(source)
+    is_over = threading.Event()
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(_send_until, is_over, sender, str(target.address))
+        for _ in range(60):
+            await asyncio.to_thread(node.enforce, wish)
+        is_over.set()
+        sent = sending.result()
+    await wires.fence(source, target)
+
+    assert heard(denied) == []
+    assert len(heard(allowed)) == sent
+
+
+def _send_until(is_over: threading.Event, sender: socket.socket, target: str) -> int:
+    """Send to both ports until it is over; return how often. On whichever core is free."""
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    sent = 0
+    while not is_over.is_set():
+        for port in (53, 54):
+            sender.sendto(b"x", (target, port))
+        sent += 1
+    return sent
