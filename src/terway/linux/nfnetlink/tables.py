@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from typing import TypeVar
 
+from terway.linux.grace import wait_for_packets
 from terway.linux.netlink.codec import (
     NLM_F_ACK,
     NLM_F_REQUEST,
@@ -103,10 +104,16 @@ class NftSocket:
             self._await(batch)
 
     def change(self, table: str, transactions: Transactions) -> None:
-        """Carry out `make`, `switch` and `remove`, in this order; stop at the first that fails."""
+        """Carry out `make`, `switch` and `remove`, in this order; stop at the first that fails.
+
+        What is removed is empty for a packet at once, even for one that is in the midst of it: so
+        all that came before the switch are let out first.
+        """
         for piece in _pieces(transactions.make):
             self.apply(table, piece)
         self.apply(table, transactions.switch)
+        if transactions.remove:
+            wait_for_packets()
         for piece in _pieces(transactions.remove):
             self.apply(table, piece)
 

@@ -1,0 +1,129 @@
+"""While a table of policies is changed, and made anew, packets go on: none is lost, none slips by.
+
+Bug class 46. Packets go in at a rate at which some are always in the midst of the rules.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+import pytest
+
+from terway.agent.policy.nft_enforcer import NftPlace
+from terway.linux.netns import entered, open_netns
+from terway.policy.cluster import PodKey, Protocol
+from terway.policy.compiled import Change, ClassId, Compiled, RuleSet, RuleSetId, Sides
+from terway.policy.nft_skeleton import Options
+from terway.policy.policies import Direction
+from terway.policy.ports import NOTHING, ports_of
+from tests.support.netns import ScratchNetns, scratch_netns
+
+pytestmark = pytest.mark.root
+
+CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
+ALLOWED, BARRED = 7000, 7001
+POD = PodKey(namespace="default", name="server")
+HOOKS = {POD: "eth0"}
+CHANGES = 60
+_SO_RCVBUFFORCE = 33
+
+
+def compiled(number: int) -> Compiled:
+    """Return the same wish, of another rule set."""
+    allowed = ports_of(Protocol.UDP, ALLOWED, ALLOWED)
+    rule_set = RuleSet(direction=Direction.INGRESS, default=NOTHING, verdicts={ClassId(1): allowed})
+    return Compiled(
+        hosts={ip_address(CLIENT): ClassId(1)},
+        rule_sets={RuleSetId(number): rule_set},
+        sides={POD: Sides(ingress=RuleSetId(number))},
+    )
+
+
+def adopt(place: NftPlace, number: int) -> None:
+    place.adopt(compiled(number), HOOKS)
+
+
+def change(place: NftPlace, number: int) -> None:
+    wish = compiled(number)
+    gone = {RuleSetId(number - 1): None}
+    place.change(Change(rule_sets={**wish.rule_sets, **gone}, sides=wish.sides), HOOKS)
+
+
+@contextmanager
+def two_ends() -> Iterator[tuple[ScratchNetns, ScratchNetns]]:
+    with scratch_netns("client") as client, scratch_netns("server") as server:
+        client.run(
+            f"ip link add eth0 type veth peer name eth0 netns {server.path}"
+            f"; ip address add {CLIENT}/24 dev eth0; ip link set eth0 up"
+        )
+        server.run(f"ip address add {SERVER}/24 dev eth0; ip link set eth0 up")
+        yield client, server
+
+
+def udp(netns: ScratchNetns, address: str, port: int = 0) -> socket.socket:
+    with open_netns(netns.path) as opened, entered(opened.fd):
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 28)
+    made.bind((address, port))
+    made.setblocking(False)
+    return made
+
+
+@contextmanager
+def load(client: ScratchNetns) -> Iterator[list[int]]:
+    """Keep sending to both ports for the block; afterwards the list has how often."""
+    sent: list[int] = []
+    ended = threading.Event()
+
+    def send() -> None:
+        count = 0
+        with udp(client, CLIENT) as allowed, udp(client, CLIENT) as barred:
+            allowed.setblocking(True)
+            barred.setblocking(True)
+            while not ended.is_set():
+                allowed.sendto(b"allowed", (SERVER, ALLOWED))
+                barred.sendto(b"barred", (SERVER, BARRED))
+                count += 1
+        sent.append(count)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield sent
+    finally:
+        ended.set()
+        sender.join()
+
+
+def arrived(receiver: socket.socket) -> int:
+    count = 0
+    while True:
+        try:
+            receiver.recv(16)
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+@pytest.mark.parametrize("turn", [adopt, change])
+def test_no_packet_is_lost_and_none_slips_by(turn):
+    with (
+        two_ends() as (client, server),
+        udp(server, SERVER, ALLOWED) as allowed,
+        udp(server, SERVER, BARRED) as barred,
+    ):
+        place = NftPlace(server.path, Options())
+        place.adopt(compiled(1), HOOKS)
+        got = 0
+        with load(client) as sent:
+            for number in range(2, CHANGES):
+                turn(place, number)
+                got += arrived(allowed)
+        got += arrived(allowed)
+
+        assert got == sent[0] > 0
+        assert arrived(barred) == 0
