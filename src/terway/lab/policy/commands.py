@@ -7,6 +7,7 @@ import json
 import os
 import random
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ _MODE = click.option(
 _FAMILY = click.option(
     "--family", type=click.Choice(["4", "6"]), help="For probes that do not say which."
 )
+_INDENT = " " * 8
 _SHOWN = 10  # differences of a case
 
 
@@ -143,7 +145,7 @@ def _as_text(answer: dict[str, object], comparison: Comparison, took_s: float) -
     head = f"{mark:7} {comparison.probes:6} probes {took_s:6.1f} s  {answer['name']}"
     click.echo(head if len(head) <= 80 else f"{head[:79]}…")
     for one in troubles[:_SHOWN]:
-        click.echo(f"        {one}")
+        click.echo(textwrap.fill(str(one), 80, initial_indent=_INDENT, subsequent_indent=_INDENT))
     if len(troubles) > _SHOWN:
         click.echo(f"        … and {len(troubles) - _SHOWN} more")
 

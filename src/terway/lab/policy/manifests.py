@@ -19,6 +19,7 @@ Manifest = dict[str, Any]
 
 MARK = "lab.terway/case"  # an annotation: who has it was made for a case
 _NETWORKS_LIMIT = 25  # CRDs of network-policy-api
+_LAST_PORT = 65535
 _KEPT = ("name", "namespace", "labels")
 _NOBODY = {
     "matchExpressions": [
@@ -77,6 +78,9 @@ def _fill_selectors(spec: dict[str, Any]) -> None:
 
 
 def _translate_rule(rule: dict[str, Any], addresses: Addresses) -> None:
+    for port in rule.get("ports") or ():
+        if isinstance(port.get("endPort"), int):  # there is no port above, and the API says so
+            port["endPort"] = min(port["endPort"], _LAST_PORT)
     for field in ("from", "to"):
         if rule.get(field):
             rule[field] = [new for peer in rule[field] for new in _translate_peer(peer, addresses)]

@@ -15,6 +15,10 @@ from terway.model.errors import UsageError, VpcError
 from terway.policy.cases import Step, answer_step
 from terway.policy.flow import Flow
 
+_NOT_TRANSLATED = (
+    "a pod with an ENI of its own is answered past its node, which would have to translate the "
+    "service's address back: take --mode veth"
+)
 Decide = Callable[[Flow], bool]
 
 
@@ -68,7 +72,7 @@ def _cause(group: BaseExceptionGroup[Exception]) -> VpcError:
 async def _try_all(stage: Stage, state: State) -> dict[Flow, Outcome]:
     ends = await stage.show(state)
     flows = tuple(dict.fromkeys(state.step.flows()))
-    wanted = {flow: _attempt(ends, state, flow) for flow in flows}
+    wanted = {flow: _attempt(stage, ends, state, flow) for flow in flows}
     attempts = [one for one in wanted.values() if isinstance(one, Attempt)]
     outcomes = iter(await asyncio.to_thread(try_all, attempts))
     return {
@@ -76,10 +80,12 @@ async def _try_all(stage: Stage, state: State) -> dict[Flow, Outcome]:
     }
 
 
-def _attempt(ends: Ends, state: State, flow: Flow) -> Attempt | Outcome:
+def _attempt(stage: Stage, ends: Ends, state: State, flow: Flow) -> Attempt | Outcome:
     if flow in state.troubles:
         return Outcome(error=state.troubles[flow])
     via = state.services.get(flow)
+    if via and stage.is_exclusive:
+        return Outcome(error=_NOT_TRANSLATED)
     try:
         attempt = ends.attempt(flow)
         return replace(attempt, via=(ends.real(via.address), via.port)) if via else attempt

@@ -7,12 +7,15 @@ routing, so that policy sees the pod behind and the client's own address.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from terway.lab.policy.cases import Via
+from terway.lab.policy.ends import Ends
 from terway.lab.policy.prober import Attempt
 from terway.lab.world.node import run_command
 from terway.model.address import IPAddress
+from terway.policy.flow import Flow
 
 _TABLE = "inet terway_lab_services"
 _HOOKS = (
@@ -47,6 +50,14 @@ class Services:
             *(run_command(["nsenter", f"--net={one}", "nft", "-f", "-"], stdin=text)
               for one in self.nodes)
         )  # fmt: skip
+
+
+def translations(ends: Ends, services: Mapping[Flow, Via]) -> list[Translation]:
+    """Return what service addresses of a case stand for in the lab."""
+    return [
+        Translation(attempt=ends.attempt(flow), address=ends.real(via.address), port=via.port)
+        for flow, via in services.items()
+    ]
 
 
 def _table(wanted: Sequence[Translation]) -> list[str]:

@@ -17,11 +17,10 @@ from terway.lab.policy.manifests import translate
 from terway.lab.policy.objects import CaseObjects, Labels
 from terway.lab.policy.placement import Need, Placement, place
 from terway.lab.policy.pods import CasePods, RealPod, Wish
-from terway.lab.policy.services import Services, Translation
+from terway.lab.policy.services import Services, translations
 from terway.lab.policy.world import LabNode, LabWorld, sockets_of
 from terway.lab.world.node import run_command
 from terway.model.address import Family, IPAddress, IPNetwork
-from terway.model.errors import UsageError
 from terway.policy.cluster import Cluster, PodKey
 
 Progress = Callable[[str], None]
@@ -42,7 +41,7 @@ class Stage:
     ) -> None:
         self._world = world
         self._kube = kube
-        self._is_exclusive = is_exclusive
+        self.is_exclusive = is_exclusive
         self._family = family
         self._progress = progress
         self._objects = CaseObjects(kube)
@@ -84,12 +83,13 @@ class Stage:
         ends = await self._ends(state, cluster, placement, made)
         await self._objects.policies(translate(state.manifests, real_addresses(ends, self._ranges)))
         await self._wait()
-        await self._services.translate(self._translations(state, ends))
+        if not self.is_exclusive:
+            await self._services.translate(translations(ends, state.services))
         return ends
 
     async def _look(self) -> None:
         found = await self._world.all_nodes()
-        self._nodes = tuple(one for one in found if one.is_exclusive is self._is_exclusive)
+        self._nodes = tuple(one for one in found if one.is_exclusive is self.is_exclusive)
         self._sockets = sockets_of(found)
         self._pods.max_pods = {one.name: one.max_pods for one in self._nodes}
         nodes = {one.metadata.name: one for one in (await self._kube.list(NODES)).items}
@@ -109,7 +109,7 @@ class Stage:
             if not isinstance(found, Need):
                 return found
             await self._world.add_nodes(
-                found.nodes - len(names), is_exclusive=self._is_exclusive, progress=self._progress
+                found.nodes - len(names), is_exclusive=self.is_exclusive, progress=self._progress
             )
             await self._look()
 
@@ -138,18 +138,6 @@ class Stage:
             outside_netns=netns,
             family=self._family,
         )
-
-    def _translations(self, state: State, ends: Ends) -> list[Translation]:
-        """Return what a service address of the case stands for. UsageError in exclusive mode."""
-        if state.services and self._is_exclusive:
-            raise UsageError(
-                "via a service: a pod with an ENI of its own is answered past its node, which "
-                "would have to translate back; try --mode veth"
-            )
-        return [
-            Translation(attempt=ends.attempt(flow), address=ends.real(via.address), port=via.port)
-            for flow, via in state.services.items()
-        ]
 
     async def _wait(self) -> None:
         open_ = await wait_in_force(self._kube, self._sockets)
