@@ -69,7 +69,7 @@ def compile_world(world: worlds.World, node: NodeName | None) -> tuple[Compiled,
     return compiler.compiled(), held
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_node_enforces_what_evaluate_says_of_its_pods(data):
     world = data.draw(worlds.worlds())
@@ -109,7 +109,7 @@ def agree(
     assert ingress.is_allowed == says(compiled, sides.ingress, other, protocol, port), into
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_what_a_pod_opens_to_its_own_node_is_judged_by_cluster_policies_alone(data):
     world = data.draw(worlds.worlds())
@@ -132,7 +132,7 @@ def test_what_a_pod_opens_to_its_own_node_is_judged_by_cluster_policies_alone(da
             assert truth.is_allowed == says(compiled, sides.own_node, there, Protocol.TCP, 80)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(worlds.histories(), st.sampled_from([worlds.HERE, None]))
 def test_any_history_ends_where_a_fresh_compile_of_its_end_does(history, node):
     compiler = Compiler(node, everybody=node is None)
@@ -148,7 +148,7 @@ def test_any_history_ends_where_a_fresh_compile_of_its_end_does(history, node):
     assert canonical(compiler.compiled()) == canonical(fresh.compiled())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(worlds.histories(), st.sampled_from([worlds.HERE, None]))
 def test_changes_add_up_to_what_is_compiled(history, node):
     compiler = Compiler(node, everybody=node is None)
@@ -160,7 +160,7 @@ def test_changes_add_up_to_what_is_compiled(history, node):
         assert seen == compiler.compiled()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(worlds.histories())
 def test_a_number_never_means_something_else(history):
     compiler = Compiler(worlds.HERE)
@@ -174,7 +174,7 @@ def test_a_number_never_means_something_else(history):
             assert meant.setdefault(number, said) == said
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(worlds.histories())
 def test_a_host_without_an_entry_may_be_judged_by_the_net_around_it(history):
     compiler = Compiler(worlds.HERE)
@@ -189,7 +189,7 @@ def test_a_host_without_an_entry_may_be_judged_by_the_net_around_it(history):
                 assert around not in rule_set.verdicts
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(worlds.histories())
 def test_the_same_again_changes_nothing(history):
     compiler = Compiler(worlds.HERE)
@@ -202,7 +202,7 @@ def test_the_same_again_changes_nothing(history):
     assert not compiler.apply(state.changes())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(worlds.histories())
 def test_nets_are_disjoint_and_ascending(history):
     compiler = Compiler(worlds.HERE)

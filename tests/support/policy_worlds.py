@@ -361,8 +361,7 @@ changes = st.one_of(
     st.builds(DropNamespace, name=st.sampled_from(NAMESPACES)),
     st.builds(SetNode, node=nodes()),
     st.builds(DropNode, name=st.sampled_from(NODES)),
-    st.builds(SetPolicy, policy=policies),
-    st.builds(SetPolicy, policy=policies),
+    *[st.builds(SetPolicy, policy=policies)] * 4,
     st.builds(DropPolicy, key=policies.map(lambda one: one.key)),
     st.builds(Attach, key=pod_keys, addresses=pairs),
     st.builds(Attach, key=pod_keys, addresses=pairs),
@@ -376,10 +375,12 @@ def histories(draw, *, max_batches: int = 6) -> list[list[ClusterChange]]:
     world = draw(worlds())
     held = [pod for pod in world.cluster.pods.values() if not pod.is_host_network]
     first = world.changes + [
-        Attach(key=pod.key, addresses=pair_of(pod.addresses)) for pod in held if draw(st.booleans())
+        Attach(key=pod.key, addresses=pair_of(pod.addresses))
+        for pod in held
+        if draw(st.sampled_from([True, True, True, False]))
     ]
     batch = st.lists(changes, min_size=1, max_size=4)
-    return [first, *draw(st.lists(batch, max_size=max_batches))]
+    return [first, *draw(st.lists(batch, min_size=2, max_size=max_batches))]
 
 
 def ends(world: World) -> st.SearchStrategy[End]:

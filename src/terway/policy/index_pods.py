@@ -122,9 +122,11 @@ class PodIndex:
     def _among(self, of: dict[str, dict[PodKey, Labels]], peer: PodPeer) -> Iterator[PodKey]:
         selector = peer.pods
         for namespace in self._where(of, peer.namespaces):
-            for key, labels in of.get(namespace, _NO_PODS).items():
-                if selector.matches(labels):
-                    yield key
+            found = of.get(namespace, _NO_PODS)
+            if selector == EVERYTHING:
+                yield from found
+            else:
+                yield from (key for key, labels in found.items() if selector.matches(labels))
 
     def _where(
         self, of: dict[str, dict[PodKey, Labels]], namespaces: str | Selector

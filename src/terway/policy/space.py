@@ -15,10 +15,12 @@ from terway.policy.index_selectors import PodSelectors
 from terway.policy.nets import Nets, Range
 from terway.policy.node_addresses import NodeAddresses
 from terway.policy.owners import Claim, Owners, claimed
-from terway.policy.policies import NodePeer, PodPeer
+from terway.policy.policies import NodePeer, PodPeer, PortName
+from terway.policy.ports import PortSet
 from terway.policy.rulesets import resolve
 
 _NO_ATOMS: frozenset[Atom] = frozenset()
+_NO_NAMES: frozenset[tuple[PortName, PortSet]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +105,11 @@ class Space:
 
     def class_of(self, atoms: frozenset[Atom], owner: Pod | None) -> ClassKey:
         """Return the class of who `atoms` match, with the ports that they are asked by name."""
-        if owner is None or not owner.ports:
-            return atoms, frozenset()
+        if owner is None or not owner.ports or not self.atoms.asking:
+            return atoms, _NO_NAMES
         asked = {name for atom in atoms & self.atoms.asking for name in atom.names}
+        if not asked and self._named is None:
+            return atoms, _NO_NAMES
         if self._named is not None:
             by_anyone = resolve(self._named.names, owner.ports)
             if by_anyone:
@@ -154,7 +158,7 @@ class Space:
                 for key in self._facts.index.select(atom.what):
                     gained[key].append(atom)
         alike: dict[frozenset[Atom], frozenset[Atom]] = {}
-        for key in {**gained, **lost}:
+        for key in gained.keys() | lost.keys():
             before = self._pod_atoms.get(key, _NO_ATOMS)
             after = before.union(gained.get(key, ())).difference(lost.get(key, ()))
             self._pod_atoms[key] = alike.setdefault(after, after)

@@ -214,6 +214,21 @@ def test_blocks_match_pods_too_and_add_up(compiler):
     ]
 
 
+def test_a_new_block_reaches_the_hosts_inside_and_no_other(compiler):
+    compiler.apply([SetPod(pod=pod("far", "10.9.0.1"))])
+    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    more = policy("more", ingress=(rule(BlockPeer(block=ip_network("10.0.0.0/24")), ports=None),))
+
+    change = compiler.apply([SetPolicy(policy=more)])
+
+    assert set(change.hosts) == {CLIENT_AT}
+    assert allowed(compiler.compiled(), "10.0.0.2") == EVERY_PORT
+    assert allowed(compiler.compiled(), "10.9.0.1") == ONLY_HTTP
+
+    assert set(compiler.apply([DropPolicy(key=more.key)]).hosts) == {CLIENT_AT}
+    assert allowed(compiler.compiled(), "10.0.0.2") == ONLY_HTTP
+
+
 def test_a_name_is_each_pods_own_number(compiler):
     web = PortName(name="web", protocol=Protocol.TCP)
     named = [
