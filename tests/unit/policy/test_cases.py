@@ -240,7 +240,7 @@ def test_a_domain_that_a_probe_resolved_is_known_to_the_policies_of_its_step():
     }
     probe = {"from": "x/a", "to": "ip:203.0.113.9", "port": 443, "domain": "a.example"}
 
-    (step,) = parse_case(BASE | {"policies": [policy], "probes": [probe]}).steps
+    (step,) = parse_case(BASE | {"policies": [policy], "probes": [TO_A, probe]}).steps
 
     (read,) = step.policies
     assert isinstance(read, ClusterPolicy)
