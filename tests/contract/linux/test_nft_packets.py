@@ -149,6 +149,7 @@ def test_echo_passes_where_a_peer_is_named_without_ports(node, family, is_allowe
 
 @FAMILIES
 async def test_a_pod_and_its_node_talk_whatever_isolates_the_pod(node, wires, family):
+    """bug class 50: probes, whatever isolates the pod"""
     wish = only(Direction.INGRESS, NOTHING, pod="a", other="b")
     egress = only(Direction.EGRESS, NOTHING, pod="a", other="b")
     node.enforce(wish)
@@ -211,7 +212,7 @@ async def test_nothing_is_judged_where_nothing_is_compiled(node, wires, family):
 
 @FAMILIES
 async def test_no_packet_slips_through_or_is_lost_while_all_is_made_anew(node, wires, family):
-    """bug class 47: one process after the other takes the table over, under load"""
+    """bug class 46: one process after the other takes the table over, under load"""
     wish = only(Direction.INGRESS, PortSet(udp=((53, 53),)))
     node.enforce(wish)
     source, target = node.end("a", family), node.end("b", family)

@@ -230,6 +230,7 @@ def test_other_peoples_tables_stay_as_they_are(sock):
 
 
 def test_a_refused_transaction_changes_nothing_and_names_what_was_refused(sock):
+    """bug class 54: no refusal of the kernel is passed over"""
     enforce(sock)
     before = sock.read(TABLE)
 
