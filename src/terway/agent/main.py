@@ -24,6 +24,8 @@ from terway.agent.lean import settle  # first: it decides what the others load
 from terway.agent.log import configure_log  # then this: it decides what structlog loads
 
 # isort: split
+import structlog
+
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
 from terway.agent.follow import make_follower
@@ -70,6 +72,8 @@ from terway.store.sqlite import open_store
 
 if TYPE_CHECKING:
     from terway.agent.policy.service import PolicyService
+
+_log = structlog.get_logger("terwayd")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -209,7 +213,9 @@ def _enforce_policies(
     Returns who follows what eni-config says of the flow log.
     """
     if client is None or kube is None:
-        return _no_flows  # there is nobody to hear of policies from
+        if config.wants_policy:
+            _log.warning("policy.nobody_to_hear_it_from", remedy="give terwayd an API server")
+        return _no_flows
     node = options.node_name
     if not config.wants_policy:
         from terway.agent.policy.off import PolicyOff

@@ -29,7 +29,7 @@ from terway.model.errors import UsageError, VpcError
 
 _LOG = Path("var/log/terway/terwayd.log")
 _LOG_BYTES = 2_000_000  # the end of it
-_PAGES = ("/metrics", "/debug/state", "/healthz", "/readyz")
+_PAGES = ("/metrics", "/debug/state", "/debug/policy", "/healthz", "/readyz")
 
 
 @click.command("support-bundle")

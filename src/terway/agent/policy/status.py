@@ -33,6 +33,7 @@ from terway.policy.policies import Kind, Policy, PolicyKey
 
 LOOK_EVERY_S = 2.0
 NOT_INSTALLED_PERIOD_S = 60.0
+ASSERT_EVERY_S = 300.0  # as the other condition of ours
 CONDITION = "NetworkPolicyInForce"
 
 _RESOURCES = {
@@ -78,6 +79,7 @@ class StatusWriter:
         self._told: frozenset[tuple[PolicyKey, int, str]] = frozenset()
         self._written: PolicyReport | None = None
         self._condition: dict[str, str] | None = None
+        self._asserted_at = self._changed_at = 0.0
         self._owners: list[dict[str, Any]] = []
 
     async def run(self) -> None:
@@ -95,7 +97,6 @@ class StatusWriter:
 
     async def write(self) -> None:
         """Write what has changed since it was last written."""
-        # Conditions are kept by name and time elsewhere: this one is written when it changes.
         await self._write_condition()
         if self._has_nothing_new():
             return
@@ -164,11 +165,14 @@ class StatusWriter:
         return self._owners
 
     async def _write_condition(self) -> None:
-        condition = self._condition_now()
-        if condition == self._condition:
+        condition, clock = self._condition_now(), self._clock()
+        # A clock that was set back must not keep it from being written for so long.
+        if condition == self._condition and abs(clock - self._asserted_at) < ASSERT_EVERY_S:
             return
-        now = format_time(self._clock())
-        said = {**condition, "lastHeartbeatTime": now, "lastTransitionTime": now}
+        if self._condition is None or self._condition["status"] != condition["status"]:
+            self._changed_at = clock
+        now, since = format_time(clock), format_time(self._changed_at)
+        said = {**condition, "lastHeartbeatTime": now, "lastTransitionTime": since}
         await self._client.patch(
             NODES,
             self._node,
@@ -176,7 +180,7 @@ class StatusWriter:
             kind=PatchType.STRATEGIC,
             subresource="status",
         )
-        self._condition = condition
+        self._condition, self._asserted_at = condition, clock
 
     def _condition_now(self) -> dict[str, str]:
         trouble, differences = self._engine.state.trouble, self._proof.outcome.differences

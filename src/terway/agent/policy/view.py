@@ -73,6 +73,7 @@ class View:
         self.attached: dict[PodKey, IPPair] = {}
         self._index = PolicyIndex()
         self._named = asyncio.Event()  # a namespace was heard of
+        self._orphans: set[PodKey] = set()  # attached, and gone from the API
         self.pods: Collection[LeanPod, PodKey, Pod] = Collection(
             client,
             LEAN_PODS,
@@ -186,6 +187,8 @@ class View:
         """A pod has none here any more."""
         if self.attached.pop(key, None) is not None:
             self._put(("attachment", key), Detach(key=key))
+        if key in self._orphans:
+            self._heard_pod(key, None)
 
     def take(self) -> tuple[tuple[ClusterChange, ...], float]:
         """Return what is waiting, and since when; nothing is waiting afterwards."""
@@ -202,6 +205,11 @@ class View:
             self.version += 1
 
     def _heard_pod(self, key: PodKey, pod: Pod | None) -> None:
+        self._orphans.discard(key)
+        if pod is None and key in self.attached:
+            # Deleted by force: it runs on for a while, and nothing must open for it meanwhile.
+            self._orphans.add(key)
+            return
         self._put(("pod", key), DropPod(key=key) if pod is None else SetPod(pod=pod))
 
     def _heard_namespace(self, name: str, one: Namespace | None) -> None:

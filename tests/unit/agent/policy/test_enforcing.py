@@ -197,6 +197,24 @@ async def test_a_pod_that_an_ADD_has_read_is_not_taken_away_by_the_end_of_the_on
         assert all(one == {"app": "web"} for one in seen)
 
 
+async def test_a_pod_that_was_deleted_by_force_is_judged_until_its_network_is_gone(api, node):
+    """Bug class 45: it runs on for a while, and nothing opens for it meanwhile."""
+    state, _ = api
+    state.create(POD, pod_manifest("web", app="web"))
+    await node.hears("networkpolicies", version_of(state.create(NETWORK_POLICY, CLOSED)))
+    await add(node)
+    state.delete(POD, "web", "default")
+    while node.view.pods.values:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0)
+    await node.settle()
+    assert node.filter.sides("web") is not None
+
+    node.gate.leave(WEB)
+    await node.settle()
+
+    assert node.filter.sides("web") is None
+
+
 async def test_an_ADD_whose_pod_the_watch_has_not_told_of_knows_its_labels(api, node):
     state, server = api
     await node.hears("networkpolicies", version_of(state.create(NETWORK_POLICY, CLOSED)))
