@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("terway.cli.policy_diff", "What becomes allowed, what denied, from A to B?"),
     "equal": ("terway.cli.policy_equal", "Do A and B say the same?"),
     "check": ("terway.cli.policy_check", "Hold policies to what must be reached, and must not."),
+    "whatif": ("terway.cli.policy_whatif", "What would A have done to recorded connections?"),
     "verify": ("terway.cli.policy_verify", "Does this node's kernel enforce what policies say?"),
     "status": ("terway.cli.policy_status", "On which nodes is each policy in force?"),
     "explain": ("terway.cli.policy_explain", "What a policy, or all at a pod, say in sentences."),

@@ -1,0 +1,169 @@
+"""terway-cli flows on nodes: real connections, allowed and denied, with the policy that decided."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from terway.kube.resource import NETWORK_POLICIES
+from terway.lab.policy.inforce import SOCKET, wait_in_force
+from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
+from terway.lab.world.pods import PodHandle
+from terway.linux.netns import entered, open_netns
+from terway.model.address import Family
+from terway.policy.policies import Direction
+from terway.policy.recorded import RecordedFlow, Remark, read_line
+
+pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
+
+ONLY_CLIENT: dict[str, Any] = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "db-from-client", "namespace": "default"},
+    "spec": {
+        "podSelector": {"matchLabels": {"app": "db"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {
+                "from": [{"podSelector": {"matchLabels": {"app": "client"}}}],
+                "ports": [{"protocol": "TCP", "port": 3306}, {"protocol": "UDP", "port": 53}],
+            }
+        ],
+    },
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab() -> AsyncIterator[Lab]:
+    pool = NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
+    async with open_lab(name=f"f{uuid.uuid4().hex[:8]}", nodes=1, pools=(pool,)) as lab:
+        await lab.kube.create(NETWORK_POLICIES, ONLY_CLIENT)
+        yield lab
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pods(lab: Lab) -> dict[str, PodHandle]:
+    places = {"client": "node-1", "near-db": "node-1", "far-db": "eni-1"}
+    made = await asyncio.gather(
+        *(
+            lab.pod(name, node=node, labels={"app": name.rpartition("-")[2]})
+            for name, node in places.items()
+        )
+    )
+    sockets = {name: node.inside(SOCKET) for name, node in lab.nodes.items()}
+    assert await wait_in_force(lab.kube, sockets) == ()
+    return {pod.name: pod for pod in made}
+
+
+class Followed:
+    """The lines of one `terway-cli flows --json` that runs."""
+
+    def __init__(self, lines: asyncio.StreamReader) -> None:
+        self._lines = lines
+
+    async def next(self) -> RecordedFlow | Remark:
+        async with asyncio.timeout(20):
+            line = await self._lines.readline()
+        return read_line(line.decode())
+
+    async def flow(self) -> RecordedFlow:
+        while isinstance(line := await self.next(), Remark):
+            assert not line.lost
+        return line
+
+
+@asynccontextmanager
+async def following(lab: Lab, node: str, *words: str) -> AsyncIterator[Followed]:
+    """Have a node's flows followed for the block; enter when nothing can be missed."""
+    # `nsenter` passes no signals on: what it starts asks to be killed when it goes.
+    dying = ("setpriv", "--pdeathsig", "KILL")
+    command = (*dying, sys.executable, "-u", "-m", "terway.cli", "flows", "--json", *words)
+    process = await asyncio.create_subprocess_exec(
+        *lab.node(node).words(command), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        followed = Followed(process.stdout)
+        line = await followed.next()
+        assert isinstance(line, Remark)
+        assert line.text.startswith("from here on")
+        yield followed
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def send(source: PodHandle, target: PodHandle, port: int, family: Family, kind: int) -> None:
+    """Send the first packet of a connection; nobody waits for an answer."""
+    domain = socket.AF_INET if family is Family.V4 else socket.AF_INET6
+    with open_netns(source.netns_path) as opened, entered(opened.fd):
+        made = socket.socket(domain, kind | socket.SOCK_NONBLOCK)
+    with made:
+        made.connect_ex((str(target.address(family)), port))
+        if kind == socket.SOCK_DGRAM:
+            made.send(b"hello")
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize(("target", "node"), [("near-db", "node-1"), ("far-db", "eni-1")])
+async def test_denied_and_allowed_connections_are_told_with_policy_and_rule(
+    lab, pods, family, target, node
+):
+    client, db = pods["client"], pods[target]
+    async with following(lab, node, "--from", "client", "--to", target) as flows:
+        await asyncio.to_thread(send, client, db, 22, family, socket.SOCK_STREAM)
+        denied = await flows.flow()
+        await asyncio.to_thread(send, client, db, 3306, family, socket.SOCK_STREAM)
+        allowed = await flows.flow()
+    assert [str(one.source.pod) for one in (denied, allowed)] == ["default/client"] * 2
+    assert [one.source.address for one in (denied, allowed)] == [client.address(family)] * 2
+    assert (denied.is_allowed, denied.protocol, denied.port, denied.note) == (False, "TCP", 22, "")
+    assert (allowed.is_allowed, allowed.protocol, allowed.port) == (True, "TCP", 3306)
+    for one in (denied, allowed):
+        (side,) = [side for side in one.sides if side.direction is Direction.INGRESS]
+        assert side.is_allowed is one.is_allowed
+        assert side.policy is not None
+        assert (side.policy.namespace, side.policy.name) == ("default", "db-from-client")
+    assert next(side.rule for side in allowed.sides if side.direction is Direction.INGRESS) == 0
+
+
+async def test_only_what_is_asked_for_is_told(lab, pods):
+    client, db = pods["client"], pods["near-db"]
+    async with following(lab, "node-1", "--verdict", "denied", "--protocol", "udp") as flows:
+        for kind, port in (
+            (socket.SOCK_STREAM, 23),
+            (socket.SOCK_DGRAM, 53),
+            (socket.SOCK_DGRAM, 123),
+        ):
+            await asyncio.to_thread(send, client, db, port, Family.V4, kind)
+        flow = await flows.flow()
+    assert (flow.protocol, flow.port, flow.is_allowed) == ("UDP", 123, False)
+
+
+async def test_a_table_whose_rules_log_is_as_it_was_wished(lab, pods):
+    async with following(lab, "node-1") as _flows:
+        rules = await lab.node("node-1").exec("nft", "list", "table", "inet", "terway_policy")
+        assert 'log prefix "denied" group' in rules
+        assert 'log prefix "allowed" group' in rules
+        command = (sys.executable, "-m", "terway.cli", "policy", "verify")
+        process = await asyncio.create_subprocess_exec(*lab.node("node-1").words(command))
+        assert await process.wait() == 0
+
+
+async def test_nothing_logs_when_nobody_follows(lab, pods):
+    async with following(lab, "node-1"):
+        pass
+    async with following(lab, "node-1", "--verdict", "denied"):
+        # Its wish is in force, so the one before is not any more.
+        rules = await lab.node("node-1").exec("nft", "list", "table", "inet", "terway_policy")
+    assert 'log prefix "denied" group' in rules
+    assert 'log prefix "allowed" group' not in rules
