@@ -6,18 +6,16 @@ the kernel refused them, or the table is not as it was printed, `adopt` prints a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from terway.model.address import Family, IPAddress, family_of
-from terway.model.nft import AddTable, Chain, Element, SetShape, Table, Transactions
+from terway.model.nft import AddTable, Chain, Element, Table, Transactions
 from terway.model.nft_rule import Verdict
-from terway.policy.cluster import PodKey
-from terway.policy.compiled import Change, ClassId, Compiled, RuleSet, RuleSetId, Sides
+from terway.policy.compiled import Change, ClassId, Compiled, RuleSet, RuleSetId
 from terway.policy.nft_batch import Batch, Part
 from terway.policy.nft_names import INPUT, OUTPUT, Names, next_names
-from terway.policy.nft_ports import needs_chain, print_ports
-from terway.policy.nft_sides import Hooked, elements_of
+from terway.policy.nft_port_use import PortUse
+from terway.policy.nft_seats import Hooks, Seats
 from terway.policy.nft_skeleton import (
     HOST_MAPS,
     HOST_SETS,
@@ -32,8 +30,6 @@ from terway.policy.nft_skeleton import (
 )
 from terway.policy.nft_state import SHARE_FROM, Hosts, Printed, net_elements, shared_ports
 from terway.policy.ports import PortSet
-
-Hooks = Mapping[PodKey, str]
 
 
 class Printer:
@@ -53,9 +49,8 @@ class Printer:
         self._nets = compiled.nets
         self._printed: dict[RuleSetId, Printed] = {}
         self._users: dict[ClassId, set[RuleSetId]] = {}
-        self._ports: Counter[PortSet] = Counter()
-        self._sides: dict[PodKey, Sides] = {}
-        self._hooks: dict[PodKey, str] = {}
+        self._ports = PortUse(self._names)
+        self._seats = Seats(self._place, self._names)
         self._has_own_node = False
         self._has_everybody = False
 
@@ -75,8 +70,8 @@ class Printer:
             batch.make.chain(name, rules)
         for number, rule_set in compiled.rule_sets.items():
             self._make(number, rule_set, batch)
-        self._turn_sides(compiled.sides, hooks, batch)
-        self._has_own_node = self._needs_own_node()
+        self._seats.turn(compiled.sides, hooks, self._printed, batch.switch)
+        self._has_own_node = self._seats.needs_own_node
         chains = base_chains(self._place, self._names, has_own_node=self._has_own_node)
         _exchange({} if actual is None else actual.chains, chains, batch)
         for name in () if actual is None else actual.sets:
@@ -99,12 +94,12 @@ class Printer:
         for number, rule_set in change.rule_sets.items():
             if rule_set is not None:
                 self._make(number, rule_set, batch)
-        self._turn_sides(change.sides, hooks, batch)
+        self._seats.turn(change.sides, hooks, self._printed, batch.switch)
         self._turn_own_node(batch)
         for number, rule_set in change.rule_sets.items():
             if rule_set is None:
                 self._unmake(number, batch)
-        self._release(released, batch)
+        self._ports.leave(released, batch)
         return batch.transactions()
 
     def log(self, flow_log: FlowLog | None) -> Transactions:
@@ -149,7 +144,7 @@ class Printer:
                 released.append(old)
                 self._users[class_id].discard(number)
             if ports is not None:
-                self._acquire(ports, batch)
+                self._ports.take(ports, batch)
                 printed.verdicts[class_id] = ports
                 self._users.setdefault(class_id, set()).add(number)
         return released
@@ -229,7 +224,7 @@ class Printer:
         for class_id in printed.verdicts:
             self._users.setdefault(class_id, set()).add(number)
         for ports in printed.ports():
-            self._acquire(ports, batch)
+            self._ports.take(ports, batch)
         if printed.everybody is not None:
             self._make_everybody(batch)
         for family in Family:
@@ -271,64 +266,15 @@ class Printer:
             batch.remove.drop_set(self._names.hosts(printed.name, family))
         for name in chain.nets.values():
             batch.remove.drop_set(name)
-        self._release(printed.ports(), batch)
+        self._ports.leave(printed.ports(), batch)
         if self._has_everybody and all(one.everybody is None for one in self._printed.values()):
             self._has_everybody = False
             for family in Family:
                 batch.remove.drop_set(self._names.everybody(family))
 
-    def _acquire(self, ports: PortSet, batch: Batch) -> None:
-        self._ports[ports] += 1
-        if self._ports[ports] > 1 or not needs_chain(ports):
-            return
-        printed = print_ports(ports, self._names)
-        for name, rules in printed.chains.items():
-            batch.make.chain(name, rules)
-        if printed.shape is not None:
-            batch.make.set(printed.set_name, printed.shape, printed.elements)
-
-    def _release(self, released: Iterable[PortSet], batch: Batch) -> None:
-        for ports in released:
-            self._ports[ports] -= 1
-            if self._ports[ports]:
-                continue
-            del self._ports[ports]
-            if needs_chain(ports):
-                printed = print_ports(ports, self._names)
-                for name in printed.chains:
-                    batch.remove.drop_chain(name)
-                if printed.shape is not None:
-                    batch.remove.drop_set(printed.set_name)
-
-    def _turn_sides(self, sides: Mapping[PodKey, Sides | None], hooks: Hooks, batch: Batch) -> None:
-        moved = {pod for pod, _at in self._hooks.items() ^ hooks.items()}
-        pods = sorted({*sides, *moved})
-        before = [self._elements(pod) for pod in pods]
-        for pod, one in sides.items():
-            if one is None:
-                self._sides.pop(pod, None)
-            else:
-                self._sides[pod] = one
-        self._hooks = dict(hooks)
-        shapes = side_maps(self._place, self._names)
-        for pod, had in zip(pods, before, strict=True):
-            _turn(had, self._elements(pod), shapes, batch.switch)
-
-    def _elements(self, pod: PodKey) -> dict[str, Element]:
-        sides, interface = self._sides.get(pod), self._hooks.get(pod)
-        if sides is None or interface is None:
-            return {}
-        hooked = Hooked(interface=interface, sides=sides)
-        return elements_of(self._place, self._names, self._printed, hooked)
-
-    def _needs_own_node(self) -> bool:
-        return self._place is Place.NODE and any(
-            sides.own_node is not None and pod in self._hooks for pod, sides in self._sides.items()
-        )
-
     def _turn_own_node(self, batch: Batch) -> None:
         """Have the hooks for what pods send to the node while a pod needs them."""
-        is_asked = self._needs_own_node()
+        is_asked = self._seats.needs_own_node
         if is_asked == self._has_own_node:
             return
         self._has_own_node = is_asked
@@ -353,25 +299,9 @@ def _exchange(old: Mapping[str, Chain], new: Mapping[str, Chain], batch: Batch) 
         if name in old:
             batch.switch.replace_chain(name)
         batch.switch.chain(name, chain.rules, chain.base)
-    for name in old.keys() - new.keys():
+    for name in sorted(old.keys() - new.keys()):
         batch.remove.drop_chain(name)
 
 
 def _given(*classes: ClassId | None) -> Iterator[ClassId]:
     return (one for one in classes if one is not None)
-
-
-def _turn(
-    had: Mapping[str, Element],
-    has: Mapping[str, Element],
-    shapes: Mapping[str, SetShape],
-    part: Part,
-) -> None:
-    """Change a pod's elements from those it `had` to those it `has`."""
-    for name in had.keys() | has.keys():
-        if had.get(name) == has.get(name):
-            continue
-        if name in had:
-            part.remove(name, shapes[name], (had[name],))
-        if name in has:
-            part.add(name, shapes[name], (has[name],))

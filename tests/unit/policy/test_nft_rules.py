@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -58,7 +59,7 @@ def printed(wish: Compiled, place: Place = Place.NODE) -> tuple[Printer, Table]:
     return printer, on_paper(printer.adopt(wish, HOOKS, None))
 
 
-def to_pod(**changed: object) -> Packet:
+def to_pod(**changed: Any) -> Packet:
     packet = Packet(
         hook=Hook.FORWARD,
         source=PEER,
