@@ -17,6 +17,7 @@ from terway.cli.table import print_json, print_lines, wrapped
 from terway.cli.target import Target
 from terway.cli.walk import walk
 from terway.cli.walk_pod import losses, pod_name
+from terway.cli.walk_policy import Rules, policy_hops, read_rules
 
 _PROTOCOLS = ("tcp", "udp", "icmp")
 
@@ -74,7 +75,8 @@ def command(
         questions=lambda found: questions_of(found, [packet for packet, _ in packets(found)]),
     )
     snapshot = take_snapshot(bundle, wanted, **where)
-    explained = [explain(snapshot, packet, target) for packet, target in packets(snapshot)]
+    rules = read_rules(bundle, **where)
+    explained = [explain(snapshot, packet, target, rules) for packet, target in packets(snapshot)]
     if as_json:
         print_json(explained)
     else:
@@ -87,12 +89,16 @@ def _code(explained: Iterable[Explained]) -> int:
     return OK if known else CANNOT_REACH
 
 
-def explain(snapshot: Snapshot, packet: Packet, target: Target) -> Explained:
-    """Return a packet's hops; for a service, who must translate it comes first."""
+def explain(
+    snapshot: Snapshot, packet: Packet, target: Target, rules: Rules | None = None
+) -> Explained:
+    """Return a packet's hops; who must translate a service comes first, policies come last."""
     before = target.hops
     if any(one.state is State.FAIL for one in before):
         return Explained(packet=packet, target=target.name, hops=before)
     hops = (*before, *walk(snapshot, packet))
+    if rules is not None and not any(one.state is State.FAIL for one in hops):
+        hops = (*hops, *policy_hops(rules, packet))
     cautions = tuple(cautions_of(snapshot, packet))
     return Explained(packet=packet, target=target.name, hops=hops, cautions=cautions)
 

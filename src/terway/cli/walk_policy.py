@@ -1,0 +1,87 @@
+"""Do the policies of the cluster let a packet through? The hop of a walk that is no place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from terway.cli.hops import Hop, Packet, fail, ok, unknown
+from terway.cli.place import find_place
+from terway.cli.policy_objects import Manifests, manifests_of
+from terway.cli.policy_read import LIVE, read_objects
+from terway.cli.read_node import read_agent_config
+from terway.model.errors import UsageError, VpcError
+from terway.policy.cluster import Protocol
+from terway.policy.evaluate import evaluate
+from terway.policy.flow import AddressEnd, Because, Flow, Verdict
+from terway.policy.words import describe
+
+_WHERE = "policies"
+_PROTOCOLS = {"tcp": Protocol.TCP, "udp": Protocol.UDP, "sctp": Protocol.SCTP}
+# What decides whatever the port is.
+_PORTLESS = (Because.SELF, Because.OWN_NODE, Because.DEFAULT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The cluster's policies; None with the reason for which they are not known."""
+
+    manifests: Manifests | None = None
+    reason: str = ""
+    are_off: bool = False
+
+
+def read_rules(bundle: str, **where: str) -> Rules:
+    """Return the policies of the cluster as they are now; a bundle has none."""
+    if bundle:
+        return Rules(reason="a bundle has no policies; run it on the node")
+    try:
+        manifests = manifests_of(read_objects([LIVE], **where))
+    except VpcError as error:
+        return Rules(reason=str(error))
+    return Rules(manifests=manifests, are_off=_are_off(**where))
+
+
+def _are_off(**where: str) -> bool:
+    try:
+        return not read_agent_config(find_place(**where)).wants_policy
+    except VpcError:
+        return False  # what is not known to be off may be on
+
+
+def policy_hops(rules: Rules, packet: Packet) -> Iterator[Hop]:
+    """Yield what the policies say to a packet: one hop."""
+    if rules.manifests is None:
+        yield unknown(_WHERE, "verdict", f"not known: {rules.reason}")
+        return
+    if not rules.manifests.policies:
+        yield ok(_WHERE, "verdict", "there is none in the cluster")
+        return
+    flow = Flow(
+        source=AddressEnd(address=packet.source),
+        destination=AddressEnd(address=packet.destination),
+        protocol=_PROTOCOLS.get(packet.protocol, Protocol.OTHER),
+        port=packet.port or 0,
+        via_service=packet.service is not None,
+    )
+    try:
+        verdict = evaluate(rules.manifests.cluster, rules.manifests.policies, flow)
+    except UsageError as error:
+        yield unknown(_WHERE, "verdict", str(error))
+        return
+    yield _hop(rules, packet, verdict)
+
+
+def _hop(rules: Rules, packet: Packet, verdict: Verdict) -> Hop:
+    text = describe(verdict)
+    sides = [one for one in (verdict.egress, verdict.ingress) if one is not None]
+    depends = any(one.because not in _PORTLESS for one in sides)
+    if packet.port is None and packet.protocol in _PROTOCOLS and depends:
+        return unknown(_WHERE, "verdict", "they may tell ports apart: write DST:PORT")
+    if verdict.is_allowed:
+        return ok(_WHERE, "verdict", text)
+    if rules.are_off:
+        off = "NetworkPolicy is off here, and only nodes where it is on would enforce: "
+        return ok(_WHERE, "verdict", off + text)
+    remedy = "allow it in a policy; terwayd enforces what they say: terway-cli policy explain"
+    return fail(_WHERE, "verdict", text, remedy)
