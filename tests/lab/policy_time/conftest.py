@@ -20,6 +20,7 @@ async def world() -> AsyncIterator[PolicyLab]:
         name=f"p{uuid.uuid4().hex[:8]}",
         nodes=2,
         pools=(POOL,),
+        max_free=64,  # no address goes back to the cloud: another pod gets it
         eni_conf={"ip_cooldown_period": "1s"},
     ) as lab:
         yield PolicyLab(lab)
