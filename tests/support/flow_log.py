@@ -18,9 +18,9 @@ from terway.model.address import IPAddress
 from terway.model.errors import ConflictError, TransientError
 from terway.model.ids import NodeName
 from terway.policy.cluster import PodKey
-from terway.policy.flow import Because, Flow, Judgement, Verdict
+from terway.policy.flow import Because, Judgement, Verdict
 from terway.policy.policies import Direction, Kind, PolicyKey
-from terway.policy.recorded import RecordedEnd
+from terway.policy.recorded import RecordedEnd, RecordedFlow
 
 NODE = NodeName("node-1")
 CLIENT, SERVER = ip_address("10.0.0.1"), ip_address("10.0.0.2")
@@ -96,7 +96,7 @@ class FakeKnowledge:
         node = NODE if pod else None
         return RecordedEnd(address=address, pod=pod, node=node)
 
-    def judge(self, flow: Flow) -> Verdict:
+    def judge(self, flow: RecordedFlow) -> Verdict:
         self.asked += 1
         if self.is_lost:
             raise ConflictError("the pod is gone")

@@ -15,9 +15,10 @@ from terway.model.address import IPAddress, IPPair
 from terway.model.ids import NodeName
 from terway.policy.cluster import Cluster, Pod, PodKey
 from terway.policy.evaluate import evaluate
-from terway.policy.flow import Flow, PodEnd, Verdict
+from terway.policy.flow import Verdict
 from terway.policy.policies import Policy, PolicyKey
-from terway.policy.recorded import RecordedEnd
+from terway.policy.recorded import RecordedEnd, RecordedFlow
+from terway.policy.whatif import ends_cluster
 from terway.policy.workload import workload_of
 
 _INDEX_PERIOD_S = 1.0
@@ -67,16 +68,14 @@ class ClusterKnowledge:
             ports=pod.ports,
         )
 
-    def judge(self, flow: Flow) -> Verdict:
-        """Return what both sides say. Raises UsageError for an end that is gone."""
+    def judge(self, flow: RecordedFlow) -> Verdict:
+        """Return what both sides say now. Raises UsageError for an end that is gone."""
+        ends = (flow.source, flow.destination)
         cluster = self._heard.cluster()
-        keys = [end.pod for end in (flow.source, flow.destination) if isinstance(end, PodEnd)]
         policies: dict[PolicyKey, Policy] = {
-            one.key: one for key in keys for one in self._heard.selecting(key)
+            one.key: one for end in ends if end.pod for one in self._heard.selecting(end.pod)
         }
-        pods = {key: self._as_attached(pod) for key in keys if (pod := cluster.pods.get(key))}
-        ends = Cluster(namespaces=cluster.namespaces, pods=pods, nodes=cluster.nodes)
-        return evaluate(ends, tuple(policies.values()), flow)
+        return evaluate(ends_cluster(ends, cluster), tuple(policies.values()), flow.flow())
 
     def _pod_at(self, address: IPAddress) -> Pod | None:
         pods = self._heard.cluster().pods

@@ -18,7 +18,7 @@ from terway.linux.nflog import LoggedPacket
 from terway.model.address import IPAddress
 from terway.model.errors import VpcError
 from terway.model.ids import NodeName
-from terway.policy.flow import Flow, Judgement, Verdict
+from terway.policy.flow import Judgement, Verdict
 from terway.policy.recorded import Line, RecordedEnd, RecordedFlow, Remark
 
 DENIED = "denied"  # in the prefix of the rule that logs what is dropped
@@ -36,8 +36,8 @@ class Knowledge(Protocol):
     def end_of(self, address: IPAddress) -> RecordedEnd:
         """Return who has an address now."""
 
-    def judge(self, flow: Flow) -> Verdict:
-        """Return what both sides say. Raises VpcError where the flow cannot be judged."""
+    def judge(self, flow: RecordedFlow) -> Verdict:
+        """Return what both sides say. Raises VpcError where they cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class Recorder:
 
     def _own_sides(self, flow: RecordedFlow) -> tuple[Judgement, ...]:
         """Return what the sides say that this node enforces: those of its own pods."""
-        verdict = self._knowledge.judge(flow.flow())
+        verdict = self._knowledge.judge(flow)
         sides = ((flow.source, verdict.egress), (flow.destination, verdict.ingress))
         return tuple(
             side for end, side in sides if side is not None and end.node == self._node and end.pod
