@@ -24,7 +24,7 @@ from terway.linux.workers import Workers
 from terway.model.errors import VpcError
 from terway.model.ids import NodeName
 from terway.policy.cluster import PodKey
-from terway.policy.compiled import Change, Compiled, RuleSet, Sides
+from terway.policy.compiled import Change, Compiled, RuleSet, RuleSetId, Sides
 from terway.policy.compiler import Compiler
 from tests.support.cluster import make_cluster
 from tests.support.kube_server import KubeServer, open_kube_server
@@ -69,6 +69,11 @@ class PaperFilter:
     def flush(self) -> None:
         """Be what somebody else made of it: empty."""
         self.compiled, self.is_disturbed = Compiled(), True
+
+    def disturb(self) -> None:
+        """Be what somebody else made of it: with a rule set for a pod that has none."""
+        strange = {PodKey(namespace="default", name="strange"): Sides(ingress=RuleSetId(7))}
+        self.compiled, self.is_disturbed = replace(self.compiled, sides=strange), True
 
     def sides(self, name: str) -> Sides | None:
         return self.compiled.sides.get(PodKey(namespace="default", name=name))

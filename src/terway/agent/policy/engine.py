@@ -60,7 +60,7 @@ class InForce:
 class Engine:
     """The loop over one view, one compiler and the filters of one node.
 
-    `now` is monotonic seconds. `on_commit` hears of each change that is in force.
+    `now` is monotonic seconds. `on_commit` hears of each change that is in force, None for all.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Engine:
         workers: Workers,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        on_commit: Callable[[Change], None] = lambda change: None,
+        on_commit: Callable[[Change | None], None] = lambda change: None,
     ) -> None:
         self._view = view
         self._seats = seats
@@ -180,10 +180,12 @@ class Engine:
             if change or seats != self._seated:
                 await self._workers.run(partial(self._enforcer.apply, change, seats))
                 self._observe("apply", began_at)
+                self.on_commit(change)
         else:
             compiled = await self.compiled()
             await self._workers.run(partial(self._enforcer.adopt, compiled, seats))
             self._observe("adopt", began_at)
+            self.on_commit(None)
             self.state.adoptions += 1
             _log.info("policy.adopted", rule_sets=len(compiled.rule_sets), pods=len(compiled.sides))
         self._is_adopted, self._seated = True, seats
@@ -203,4 +205,3 @@ class Engine:
                 self.state.generations.pop(one.key, None)
         if changes:
             self.enforcing.observe((), self._now() - since)
-        self.on_commit(change)

@@ -4,7 +4,8 @@ after each change of structure, once it is quiet ──┐
 when somebody else has changed nftables ───────────┼─► read ─► lift ─► compare ──differs──► anew
 now and then ──────────────────────────────────────┘                     └─► metric, event
 
-Reading takes a turn of the engine; comparing takes none, and never more than a share of a CPU.
+Reading takes a turn of the engine, in which nothing else is put in force: so it waits for quiet.
+Comparing takes none, and never more than a share of a CPU.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from terway.policy.compiled import Change, Compiled
 LOOK_EVERY_S = 4.0
 PROVE_EVERY_S = 300.0
 _QUIET_S = 1.0
-_PATIENCE_S = 30.0  # for quiet
+_PATIENCE_S = 30.0  # for quiet, when somebody else was at it
+_NEVER = float("inf")
 _SHARE = 20  # of the time, one part is spent on comparing at most
 _NAMED = 5
 DIFFERS, FOUGHT = "NetworkPolicyDiffers", "NetworkPolicyFoughtOver"
@@ -85,8 +87,7 @@ class Proof:
         self._now = now
         self._sleep = sleep
         self._fights = Fights()
-        self._is_due = False
-        self._due_since = 0.0
+        self._prove_by = _NEVER
         self._changed_at = 0.0
         self._looked_at = 0.0
         self.counts: Mapping[str, int] = {}  # of what is in force, when it was last proved
@@ -99,15 +100,15 @@ class Proof:
         for outcome in ("same", "different", "failed"):
             self._runs.add((("outcome", outcome),), 0)
 
-    def note(self, change: Change) -> None:
-        """Take note of what was put in force; what has another structure is to be proved."""
+    def note(self, change: Change | None) -> None:
+        """Take note of what was put in force (None: all); another structure is to be proved."""
         self._changed_at = self._now()
-        if change.rule_sets or change.nets is not None or not change:
+        if change is None or change.rule_sets or change.nets is not None:
             self._ask()
 
-    def _ask(self) -> None:
-        if not self._is_due:
-            self._is_due, self._due_since = True, self._now()
+    def _ask(self, *, patience_s: float = PROVE_EVERY_S) -> None:
+        """Have it proved once it is quiet, or when patience has run out."""
+        self._prove_by = min(self._prove_by, self._now() + patience_s)
 
     async def run(self) -> None:
         """Look and prove until cancelled."""
@@ -126,17 +127,17 @@ class Proof:
         """Do what is due now."""
         now = self._now()
         since = now - self.outcome.at
-        is_rested = since >= _SHARE * self.outcome.took_s
-        if is_rested and (self._is_asked(now) or since >= PROVE_EVERY_S):
-            await self.prove()
-        elif is_rested and now - self._looked_at >= LOOK_EVERY_S:
+        if since < _SHARE * self.outcome.took_s:
+            return
+        if since >= PROVE_EVERY_S:
+            self._ask()
+        if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
             if not await self._is_as_left():
-                await self.prove()
-
-    def _is_asked(self, now: float) -> bool:
-        is_quiet = now - self._changed_at >= _QUIET_S or now - self._due_since >= _PATIENCE_S
-        return self._is_due and is_quiet
+                self._ask(patience_s=_PATIENCE_S)
+        is_quiet = now - self._changed_at >= _QUIET_S
+        if now >= self._prove_by or (is_quiet and self._prove_by < _NEVER):
+            await self.prove()
 
     async def _is_as_left(self) -> bool:
         async with self._engine.turn:
@@ -147,7 +148,7 @@ class Proof:
 
         Raises VpcError when what is in force cannot be read.
         """
-        self._is_due = False
+        self._prove_by = _NEVER
         began_at = self._now()
         async with self._engine.turn:
             compiled = await self._engine.compiled()
