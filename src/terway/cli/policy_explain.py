@@ -66,7 +66,7 @@ def _pod(manifests: Manifests, name: str) -> PodKey:
 
 def policy_lines(policy: Policy, manifests: Manifests) -> Iterator[str]:
     """Yield what a policy says."""
-    yield f"{policy.key}  ({manifests.origins.get(policy.key, '?')})"
+    yield from wrapped(f"{policy.key} in {manifests.origins.get(policy.key, '?')}")
     for text in sentences(policy):
         yield from wrapped(text, indent=4 if "gress[" in text.split(" ")[0] else 2)
     yield ""

@@ -1,0 +1,122 @@
+"""What policy verify compares: the node's rules, and those inside of pods with an ENI."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from terway.cli.hops import Packet, State
+from terway.cli.policy_objects import Manifests
+from terway.cli.policy_places import Spot, differences, spots_of, wish_of
+from terway.cli.walk_policy import Rules, policy_hops
+from terway.model.attachment import Attachment
+from terway.model.ids import NodeName
+from terway.model.interface import InterfaceSpec, Mode
+from terway.model.nft import Table
+from terway.policy.cluster import Cluster, Pod, PodKey
+from terway.policy.nft_answers import on_paper
+from terway.policy.nft_printer import Printer
+from terway.policy.nft_skeleton import Place
+from terway.policy.parse import parse_policy
+from tests.support.attachments import attachment
+
+NODE = NodeName("n1")
+MANIFEST: dict[str, Any] = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "closed", "namespace": "default"},
+    "spec": {
+        "podSelector": {"matchLabels": {"app": "b"}},
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}],
+    },
+}
+OPEN = {**MANIFEST, "spec": {**MANIFEST["spec"], "ingress": [{}]}}
+SHARED = attachment(1)
+EXCLUSIVE = replace(attachment(2, netns="/run/netns/two"), spec=InterfaceSpec(mode=Mode.EXCLUSIVE))
+HELD = (SHARED, EXCLUSIVE)
+
+
+def pod_of(held: Attachment, app: str) -> Pod:
+    assert held.pod is not None
+    return Pod(
+        key=PodKey(namespace=held.pod.namespace, name=held.pod.name),
+        labels={"app": app},
+        addresses=tuple(held.lease.addresses),
+        node=NODE,
+    )
+
+
+PODS = (pod_of(SHARED, "a"), pod_of(EXCLUSIVE, "b"))
+CLUSTER = Cluster(pods={pod.key: pod for pod in PODS})
+POLICY = parse_policy(MANIFEST)
+
+
+def printed(spot: Spot, manifest: dict[str, Any] = MANIFEST) -> Table:
+    """The table that terwayd would have made there."""
+    wish = wish_of(CLUSTER, [parse_policy(manifest)], HELD, NODE)
+    sides = {key: wish.sides[key] for key in spot.links if key in wish.sides}
+    place = Place.NODE if spot.pod is None else Place.POD
+    return on_paper(Printer(place).adopt(replace(wish, sides=sides), spot.links, None))
+
+
+def test_a_pod_with_an_eni_of_its_own_is_judged_at_the_node_and_inside() -> None:
+    node, inside = spots_of(HELD)
+
+    assert (node.netns, inside.netns) == ("", "/run/netns/two")
+    assert set(node.links) == {pod.key for pod in PODS}
+    assert inside.links == {PODS[1].key: "eth0"}
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_rules_that_say_what_policies_say_do_not_differ(at: int) -> None:
+    spot = spots_of(HELD)[at]
+    wish = wish_of(CLUSTER, [POLICY], HELD, NODE)
+
+    assert not list(differences(wish, spot, printed(spot)))
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_rules_of_another_policy_and_a_table_that_is_gone_differ(at: int) -> None:
+    spot = spots_of(HELD)[at]
+    wish = wish_of(CLUSTER, [POLICY], HELD, NODE)
+
+    assert list(differences(wish, spot, printed(spot, OPEN)))
+    assert list(differences(wish, spot, None))
+
+
+def test_no_table_is_right_where_nobody_is_restricted() -> None:
+    wish = wish_of(CLUSTER, [], HELD, NODE)
+
+    assert not [one for spot in spots_of(HELD) for one in differences(wish, spot, None)]
+
+
+def packet(port: int | None) -> Packet:
+    stranger = attachment(9).lease.addresses.v4
+    target = PODS[1].addresses[0]
+    assert stranger is not None
+    return Packet(source=stranger, destination=target, port=port)
+
+
+def rules(**more: object) -> Rules:
+    manifests = Manifests(cluster=CLUSTER, policies=(POLICY,), origins={})
+    return replace(Rules(manifests=manifests), **more)  # type: ignore[arg-type]
+
+
+def test_why_ends_at_the_policy_that_denies() -> None:
+    (hop,) = policy_hops(rules(), packet(80))
+
+    assert hop.state is State.FAIL
+    assert "NetworkPolicy default/closed" in hop.text
+    assert hop.remedy
+
+
+def test_why_says_no_more_of_policies_than_it_knows() -> None:
+    (no_port,) = policy_hops(rules(), packet(None))
+    (not_read,) = policy_hops(Rules(reason="the API server is away"), packet(80))
+    (off,) = policy_hops(rules(are_off=True), packet(80))
+
+    assert (no_port.state, not_read.state) == (State.UNKNOWN, State.UNKNOWN)
+    assert off.state is State.OK
+    assert "NetworkPolicy is off here" in off.text
