@@ -218,6 +218,26 @@ def test_a_rule_that_cannot_be_read_keeps_its_place_and_fails_closed(change, fie
     assert policy.cautions[0].startswith(f"{path} is ")
 
 
+@pytest.mark.parametrize(
+    ("port", "path"),
+    [
+        ({}, ""),
+        ({"portNumber": {"port": 0}}, ".portNumber.port"),
+        ({"portNumber": {"port": 65536}}, ".portNumber.port"),
+        ({"portNumber": {"port": 80, "end": 81}}, ".portNumber.end"),
+        ({"portNumber": {"protocol": "ICMP", "port": 80}}, ".portNumber.protocol"),
+        ({"portRange": {"start": 0, "end": 5}}, ".portRange.start"),
+        ({"portRange": {"start": 6, "end": 5}}, ".portRange.end"),
+        ({"namedPort": "80"}, ".namedPort"),
+    ],
+)
+def test_a_port_of_the_older_kinds_that_cannot_be_closes_its_rule(port, path):
+    policy = _read("AdminNetworkPolicy", egress=[{"action": "Deny", "to": [ALL], "ports": [port]}])
+
+    assert policy.egress[0].peers == (UnknownPeer(field=f"spec.egress[0].ports[0]{path}"),)
+    assert policy.egress[0].ports is None
+
+
 def test_a_rule_that_is_no_object_denies():
     policy = _read(ingress=["everything"])
 
