@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terway.model.errors import UsageError
@@ -109,6 +109,7 @@ def _objects(manifest: dict[str, Any]) -> list[Path]:
     ]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(
         [
@@ -133,6 +134,7 @@ def test_anything_anywhere_is_read_or_refused(reader, data, junk):
         parse(broken)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([NETWORK, CLUSTER, ADMIN]), st.data())
 def test_a_field_that_nobody_knows_is_told_wherever_it_is(manifest, data):
     path = data.draw(st.sampled_from(_objects(manifest)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terway.policy.cluster import Protocol
@@ -21,6 +21,7 @@ def _sets(draw: st.DrawFn) -> PortSet:
     return union(ports_of(p, min(a, b), max(a, b)) for p, a, b in spans)
 
 
+@settings(deadline=None)
 @given(_sets(), _sets())
 def test_sets_are_what_their_members_are(left, right):
     for protocol, port in PROBES:
@@ -32,6 +33,7 @@ def test_sets_are_what_their_members_are(left, right):
         assert left.complement().has(protocol, port) is not is_left
 
 
+@settings(deadline=None)
 @given(_sets(), _sets())
 def test_equal_sets_are_equal_values(left, right):
     assert left | right == right | left
