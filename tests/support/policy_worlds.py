@@ -157,8 +157,10 @@ def _requirements(draw, keys=("app", "env")) -> Requirement:
     return Requirement(key=draw(st.sampled_from(keys)), operator=operator, values=values)
 
 
-_few = st.frozensets(_requirements(), min_size=1, max_size=2)
-selectors = st.one_of(st.just(EVERYTHING), _few.map(lambda r: Selector(requirements=r)))
+_labelled = st.frozensets(_requirements(), min_size=1, max_size=2).map(
+    lambda wanted: Selector(requirements=wanted)
+)
+selectors = st.one_of(st.just(EVERYTHING), _labelled)
 _named = st.sampled_from(NAMESPACES).map(
     lambda name: Selector(
         requirements=frozenset(
@@ -172,7 +174,7 @@ _named = st.sampled_from(NAMESPACES).map(
         )
     )
 )
-namespace_selectors = st.one_of(selectors, _named)
+namespace_selectors = st.one_of(_labelled, _labelled, selectors, _named)
 
 
 @st.composite
@@ -357,7 +359,7 @@ changes = st.one_of(
     st.builds(SetPod, pod=pods()),
     st.builds(SetPod, pod=pods()),
     st.builds(DropPod, key=pod_keys),
-    st.builds(SetNamespace, namespace=namespaces()),
+    *[st.builds(SetNamespace, namespace=namespaces())] * 3,
     st.builds(DropNamespace, name=st.sampled_from(NAMESPACES)),
     st.builds(SetNode, node=nodes()),
     st.builds(DropNode, name=st.sampled_from(NODES)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from terway.policy.atoms import Atom, AtomTable, Special, What
@@ -21,6 +22,7 @@ from terway.policy.rulesets import (
 OwnNames = frozenset[tuple[PortName, PortSet]]
 
 _NO_ATOMS: frozenset[Atom] = frozenset()
+_NO_NAMES: OwnNames = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +62,31 @@ class Entry:
     pods: int = 0
     verdicts: dict[ClassId, PortSet] = field(default_factory=dict)
     shown: RuleSet | None = None
-    _known: dict[ClassKey, PortSet] = field(default_factory=dict)
+    _known: dict[frozenset[Atom] | ClassKey, PortSet] = field(default_factory=dict)
 
     def verdict(self, key: ClassKey) -> PortSet:
         """Return what it allows to a class. Classes alike in what it looks at are judged once."""
-        seen = self.atoms & key[0]
-        names = frozenset(n for n in key[1] if n[0] in self.asked) if key[1] else key[1]
-        found = self._known.get((seen, names))
-        if found is None:
-            resolved = dict(names if self.key.direction is Direction.EGRESS else self.key.names)
-            found = self._known[seen, names] = self.layers.allowed(seen, resolved)
+        seen, names = self.atoms & key[0], _NO_NAMES
+        if self.asked and key[1]:
+            names = frozenset(one for one in key[1] if one[0] in self.asked)
+        found = self._known.get((seen, names) if names else seen)
+        return self._judge(seen, names) if found is None else found
+
+    def fill(self, class_ids: Iterable[ClassId], keys: Mapping[ClassId, ClassKey]) -> None:
+        """Give a rule set that is new its verdicts: most of what a compile does happens here."""
+        if self.asked:
+            self.verdicts = {one: self.verdict(keys[one]) for one in class_ids}
+            return
+        atoms, known = self.atoms, self._known
+        for class_id in class_ids:
+            seen = atoms & keys[class_id][0]
+            found = known.get(seen)
+            self.verdicts[class_id] = self._judge(seen, _NO_NAMES) if found is None else found
+
+    def _judge(self, seen: frozenset[Atom], names: OwnNames) -> PortSet:
+        resolved = dict(names if self.key.direction is Direction.EGRESS else self.key.names)
+        found = self.layers.allowed(seen, resolved)
+        self._known[(seen, names) if names else seen] = found
         return found
 
     def put(self, class_id: ClassId, ports: PortSet) -> None:

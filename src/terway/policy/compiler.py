@@ -159,8 +159,8 @@ class Compiler:
         verdicts: dict[tuple[RuleSetId, ClassId], PortSet | None] = {}
         new = {entry.id for entry in entries}
         for entry in entries:
-            for class_id in set().union(*(atom.classes for atom in entry.atoms)):
-                entry.put(class_id, entry.verdict(self._classes.keys[class_id]))
+            seen = set[ClassId]().union(*(atom.classes for atom in entry.atoms))
+            entry.fill(seen, self._classes.keys)
         for class_id, key in gone:
             for rule_set_id in self._watching(key) - new:
                 self._book.by_id[rule_set_id].remove(class_id)
