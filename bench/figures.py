@@ -11,6 +11,7 @@ from bench import (
     lab,
     net,
     policy_compile,
+    policy_flowlog,
     policy_latency,
     policy_net,
 )
@@ -26,5 +27,6 @@ GROUPS: tuple[Group, ...] = (
     faults.GROUP,
     policy_compile.GROUP,
     policy_net.GROUP,
+    policy_flowlog.GROUP,
     policy_latency.GROUP,
 )

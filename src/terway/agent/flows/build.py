@@ -72,14 +72,10 @@ class PolicyRules:
 
     def __init__(self, enforced: Enforced) -> None:
         self._enforced = enforced
-        self._told: Wish | None = None
 
     async def set_logging(self, wish: Wish | None) -> None:
         """Have the rules log what is wished; None: nothing. Raises VpcError."""
-        if wish == self._told:
-            return
         await self._enforced.log_flows(_flow_log(wish))
-        self._told = wish
 
 
 def _flow_log(wish: Wish | None) -> nft_skeleton.FlowLog | None:

@@ -40,7 +40,7 @@ class LogRules(Protocol):
     """What makes the rules of all tables log, or not."""
 
     async def set_logging(self, wish: Wish | None) -> None:
-        """Have the rules log what is wished; None: nothing. Idempotent.
+        """Have the rules log what is wished; None: nothing. Tables made later do so, too.
 
         Raises VpcError where a table could not be changed.
         """
@@ -139,7 +139,7 @@ class FlowLog:
         self._complain()
 
     async def _set_rules(self, wish: Wish | None) -> None:
-        if wish is None and self._in_force is None:
+        if wish == self._in_force:
             return
         try:
             await self._outside.rules.set_logging(wish)
