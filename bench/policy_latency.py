@@ -136,7 +136,9 @@ async def measure(order: Order) -> list[Record]:
             seconds = QUICK_SECONDS if order.quick else SECONDS
             deeds = await _change(cluster, seconds)
             took_ms = await _latencies_ms(deeds, elements)
-    return [one for one in _records(took_ms) if order.wants(one.figure)]
+    rate = len(deeds) / (max(one.begun for one in deeds) - min(one.begun for one in deeds))
+    say(f"  {len(deeds)} changes, {rate:.0f} a second")
+    return [one for one in _records(took_ms, rate) if order.wants(one.figure)]
 
 
 async def _change(cluster: Cluster, seconds: int) -> list[Deed]:
@@ -147,8 +149,6 @@ async def _change(cluster: Cluster, seconds: int) -> list[Deed]:
         for turn in range(seconds * RATE_PER_S):
             running.append(tasks.create_task(cluster.deed(turn)))
             await asyncio.sleep(max(0.0, began + (turn + 1) / RATE_PER_S - time.monotonic()))
-    rate = len(running) / (time.monotonic() - began)
-    say(f"  {len(running)} changes, {rate:.0f} a second")
     return [one.result() for one in running]
 
 
@@ -165,11 +165,11 @@ def _came(deed: Deed, elements: Elements) -> float | None:
     return elements.first(deed.address, since=deed.begun, is_added=deed.is_added)
 
 
-def _records(took_ms: list[float]) -> Iterator[Record]:
+def _records(took_ms: list[float], rate: float) -> Iterator[Record]:
     for figure, percent in ((P50, 50), (P99, 99)):
         yield absolute(
             figure,
-            subject=f"from a pod's change to the kernel, at {RATE_PER_S} changes a second",
+            subject=f"from a pod's change to the kernel, at {rate:.0f} changes a second",
             value=percentile(took_ms, percent),
             target=Target(bound=Bound.AT_MOST, limit=LIMIT_MS, of_ratio=False),
             unit="ms",

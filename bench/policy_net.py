@@ -38,8 +38,8 @@ GAIN = "gain"  # of ours over theirs
 
 Side = tuple[str, str]  # a filter, and a load
 Rates = Mapping[Side, float]
-ROUNDS = 25
-CONNECTIONS = 4_000
+ROUNDS = 11
+CONNECTIONS = 2_000
 ROUND_TRIPS = 10_000
 TARGET = Target(bound=Bound.AT_LEAST, limit=0.97)
 
