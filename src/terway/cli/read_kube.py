@@ -20,7 +20,7 @@ from terway.model.address import IPAddress
 from terway.model.errors import TransientError, UsageError
 
 _TIMEOUT_S = 10.0
-_GOOD_WHEN_TRUE = ("Ready", "SufficientIP")
+_GOOD_WHEN_TRUE = ("Ready", "SufficientIP", "NetworkPolicyInForce")
 
 SERVICES: Resource[dict[str, Any]] = Resource(
     group="", version="v1", plural="services", kind="Service", namespaced=True, read_as=dict
