@@ -7,13 +7,16 @@ node always reach each other, a node of its own: so it is never where the case's
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from terway.model.errors import UsageError
 from terway.model.ids import NodeName
 from terway.policy.cluster import Cluster, Pod, PodKey
 from terway.policy.flow import AddressEnd, Flow, NodeEnd
 
+LARGE_TYPE = "ecs.ebmgn9gc.64xlarge"  # 37 pods with an ENI each, in both families
 _SPREAD = 2  # nodes for pods that name none: on one node, and on two
 
 
@@ -59,6 +62,17 @@ def place(
     spread = {pod.key: open_[number % len(open_)] for number, pod in enumerate(free)}
     bound = {pod.key: nodes[pod.node] for pod in pods if pod.node is not None}
     return Placement(nodes=nodes, pods={**hosts, **spread, **bound})
+
+
+def check_room(placement: Placement, cluster: Cluster, max_pods: Mapping[str, int]) -> None:
+    """Raise UsageError where a node of the case has more pods than its node of the lab takes."""
+    own = (key for key, pod in cluster.pods.items() if not pod.is_host_network)
+    for node, count in Counter(placement.pods[key] for key in own).items():
+        if count > max_pods[node]:
+            raise UsageError(
+                f"the case has {count} pods on one node, and {node} takes {max_pods[node]}; bring "
+                f"up a lab of a larger type, such as --exclusive-type {LARGE_TYPE}"
+            )
 
 
 def _named(cluster: Cluster, flows: Iterable[Flow]) -> set[NodeName]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from terway.kube.client import KubeClient
 from terway.kube.connection import Connection, read_kubeconfig
+from terway.lab.policy.placement import LARGE_TYPE
 from terway.lab.policy.stage import Stage
 from terway.lab.policy.world import LabWorld
 from terway.lab.world.client import LabClient, start_lab
@@ -24,7 +25,12 @@ def find_lab(name: str, *, is_exclusive: bool, progress: Progress) -> LabClient:
     if client.paths.is_alive():
         return client
     progress(f"no lab {name!r} is running: bringing one up, which stays")
-    pool = NodePool(name="eni", nodes=_NODES if is_exclusive else 0, labels=EXCLUSIVE_LABELS)
+    pool = NodePool(
+        name="eni",
+        nodes=_NODES if is_exclusive else 0,
+        instance_type=LARGE_TYPE,
+        labels=EXCLUSIVE_LABELS,
+    )
     plan = LabPlan(name=name, nodes=0 if is_exclusive else _NODES, pools=(pool,))
     return start_lab(plan, progress)
 

@@ -15,7 +15,7 @@ from terway.lab.policy.families import in_family
 from terway.lab.policy.inforce import wait_in_force
 from terway.lab.policy.manifests import translate
 from terway.lab.policy.objects import CaseObjects, Labels
-from terway.lab.policy.placement import Need, Placement, place
+from terway.lab.policy.placement import Need, Placement, check_room, place
 from terway.lab.policy.pods import CasePods, RealPod, Wish
 from terway.lab.policy.services import Services, translations
 from terway.lab.policy.world import LabNode, LabWorld, sockets_of
@@ -107,6 +107,7 @@ class Stage:
             names = [one.name for one in self._nodes]
             found = place(cluster, flows, names, per_node=per_node)
             if not isinstance(found, Need):
+                check_room(found, cluster, {one.name: one.max_pods for one in self._nodes})
                 return found
             await self._world.add_nodes(
                 found.nodes - len(names), is_exclusive=self.is_exclusive, progress=self._progress
