@@ -71,6 +71,7 @@ class Facts:
 
     def apply(self, changes: Iterable[ClusterChange]) -> Touched:
         """Take changes in; what is as it was touches nothing."""
+        self.namespaces.forget_found()
         touched = Touched()
         for change in changes:
             self._apply(change, touched)

@@ -47,6 +47,10 @@ class Namespaces:
             if not self._by_label[label]:
                 del self._by_label[label]
 
+    def forget_found(self) -> None:
+        """Forget what selectors were found to match: it is kept for a batch, not for ever."""
+        self._found.clear()
+
     def matching(self, selector: Selector) -> frozenset[str]:
         """Return the namespaces with labels that a selector matches."""
         found = self._found.get(selector)

@@ -165,6 +165,18 @@ def test_a_second_pod_of_a_deployment_shares_its_rule_sets(compiler):
     assert change == Change(sides={second.key: sides})
 
 
+def test_what_pods_share_stays_until_the_last_of_them_is_gone(compiler):
+    """bug class 47: rule sets and classes are counted by use"""
+    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    second = pod("server-2", "10.0.0.4", "server", node=HERE)
+    compiler.apply([SetPod(pod=second), attach(second)])
+
+    assert compiler.apply([Detach(key=SERVER)]) == Change(sides={SERVER: None})
+    compiler.apply([Detach(key=second.key)])
+
+    assert compiler.compiled() == Compiled()
+
+
 def test_a_policy_that_says_something_else_has_another_rule_set(compiler):
     compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
     (before,) = compiler.compiled().rule_sets
@@ -185,6 +197,7 @@ def test_a_policy_that_says_the_same_under_a_new_generation_changes_nothing(comp
 
 
 def test_a_namespace_with_other_labels_is_another_peer(compiler):
+    """bug class 53"""
     wanted = peer("client", labelled("team", "b"))
     compiler.apply([SetPolicy(policy=policy(ingress=(rule(wanted),)))])
     assert allowed(compiler.compiled(), "10.0.0.2") == NOTHING
