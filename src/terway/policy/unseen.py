@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from terway.policy.cluster import Cluster, Protocol
+from terway.policy.cluster import Cluster, Pod, PodKey, Protocol
 from terway.policy.difference import PairChange, changes
 from terway.policy.matrix_groups import Group, Relation
 from terway.policy.policies import (
@@ -63,7 +63,13 @@ def unseen(
     policies = tuple(policies)
     before = (_NOTHING_ALLOWED,) if now is None else tuple(now)
     pods = [one for one in holders_of(cluster, (*policies, *before)) if one.pod is not None]
-    return _folded(changes(pods, before, policies), _ports_seen(seen))
+    return _folded(changes(pods, before, policies), _ports_seen(seen), _recorded_owners(seen))
+
+
+def _recorded_owners(seen: Iterable[Seen]) -> Mapping[PodKey, str]:
+    """Return whose the recorded pods are, as it was recorded."""
+    ends = (end for one in seen for end in (one.flow.source, one.flow.destination))
+    return {end.pod: end.owner for end in ends if end.pod is not None}
 
 
 def _latest_owners(seen: Iterable[Seen]) -> Iterable[RecordedEnd]:
@@ -87,14 +93,16 @@ def _ports_seen(seen: Iterable[Seen]) -> Mapping[tuple[str, str], PortSet]:
 
 
 def _folded(
-    changed: Iterable[PairChange], seen: Mapping[tuple[str, str], PortSet]
+    changed: Iterable[PairChange],
+    seen: Mapping[tuple[str, str], PortSet],
+    owners: Mapping[PodKey, str],
 ) -> tuple[Unseen, ...]:
     sources: dict[tuple[PortSet, str], set[str]] = defaultdict(set)
     for change in changed:
         if not change.allowed or change.pair.relation is not Relation.STRANGERS:
             continue
-        for destination in _owners(change.pair.destination):
-            for source in _owners(change.pair.source):
+        for destination in _owners(change.pair.destination, owners):
+            for source in _owners(change.pair.source, owners):
                 ports = change.allowed - seen.get((source, destination), NOTHING)
                 if ports:
                     sources[ports, destination].add(source)
@@ -107,7 +115,10 @@ def _folded(
     )
 
 
-def _owners(group: Group) -> tuple[str, ...]:
+def _owners(group: Group, recorded: Mapping[PodKey, str]) -> tuple[str, ...]:
     pods = (one.pod for one in group.holders if one.pod is not None)
-    names = (f"{one.key.namespace}: {workload_of(one.key, one.labels)}" for one in pods)
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(recorded.get(one.key) or _owner(one) for one in pods))
+
+
+def _owner(pod: Pod) -> str:
+    return f"{pod.key.namespace}: {workload_of(pod.key, pod.labels)}"

@@ -147,7 +147,7 @@ class Judge:
 def ends_cluster(ends: Iterable[RecordedEnd], cluster: Cluster) -> Cluster:
     """Return a cluster with `ends` alone: as `cluster` knows them, else as they were recorded."""
     ends = tuple(ends)
-    pods = dict(_pods(ends, cluster.pods))
+    pods = _pods(ends, cluster.pods)
     namespaces = {
         one.pod.namespace: cluster.namespaces.get(one.pod.namespace)
         or Namespace(name=one.pod.namespace, labels=one.namespace_labels)
@@ -158,12 +158,17 @@ def ends_cluster(ends: Iterable[RecordedEnd], cluster: Cluster) -> Cluster:
     return Cluster(namespaces=namespaces, pods=pods, nodes=nodes)
 
 
-def _pods(ends: Iterable[RecordedEnd], known: Mapping[PodKey, Pod]) -> Iterator[tuple[PodKey, Pod]]:
+def _pods(ends: Iterable[RecordedEnd], known: Mapping[PodKey, Pod]) -> dict[PodKey, Pod]:
+    """Return the pods, with all addresses by which they were recorded."""
+    found: dict[PodKey, Pod] = {}
     for one in ends:
         if one.pod is not None:
+            before = found[one.pod].addresses if one.pod in found else ()
             pod = Pod(key=one.pod, labels=one.labels, node=one.node, ports=one.ports)
-            today = replace(known.get(one.pod, pod), addresses=(one.address,), is_finished=False)
-            yield one.pod, today
+            addresses = tuple(dict.fromkeys((*before, one.address)))
+            today = known.get(one.pod, pod)
+            found[one.pod] = replace(today, addresses=addresses, is_finished=False)
+    return found
 
 
 def _nodes(
