@@ -89,6 +89,7 @@ class Engine:
         self._seated: SeatMap = {}  # as the filters know it
         self._pause_s = _FIRST_PAUSE_S
         self.turn = asyncio.Lock()  # held from the taking of a batch until it is in force
+        self.begun = asyncio.Event()  # all that was heard at first is in force
         self.restored = asyncio.Event()  # the journal's attachments have been told
         self.state = InForce()
         self.enforcing = Histogram(
@@ -194,6 +195,7 @@ class Engine:
         self.applying.observe((("stage", stage),), self._now() - began_at)
 
     def _commit(self, changes: Sequence[ClusterChange], since: float, change: Change) -> None:
+        self.begun.set()
         self.state.trouble = ""
         self.state.changes += bool(change)
         self.state.commits += 1

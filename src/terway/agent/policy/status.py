@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -33,6 +34,7 @@ from terway.policy.policies import Kind, Policy, PolicyKey
 
 LOOK_EVERY_S = 2.0
 NOT_INSTALLED_PERIOD_S = 60.0
+_BEGIN_S = 30.0
 ASSERT_EVERY_S = 300.0  # as the other condition of ours
 CONDITION = "NetworkPolicyInForce"
 
@@ -84,7 +86,9 @@ class StatusWriter:
 
     async def run(self) -> None:
         """Look and write until cancelled."""
-        await self._view.synced()
+        with suppress(TimeoutError):  # after that, why it is not in force is worth telling
+            async with asyncio.timeout(_BEGIN_S):
+                await self._engine.begun.wait()
         while True:
             pause_s = LOOK_EVERY_S
             try:
