@@ -27,7 +27,7 @@ from bench.policy_net import Trio, connections_per_s, trio
 from bench.policy_world import NODE, SERVER, Shape, World, world_of
 from bench.record import Record
 from bench.stats import median
-from terway.agent.flows.build import RATE_PER_S
+from terway.agent.flows.flood import RATE_PER_S
 from terway.agent.flows.followers import Follower, Wish
 from terway.agent.flows.keep import KeptFlows
 from terway.agent.flows.knowledge import ClusterKnowledge

@@ -90,6 +90,8 @@ class FakeKnowledge:
         self.allows = False
         self.asked = 0
         self.is_lost = False
+        self.takes_s = 0.0
+        self.slows: FakeNode | None = None  # whose clock goes on while it thinks
 
     def end_of(self, address: IPAddress) -> RecordedEnd:
         pod = PODS.get(address)
@@ -98,6 +100,8 @@ class FakeKnowledge:
 
     def judge(self, flow: RecordedFlow) -> Verdict:
         self.asked += 1
+        if self.slows is not None:
+            self.slows.clock += self.takes_s
         if self.is_lost:
             raise ConflictError("the pod is gone")
         side = Judgement(

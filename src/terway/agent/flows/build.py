@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from terway.agent.flows.flood import RATE_PER_S
 from terway.agent.flows.followers import Wish
 from terway.agent.flows.keep import KeptFlows
 from terway.agent.flows.knowledge import ClusterKnowledge, Heard
@@ -18,8 +19,6 @@ from terway.config.choices import FlowLogging
 from terway.linux.nflog import COPY_BYTES, PacketLog, bind_packet_log
 from terway.model.ids import NodeName
 from terway.policy import nft_skeleton
-
-RATE_PER_S = 1000  # of allowed, and of denied, in each namespace: more are not told
 
 
 class Enforced(Protocol):

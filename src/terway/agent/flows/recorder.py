@@ -25,8 +25,10 @@ DENIED = "denied"  # in the prefix of the rule that logs what is dropped
 CHANGED = "the policies have changed meanwhile"
 NOT_OPENING = "no first packet of a connection: it was open before, or nobody knows it"
 ANSWER = "an answer, denied because the connection is not allowed any more"
+BUSY = "too many at once to say why"
 UNKNOWN = "nobody can say why: {}"
 
+_ASKING_S = 0.1  # of every second at most: a scan of ports must not hold up an ADD
 _NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", ICMP: "ICMP", ICMPV6: "ICMPv6"}
 
 
@@ -57,6 +59,8 @@ class Recorder:
         self._knowledge = knowledge
         self._now = now
         self._folds = Folds()
+        self._asked_s = 0.0  # spent on reasons in this second, which ends at …
+        self._asked_until = 0.0
 
     @property
     def next_at(self) -> float | None:
@@ -99,7 +103,14 @@ class Recorder:
             interface=" > ".join(name for name in names if name),
             sample=spot.sample if is_allowed else 1,
         )
-        return self._with_reason(flow, header)
+        began_at = self._now()
+        if began_at >= self._asked_until:
+            self._asked_s, self._asked_until = 0.0, began_at + 1.0
+        if self._asked_s >= _ASKING_S:
+            return replace(flow, note=BUSY)
+        reasoned = self._with_reason(flow, header)
+        self._asked_s += self._now() - began_at
+        return reasoned
 
     def _with_reason(self, flow: RecordedFlow, header: IPHeader) -> RecordedFlow:
         try:

@@ -20,6 +20,7 @@ from typing import Protocol
 
 import structlog
 
+from terway.agent.flows.flood import Floods
 from terway.agent.flows.followers import Follower, Wish
 from terway.agent.flows.keep import KeptFlows
 from terway.agent.flows.recorder import Knowledge, Recorder, Spot
@@ -32,6 +33,7 @@ from terway.policy.recorded import Line, RecordedFlow, line_of
 
 LOOK_S = 1.0  # while something is logged: pods with a namespace to be read come and go
 _LAST = 1000
+MORE = "the limit of a second was reached: there were more than are told; filter, or sample"
 
 _log = structlog.get_logger("flows")
 
@@ -66,6 +68,7 @@ class FlowLog:
         self._outside = outside
         self._recorder = Recorder(node, outside.knowledge, now=outside.now)
         self._taps = Taps(outside.open_tap, self._took)
+        self._floods = Floods()
         self._followers: list[Follower] = []
         self._always: Wish | None = None
         self._in_force: Wish | None = None
@@ -156,7 +159,7 @@ class FlowLog:
         sample = self._in_force.sample
         allowed = "nothing" if not sample else "all" if sample == 1 else f"1 in {sample}"
         text = f"from here on: all that is denied, and of what is allowed {allowed}"
-        line = self._recorder.remark(self._outside.wall_ns(), text=text)
+        line = self._remark(text=text)
         for follower in self._followers:
             if not follower.has_begun and follower.wish | self._in_force == self._in_force:
                 follower.has_begun = True
@@ -166,7 +169,7 @@ class FlowLog:
         """Tell followers, once, why they see nothing of a namespace."""
         trouble = "; ".join(self._taps.refused.values())
         if trouble and trouble != self._trouble:
-            self._tell((self._recorder.remark(self._outside.wall_ns(), text=trouble),))
+            self._tell((self._remark(text=trouble),))
         self._trouble = trouble
 
     async def _wait(self) -> None:
@@ -188,8 +191,13 @@ class FlowLog:
         spot = Spot(link_name=tap.link_name, netns=netns, sample=max(sample, 1))
         self._tell(self._recorder.take(taken.packets, spot))
         if taken.lost:
-            remark = self._recorder.remark(self._outside.wall_ns(), lost=taken.lost)
-            self._tell((remark,))
+            self._tell((self._remark(lost=taken.lost),))
+        rules = ((netns, packet.prefix) for packet in taken.packets)
+        if self._floods.count(rules, now=self._outside.now()):
+            self._tell((self._remark(text=MORE),))
+
+    def _remark(self, *, lost: int = 0, text: str = "") -> Line:
+        return self._recorder.remark(self._outside.wall_ns(), lost=lost, text=text)
 
     def _tell(self, lines: Iterable[Line]) -> None:
         told = tuple(lines)

@@ -10,8 +10,8 @@ import pytest
 
 from terway.agent.flows.followers import Follower, Wish
 from terway.agent.flows.page import MOST_FOLLOWERS, FlowPage
-from terway.agent.flows.recorder import CHANGED, NOT_OPENING
-from terway.agent.flows.service import FlowLog
+from terway.agent.flows.recorder import BUSY, CHANGED, NOT_OPENING
+from terway.agent.flows.service import MORE, FlowLog
 from terway.model.errors import UsageError
 from terway.policy.flow_filter import FlowFilter
 from terway.policy.recorded import Line, RecordedFlow, Remark, read_line
@@ -129,6 +129,19 @@ async def test_the_kernels_deed_is_the_fact_where_policies_say_otherwise(node):
     assert (late.is_allowed, late.sides, late.note) == (False, (), NOT_OPENING)
 
 
+async def test_a_scan_of_ports_is_recorded_without_reasons_rather_than_hold_up_others(node):
+    node.knowledge.takes_s = 0.04
+    log = node.flow_log()
+    async with running(log):
+        with log.follow(EVERYTHING, Wish()) as follower:
+            await _begun(follower)
+            node.knowledge.slows = node
+            node.taps[""].push(*(tcp(port=port) for port in range(1, 6)))
+            await _a_second_later(node, log)
+            notes = [(await _flow(follower)).note for _ in range(5)]
+    assert notes == ["", "", "", BUSY, BUSY]
+
+
 async def test_who_cannot_be_judged_is_recorded_all_the_same(node):
     log = node.flow_log()
     node.knowledge.is_lost = True
@@ -150,6 +163,23 @@ async def test_lost_packets_are_said(node):
             line = await _next(follower)
     assert isinstance(line, Remark)
     assert line.lost == 17
+
+
+async def test_more_than_the_kernel_may_tell_in_a_second_is_said_once(node):
+    log = node.flow_log()
+    async with running(log):
+        with log.follow(FlowFilter(port="1"), Wish()) as follower:
+            await _begun(follower)
+            node.taps[""].push(*[tcp()] * 999)
+            node.taps[""].push(*[tcp()] * 900)
+            line = await _next(follower)
+            node.clock += 2
+            node.taps[""].push(tcp(), lost=1)
+            after = await _next(follower)
+    assert isinstance(line, Remark)
+    assert line.text == MORE
+    assert isinstance(after, Remark)
+    assert after.lost == 1
 
 
 async def test_a_reader_that_is_too_slow_is_told_how_much_it_missed(node):
