@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import sys
 import uuid
@@ -167,3 +168,26 @@ async def test_nothing_logs_when_nobody_follows(lab, pods):
         rules = await lab.node("node-1").exec("nft", "list", "table", "inet", "terway_policy")
     assert 'log prefix "denied" group' in rules
     assert 'log prefix "allowed" group' not in rules
+
+
+async def test_recorded_connections_are_held_against_other_policies(lab, pods, tmp_path):
+    client, db = pods["client"], pods["near-db"]
+    kept, plan = tmp_path / "flows.jsonl", tmp_path / "plan.yaml"
+    async with following(lab, "node-1", "--from", "client", "--write", str(kept)) as flows:
+        for port in (3306, 22):
+            await asyncio.to_thread(send, client, db, port, Family.V4, socket.SOCK_STREAM)
+            await flows.flow()
+    swapped = json.dumps(ONLY_CLIENT).replace("3306", "22")
+    plan.write_text(swapped)
+    command = (sys.executable, "-m", "terway.cli", "policy", "whatif", str(plan))
+    words = (*command, "--flows", str(kept), "--now", "cluster", "--json")
+    process = await asyncio.create_subprocess_exec(
+        *lab.node("node-1").words(words), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 1
+    answer = json.loads(output)
+    for kind, port in (("newly_denied", 3306), ("newly_allowed", 22)):
+        (shift,) = answer[kind]
+        assert (shift["source"], shift["destination"]) == ("default/client", "default/near-db")
+        assert (shift["port"], shift["so_now"]) == (port, False)
