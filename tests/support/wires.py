@@ -184,6 +184,14 @@ def udp_head(ports: tuple[int, int], size: int) -> bytes:
     return struct.pack("!HHHH", *ports, 8 + size, 0)
 
 
+def udp_datagram(source: End, target: End, ports: tuple[int, int], payload: bytes) -> bytes:
+    """Return a datagram with a right checksum."""
+    head = udp_head(ports, len(payload))
+    pseudo = source.address.packed + target.address.packed
+    pseudo += struct.pack("!II", len(head) + len(payload), 17)
+    return head[:6] + checksum(pseudo + head + payload).to_bytes(2, "big") + payload
+
+
 def ip_head(source: End, target: End, protocol: int, size: int) -> bytes:
     """Return the head of a packet with `size` bytes in it, to be quoted in an error."""
     packed = source.address.packed + target.address.packed

@@ -22,6 +22,7 @@ from tests.support.wires import (
     ip_head,
     tcp_segment,
     try_to_send,
+    udp_datagram,
     udp_head,
 )
 
@@ -29,6 +30,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="package")]
 
 PORT, FORGED = 7200, 7201
 TCP, ICMP, UDP = 6, 1, 17
+WHOLE_PACKETS = 255  # IPPROTO_RAW: the sender writes the header, too
 FLAGS = {"syn-ack": SYN | ACK, "ack": ACK, "rst": RST, "rst-ack": RST | ACK}
 MARK = b"forged segment"
 
@@ -80,6 +82,26 @@ async def test_a_forged_tcp_segment_makes_no_connection_that_others_pass_by(
     await wires.fence(crew.client, crew.server)
 
     assert [one for one in heard(ear) if MARK in one] == []
+
+
+async def test_a_pod_that_sends_with_anothers_address_is_not_taken_for_it(
+    world: PolicyLab, crew: Crew, wires: Wires
+):
+    """Of policies alone it would be let in: its packets must never come so far."""
+    rule = peers("from", ("UDP", PORT), pods=crew.labels("near"))
+    await world.policies(network_policy("server", selects=crew.labels("server"), ingress=[rule]))
+    server, whole = await wires.udp(crew.server, PORT), await wires.raw(crew.client, WHOLE_PACKETS)
+
+    for source in (crew.near, crew.other):
+        datagram = udp_datagram(source, crew.server, (FORGED, PORT), MARK)
+        head = ip_head(source, crew.server, UDP, len(datagram))
+        try_to_send(whole, head + datagram, crew.server)
+    await wires.fence(crew.client, crew.server)
+    assert heard(server) == []
+
+    near = await wires.udp(crew.near)
+    near.sendto(MARK, (str(crew.server.address), PORT))
+    await hears(server, MARK)
 
 
 async def test_a_forged_icmp_error_does_not_pass_and_an_error_of_a_connection_does(
