@@ -1,4 +1,4 @@
-"""Whatever stands in a policy's object, a node reads a policy of it: one object stops no terwayd."""
+"""Whatever stands in a policy, a node reads a policy of it: no object stops a terwayd."""
 
 from __future__ import annotations
 
