@@ -11,7 +11,8 @@ from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow
 from terway.policy.lint_shadow import shadowed, without_rule
 from terway.policy.matrix_groups import world_of
-from terway.policy.matrix_ports import PortMatrix, rules_in
+from terway.policy.matrix_ports import PortMatrix
+from terway.policy.matrix_rules import rules_in
 from terway.policy.policies import Direction
 from terway.policy.representatives import holders_of
 from terway.policy.representatives_any import any_holders

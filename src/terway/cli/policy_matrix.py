@@ -12,7 +12,7 @@ from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
 from terway.policy.check_parse import parse_ports
-from terway.policy.matrix import Cell, Name, Table, folded, table_of
+from terway.policy.matrix import Cell, Name, Table, table_of
 from terway.policy.ports import PortSet
 from terway.policy.representatives import Holder, holders_of
 from terway.policy.workload import workload_of
@@ -40,8 +40,8 @@ def command(
 
     \b
     .  allowed      X  denied      ?  some of them, or some of the ports
-    Names with equal rows and columns are one; outside is a row for each kind
-    of address that policies tell apart. With --json: every pair, and its ports.
+    Names that policies treat alike are one; outside is a row for each kind of
+    address that they tell apart. With --json: who is who, and the ports.
     """
     manifests = read_manifests(files, pod_cidrs, **where)
     if not manifests.has_pods:
@@ -75,19 +75,19 @@ def _namer(by: str, label: str) -> Name:
 
 def matrix_lines(table: Table, ports: PortSet | None) -> Iterator[str]:
     """Yield who is who, then the table; for many names, a list of who reaches whom."""
-    members, short = folded(table)
+    members = table.members
     for at, names in enumerate(members, start=1):
         yield from wrapped(f"{at:>3}  {shortened(names)}")
     yield ""
     if len(members) > _WIDEST:
-        yield from _list_lines(short, ports)
+        yield from _list_lines(table, ports)
         return
     yield "from \\ to  " + " ".join(f"{at:>2}" for at in range(1, len(members) + 1))
-    for at, row in enumerate(short.cells, start=1):
+    for at, row in enumerate(table.cells, start=1):
         yield f"      {at:>3}  " + " ".join(f"{_letter(cell, ports):>2}" for cell in row)
     if ports is None:
         yield ""
-        yield from _port_lines(short)
+        yield from _port_lines(table)
 
 
 def _letter(cell: Cell | None, ports: PortSet | None) -> str:
@@ -118,15 +118,11 @@ def _list_lines(table: Table, ports: PortSet | None) -> Iterator[str]:
             yield from wrapped(f"in part {', '.join(partly)}", indent=4)
 
 
-def _plain(table: Table) -> list[dict[str, Any]]:
-    return [
-        {
-            "from": table.names[a],
-            "to": table.names[b],
-            "all": ports_text(cell.all_of),
-            "any": ports_text(cell.any_of),
-        }
+def _plain(table: Table) -> dict[str, Any]:
+    cells = [
+        {"from": a, "to": b, "all": ports_text(cell.all_of), "any": ports_text(cell.any_of)}
         for a, row in enumerate(table.cells)
         for b, cell in enumerate(row)
         if cell is not None
     ]
+    return {"members": table.members, "cells": cells}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import assert_never
 
 from terway.policy.cluster import Protocol
-from terway.policy.matrix_ports import fails_closed, rules_in
+from terway.policy.matrix_rules import fails_closed, rules_in
 from terway.policy.policies import (
     Action,
     BlockPeer,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from terway.model.errors import UsageError
 from terway.policy.cluster import PodKey
 from terway.policy.matrix_groups import Group, Pair, world_of
-from terway.policy.matrix_ports import PortMatrix, is_about
+from terway.policy.matrix_ports import PortMatrix
+from terway.policy.matrix_rules import is_about
 from terway.policy.policies import Direction, Policy
 from terway.policy.ports import PortSet
 from terway.policy.representatives import Holder

@@ -8,7 +8,8 @@ from terway.model.address import IPAddress
 from terway.policy.cluster import Cluster, Protocol
 from terway.policy.lint import Around, Finding, Level
 from terway.policy.matrix_groups import Group, World
-from terway.policy.matrix_ports import FREE, PortMatrix, is_peer_pod, rules_in
+from terway.policy.matrix_ports import FREE, PortMatrix
+from terway.policy.matrix_rules import is_peer_pod, rules_in
 from terway.policy.nets import Nets, number_of
 from terway.policy.policies import (
     BlockPeer,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from terway.policy.lint import Finding, Level
 from terway.policy.matrix_groups import Relation, World
-from terway.policy.matrix_ports import FREE, Column, PortMatrix, Row, rules_in
+from terway.policy.matrix_ports import FREE, Column, PortMatrix, Row
+from terway.policy.matrix_rules import is_about, rules_in
 from terway.policy.policies import ClusterPolicy, Direction, Policy, PolicyKey
 
 # What a row can be asked: the other end, and whether NetworkPolicy lets it in any case.
@@ -51,7 +52,9 @@ def shadowed(
     gone: dict[PolicyKey, Policy | None] = {}
     for policy in reversed(matrix.policies if looked_at is None else tuple(looked_at)):
         mine = rows.get(policy.key, ())
-        if mine and _can_go(ground, mine, gone, policy.key, None):
+        if not mine and world.is_any and any(is_about(policy, one) for one in Direction):
+            yield _impossible(policy)
+        elif mine and _can_go(ground, mine, gone, policy.key, None):
             gone[policy.key] = None
             yield _policy_finding(policy, scope)
         else:
@@ -114,6 +117,16 @@ def _questions(world: World) -> _Questions:
         asked[pair.source.egress[0]].add((pair.destination.columns[0], exempt))
         asked[pair.destination.ingress[0]].add((pair.source.columns[0], exempt))
     return {row: frozenset(found) for row, found in asked.items() if row != FREE}
+
+
+def _impossible(policy: Policy) -> Finding:
+    return Finding(
+        code="impossible",
+        level=Level.WARNING,
+        policy=policy.key,
+        text="no pod can ever be selected: what its selectors ask for contradicts itself",
+        remedy="take one of the conditions on the same label away",
+    )
 
 
 def _policy_finding(policy: Policy, scope: str) -> Finding:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from terway.policy.lint import Finding, Level
-from terway.policy.matrix_ports import rules_in
+from terway.policy.matrix_rules import rules_in
 from terway.policy.policies import (
     Action,
     ClusterPolicy,

@@ -24,32 +24,54 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows and columns have the same names, each for one or more holders. None: nobody to ask."""
+    """Rows and columns are the same `members`: names that policies treat alike are one.
 
-    names: tuple[str, ...]
+    None is a cell with nobody to ask: a single pod to itself.
+    """
+
+    members: tuple[tuple[str, ...], ...]
     cells: tuple[tuple[Cell | None, ...], ...]
 
 
 def table_of(policies: Iterable[Policy], holders: Iterable[Holder], *, name: Name) -> Table:
     """Return who reaches whom; holders with the same `name` are one row and column.
 
-    A pod to itself is left out; a pod's own node counts like any other end, as it is always let in.
+    A pod to itself is left out; its own node counts like any other, as it is always let in.
     """
     matrix = PortMatrix(policies)
-    world = world_of(holders, (matrix,), tell=name)
-    found: dict[tuple[str, str], list[PortSet]] = {}
+    holders = tuple(holders)
+    members = _alike(holders, matrix, name)
+    part_of = {one: at for at, names in enumerate(members) for one in names}
+
+    def part(holder: Holder) -> int:
+        return part_of[name(holder)]
+
+    world = world_of(holders, (matrix,), tell=part)
+    found: dict[tuple[int, int], list[PortSet]] = {}
     for source in world.groups:
         for destination in world.groups:
-            key = (name(source.first), name(destination.first))
+            key = (part(source.first), part(destination.first))
             for pair in world.pairs_of(source, destination):
                 found.setdefault(key, []).append(pair.ports(0, matrix))
             if world.has_home(destination, source):
                 found.setdefault(key, []).append(EVERY_PORT)
-    names = tuple(dict.fromkeys(name(group.first) for group in world.groups))
-    return Table(
-        names=names,
-        cells=tuple(tuple(_cell(found.get((row, column))) for column in names) for row in names),
-    )
+    size = range(len(members))
+    cells = tuple(tuple(_cell(found.get((row, column))) for column in size) for row in size)
+    return Table(members=members, cells=cells)
+
+
+def _alike(
+    holders: Iterable[Holder], matrix: PortMatrix, name: Name
+) -> tuple[tuple[str, ...], ...]:
+    """Return the names, those together whose holders are of the same groups."""
+    groups: dict[str, set[int]] = {}
+    for at, group in enumerate(world_of(holders, (matrix,)).groups):
+        for one in group.holders:
+            groups.setdefault(name(one), set()).add(at)
+    alike: dict[frozenset[int], list[str]] = {}
+    for text, found in groups.items():
+        alike.setdefault(frozenset(found), []).append(text)
+    return tuple(map(tuple, alike.values()))
 
 
 def _cell(found: Sequence[PortSet] | None) -> Cell | None:
@@ -59,36 +81,3 @@ def _cell(found: Sequence[PortSet] | None) -> Cell | None:
     for one in found[1:]:
         shared &= one
     return Cell(all_of=shared, any_of=union(found))
-
-
-def folded(table: Table) -> tuple[tuple[tuple[str, ...], ...], Table]:
-    """Return a table in which names with equal rows and columns are one, and who they are.
-
-    Two names are one only if what they say to each other is what each says to itself, if anything.
-    """
-    parts: list[list[int]] = []
-    for at in range(len(table.names)):
-        home = next((part for part in parts if _is_alike(table, part[0], at)), None)
-        if home is None:
-            parts.append([at])
-        else:
-            home.append(at)
-    members = tuple(tuple(table.names[at] for at in part) for part in parts)
-    cells = tuple(tuple(_between(table, row, column) for column in parts) for row in parts)
-    return members, Table(names=tuple(one[0] for one in members), cells=cells)
-
-
-def _between(table: Table, row: Sequence[int], column: Sequence[int]) -> Cell | None:
-    """Return what a part says to another; to itself, what any two of it say to each other."""
-    cells = (table.cells[a][b] for a in row[:2] for b in column[:2])
-    return next((one for one in cells if one is not None), None)
-
-
-def _is_alike(table: Table, one: int, other: int) -> bool:
-    size = range(len(table.names))
-    others = (at for at in size if at not in (one, other))
-    cells = table.cells
-    inner = {cells[one][other], cells[other][one], cells[one][one], cells[other][other]} - {None}
-    return len(inner) <= 1 and all(
-        cells[one][at] == cells[other][at] and cells[at][one] == cells[at][other] for at in others
-    )

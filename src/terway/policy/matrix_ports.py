@@ -14,7 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType, assert_never
 
-from terway.policy.cluster import NamedPort
+from terway.policy.matrix_rules import (
+    Names,
+    fails_closed,
+    is_about,
+    is_peer_pod,
+    rule_ports,
+    rules_in,
+)
 from terway.policy.nets import number_of
 from terway.policy.policies import (
     Action,
@@ -27,13 +34,11 @@ from terway.policy.policies import (
     PodPeer,
     Policy,
     PolicyKey,
-    Port,
     PortName,
     Rule,
     Tier,
-    UnknownPeer,
 )
-from terway.policy.ports import EVERY_PORT, NOTHING, PortSet, ports_of, union
+from terway.policy.ports import EVERY_PORT, NOTHING, PortSet, union
 from terway.policy.representatives import (
     Holder,
     is_own_node,
@@ -49,7 +54,6 @@ Column = NewType("Column", int)
 
 FREE = Row(0)  # nothing restricts it: no pod, or one that no policy of the direction selects
 
-_Names = tuple[NamedPort, ...]
 _Labels = frozenset[tuple[str, str]]
 
 
@@ -59,13 +63,13 @@ class _RowContent:
     admin: tuple[ClusterPolicy, ...]
     network: tuple[NetworkPolicy, ...]
     baseline: tuple[ClusterPolicy, ...]
-    names: _Names  # the subject's, on ingress
+    names: Names  # the subject's, on ingress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ColumnContent:
     peers: frozenset[int]  # by their number
-    names: _Names  # the other end's, for egress
+    names: Names  # the other end's, for egress
 
 
 class PortMatrix:
@@ -96,7 +100,7 @@ class PortMatrix:
         names = self._names_of(holder) if direction is Direction.INGRESS else ()
         return self._intern(chosen, direction, names)
 
-    def _intern(self, chosen: Sequence[Policy], direction: Direction, names: _Names) -> Row:
+    def _intern(self, chosen: Sequence[Policy], direction: Direction, names: Names) -> Row:
         if not chosen:
             return FREE
         cluster = [one for one in chosen if isinstance(one, ClusterPolicy)]
@@ -192,7 +196,7 @@ class PortMatrix:
             peers += (one for one in among if any(map(one.nodes.matches, labels)))
         return frozenset(self._peers[one] for one in peers)
 
-    def _names_of(self, holder: Holder) -> _Names:
+    def _names_of(self, holder: Holder) -> Names:
         if holder.pod is None or not self._names:
             return ()
         mine = {one for one in holder.pod.ports if one.name in self._names}
@@ -239,45 +243,7 @@ class PortMatrix:
         return rule.peers is None or any(self._peers[one] in column.peers for one in rule.peers)
 
 
-def rules_in(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
-    """Return the rules of one direction; none where it is not the policy's business."""
-    return (policy.ingress if direction is Direction.INGRESS else policy.egress) or ()
-
-
-def fails_closed(rule: Rule) -> bool:
-    """Return whether the rule denies everybody: nobody knows whom it meant to deny or pass."""
-    is_unknown = any(isinstance(peer, UnknownPeer) for peer in rule.peers or ())
-    return is_unknown and rule.action is not Action.ACCEPT
-
-
-def is_peer_pod(peer: PodPeer, holder: Holder) -> bool:
-    """Return whether a peer is about the holder's pod."""
-    pod = holder.pod
-    if pod is None or not peer.pods.matches(pod.labels):
-        return False
-    if isinstance(peer.namespaces, str):
-        return peer.namespaces == pod.key.namespace
-    return peer.namespaces.matches(holder.namespace)
-
-
-def rule_ports(rule: Rule, names: _Names) -> PortSet:
-    """Return the ports of a rule at a destination that has these names."""
-    if rule.ports is None:
-        return EVERY_PORT
-    return union(_port_set(port, names) for port in rule.ports)
-
-
-def _port_set(port: Port, names: _Names) -> PortSet:
-    if isinstance(port, PortName):
-        return union(
-            ports_of(one.protocol, one.port, one.port)
-            for one in names
-            if one.name == port.name and port.protocol in (None, one.protocol)
-        )
-    return ports_of(port.protocol, port.first, port.last)
-
-
-def _names_for(row: _RowContent, column: _ColumnContent) -> _Names:
+def _names_for(row: _RowContent, column: _ColumnContent) -> Names:
     match row.direction:
         case Direction.INGRESS:
             return row.names
@@ -290,13 +256,6 @@ def _names_for(row: _RowContent, column: _ColumnContent) -> _Names:
 def _names_in(policies: Iterable[Policy]) -> Iterable[str]:
     ports = (port for one in policies for rule in rules_of(one) for port in rule.ports or ())
     return (port.name for port in ports if isinstance(port, PortName))
-
-
-def is_about(policy: Policy, direction: Direction) -> bool:
-    """Return whether the policy says anything about a direction."""
-    if isinstance(policy, NetworkPolicy):
-        return (policy.ingress if direction is Direction.INGRESS else policy.egress) is not None
-    return bool(rules_in(policy, direction))
 
 
 def _order(policy: Policy) -> tuple[object, ...]:

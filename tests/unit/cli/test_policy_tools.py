@@ -340,8 +340,10 @@ def test_matrix_folds_who_is_alike(folder: Path) -> None:
     pairs = run("matrix", "-f", folder, "--by", "namespace", "--json")
 
     assert "shop/web-0, shop/web-1" in folded.stdout
-    cells = {(one["from"], one["to"]): one for one in json.loads(pairs.stdout)}
-    to_shop = cells["namespace other", "namespace shop"]
+    said = json.loads(pairs.stdout)
+    place = {name: at for at, names in enumerate(said["members"]) for name in names}
+    cells = {(one["from"], one["to"]): one for one in said["cells"]}
+    to_shop = cells[place["namespace other"], place["namespace shop"]]
     assert (to_shop["all"], to_shop["any"]) == ("nothing", "every port of every protocol")
 
 
