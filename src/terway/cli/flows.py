@@ -19,6 +19,9 @@ from terway.model.errors import UsageError
 from terway.policy.flow_filter import FlowFilter, filter_of
 from terway.policy.recorded import Line, RecordedFlow, line_of
 
+_NOTHING = (
+    "no records: connections are recorded while somebody follows, or as flow_log of eni-config says"
+)
 _END = "[NAMESPACE/]POD, a workload, a node, an address or range, or outside"
 
 
@@ -73,7 +76,7 @@ def command(
     with _open_copy(write) as copy:
         _show(tally.count(lines), copy, as_json=as_json)
     if not as_json:
-        click.echo(tally.words, err=True)
+        click.echo(tally.words if tally.records else _NOTHING, err=True)
 
 
 def _is_wanted(wanted: FlowFilter, line: Line) -> bool:
