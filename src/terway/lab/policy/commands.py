@@ -83,20 +83,27 @@ def run(  # noqa: PLR0917 - click passes them by name
 @_FAMILY
 @click.option(
     "--folder",
+    "folders",
+    multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=os.environ.get("CONFORMANCE_DIR") or _SUITE,
+    default=(os.environ.get("CONFORMANCE_DIR") or _SUITE,),
     show_default=True,
-    help="Cases: all .jsonl and .jsonl.gz below it.",
+    help="Cases: all .jsonl and .jsonl.gz below it; may be given again.",
 )
 @click.option("--sample", type=click.IntRange(1), help="Only so many cases of each file.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which they are.")
 def conformance(  # noqa: PLR0917 - click passes them by name
-    name: str, mode: str, family: str | None, folder: Path, sample: int | None, seed: int
+    name: str,
+    mode: str,
+    family: str | None,
+    folders: tuple[Path, ...],
+    sample: int | None,
+    seed: int,
 ) -> None:
     """Run folders of cases in packets, and sum up."""
     total: list[Comparison] = []
-    for path in _files(folder):
-        click.echo(f"{path.relative_to(folder)}")
+    for path in (path for folder in folders for path in _files(folder)):
+        click.echo(str(path))
         cases = list(read_file(path))
         if sample is not None and sample < len(cases):
             cases = random.Random(f"{seed} {path.name}").sample(cases, sample)

@@ -3,8 +3,9 @@
     attempt ──► socket in the source's namespace ──► … ──► socket in the destination's, answers
 
 Allowed is what is answered: TCP by a byte over the connection, UDP by an echo, SCTP by INIT ACK.
-Denied is silence, or a refusal by somebody on the way: whoever is asked would answer. It ends when
-all have an answer, or when none has come for a while: a machine that is busy gets more time.
+Denied is silence, or a refusal by somebody on the way: whoever is asked would answer. All that is
+not answered is asked again and again, until for a while no packet at all has come to any of us: a
+machine that is busy gets more time.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from terway.lab.policy.sockets import PEEK_BYTES, Namespaces, client_socket, sen
 from terway.model.address import IPAddress
 from terway.policy.cluster import Protocol
 
-SILENCE_S = 1.25  # a kernel sends a SYN again after one second
-_QUIET_S = 0.4  # no verdict while answers still come
-_AGAIN_S = 0.3  # a datagram, while it is not answered
+SILENCE_S = 0.8
+_AGAIN_S = 0.25  # a kernel would send a SYN again after a second only
+_TRIES = 3
+_TICK_S = 0.1
 _FIRST_PORT = 33000  # of SCTP's clients
 
 
@@ -85,9 +87,6 @@ class _Round:
         self._attempts = attempts
         self._outcomes: list[Outcome | None] = [None] * len(attempts)
         self._answerers = Answerers(namespaces, selector, self._acknowledged)
-        self._udp: dict[int, socket.socket] = {}
-        self._sctp: set[int] = set()
-        self._answered_at = 0.0
 
     def run(self, silence_s: float) -> list[Outcome]:
         try:
@@ -106,15 +105,18 @@ class _Round:
         return [outcome or Outcome() for outcome in self._outcomes]
 
     def _wait(self, silence_s: float) -> None:
-        began = sent = time.monotonic()
-        while None in self._outcomes:
-            now = time.monotonic()
-            if now - began > silence_s and now - self._answered_at > _QUIET_S:
-                return
-            if now - sent > _AGAIN_S:
-                sent = now
-                self._send_again()
-            for key, _ in self._selector.select(_AGAIN_S / 3):
+        """Return when all is answered, or nothing has come for so long.
+
+        Only time in which we waited counts, not time in which nobody let us run.
+        """
+        sent, tries, silent_s = time.monotonic(), 1, 0.0
+        while None in self._outcomes and silent_s < silence_s:
+            if tries < _TRIES and time.monotonic() - sent > _AGAIN_S:
+                sent, tries = time.monotonic(), tries + 1
+                self._try_again()
+            ready = self._selector.select(_TICK_S)
+            silent_s = 0.0 if ready else silent_s + _TICK_S
+            for key, _ in ready:
                 key.data()
 
     def _begin(self, number: int) -> None:
@@ -124,13 +126,16 @@ class _Round:
                 case Protocol.TCP:
                     self._connect(number, socket.SOCK_STREAM)
                 case Protocol.UDP:
-                    self._udp[number] = self._connect(number, socket.SOCK_DGRAM)
-                    self._send(number)
+                    self._send_datagram(number)
                 case _:
-                    self._sctp.add(number)
-                    self._send(number)
+                    self._send_init(number)
         except OSError as error:
             self._outcomes[number] = Outcome(error=f"from {attempt.source}: {error.strerror}")
+
+    def _send_datagram(self, number: int) -> None:
+        sock = self._connect(number, socket.SOCK_DGRAM)
+        with suppress(PermissionError):  # dropped on its way out of this very namespace
+            sock.send(BYTE)
 
     def _connect(self, number: int, kind: int) -> socket.socket:
         one = self._attempts[number]
@@ -150,32 +155,27 @@ class _Round:
             is_answered = False
         self._settle(number, is_answered=is_answered)
         self._selector.unregister(sock)
-        self._udp.pop(number, None)
         sock.close()
 
     def _acknowledged(self, netns: str, source: IPAddress, packet: sctp.Packet) -> None:
         number = packet.destination - _FIRST_PORT
-        if number not in self._sctp:
+        if not 0 <= number < len(self._attempts):
             return
         one = self._attempts[number]
         if (netns, (source, packet.source)) == (one.source_netns, one.dialled):
-            self._sctp.remove(number)
             self._settle(number, is_answered=True)
 
     def _settle(self, number: int, *, is_answered: bool) -> None:
-        self._outcomes[number] = Outcome(is_answered=is_answered)
-        self._answered_at = time.monotonic()
+        if self._outcomes[number] is None:  # of several tries, the first that is answered
+            self._outcomes[number] = Outcome(is_answered=is_answered)
 
-    def _send_again(self) -> None:
-        for number in (*self._udp, *self._sctp):
-            self._send(number)
+    def _try_again(self) -> None:
+        for number, outcome in enumerate(self._outcomes):
+            if outcome is None:
+                self._begin(number)
 
-    def _send(self, number: int) -> None:
+    def _send_init(self, number: int) -> None:
         one = self._attempts[number]
-        if one.protocol is Protocol.UDP:
-            with suppress(OSError):  # the kernel refuses on the spot, or tells of an ICMP error
-                self._udp[number].send(BYTE)
-            return
         address, port = one.dialled
         packet = sctp.Packet(
             source=_FIRST_PORT + number,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import resource
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from terway.kube.client import KubeClient
 from terway.kube.connection import Connection, read_kubeconfig
@@ -14,6 +15,7 @@ from terway.lab.policy.world import LabWorld
 from terway.lab.world.client import LabClient, start_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, LabPlan, NodePool
 from terway.model.address import Family
+from terway.model.errors import UsageError
 
 Progress = Callable[[str], None]
 _NODES = 3
@@ -41,15 +43,31 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     """Open a lab for cases; its policies and labels are as before afterwards."""
     _allow_many_sockets()
-    async with KubeClient(_connection(client)) as kube:
-        stage = Stage(
-            LabWorld(client), kube, is_exclusive=is_exclusive, family=family, progress=progress
-        )
-        await stage.open()
+    with _alone_in(client):
+        async with KubeClient(_connection(client)) as kube:
+            stage = Stage(
+                LabWorld(client), kube, is_exclusive=is_exclusive, family=family, progress=progress
+            )
+            await stage.open()
+            try:
+                yield stage
+            finally:
+                await stage.close()
+
+
+@contextmanager
+def _alone_in(client: LabClient) -> Iterator[None]:
+    """Keep others from running cases in the lab for the block: they would change the policies."""
+    with (client.paths.folder / "policy.lock").open("w") as file:
         try:
-            yield stage
-        finally:
-            await stage.close()
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"somebody runs policy cases in lab {client.paths.name!r} already; wait, or take "
+                "another lab by --name",
+                field="--name",
+            ) from error
+        yield
 
 
 def _connection(client: LabClient) -> Connection:
