@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 APT := clang llvm musl-tools linux-libc-dev libbpf1 libbpf-dev libnftables1 nftables conntrack \
 	iproute2 iputils-ping iperf3 busybox-static python3-venv shellcheck clang-format \
-	containerd runc podman containernetworking-plugins iptables ca-certificates procps kmod tcpdump prometheus \
+	containerd runc podman containernetworking-plugins iptables ipset ca-certificates procps kmod tcpdump prometheus \
 	user-mode-linux
 WORKERS ?= 3
 
@@ -67,6 +67,10 @@ format: install ## write the format that check wants
 .PHONY: test
 test: install check ## install what it needs and pass every test (root)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: conformance
+conformance: install ## answer every NetworkPolicy case of CONFORMANCE_DIR in packets (root)
+	@$(BIN)/terway-lab policy conformance $(if $(CONFORMANCE_DIR),$(CONFORMANCE_DIR)) $(ARGS)
 
 .PHONY: bench
 bench: install ## measure against references; ONLY=name for some
