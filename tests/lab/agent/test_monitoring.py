@@ -15,7 +15,11 @@ import pytest
 import yaml
 
 from terway.agent.call_metrics import CallMetrics
+from terway.agent.policy.service import Outside, PolicyService
+from terway.kube.client import KubeClient
+from terway.kube.connection import Connection
 from terway.model.errors import ThrottledError
+from terway.model.ids import NodeName
 from tests.support.emulated_node import emulated_cloud, in_process_terwayd
 from tests.support.kernel_node import kernel_node, sh
 
@@ -116,10 +120,27 @@ def metrics_of(query):
     return set(re.findall(r"\b(?:terway|aliyun|process)_\w+|\bup\b", query))
 
 
+class Nobody:
+    """Who is told, and does not listen."""
+
+    def tell_node(self, reason, message):
+        pass
+
+    def tell(self, target, reason, message):
+        pass
+
+
+def policies_of_a_node():
+    """Return who would enforce policies, were there an API server."""
+    nowhere = KubeClient(Connection(server="unix:///nowhere"))
+    node, told = NodeName("n1"), Nobody()
+    return PolicyService(Outside(client=nowhere, node=node, tell_node=told, tell=told.tell))
+
+
 async def exercise(daemon, machine):
     """Have every metric counted: pods come and go, one ADD fails, and so does the cloud."""
     calls = CallMetrics()
-    daemon.terwayd.metrics.sources.append(calls.metrics)
+    daemon.terwayd.metrics.sources += [calls.metrics, policies_of_a_node().metrics]
     calls.openapi("CreateNetworkInterface", {}, 0.3, None)
     calls.openapi("CreateNetworkInterface", {}, 0.1, ThrottledError("Throttling"))
     calls.metadata(
