@@ -70,7 +70,7 @@ test: install check ## install what it needs and pass every test (root)
 
 .PHONY: conformance
 conformance: install ## answer every NetworkPolicy case of CONFORMANCE_DIR in packets (root)
-	@$(BIN)/terway-lab policy conformance $(if $(CONFORMANCE_DIR),$(CONFORMANCE_DIR)) $(ARGS)
+	@$(BIN)/terway-lab policy conformance $(ARGS)
 
 .PHONY: bench
 bench: install ## measure against references; ONLY=name for some
