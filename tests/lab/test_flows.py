@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from terway.kube.resource import NETWORK_POLICIES
+from terway.kube.resource import CONFIG_MAPS, NETWORK_POLICIES
 from terway.lab.policy.inforce import SOCKET, wait_in_force
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
@@ -191,3 +191,35 @@ async def test_recorded_connections_are_held_against_other_policies(lab, pods, t
         (shift,) = answer[kind]
         assert (shift["source"], shift["destination"]) == ("default/client", "default/near-db")
         assert (shift["port"], shift["so_now"]) == (port, False)
+
+
+async def configure(lab: Lab, **keys: Any) -> None:
+    """Change eni-config as a person would."""
+    found = await lab.kube.get(CONFIG_MAPS, "eni-config", namespace="kube-system")
+    assert found is not None
+    conf = {**json.loads(found.data["eni_conf"]), **keys}
+    patch = {"data": {"eni_conf": json.dumps(conf)}}
+    await lab.kube.patch(CONFIG_MAPS, "eni-config", patch, namespace="kube-system")
+
+
+async def rules_log(lab: Lab, *, wanted: bool) -> None:
+    """Wait until the rules of a node log, or do not."""
+    async with asyncio.timeout(20):
+        listed = ("nft", "list", "table", "inet", "terway_policy")
+        while ("log prefix" in await lab.node("node-1").exec(*listed)) is not wanted:
+            await lab.node("node-1").exec("true")
+
+
+async def test_what_eni_config_wants_recorded_is_kept_while_nobody_follows(lab, pods):
+    node, kept = lab.node("node-1"), "/var/lib/cni/terway/flows/flows.jsonl"
+    await rules_log(lab, wanted=False)
+    await configure(lab, flow_log="denied")
+    await rules_log(lab, wanted=True)
+    client, db = pods["client"], pods["near-db"]
+    await asyncio.to_thread(send, client, db, 2222, Family.V4, socket.SOCK_STREAM)
+    async with asyncio.timeout(20):
+        while '"port":2222' not in await node.exec("cat", kept, check=False):
+            pass
+    assert (await node.exec("stat", "--format=%a", kept)).strip() == "600"
+    await configure(lab, flow_log="off")
+    await rules_log(lab, wanted=False)
