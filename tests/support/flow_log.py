@@ -104,6 +104,8 @@ class FakeKnowledge:
             self.slows.clock += self.takes_s
         if self.is_lost:
             raise ConflictError("the pod is gone")
+        if flow.destination.pod != PODS[SERVER]:
+            return Verdict()
         side = Judgement(
             direction=Direction.INGRESS,
             pod=PODS[SERVER],

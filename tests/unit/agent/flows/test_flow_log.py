@@ -10,7 +10,7 @@ import pytest
 
 from terway.agent.flows.followers import Follower, Wish
 from terway.agent.flows.page import MOST_FOLLOWERS, FlowPage
-from terway.agent.flows.recorder import BUSY, CHANGED, NOT_OPENING
+from terway.agent.flows.recorder import ANSWER, BUSY, CHANGED, NOT_OPENING
 from terway.agent.flows.service import MORE, FlowLog
 from terway.model.errors import UsageError
 from terway.policy.flow_filter import FlowFilter
@@ -127,6 +127,20 @@ async def test_the_kernels_deed_is_the_fact_where_policies_say_otherwise(node):
             changed, late = await _flow(follower), await _flow(follower)
     assert (changed.is_allowed, changed.sides, changed.note) == (False, (), CHANGED)
     assert (late.is_allowed, late.sides, late.note) == (False, (), NOT_OPENING)
+
+
+async def test_an_answer_that_is_cut_is_told_as_its_connection(node):
+    log = node.flow_log()
+    async with running(log):
+        with log.follow(EVERYTHING, Wish()) as follower:
+            await _begun(follower)
+            answer = tcp(SERVER, CLIENT, port=40000, source_port=3306, flags=0x10)
+            node.taps[""].push(answer)
+            await _a_second_later(node, log)
+            flow = await _flow(follower)
+    assert (str(flow.source), str(flow.destination)) == ("web/client", "shop/db-0")
+    assert (flow.port, flow.is_allowed, flow.note) == (3306, False, ANSWER)
+    assert [side.policy for side in flow.sides] == [POLICY]
 
 
 async def test_a_scan_of_ports_is_recorded_without_reasons_rather_than_hold_up_others(node):
