@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from terway.lab.policy.blocks import Addresses
+from terway.lab.policy.cases import Via
 from terway.lab.policy.prober import Attempt
 from terway.lab.policy.world import SUBSTITUTES
 from terway.model.address import Family, IPAddress, IPNetwork, family_of
@@ -60,11 +61,10 @@ class Ends:
     outside_netns: str
     family: Family | None = None  # for flows that do not say
 
-    def attempt(self, flow: Flow) -> Attempt:
+    def attempt(self, flow: Flow, via: Via | None = None) -> Attempt:
         """Return the connection to be tried. UsageError for ends that cannot make it."""
-        source, destination = parties_of(
-            self.cluster, replace(flow, family=flow.family or self.family)
-        )
+        said = replace(flow, family=flow.family or self._family_of(flow, via))
+        source, destination = parties_of(self.cluster, said)
         from_netns, from_address = self._end(source)
         to_netns, to_address = self._end(destination)
         return Attempt(
@@ -74,7 +74,15 @@ class Ends:
             destination=to_address,
             protocol=flow.protocol,
             port=flow.port,
+            via=(self.real(via.address), via.port) if via else None,
         )
+
+    def _family_of(self, flow: Flow, via: Via | None) -> Family | None:
+        """Return the family for a flow that does not say; an address in it does."""
+        if via is not None:
+            return family_of(via.address)
+        ends = (flow.source, flow.destination)
+        return None if any(isinstance(end, AddressEnd) for end in ends) else self.family
 
     def real(self, address: IPAddress) -> IPAddress:
         """Return the lab's address for one of the case; a service's is the same in both."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from terway.lab.policy.cases import LabCase, State
@@ -87,7 +86,6 @@ def _attempt(stage: Stage, ends: Ends, state: State, flow: Flow) -> Attempt | Ou
     if via and stage.is_exclusive:
         return Outcome(error=_NOT_TRANSLATED)
     try:
-        attempt = ends.attempt(flow)
-        return replace(attempt, via=(ends.real(via.address), via.port)) if via else attempt
+        return ends.attempt(flow, via)
     except UsageError as error:
         return Outcome(error=str(error))

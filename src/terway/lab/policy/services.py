@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 
 from terway.lab.policy.cases import Via
 from terway.lab.policy.ends import Ends
 from terway.lab.policy.prober import Attempt
 from terway.lab.world.node import run_command
-from terway.model.address import IPAddress
+from terway.model.errors import UsageError
 from terway.policy.flow import Flow
 
 _TABLE = "inet terway_lab_services"
@@ -24,15 +24,6 @@ _HOOKS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Translation:
-    """A service address, and the connection that it is to become."""
-
-    attempt: Attempt
-    address: IPAddress
-    port: int
-
-
 class Services:
     """The service addresses of one state, on all nodes: paths of their network namespaces."""
 
@@ -40,7 +31,7 @@ class Services:
         self.nodes: tuple[str, ...] = ()
         self._are_there = False
 
-    async def translate(self, wanted: Sequence[Translation]) -> None:
+    async def translate(self, wanted: Sequence[Attempt]) -> None:
         """Translate these addresses, and no others."""
         if not wanted and not self._are_there:
             return
@@ -52,15 +43,16 @@ class Services:
         )  # fmt: skip
 
 
-def translations(ends: Ends, services: Mapping[Flow, Via]) -> list[Translation]:
-    """Return what service addresses of a case stand for in the lab."""
-    return [
-        Translation(attempt=ends.attempt(flow), address=ends.real(via.address), port=via.port)
-        for flow, via in services.items()
-    ]
+def translations(ends: Ends, services: Mapping[Flow, Via]) -> list[Attempt]:
+    """Return the connections by way of service addresses. Those that cannot be made are left."""
+    found = []
+    for flow, via in services.items():
+        with suppress(UsageError):  # it is the answer of that probe
+            found.append(ends.attempt(flow, via))
+    return found
 
 
-def _table(wanted: Sequence[Translation]) -> list[str]:
+def _table(wanted: Sequence[Attempt]) -> list[str]:
     if not wanted:
         return []
     rules = dict.fromkeys(_rule(one) for one in wanted)
@@ -72,12 +64,11 @@ def _table(wanted: Sequence[Translation]) -> list[str]:
     return [f"table {_TABLE} {{", *chains, "}"]
 
 
-def _rule(one: Translation) -> str:
-    protocol = one.attempt.protocol.value.lower()
-    family = "ip" if one.address.version == 4 else "ip6"
-    target = str(one.attempt.destination)
-    target = target if family == "ip" else f"[{target}]"
+def _rule(one: Attempt) -> str:
+    address, port = one.dialled
+    family = "ip" if address.version == 4 else "ip6"
+    target = str(one.destination) if family == "ip" else f"[{one.destination}]"
     return (
-        f"meta l4proto {protocol} {family} daddr {one.address} th dport {one.port} "
-        f"dnat {family} to {target}:{one.attempt.port}"
+        f"meta l4proto {one.protocol.value.lower()} {family} daddr {address} th dport {port} "
+        f"dnat {family} to {target}:{one.port}"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from terway.lab.policy import sctp
 from terway.lab.policy.cases import Via, read_case, read_file
-from terway.lab.policy.ends import Place, outside_of, places_of
+from terway.lab.policy.ends import Ends, Place, outside_of, places_of
 from terway.lab.policy.families import in_family
 from terway.lab.policy.tally import compare
 from terway.model.address import Family
@@ -131,3 +131,32 @@ def test_an_init_is_read_as_it_was_written_and_carries_the_checksum_of_the_rfc()
     assert sctp.crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
     assert data[8:12] == sctp.crc32c(data[:8] + bytes(4) + data[12:]).to_bytes(4, "little")
     assert sctp.decode(b"short") is None
+
+
+@pytest.mark.parametrize(
+    ("to", "via", "version"),
+    [("x/b", None, 6), ("ip:203.0.113.7", None, 4), ("x/b", "172.21.0.10", 4)],
+)
+def test_the_family_asked_for_is_for_flows_whose_addresses_do_not_say(to, via, version):
+    probe = {**PROBE, "to": to, **({"via": {"vip": via, "port": 53}} if via else {})}
+    dual = [
+        {**POD, "name": name, "ips": [f"10.0.0.{number}", f"fd00::{number}"]}
+        for number, name in enumerate("ab", 1)
+    ]
+    (state,) = read_case({**CASE, "pods": dual, "probes": [probe]}).states
+    (flow,) = state.step.flows()
+    pods = {
+        key: Place(netns=key.name, addresses=pod.addresses)
+        for key, pod in state.step.cluster.pods.items()
+    }
+    ends = Ends(
+        cluster=state.step.cluster,
+        places=places_of(state.step.cluster, pods, {}),
+        outside=outside_of([flow], {}, ()),
+        outside_netns="outside",
+        family=Family.V6,
+    )
+
+    attempt = ends.attempt(flow, state.services.get(flow))
+
+    assert (attempt.source.version, attempt.dialled[0].version) == (version, version)
