@@ -24,7 +24,7 @@ from terway.policy.changes import (
     SetPolicy,
 )
 from terway.policy.cluster import Pod
-from terway.policy.compiler import Compiler
+from terway.policy.compiling.compiler import Compiler
 
 NODE = NodeName("node-1")
 TRIES = 1000

@@ -24,9 +24,9 @@ from terway.policy.changes import (
 )
 from terway.policy.cluster import Pod, PodKey
 from terway.policy.compiled import Compiled
-from terway.policy.compiler import Compiler
-from terway.policy.nft_printer import Printer
-from terway.policy.nft_skeleton import Place as Seat
+from terway.policy.compiling.compiler import Compiler
+from terway.policy.nft.printer import Printer
+from terway.policy.nft.skeleton import Place as Seat
 
 TABLE = "terway_policy"
 

@@ -38,12 +38,12 @@ from terway.linux.nflog import PacketLog, bind_packet_log
 from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.model.address import IPPair
 from terway.model.nft import Transactions
-from terway.policy import nft_skeleton
+from terway.policy.asking.flow_filter import FlowFilter
+from terway.policy.asking.recorded import RecordedFlow
 from terway.policy.cluster import Cluster, PodKey
-from terway.policy.flow_filter import FlowFilter
-from terway.policy.nft_printer import Printer
+from terway.policy.nft import skeleton
+from terway.policy.nft.printer import Printer
 from terway.policy.policies import Policy
-from terway.policy.recorded import RecordedFlow
 
 POLICIES = 1_000
 ROUNDS = 11
@@ -64,7 +64,7 @@ class Node:
 
     netns: ScratchNetns
     world: World
-    printer: Printer = field(default_factory=lambda: Printer(nft_skeleton.Place.NODE))
+    printer: Printer = field(default_factory=lambda: Printer(skeleton.Place.NODE))
     attached: Mapping[PodKey, IPPair] = field(default_factory=dict)
 
     async def enforce(self) -> None:
@@ -77,7 +77,7 @@ class Node:
         if wish is None:
             self._change(self.printer.log(None))
             return
-        log = nft_skeleton.FlowLog(group=LOG_GROUP, rate_per_s=RATE_PER_S, one_in=wish.sample)
+        log = skeleton.FlowLog(group=LOG_GROUP, rate_per_s=RATE_PER_S, one_in=wish.sample)
         self._change(self.printer.log(log))
 
     async def open_tap(self, _netns: str) -> PacketLog:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from terway.policy.cases import Step
-from terway.policy.decide import Decider
+from terway.policy.compiling.decide import Decider
+from terway.policy.reading.cases import Step
 from tests.support.policy_cases import case_files, read_cases
 
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from terway.policy.cases import Step
 from terway.policy.evaluate import evaluate
-from terway.policy.parse_fields import table_of
-from terway.policy.parse_selector import parse_selector
+from terway.policy.reading.cases import Step
+from terway.policy.reading.parse_fields import table_of
+from terway.policy.reading.parse_selector import parse_selector
 from tests.support.policy_cases import FOLDER, case_files, read_cases
 
 SELECTORS = FOLDER / "kube-network-policies" / "selectors.json"

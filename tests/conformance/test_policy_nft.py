@@ -14,9 +14,9 @@ import pytest
 from terway.linux.netns import fresh_netns
 from terway.linux.nfnetlink.tables import NftSocket, open_nft_socket
 from terway.model.nft import DeleteTable, Table, Transactions
-from terway.policy.cases import Step
-from terway.policy.nft_answers import NftAnswers, on_paper
-from terway.policy.nft_names import TABLE
+from terway.policy.nft.answers import NftAnswers, on_paper
+from terway.policy.nft.names import TABLE
+from terway.policy.reading.cases import Step
 from tests.support.policy_cases import case_files, read_cases
 
 

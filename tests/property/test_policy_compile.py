@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from terway.model.address import Family, IPAddress, family_of
 from terway.model.ids import NodeName
-from terway.policy.canonical import canonical, changed
 from terway.policy.changes import Attach
 from terway.policy.cluster import Pod, Protocol
 from terway.policy.compiled import NOBODY, ClassId, Compiled, RuleSetId, Sides
-from terway.policy.compiler import Compiler
+from terway.policy.compiling.canonical import canonical, changed
+from terway.policy.compiling.compiler import Compiler
 from terway.policy.ends import owner_of
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow, NodeEnd, PodEnd

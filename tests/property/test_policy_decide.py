@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from terway.model.address import Family
 from terway.model.errors import UsageError
 from terway.policy.cluster import Cluster
-from terway.policy.decide import Decider
+from terway.policy.compiling.decide import Decider
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Flow
 from tests.support import policy_worlds as worlds

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 
 from terway.model.address import Family, family_of
 from terway.model.errors import UsageError
+from terway.policy.asking.difference import changes, differences
+from terway.policy.asking.equality import counter_example
+from terway.policy.asking.matrix_ports import PortMatrix
+from terway.policy.asking.representatives import holders_of
+from terway.policy.asking.representatives_any import any_holders
 from terway.policy.cluster import Protocol
-from terway.policy.difference import changes, differences
-from terway.policy.equality import counter_example
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, End, Flow, PodEnd
-from terway.policy.matrix_ports import PortMatrix
-from terway.policy.representatives import holders_of
-from terway.policy.representatives_any import any_holders
 from tests.support.small_policies import OUTSIDE, PORTS, clusters, policy_sets
 
 TRIED = [(protocol, port) for protocol in (Protocol.TCP, Protocol.UDP) for port in PORTS]

@@ -7,15 +7,15 @@ from itertools import product
 
 from hypothesis import given, settings
 
+from terway.policy.asking.lint_shadow import shadowed, without_rule
+from terway.policy.asking.matrix_groups import world_of
+from terway.policy.asking.matrix_ports import PortMatrix
+from terway.policy.asking.matrix_rules import rules_in
+from terway.policy.asking.representatives import holders_of
+from terway.policy.asking.representatives_any import any_holders
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow
-from terway.policy.lint_shadow import shadowed, without_rule
-from terway.policy.matrix_groups import world_of
-from terway.policy.matrix_ports import PortMatrix
-from terway.policy.matrix_rules import rules_in
 from terway.policy.policies import Direction
-from terway.policy.representatives import holders_of
-from terway.policy.representatives_any import any_holders
 from tests.property.test_policy_difference import TRIED
 from tests.support.small_policies import clusters, policy_sets
 

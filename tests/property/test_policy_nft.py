@@ -15,17 +15,17 @@ from terway.model.errors import UsageError
 from terway.model.nft import Table, Transactions
 from terway.policy.changes import ClusterChange
 from terway.policy.cluster import PodKey
-from terway.policy.compiler import Compiler
+from terway.policy.compiling.compiler import Compiler
 from terway.policy.ends import parties_of
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Flow
-from terway.policy.nft_answers import NftAnswers
-from terway.policy.nft_lift import lift
-from terway.policy.nft_names import TABLE
-from terway.policy.nft_paper import PaperKernel
-from terway.policy.nft_printer import Printer
-from terway.policy.nft_skeleton import Place
-from terway.policy.nft_verify import verify
+from terway.policy.nft.answers import NftAnswers
+from terway.policy.nft.lift import lift
+from terway.policy.nft.names import TABLE
+from terway.policy.nft.paper import PaperKernel
+from terway.policy.nft.printer import Printer
+from terway.policy.nft.skeleton import Place
+from terway.policy.nft.verify import verify
 from terway.policy.policies import ClusterPolicy
 from tests.support.policy_worlds import HERE, World, flows, histories, worlds
 

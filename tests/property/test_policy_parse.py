@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terway.model.errors import UsageError
-from terway.policy.parse import parse_namespace, parse_node, parse_pod, parse_policy
 from terway.policy.policies import NetworkPolicy
+from terway.policy.reading.parse import parse_namespace, parse_node, parse_pod, parse_policy
 
 PEERS = [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}}]
 NETWORK: dict[str, Any] = {

@@ -25,7 +25,7 @@ from terway.model.errors import VpcError
 from terway.model.ids import NodeName
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, Compiled, RuleSet, RuleSetId, Sides
-from terway.policy.compiler import Compiler
+from terway.policy.compiling.compiler import Compiler
 from tests.support.cluster import make_cluster
 from tests.support.kube_server import KubeServer, open_kube_server
 

@@ -13,9 +13,9 @@ from terway.model.address import Family, IPAddress
 from terway.model.nft import Table, Transactions
 from terway.policy.cluster import PodKey, Protocol
 from terway.policy.compiled import ClassId, Compiled, RuleSet, RuleSetId, Sides
-from terway.policy.nft_names import TABLE
-from terway.policy.nft_printer import Printer
-from terway.policy.nft_skeleton import Options, Place
+from terway.policy.nft.names import TABLE
+from terway.policy.nft.printer import Printer
+from terway.policy.nft.skeleton import Options, Place
 from terway.policy.policies import Direction
 from terway.policy.ports import NOTHING, PortSet, ports_of
 from tests.support.netns import ScratchNetns, scratch_netns

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from terway.policy.cases import Case, parse_case
+from terway.policy.reading.cases import Case, parse_case
 
 _ROOT = Path(__file__).parent.parent.parent
 FOLDER = Path(

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from terway.model.ids import NodeName
 from terway.policy.cluster import Cluster, NamedPort, Namespace, Node, Pod, PodKey, Protocol
-from terway.policy.parse_objects import NAME_LABEL
 from terway.policy.policies import (
     Action,
     BlockPeer,
@@ -24,6 +23,7 @@ from terway.policy.policies import (
     Tier,
     UnknownPeer,
 )
+from terway.policy.reading.parse_objects import NAME_LABEL
 from terway.policy.selector import Operator, Requirement, Selector
 
 SPACES = ("x", "y")

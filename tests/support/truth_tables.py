@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from terway.policy.cases import Case, parse_case
+from terway.policy.reading.cases import Case, parse_case
 
 FOLDER = Path(__file__).parent.parent / "data" / "policy"
 _VERSIONS = {

@@ -12,9 +12,9 @@ from typing import IO
 import click
 
 from terway.model.errors import UsageError
-from terway.policy.cases import Decide, Step, answer_case, parse_case
-from terway.policy.decide import Decider
-from terway.policy.nft_answers import NftAnswers
+from terway.policy.compiling.decide import Decider
+from terway.policy.nft.answers import NftAnswers
+from terway.policy.reading.cases import Decide, Step, answer_case, parse_case
 
 THROUGH = ("model", "nft")
 

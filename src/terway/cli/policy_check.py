@@ -16,8 +16,8 @@ from terway.cli.policy_names import groups_text, packet_text, ports_text
 from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
-from terway.policy.check import Breach, Outcome, check
-from terway.policy.check_parse import NOT_REACH, REACH, Expectation, parse_expectations
+from terway.policy.asking.check import Breach, Outcome, check
+from terway.policy.asking.check_parse import NOT_REACH, REACH, Expectation, parse_expectations
 from terway.policy.evaluate import evaluate
 from terway.policy.policies import Policy
 from terway.policy.words import describe

@@ -11,10 +11,10 @@ from terway.cli.exits import FOUND, OK
 from terway.cli.policy_names import groups_text, packet_text, ports_text, side_text
 from terway.cli.policy_pair import Compared, pair_options, read_pair, reasons
 from terway.cli.table import print_json, print_lines, wrapped
-from terway.policy.difference import Difference, Packet, changes, differences
+from terway.policy.asking.difference import Difference, Packet, changes, differences
+from terway.policy.asking.matrix_groups import Relation
+from terway.policy.asking.representatives import Holder
 from terway.policy.flow import Flow
-from terway.policy.matrix_groups import Relation
-from terway.policy.representatives import Holder
 
 _RELATIONS = {
     Relation.STRANGERS: "",

@@ -10,7 +10,7 @@ from terway.cli.exits import FOUND, OK
 from terway.cli.policy_diff import packet_lines, packet_plain
 from terway.cli.policy_pair import pair_options, read_pair
 from terway.cli.table import print_json, print_lines
-from terway.policy.equality import counter_example
+from terway.policy.asking.equality import counter_example
 
 
 @click.command("equal")

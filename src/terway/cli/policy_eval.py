@@ -13,11 +13,11 @@ from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.address import Family
 from terway.model.errors import UsageError
-from terway.policy.cases_cluster import read_end
 from terway.policy.cluster import Cluster, Protocol
 from terway.policy.ends import name_end, parties_of
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Flow, Judgement, Verdict
+from terway.policy.reading.cases_cluster import read_end
 from terway.policy.words import describe_judgement
 
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp")

@@ -12,11 +12,11 @@ from terway.cli.policy_objects import Manifests
 from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
+from terway.policy.asking.explain import sentences
+from terway.policy.asking.explain_pod import Reach, Sum, sums
+from terway.policy.asking.representatives import holders_of
 from terway.policy.cluster import PodKey
-from terway.policy.explain import sentences
-from terway.policy.explain_pod import Reach, Sum, sums
 from terway.policy.policies import Direction, Policy
-from terway.policy.representatives import holders_of
 
 
 @click.command("explain")

@@ -12,14 +12,14 @@ from terway.cli.policy_objects import Manifests
 from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
-from terway.policy.lint import Around, Finding, Level, in_order
-from terway.policy.lint_cluster import is_dns, misfitting, without_dns
-from terway.policy.lint_shadow import shadowed
-from terway.policy.lint_words import misleading
-from terway.policy.matrix_groups import world_of
-from terway.policy.matrix_ports import PortMatrix
-from terway.policy.representatives import holders_of
-from terway.policy.representatives_any import any_holders
+from terway.policy.asking.lint import Around, Finding, Level, in_order
+from terway.policy.asking.lint_cluster import is_dns, misfitting, without_dns
+from terway.policy.asking.lint_shadow import shadowed
+from terway.policy.asking.lint_words import misleading
+from terway.policy.asking.matrix_groups import world_of
+from terway.policy.asking.matrix_ports import PortMatrix
+from terway.policy.asking.representatives import holders_of
+from terway.policy.asking.representatives_any import any_holders
 
 _MOST_ANY = 5_000  # kinds of pods that are looked through in a few seconds
 

@@ -11,11 +11,11 @@ from terway.cli.policy_names import ports_text, shortened
 from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
-from terway.policy.check_parse import parse_ports
-from terway.policy.matrix import Cell, Name, Table, table_of
+from terway.policy.asking.check_parse import parse_ports
+from terway.policy.asking.matrix import Cell, Name, Table, table_of
+from terway.policy.asking.representatives import Holder, holders_of
+from terway.policy.asking.workload import workload_of
 from terway.policy.ports import PortSet
-from terway.policy.representatives import Holder, holders_of
-from terway.policy.workload import workload_of
 
 _WIDEST = 20  # columns of two letters that fit beside a number and a name
 _BY = ("pod", "workload", "namespace")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from terway.policy.asking.difference import Packet
+from terway.policy.asking.matrix_groups import Group
+from terway.policy.asking.representatives import Holder
+from terway.policy.asking.representatives_space import is_everything, span_texts
 from terway.policy.cluster import Protocol
-from terway.policy.difference import Packet
-from terway.policy.matrix_groups import Group
-from terway.policy.parse_objects import NAME_LABEL
 from terway.policy.ports import EVERY_PORT, LAST_PORT, PortSet
-from terway.policy.representatives import Holder
-from terway.policy.representatives_space import is_everything, span_texts
+from terway.policy.reading.parse_objects import NAME_LABEL
 from terway.policy.selector import Labels
 
 _SHOWN = 3  # of a list

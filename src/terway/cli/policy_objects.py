@@ -17,11 +17,11 @@ from terway.cli.read_kube import addresses_of
 from terway.model.address import IPAddress, IPNetwork
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
+from terway.policy.asking.representatives import blocks_of
 from terway.policy.cluster import Cluster, Namespace, Node, Pod, PodKey
-from terway.policy.parse import KINDS, parse_namespace, parse_node, parse_pod, parse_policy
-from terway.policy.parse_objects import namespace_labels
 from terway.policy.policies import ClusterPolicy, NetworkPolicy, Policy, PolicyKey
-from terway.policy.representatives import blocks_of
+from terway.policy.reading.parse import KINDS, parse_namespace, parse_node, parse_pod, parse_policy
+from terway.policy.reading.parse_objects import namespace_labels
 
 # Networks for tests between machines: nobody's pods have such addresses (RFC 2544, RFC 5180).
 POD_CIDRS = (ip_network("198.18.0.0/15"), ip_network("2001:2::/48"))

@@ -12,13 +12,13 @@ from terway.cli.place import place_options
 from terway.cli.policy_objects import Manifests, manifests_of
 from terway.cli.policy_read import Found, read_objects
 from terway.cli.policy_source import json_option, parse_cidr, tell
+from terway.policy.asking.difference import Packet
+from terway.policy.asking.representatives import Holder, holders_of
+from terway.policy.asking.representatives_any import any_holders
 from terway.policy.cluster import Cluster
-from terway.policy.difference import Packet
 from terway.policy.evaluate import evaluate
-from terway.policy.parse import KINDS
 from terway.policy.policies import Policy
-from terway.policy.representatives import Holder, holders_of
-from terway.policy.representatives_any import any_holders
+from terway.policy.reading.parse import KINDS
 from terway.policy.words import describe
 
 F = TypeVar("F", bound=Callable[..., Any])

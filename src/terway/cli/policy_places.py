@@ -25,10 +25,10 @@ from terway.policy.changes import (
 )
 from terway.policy.cluster import Cluster, PodKey
 from terway.policy.compiled import Compiled
-from terway.policy.compiler import Compiler
-from terway.policy.nft_lift import lift
-from terway.policy.nft_skeleton import Place
-from terway.policy.nft_verify import Difference, verify
+from terway.policy.compiling.compiler import Compiler
+from terway.policy.nft.lift import lift
+from terway.policy.nft.skeleton import Place
+from terway.policy.nft.verify import Difference, verify
 from terway.policy.policies import Policy
 
 

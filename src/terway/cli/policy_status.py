@@ -18,9 +18,9 @@ from terway.cli.read_kube import open_client
 from terway.cli.table import print_json, print_lines, table_lines, wrapped
 from terway.kube.policy_status import POLICY_NODE_STATUSES, PolicyInForce, PolicyNodeStatus
 from terway.model.errors import ConflictError
+from terway.policy.asking.representatives import selects
 from terway.policy.cluster import Pod
 from terway.policy.policies import ClusterPolicy, Policy
-from terway.policy.representatives import selects
 
 _NO_LABELS: Mapping[str, str] = {}
 

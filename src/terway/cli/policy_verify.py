@@ -21,7 +21,7 @@ from terway.linux.netns import open_netns
 from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.model.errors import ConflictError, TransientError, VpcError
 from terway.model.nft import Table
-from terway.policy.nft_names import TABLE
+from terway.policy.nft.names import TABLE
 
 _PAGE = "/debug/policy"
 _SHOWN = 20

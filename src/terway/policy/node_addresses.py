@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from terway.model.ids import NodeName
 from terway.policy.cluster import Node, Pod, PodKey
-from terway.policy.nets import number_of
+from terway.policy.compiling.nets import number_of
 
 
 class NodeAddresses:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from terway.model.address import IPPair
 from terway.policy.cluster import Pod, PodKey
-from terway.policy.nets import number_of
+from terway.policy.compiling.nets import number_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -15,9 +15,9 @@ from terway.model.address import Family
 from terway.model.nft import Hook
 from terway.policy.cluster import Protocol
 from terway.policy.compiled import Compiled
-from terway.policy.nft_interpreter import Interpreter
-from terway.policy.nft_packet import Packet
-from terway.policy.nft_skeleton import Options
+from terway.policy.nft.interpreter import Interpreter
+from terway.policy.nft.packet import Packet
+from terway.policy.nft.skeleton import Options
 from terway.policy.policies import Direction
 from terway.policy.ports import NOTHING, PortSet, ports_of
 from tests.support.policed_node import PolicedNode, address_of, only, policed_node

@@ -22,12 +22,12 @@ from terway.model.nft import (
 from terway.model.nft_rule import Foreign
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import ClassId, Compiled, Net, RuleSet, RuleSetId, Sides
-from terway.policy.nft_answers import on_paper
-from terway.policy.nft_lift import lift
-from terway.policy.nft_names import TABLE
-from terway.policy.nft_printer import Printer
-from terway.policy.nft_skeleton import FlowLog, Options, Place
-from terway.policy.nft_verify import verify
+from terway.policy.nft.answers import on_paper
+from terway.policy.nft.lift import lift
+from terway.policy.nft.names import TABLE
+from terway.policy.nft.printer import Printer
+from terway.policy.nft.skeleton import FlowLog, Options, Place
+from terway.policy.nft.verify import verify
 from terway.policy.policies import Direction
 from terway.policy.ports import EVERY_PORT, NOTHING, PortSet
 from tests.support.netns import ScratchNetns

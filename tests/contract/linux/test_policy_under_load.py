@@ -17,7 +17,7 @@ from terway.agent.policy.nft_enforcer import NftPlace
 from terway.linux.netns import entered, open_netns
 from terway.policy.cluster import PodKey, Protocol
 from terway.policy.compiled import Change, ClassId, Compiled, RuleSet, RuleSetId, Sides
-from terway.policy.nft_skeleton import Options
+from terway.policy.nft.skeleton import Options
 from terway.policy.policies import Direction
 from terway.policy.ports import NOTHING, ports_of
 from tests.support.netns import ScratchNetns, scratch_netns

@@ -17,10 +17,10 @@ from terway.model.ids import NodeName
 from terway.model.interface import InterfaceSpec, Mode
 from terway.policy.changes import Attach, ClusterChange, Detach, SetPod, SetPolicy
 from terway.policy.cluster import Pod, PodKey
-from terway.policy.compiler import Compiler
-from terway.policy.nft_skeleton import Options
-from terway.policy.parse import parse_policy
+from terway.policy.compiling.compiler import Compiler
+from terway.policy.nft.skeleton import Options
 from terway.policy.policies import Policy
+from terway.policy.reading.parse import parse_policy
 from tests.support.attachments import attachment
 from tests.support.cluster import make_cluster
 from tests.support.kube_server import open_client

@@ -27,8 +27,8 @@ from terway.lab.policy.stage import Stage
 from terway.lab.policy.tally import compare
 from terway.lab.world.client import LabClient, start_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, LabPlan, NodePool
-from terway.policy.cases import Decide, Step, answer_case, parse_case
 from terway.policy.evaluate import evaluate
+from terway.policy.reading.cases import Decide, Step, answer_case, parse_case
 from tests.support.policy_cases import FOLDER
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]

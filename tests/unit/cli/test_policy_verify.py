@@ -16,10 +16,10 @@ from terway.model.ids import NodeName
 from terway.model.interface import InterfaceSpec, Mode
 from terway.model.nft import Table
 from terway.policy.cluster import Cluster, Pod, PodKey
-from terway.policy.nft_answers import on_paper
-from terway.policy.nft_printer import Printer
-from terway.policy.nft_skeleton import Place
-from terway.policy.parse import parse_policy
+from terway.policy.nft.answers import on_paper
+from terway.policy.nft.printer import Printer
+from terway.policy.nft.skeleton import Place
+from terway.policy.reading.parse import parse_policy
 from tests.support.attachments import attachment
 
 NODE = NodeName("n1")

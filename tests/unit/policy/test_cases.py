@@ -10,11 +10,11 @@ import pytest
 from terway.model.address import Family
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
-from terway.policy.cases import Decide, Step, answer_case, answer_step, parse_case
 from terway.policy.cluster import NamedPort, Node, Pod, PodKey, Protocol
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow, NodeEnd, PodEnd
 from terway.policy.policies import BlockPeer, ClusterPolicy
+from terway.policy.reading.cases import Decide, Step, answer_case, answer_step, parse_case
 
 PODS = [
     {"ns": "x", "name": "a", "ip": "10.0.0.1", "labels": {"app": "a"}},

@@ -22,7 +22,7 @@ from terway.policy.changes import (
 )
 from terway.policy.cluster import NamedPort, Namespace, Node, Pod, PodKey, Protocol
 from terway.policy.compiled import NOBODY, Change, Compiled
-from terway.policy.compiler import Compiler
+from terway.policy.compiling.compiler import Compiler
 from terway.policy.policies import (
     Action,
     BlockPeer,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from terway.policy.atoms import Atom, Special
 from terway.policy.cluster import Protocol
+from terway.policy.compiling.atoms import Atom, Special
+from terway.policy.compiling.rulesets import Clause, alternatives
 from terway.policy.policies import Action
 from terway.policy.ports import NOTHING, PortSet, ports_of
-from terway.policy.rulesets import Clause, alternatives
 
 
 def port(number: int) -> PortSet:

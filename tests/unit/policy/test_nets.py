@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from terway.policy.nets import V6_ORIGIN, Nets, address_of, number_of, ranges_of
+from terway.policy.compiling.nets import V6_ORIGIN, Nets, address_of, number_of, ranges_of
 from terway.policy.policies import BlockPeer
 
 

@@ -27,15 +27,15 @@ from terway.model.nft import (
 from terway.model.nft_rule import ACCEPT, Decide, Lookup
 from terway.policy.cluster import PodKey, Protocol
 from terway.policy.compiled import Change, ClassId, Compiled, RuleSet, RuleSetId, Sides
-from terway.policy.nft_answers import on_paper
-from terway.policy.nft_interpreter import Interpreter
-from terway.policy.nft_names import TABLE, Names, epoch_of, next_names, ports_name
-from terway.policy.nft_packet import ACK, RST, CtState, Packet
-from terway.policy.nft_paper import PaperKernel
-from terway.policy.nft_ports import print_ports, read_ports
-from terway.policy.nft_printer import Printer
-from terway.policy.nft_skeleton import INTERFACES, Place
-from terway.policy.nft_words import goto
+from terway.policy.nft.answers import on_paper
+from terway.policy.nft.interpreter import Interpreter
+from terway.policy.nft.names import TABLE, Names, epoch_of, next_names, ports_name
+from terway.policy.nft.packet import ACK, RST, CtState, Packet
+from terway.policy.nft.paper import PaperKernel
+from terway.policy.nft.ports import print_ports, read_ports
+from terway.policy.nft.printer import Printer
+from terway.policy.nft.skeleton import INTERFACES, Place
+from terway.policy.nft.words import goto
 from terway.policy.policies import Direction
 from terway.policy.ports import EVERY_PORT, LAST_PORT, NOTHING, PortSet, ports_of, union
 

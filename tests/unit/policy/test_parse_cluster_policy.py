@@ -9,7 +9,6 @@ import pytest
 
 from terway.model.errors import UsageError
 from terway.policy.cluster import Protocol
-from terway.policy.parse import parse_policy
 from terway.policy.policies import (
     Action,
     BlockPeer,
@@ -24,6 +23,7 @@ from terway.policy.policies import (
     Tier,
     UnknownPeer,
 )
+from terway.policy.reading.parse import parse_policy
 from terway.policy.selector import EVERYTHING
 
 ALL: dict[str, Any] = {"namespaces": {}}

@@ -9,7 +9,6 @@ import pytest
 
 from terway.model.errors import UsageError
 from terway.policy.cluster import Protocol
-from terway.policy.parse import parse_policy
 from terway.policy.policies import (
     BlockPeer,
     Kind,
@@ -20,6 +19,7 @@ from terway.policy.policies import (
     PortRange,
     Rule,
 )
+from terway.policy.reading.parse import parse_policy
 from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
 
 

@@ -10,7 +10,7 @@ import pytest
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
 from terway.policy.cluster import NamedPort, Namespace, Node, Pod, PodKey, Protocol
-from terway.policy.parse import parse_namespace, parse_node, parse_pod
+from terway.policy.reading.parse import parse_namespace, parse_node, parse_pod
 
 
 def _pod(spec: Any = None, status: Any = None, **metadata: Any) -> Pod:

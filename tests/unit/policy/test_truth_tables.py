@@ -11,12 +11,12 @@ from typing import cast
 import pytest
 
 from terway.model.errors import UsageError
-from terway.policy.cases import Decide, Probe, Step, answer_step
-from terway.policy.decide import Decider
+from terway.policy.compiling.decide import Decider
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Verdict
-from terway.policy.nft_answers import NftAnswers
+from terway.policy.nft.answers import NftAnswers
 from terway.policy.policies import ClusterPolicy
+from terway.policy.reading.cases import Decide, Probe, Step, answer_step
 from tests.support.truth_tables import Reason, Table, truth_tables
 
 TABLES = [pytest.param(table, id=f"{table.file}: {table.name}") for table in truth_tables()]

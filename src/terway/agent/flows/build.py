@@ -18,7 +18,7 @@ from terway.agent.streams import Stream
 from terway.config.choices import FlowLogging
 from terway.linux.nflog import COPY_BYTES, PacketLog, bind_packet_log
 from terway.model.ids import NodeName
-from terway.policy import nft_skeleton
+from terway.policy.nft import skeleton
 
 
 class Enforced(Protocol):
@@ -32,7 +32,7 @@ class Enforced(Protocol):
     def namespaces(self) -> tuple[str, ...]:
         """Return the namespaces of pods that are judged in their own."""
 
-    async def log_flows(self, flow_log: nft_skeleton.FlowLog | None) -> None:
+    async def log_flows(self, flow_log: skeleton.FlowLog | None) -> None:
         """Have the rules of all places tell, later ones as well. Raises VpcError."""
 
 
@@ -77,10 +77,10 @@ class PolicyRules:
         await self._enforced.log_flows(_flow_log(wish))
 
 
-def _flow_log(wish: Wish | None) -> nft_skeleton.FlowLog | None:
+def _flow_log(wish: Wish | None) -> skeleton.FlowLog | None:
     if wish is None:
         return None
-    return nft_skeleton.FlowLog(
+    return skeleton.FlowLog(
         group=GROUP, rate_per_s=RATE_PER_S, one_in=wish.sample, snaplen_bytes=COPY_BYTES
     )
 

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 from terway.agent.flows.followers import Wish
 from terway.agent.flows.service import FlowLog
 from terway.model.errors import UsageError
-from terway.policy.flow_filter import FlowFilter, filter_of
-from terway.policy.recorded import Line, line_of
+from terway.policy.asking.flow_filter import FlowFilter, filter_of
+from terway.policy.asking.recorded import Line, line_of
 
 PATH = "/debug/flows"
 MOST_FOLLOWERS = 16

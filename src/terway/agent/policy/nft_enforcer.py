@@ -29,9 +29,9 @@ from terway.model.errors import ConflictError, VpcError
 from terway.model.nft import DeleteTable, Table
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, Compiled, Sides
-from terway.policy.nft_names import TABLE
-from terway.policy.nft_printer import Printer
-from terway.policy.nft_skeleton import FlowLog, Options, Place
+from terway.policy.nft.names import TABLE
+from terway.policy.nft.printer import Printer
+from terway.policy.nft.skeleton import FlowLog, Options, Place
 
 _GONE = frozenset(("ENOENT", "ENOTDIR", "ESRCH"))
 _log = structlog.get_logger("policy")

@@ -16,7 +16,7 @@ from terway.model.attachment import Attachment
 from terway.model.errors import ConflictError, VpcError
 from terway.model.ids import NodeName
 from terway.model.nft import DeleteTable
-from terway.policy.nft_names import TABLE
+from terway.policy.nft.names import TABLE
 
 _log = structlog.get_logger("policy")
 

@@ -9,9 +9,9 @@ from terway.agent.policy.hooks import Hooks, spread_sides
 from terway.model.nft import Table
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Compiled, RuleSetId, Sides
-from terway.policy.nft_lift import lift
-from terway.policy.nft_skeleton import Place
-from terway.policy.nft_verify import verify
+from terway.policy.nft.lift import lift
+from terway.policy.nft.skeleton import Place
+from terway.policy.nft.verify import verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 from terway.kube.resource import Resource, metadata_of
 from terway.model.errors import UsageError
-from terway.policy.parse import parse_policy
 from terway.policy.policies import (
     ClusterPolicy,
     Kind,
@@ -20,6 +19,7 @@ from terway.policy.policies import (
     PolicyKey,
     Tier,
 )
+from terway.policy.reading.parse import parse_policy
 from terway.policy.selector import EVERYTHING
 
 

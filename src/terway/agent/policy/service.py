@@ -28,10 +28,10 @@ from terway.linux.workers import Workers
 from terway.model.attachment import Attachment
 from terway.model.ids import NodeName
 from terway.policy.cluster import Cluster
-from terway.policy.compiler import Compiler
+from terway.policy.compiling.compiler import Compiler
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Flow, Verdict
-from terway.policy.nft_skeleton import FlowLog, Options
+from terway.policy.nft.skeleton import FlowLog, Options
 from terway.policy.policies import Policy
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from terway.lab.policy.manifests import Manifest, has_domain_names
 from terway.model.address import IPAddress
 from terway.model.errors import UsageError
-from terway.policy.cases import Case, Step, parse_case
 from terway.policy.cluster import PodKey
 from terway.policy.flow import Flow
+from terway.policy.reading.cases import Case, Step, parse_case
 
 _NO_NAMES = "domain names mean nothing here: nobody resolves them in the lab"
 

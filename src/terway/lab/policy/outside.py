@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+from pathlib import Path
 
 from terway.lab.cloud.provision import add_route, authorize, disable_source_check
 from terway.lab.node.spawner import raise_loopback
@@ -19,6 +20,10 @@ from terway.model.errors import TransientError
 
 NAME = "internet"
 _CLONE_NEWNET = 0x40000000
+# A link-local address that is still being tried cannot ask for neighbours, on behalf of others.
+_NO_DETECTION = tuple(
+    Path("/proc/sys/net/ipv6/conf", name, "accept_dad") for name in ("all", "default")
+)
 
 
 async def open_outside(lab: Lab) -> str:
@@ -51,6 +56,9 @@ def _new_netns() -> int:
             raise TransientError(f"making a network namespace: {os.strerror(code)}")
         try:
             raise_loopback()
+            for sysctl in _NO_DETECTION:
+                if sysctl.exists():  # a kernel without IPv6 has none
+                    sysctl.write_text("0")
             return os.open(OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC)
         finally:
             libc.setns(home, _CLONE_NEWNET)

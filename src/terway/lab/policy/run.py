@@ -11,8 +11,8 @@ from terway.lab.policy.ends import Ends
 from terway.lab.policy.prober import Attempt, Outcome, try_all
 from terway.lab.policy.stage import Stage
 from terway.model.errors import UsageError, VpcError
-from terway.policy.cases import Step, answer_step
 from terway.policy.flow import Flow
+from terway.policy.reading.cases import Step, answer_step
 
 _NOT_TRANSLATED = (
     "a pod with an ENI of its own is answered past its node, which would have to translate the "

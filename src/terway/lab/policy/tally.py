@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from terway.lab.policy.cases import LabCase
-from terway.policy.cases import Probe, Step
 from terway.policy.ends import name_end
+from terway.policy.reading.cases import Probe, Step
 
 _WORDS = {".": "allow", "X": "deny", "?": "error"}
 

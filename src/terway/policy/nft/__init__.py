@@ -1,0 +1,1 @@
+"""The rules of nftables that enforce what was compiled: printed, read back, run on paper."""

@@ -1,0 +1,155 @@
+"""What does a NetworkPolicy manifest say? networking.k8s.io/v1, with all its absent and empty.
+
+Source: Kubernetes API reference, NetworkPolicy v1, and what its validation refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from terway.model.errors import UsageError
+from terway.policy.policies import (
+    Direction,
+    Kind,
+    NetworkPolicy,
+    Peer,
+    PodPeer,
+    PolicyKey,
+    Port,
+    PortName,
+    PortRange,
+    Rule,
+)
+from terway.policy.ports import LAST_PORT
+from terway.policy.reading.parse_blocks import parse_block
+from terway.policy.reading.parse_fields import Table, refusal, table_of
+from terway.policy.reading.parse_objects import name_of, parse_protocol
+from terway.policy.reading.parse_selector import parse_selector
+from terway.policy.selector import EVERYTHING
+
+_PEERS_FIELD = {Direction.INGRESS: "from", Direction.EGRESS: "to"}
+_RULES_FIELD = {Direction.INGRESS: "ingress", Direction.EGRESS: "egress"}
+_ANY_NUMBER = 2**31 - 1
+
+
+def parse_network_policy(raw: object) -> NetworkPolicy:
+    """Return the policy; one that cannot be read has a fault and allows nothing.
+
+    Raises UsageError when not even its name or whom it selects can be read.
+    """
+    policy = table_of(raw, "")
+    metadata, spec = policy.table("metadata"), policy.table("spec")
+    namespace = metadata.text("namespace") or "default"
+    readable, fault = _directions(spec)
+    rules: dict[Direction, tuple[Rule, ...]] = dict.fromkeys(readable, ())
+    if not fault:
+        try:
+            rules = _rules_of(spec, readable, namespace)
+        except UsageError as error:
+            fault = str(error)
+    return NetworkPolicy(
+        key=PolicyKey(kind=Kind.NETWORK, namespace=namespace, name=name_of(metadata)),
+        pods=parse_selector(spec.table("podSelector")),
+        ingress=rules.get(Direction.INGRESS),
+        egress=rules.get(Direction.EGRESS),
+        generation=generation_of(metadata),
+        uid=uid_of(metadata),
+        fault=fault,
+    )
+
+
+def generation_of(metadata: Table) -> int:
+    """Return the generation of an object, 0 where it has none: a file.
+
+    The API server writes it. What a file has there is no reason to refuse a policy.
+    """
+    generation = metadata.values.get("generation")
+    return generation if isinstance(generation, int) else 0
+
+
+def uid_of(metadata: Table) -> str:
+    """Return the UID of an object, empty where it has none: a file."""
+    return str(metadata.values.get("uid") or "")
+
+
+def _directions(spec: Table) -> tuple[Collection[Direction], str]:
+    """Return the directions that the policy is about, and why they cannot be read, if so.
+
+    Unreadable ones still isolate: what is listed, or both where nothing of it can be read.
+    """
+    known = {direction.value: direction for direction in Direction}
+    try:
+        listed = spec.texts("policyTypes")
+        if not listed:
+            has_egress = any(True for _ in spec.items("egress"))
+            return (tuple(Direction) if has_egress else (Direction.INGRESS,)), ""
+        unknown = next((text for text in listed if text not in known), None)
+    except UsageError as error:
+        return tuple(Direction), str(error)
+    directions = tuple(known[text] for text in listed if text in known)
+    if unknown is None:
+        return directions, ""
+    fault = refusal(spec.at("policyTypes"), unknown, f"write {' or '.join(known)}")
+    return directions or tuple(Direction), str(fault)
+
+
+def _rules_of(
+    spec: Table, directions: Collection[Direction], namespace: str
+) -> dict[Direction, tuple[Rule, ...]]:
+    spec.refuse_unknown("podSelector", "policyTypes", *_RULES_FIELD.values())
+    return {
+        direction: tuple(
+            _rule(index, table, direction, namespace)
+            for index, table in enumerate(spec.tables(_RULES_FIELD[direction]))
+        )
+        for direction in directions
+    }
+
+
+def _rule(index: int, table: Table, direction: Direction, namespace: str) -> Rule:
+    peers_field = _PEERS_FIELD[direction]
+    table.refuse_unknown(peers_field, "ports")
+    peers = tuple(_peer(entry, namespace) for entry in table.tables(peers_field))
+    ports = tuple(_port(entry) for entry in table.tables("ports"))
+    return Rule(index=index, peers=peers or None, ports=ports or None)
+
+
+def _peer(table: Table, namespace: str) -> Peer:
+    table.refuse_unknown("podSelector", "namespaceSelector", "ipBlock")
+    by_labels = table.has("podSelector") or table.has("namespaceSelector")
+    if by_labels is table.has("ipBlock"):
+        remedy = "write a podSelector, a namespaceSelector or both, or else an ipBlock"
+        raise refusal(table.path, dict(table.values), remedy)
+    if table.has("ipBlock"):
+        return parse_block(table.table("ipBlock"))
+    pods, namespaces = table.table("podSelector"), table.table("namespaceSelector")
+    return PodPeer(
+        namespaces=parse_selector(namespaces) if table.has("namespaceSelector") else namespace,
+        pods=parse_selector(pods) if table.has("podSelector") else EVERYTHING,
+    )
+
+
+def _port(table: Table) -> Port:
+    table.refuse_unknown("protocol", "port", "endPort")
+    protocol = parse_protocol(table.text("protocol"), table.at("protocol"))
+    port = table.values.get("port")
+    if table.has("endPort") and not isinstance(port, int):
+        raise refusal(table.at("endPort"), table.values["endPort"], "it needs a numeric port")
+    if port is None:
+        return PortRange(protocol=protocol)
+    if isinstance(port, str):
+        return PortName(name=parse_port_name(port, table.at("port")), protocol=protocol)
+    first = table.number("port", 1, LAST_PORT)
+    # An end behind the last port is no harm, and known implementations read it so.
+    last = table.number("endPort", first, _ANY_NUMBER) if table.has("endPort") else first
+    return PortRange(protocol=protocol, first=first, last=min(last, LAST_PORT))
+
+
+def parse_port_name(text: str, path: str) -> str:
+    """Return the name of a port. Raises UsageError where no container may have it (RFC 6335)."""
+    is_name = re.fullmatch(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*", text) and len(text) <= 15
+    if not is_name:
+        remedy = "write a number without quotes, or a name: up to 15 of a-z, 0-9 and inner -"
+        raise refusal(path, text, remedy)
+    return text
