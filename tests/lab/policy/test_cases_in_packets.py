@@ -12,7 +12,7 @@ import json
 import random
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ SAMPLE_SEED = 4
 LARGEST = 16_000  # bytes of a case in the sample
 
 
-def parameters() -> list[object]:
+def parameters() -> Sequence[object]:
     """Return cases: all of our own, and one of each file of the field's."""
     own = [case for path in sorted(OWN.glob("*.jsonl")) for case in read_file(path)]
     found = [pytest.param(case, id=case.case.name.replace(" ", "-")) for case in own]

@@ -7,6 +7,8 @@ from bench.policy_iptables import felix_rules
 from bench.policy_world import NODE, SERVER, Shape, world_of
 
 from terway.policy.cluster import PodKey
+from terway.policy.policies import NetworkPolicy, PodPeer
+from terway.policy.selector import Labels
 
 LINKS = {
     pod.key: f"cali{number:03}"
@@ -14,6 +16,13 @@ LINKS = {
         pod for pod in world_of(0, Shape.WORST).cluster.pods.values() if pod.node == NODE
     )
 }
+
+
+def lets_in(policy: NetworkPolicy, labels: Labels) -> bool:
+    assert policy.ingress is not None
+    (peer,) = policy.ingress[0].peers or ()
+    assert isinstance(peer, PodPeer)
+    return peer.pods.matches(labels)
 
 
 def selecting(count: int, shape: Shape, pod: PodKey) -> int:
@@ -42,7 +51,7 @@ def test_one_policy_lets_the_client_in_and_it_is_neither_first_nor_last(count, s
     client = PodKey(namespace="shop", name="client")
     labels = world.cluster.pods[client].labels
     ours = [one for one in world.policies if one.key.namespace == SERVER.namespace]
-    matching = [one.ingress[0].peers[0].pods.matches(labels) for one in ours]
+    matching = [lets_in(one, labels) for one in ours]
 
     assert sum(matching) == 1
     assert 0 < matching.index(True) < len(ours) - 1

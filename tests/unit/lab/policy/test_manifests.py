@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def network_policy(**rule) -> dict:
     }
 
 
-def rule_of(manifest: dict) -> dict:
+def rule_of(manifest: dict[str, Any]) -> Any:
     (made,) = translate([manifest], ADDRESSES)
     return made["spec"]["ingress"][0]
 
@@ -85,7 +86,7 @@ def test_selectors_that_a_typed_client_sends_empty_are_sent():
 
     (made,) = translate([policy], ADDRESSES)
 
-    peer = {"pods": {"namespaceSelector": {}, "podSelector": {}}}
+    peer: Any = {"pods": {"namespaceSelector": {}, "podSelector": {}}}
     assert made["spec"]["egress"] == [{"to": [peer]}]
 
 
