@@ -69,8 +69,11 @@ test: install check ## install what it needs and pass every test (root)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: conformance
-conformance: install ## answer every NetworkPolicy case of CONFORMANCE_DIR in packets (root)
-	@$(BIN)/terway-lab policy conformance $(ARGS)
+conformance: install ## every NetworkPolicy case in packets, in both modes (root)
+	@status=0; for mode in veth exclusive; do \
+		$(BIN)/terway-lab policy conformance --name conformance --mode $$mode $(ARGS) \
+			--folder "$${CONFORMANCE_DIR:-../shared/conformance/netpol}" --folder tests/data/policy_cases || status=1; \
+	done; $(BIN)/terway-lab down --name conformance; exit $$status
 
 .PHONY: bench
 bench: install ## measure against references; ONLY=name for some
