@@ -3,7 +3,7 @@
     GET /debug/flows?verdict=denied&to=db&last=20&follow=1&sample=10
 
 `last` records of those that are known, then, with `follow`, those to come until the reader leaves.
-The other words are those of `policy.flow_filter`.
+The other words are those of `policy.asking.flow_filter`.
 """
 
 from __future__ import annotations

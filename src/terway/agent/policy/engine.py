@@ -37,7 +37,7 @@ _log = structlog.get_logger("policy")
 
 
 class Compiler(Protocol):
-    """`policy.compiler.Compiler`, for one node."""
+    """`policy.compiling.compiler.Compiler`, for one node."""
 
     def apply(self, changes: Sequence[ClusterChange]) -> Change:
         """Take what happened; return what is to be changed."""

@@ -13,7 +13,7 @@ from sys import intern
 
 from msgspec import Struct, field
 
-from terway.kube.resource import NAMESPACES, NODES, PODS
+from terway.kube.resource import PODS
 from terway.kube.types import Namespace as KubeNamespace
 from terway.kube.types import Node as KubeNode
 from terway.kube.types import Pod as KubePod
@@ -74,8 +74,6 @@ class LeanPod(_Value, frozen=True, kw_only=True):
 
 
 LEAN_PODS = PODS.typed(LeanPod)
-ALL_NAMESPACES = NAMESPACES
-ALL_NODES = NODES
 
 
 def pod_of(pod: LeanPod) -> Pod:

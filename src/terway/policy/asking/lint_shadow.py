@@ -18,7 +18,6 @@ from terway.policy.policies import ClusterPolicy, Direction, Policy, PolicyKey
 
 # What a row can be asked: the other end, and whether NetworkPolicy lets it in any case.
 _Questions = dict[Row, frozenset[tuple[Column, bool]]]
-_Replaced = Mapping[PolicyKey, Policy | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
