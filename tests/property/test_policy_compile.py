@@ -13,12 +13,12 @@ from terway.model.ids import NodeName
 from terway.policy.changes import Attach
 from terway.policy.cluster import Pod, Protocol
 from terway.policy.compiled import NOBODY, ClassId, Compiled, RuleSetId, Sides
-from terway.policy.compiling.canonical import canonical, changed
 from terway.policy.compiling.compiler import Compiler
 from terway.policy.ends import owner_of
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow, NodeEnd, PodEnd
 from tests.support import policy_worlds as worlds
+from tests.support.canonical import canonical, changed
 
 ADDRESSES = (
     *worlds.POD_ADDRESSES,
