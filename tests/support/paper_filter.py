@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from terway.agent.policy.engine import Engine
 from terway.agent.policy.gate import PolicyGate
@@ -24,8 +23,9 @@ from terway.linux.workers import Workers
 from terway.model.errors import VpcError
 from terway.model.ids import NodeName
 from terway.policy.cluster import PodKey
-from terway.policy.compiled import Change, Compiled, RuleSet, RuleSetId, Sides
+from terway.policy.compiled import Change, Compiled, RuleSetId, Sides
 from terway.policy.compiling.compiler import Compiler
+from tests.support.canonical import changed
 from tests.support.cluster import make_cluster
 from tests.support.kube_server import KubeServer, open_kube_server
 
@@ -83,24 +83,6 @@ class PaperFilter:
         if self.failing:
             raise self.failing.pop(0)
         self.done.append(what)
-
-
-def changed(compiled: Compiled, change: Change) -> Compiled:
-    """Return what a change makes of all."""
-    sets = _with(compiled.rule_sets, change.rule_sets)
-    for (number, class_id), ports in change.verdicts.items():
-        one: RuleSet = sets[number]
-        sets[number] = replace(one, verdicts=_with(one.verdicts, {class_id: ports}))
-    return Compiled(
-        hosts=_with(compiled.hosts, change.hosts),
-        nets=compiled.nets if change.nets is None else change.nets,
-        rule_sets=sets,
-        sides=_with(compiled.sides, change.sides),
-    )
-
-
-def _with(before: Mapping[Any, Any], change: Mapping[Any, Any]) -> dict[Any, Any]:
-    return {key: one for key, one in {**before, **change}.items() if one is not None}
 
 
 class PaperNode:
