@@ -25,7 +25,7 @@ def demo(*options: str) -> str:
     return done.stdout
 
 
-def test_the_demo_measures_every_path_in_both_families_and_leaves_nothing() -> None:
+def test_the_demo_measures_every_path_shows_policies_and_leaves_nothing() -> None:
     text = demo("--name", "demo-once")
 
     rows = [line for line in text.splitlines() if line.endswith("its own")]
@@ -42,6 +42,12 @@ def test_the_demo_measures_every_path_in_both_families_and_leaves_nothing() -> N
     assert [line.split()[-3:] for line in text.splitlines() if "reached from outside" in line] == [
         ["yes", "no", "yes"]  # a load balancer's backend could be: Terway's pod, not VXLAN's
     ]
+    tried = [line.split()[2:] for line in text.splitlines() if line.strip().startswith("client-")]
+    assert tried == [[family, "answered", "web-from-client"] for family in ("IPv4", "IPv6")]
+    dropped = [line for line in text.splitlines() if line.endswith("dropped   default-deny")]
+    assert len(dropped) == 4  # of another web server and of another node, in both families
+    assert "DENIED  shop/web-" in text
+    assert "2 policies: the kernel enforces what they say" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
     assert leftovers(LabPaths(name="demo-once")) == []

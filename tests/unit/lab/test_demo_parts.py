@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from terway.agent.node_report import MAX_AVAILABLE_IP
 from terway.kube.types import Node, ObjectMeta
+from terway.lab.demo.isolation import attempts_of
 from terway.lab.demo.measure import Measurement, choose_paths
 from terway.lab.demo.summary import align, node_table, pod_table, shorten, traffic_table
 from terway.lab.world.plan import LabPlan, eni_config, plan_from_json, plan_to_json
@@ -47,6 +48,20 @@ STATUS = {
     ],
     "pods": [pod("web-1", "node-1"), pod("web-2", "node-1"), pod("web-3", "node-2")],
 }
+
+
+def test_who_is_allowed_and_who_is_not_are_tried_in_each_family() -> None:
+    status = {**STATUS, "pods": [*STATUS["pods"], pod("client-1", "node-2")]}
+
+    tried = attempts_of(status, (Family.V4, Family.V6))
+
+    assert {one.target.target for one in tried} == {"shop/web-1"}
+    assert [(one.source.target, one.is_allowed) for one in tried[::2]] == [
+        ("shop/client-1", True),
+        ("shop/web-3", False),
+        ("node-2", False),
+    ]
+    assert [one.family for one in tried[:2]] == [Family.V4, Family.V6]
 
 
 def test_every_kind_of_path_is_measured_once() -> None:

@@ -58,11 +58,11 @@ class Measurement:
 
 def choose_paths(status: Json) -> dict[str, tuple[Place, Place]]:
     """Return the paths to measure, by name, among what the lab runs. Pure."""
-    web = [_pod_place(pod) for pod in _pods(status, "web-")]
+    web = [pod_place(pod) for pod in ready_pods(status, "web-")]
     first = web[0]
     same = next((one for one in web[1:] if one.node == first.node), None)
     other = next(one for one in web if one.node != first.node)
-    nodes = {node["name"]: _node_place(node) for node in status["nodes"]}
+    nodes = {node["name"]: node_place(node) for node in status["nodes"]}
     paths = {"pod to pod, same node": (first, same)} if same else {}
     return {
         **paths,
@@ -113,11 +113,13 @@ def _how(status: int) -> str:
     return f"exit status {status}" if status >= 0 else f"ended by {signal.Signals(-status).name}"
 
 
-def _pods(status: Json, prefix: str) -> list[Json]:
+def ready_pods(status: Json, prefix: str) -> list[Json]:
+    """Return the Ready pods whose names begin with `prefix`."""
     return [pod for pod in status["pods"] if pod["name"].startswith(prefix) and pod["ready"]]
 
 
-def _pod_place(pod: Json) -> Place:
+def pod_place(pod: Json) -> Place:
+    """Return where a pod of a lab's status is."""
     return Place(
         target=f"{pod['namespace']}/{pod['name']}",
         node=pod["node"],
@@ -126,7 +128,8 @@ def _pod_place(pod: Json) -> Place:
     )
 
 
-def _node_place(node: Json) -> Place:
+def node_place(node: Json) -> Place:
+    """Return where a node of a lab's status is."""
     return Place(
         target=node["name"],
         node=node["name"],

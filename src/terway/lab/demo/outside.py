@@ -36,12 +36,12 @@ class OutsideHost:
     def reaches(self, address: str) -> bool:
         """Return whether a connection to a serving pod's own address comes about."""
         words = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--", *_TOOL, str(_tool())]
-        return _answer([*words, "whoami", address], within_s=_REACH_S) is not None
+        return answer_of([*words, "whoami", address], within_s=_REACH_S) is not None
 
     def seen_from(self, words: Sequence[str]) -> str:
         """Return the address under which the one who runs `words` (a tool) comes here."""
         deadline = time.monotonic() + _SERVE_S
-        while (found := _answer([*words, "whoami", self.address], within_s=_REACH_S)) is None:
+        while (found := answer_of([*words, "whoami", self.address], within_s=_REACH_S)) is None:
             if time.monotonic() > deadline:
                 raise TransientError(f"{self.address}, outside of the cluster, does not answer")
         return str(found["peer"])
@@ -74,7 +74,8 @@ def _wait_for_namespace(pid: int) -> None:
         time.sleep(0.01)
 
 
-def _answer(words: Sequence[str], *, within_s: float) -> dict[str, Any] | None:
+def answer_of(words: Sequence[str], *, within_s: float) -> dict[str, Any] | None:
+    """Return what a tool says that runs by `words`, None when it fails or says nothing in time."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=within_s)
     except subprocess.TimeoutExpired:

@@ -16,6 +16,14 @@ from terway.kube.connection import Connection
 from terway.kube.resource import PODS, ObjectKey
 from terway.kube.types import Pod
 from terway.lab.demo.compare import Comparison, compare, comparison_table
+from terway.lab.demo.isolation import (
+    attempt_table,
+    attempts_of,
+    log_lines,
+    policies_in_force,
+    try_all,
+    verify,
+)
 from terway.lab.demo.measure import Measurement, choose_paths, measure
 from terway.lab.demo.screen import Screen, Step
 from terway.lab.demo.summary import node_table, pod_table, traffic_table
@@ -73,6 +81,7 @@ def _perform(plan: LabPlan, client: LabClient, screen: Screen, *, keep: bool) ->
     screen.title("Traffic: processes in pods and on nodes, through the VPC")
     measurements = _measure(plan, client, screen, status)
     screen.lines(["", *traffic_table(measurements)])
+    _isolate(plan, client, screen, status)
     screen.title("Beside it: the same application over Flannel-style networks, same VPC")
     screen.lines(["", *comparison_table(list(_compare(plan, client, screen, ready_s)))])
     screen.lines(["", "one short run each: ratios move by some percent on a busy machine"])
@@ -136,6 +145,24 @@ def _measure(
     return found
 
 
+def _isolate(plan: LabPlan, client: LabClient, screen: Screen, status: Mapping[str, Any]) -> None:
+    """Try connections under policies, which go again."""
+    screen.title("Policies: nobody gets in, but clients to port 8080 of the web servers")
+    attempts = attempts_of(status, plan.stack.families)
+    with screen.step("trying connections") as step:
+        step.note("policies in force on every node")
+        with policies_in_force(client):
+            step.note("answered at once, or dropped")
+            found = try_all(attempts, client.words)
+            step.note("reading the kernel back")
+            verified = verify(attempts[0].target, client.words)
+    target = attempts[0].target
+    screen.lines(["", *attempt_table(attempts, found)])
+    told = log_lines(found, plan.stack.families[0])
+    screen.lines(["", f"{target.node}$ terway-cli flows", *told], indent="")
+    screen.lines(["", f"{target.node}$ terway-cli policy verify", *verified], indent="")
+
+
 def _end(client: LabClient, screen: Screen, *, keep: bool) -> None:
     name = client.paths.name
     if keep:
@@ -146,6 +173,8 @@ def _end(client: LabClient, screen: Screen, *, keep: bool) -> None:
             f"kubectl --name {name} get pods -n {NAMESPACE} -o wide",
             f"exec --name {name} node-1 ip rule",
             f"exec --name {name} node-1 ip address",
+            f"run --name {name} node-1 terway-cli show",
+            f"run --name {name} node-1 terway-cli flows --for 5s",
             f"restart-agent --name {name} --kill node-1",
             f"status --name {name}",
             f"down --name {name}",

@@ -2,7 +2,7 @@
 
     tool.py serve               HTTP on 8080, TCP and UDP echo on 7000, a TCP sink on 7001
     tool.py rtt HOST [COUNT]    median round trip of one byte over one TCP connection
-    tool.py whoami HOST         what the HTTP server there says: its host, whom it saw
+    tool.py whoami HOST [SECONDS]  what the HTTP server there says: its host, whom it saw
     tool.py measure HOST        all three, one after the other, in one answer
     tool.py flood HOST [SECONDS]  throughput of one TCP stream into the sink
 
@@ -35,8 +35,8 @@ def main(argv: list[str]) -> int:
             report(round_trip(host, int(rest[0]) if rest else 200))
         case ["measure", host]:
             report({**who_am_i(host), **round_trip(host, 300), **flood(host, 0.3)})
-        case ["whoami", host]:
-            report(who_am_i(host))
+        case ["whoami", host, *rest]:
+            report(who_am_i(host, float(rest[0]) if rest else _TIMEOUT_S))
         case ["flood", host, *rest]:
             report(flood(host, float(rest[0]) if rest else 1.0))
         case _:
@@ -74,9 +74,9 @@ def round_trip(host: str, count: int) -> dict[str, object]:
     return {"median_us": round(times[len(times) // 2] * 1e6, 1), "count": len(times)}
 
 
-def who_am_i(host: str) -> dict[str, object]:
+def who_am_i(host: str, timeout_s: float = _TIMEOUT_S) -> dict[str, object]:
     """Return what the HTTP server at `host` says of itself and of us."""
-    with socket.create_connection((host, HTTP_PORT), timeout=_TIMEOUT_S) as sock:
+    with socket.create_connection((host, HTTP_PORT), timeout=timeout_s) as sock:
         sock.sendall(f"GET / HTTP/1.1\r\nHost: {socket.gethostname()}\r\n\r\n".encode())
         answer = sock.makefile("rb").read()
     facts: dict[str, object] = json.loads(answer.partition(b"\r\n\r\n")[2])
