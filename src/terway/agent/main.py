@@ -12,11 +12,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from terway.agent.lean import settle  # first: it decides what the others load
 
@@ -49,6 +48,7 @@ from terway.agent.node_config import KeptPatch, read_agent_config
 from terway.agent.node_facts import configured_facts
 from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options, parse_options
+from terway.agent.policing import enforce_policies
 from terway.agent.pool_settings import pool_config
 from terway.agent.possible import check_possible
 from terway.agent.refusal import LastError, known_errors, told_at_node
@@ -58,8 +58,6 @@ from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
-from terway.config.choices import Denied
-from terway.config.eni_conf import EniConf
 from terway.config.findings import Caution
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
@@ -69,9 +67,6 @@ from terway.model.errors import VpcError
 from terway.model.ids import RegionId
 from terway.model.interface import Mode
 from terway.store.sqlite import open_store
-
-if TYPE_CHECKING:
-    from terway.agent.policy.service import PolicyService
 
 _log = structlog.get_logger("terwayd")
 
@@ -137,11 +132,8 @@ async def _open(
     """Open everything that terwayd stands on; it is closed with `stack`."""
     paths = options.paths
     kept = InstanceFile(paths.state_dir / "instance.json")
-    metadata = MetadataClient(
-        await stack.enter_async_context(open_session()), base_url=options.metadata_url
-    )
     calls = CallMetrics()
-    metadata.on_read = calls.metadata
+    metadata = await _open_metadata(stack, options, calls)
     place, config = await _read_start(options, client, metadata, kept)
     cloud = await _open_cloud(stack, options, config, place.region_id, metadata)
     cloud.observe(calls.openapi)
@@ -182,7 +174,7 @@ async def _open(
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     _watch_host_ports(terwayd, kube, config)
-    configure_flows = _enforce_policies(terwayd, client, kube, options, config)
+    configure_flows = enforce_policies(terwayd, client, kube, options, config)
     terwayd.metrics.sources.append(calls.metrics)
 
     def apply(now: AgentConfig) -> None:
@@ -199,60 +191,6 @@ def _watch_host_ports(terwayd: Terwayd, kube: KubeSide | None, config: AgentConf
     """Have pods told of hostPorts, where no plugin of the chain will map them."""
     if kube is not None and not config.cni.maps_ports:
         terwayd.chores["host ports"] = HostPorts(changes=kube.changes, teller=kube.warnings).run
-
-
-def _enforce_policies(
-    terwayd: Terwayd,
-    client: KubeClient | None,
-    kube: KubeSide | None,
-    options: Options,
-    config: AgentConfig,
-) -> Callable[[EniConf], None]:
-    """Have policies enforced, or what an earlier terwayd had of them removed.
-
-    Returns who follows what eni-config says of the flow log.
-    """
-    if client is None or kube is None:
-        if config.wants_policy:
-            _log.warning("policy.nobody_to_hear_it_from", remedy="give terwayd an API server")
-        return _no_flows
-    node = options.node_name
-    if not config.wants_policy:
-        from terway.agent.policy.off import PolicyOff
-
-        attachments = terwayd.pool.attachments
-        off = PolicyOff(client, node, attachments=attachments, told=kube.tell_policy_is_off)
-        terwayd.chores["policy off"] = off.run
-        return _no_flows
-    from terway.agent.policy.service import Outside, PolicyService
-
-    outside = Outside(client=client, node=node, tell_node=kube.warnings, tell=kube.warn)
-    is_rejecting = config.cni.denied is Denied.REJECT
-    policies = PolicyService(outside, is_rejecting=is_rejecting)
-    terwayd.enforce(policies)
-    return _log_flows(terwayd, policies, options, config.eni)
-
-
-def _log_flows(
-    terwayd: Terwayd, policies: PolicyService, options: Options, eni: EniConf
-) -> Callable[[EniConf], None]:
-    """Have connections recorded when somebody asks, or eni-config; return who follows that."""
-    from terway.agent.flows.build import make_flow_log, page_of, wish_of
-
-    flows = make_flow_log(policies, options.node_name, options.paths.state_dir)
-
-    def configure(eni: EniConf) -> None:
-        flows.configure(wish_of(eni.flow_log, eni.flow_log_sample))
-
-    configure(eni)
-    terwayd.chores["flows"] = flows.run
-    path, stream = page_of(flows)
-    terwayd.streams[path] = stream
-    return configure
-
-
-def _no_flows(_eni: EniConf) -> None:
-    """Without policies nothing tells of connections."""
 
 
 def _setup(options: Options, config: AgentConfig, shape: Shape) -> Setup:
@@ -293,6 +231,15 @@ def _apply(terwayd: Terwayd, policy: InterfacePolicy, shape: Shape) -> None:
     """Have a running terwayd follow what became of a changed configuration."""
     terwayd.pool.configure(shape.pool)
     terwayd.verbs.follow(policy)
+
+
+async def _open_metadata(
+    stack: AsyncExitStack, options: Options, calls: CallMetrics
+) -> MetadataClient:
+    session = await stack.enter_async_context(open_session())
+    metadata = MetadataClient(session, base_url=options.metadata_url)
+    metadata.on_read = calls.metadata
+    return metadata
 
 
 async def _open_cloud(

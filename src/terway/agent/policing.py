@@ -1,0 +1,89 @@
+"""Does this terwayd enforce policies, and write down what they do to connections?
+
+What only one of the answers needs is imported by it alone: a node without policies has no room
+for a compiler of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from terway.agent.kube_side import KubeSide
+from terway.agent.options import Options
+from terway.agent.terwayd import Terwayd
+from terway.config.agent_config import AgentConfig
+from terway.config.choices import Denied
+from terway.config.eni_conf import EniConf
+from terway.kube.client import KubeClient
+
+if TYPE_CHECKING:
+    from terway.agent.policy.service import PolicyService
+
+_log = structlog.get_logger("terwayd")
+
+
+def enforce_policies(
+    terwayd: Terwayd,
+    client: KubeClient | None,
+    kube: KubeSide | None,
+    options: Options,
+    config: AgentConfig,
+) -> Callable[[EniConf], None]:
+    """Have policies enforced, or what an earlier terwayd had of them removed.
+
+    Returns who follows what eni-config says of the flow log.
+    """
+    if client is None or kube is None:
+        if config.wants_policy:
+            _log.warning("policy.nobody_to_hear_it_from", remedy="give terwayd an API server")
+        return _no_flows
+    if not config.wants_policy:
+        _remove_policies(terwayd, client, kube, options)
+        return _no_flows
+    from terway.agent.policy.service import Outside, PolicyService
+
+    outside = Outside(
+        client=client, node=options.node_name, tell_node=kube.warnings, tell=kube.warn
+    )
+    policies = PolicyService(outside, is_rejecting=config.cni.denied is Denied.REJECT)
+    terwayd.enforce(policies)
+    return _log_flows(terwayd, policies, options, config.eni)
+
+
+def _remove_policies(
+    terwayd: Terwayd, client: KubeClient, kube: KubeSide, options: Options
+) -> None:
+    from terway.agent.policy.off import PolicyOff
+
+    off = PolicyOff(
+        client,
+        options.node_name,
+        attachments=terwayd.pool.attachments,
+        told=kube.tell_policy_is_off,
+    )
+    terwayd.chores["policy off"] = off.run
+
+
+def _log_flows(
+    terwayd: Terwayd, policies: PolicyService, options: Options, eni: EniConf
+) -> Callable[[EniConf], None]:
+    """Have connections recorded when somebody asks, or eni-config; return who follows that."""
+    from terway.agent.flows.build import make_flow_log, page_of, wish_of
+
+    flows = make_flow_log(policies, options.node_name, options.paths.state_dir)
+
+    def configure(eni: EniConf) -> None:
+        flows.configure(wish_of(eni.flow_log, eni.flow_log_sample))
+
+    configure(eni)
+    terwayd.chores["flows"] = flows.run
+    path, stream = page_of(flows)
+    terwayd.streams[path] = stream
+    return configure
+
+
+def _no_flows(_eni: EniConf) -> None:
+    """Without policies nothing tells of connections."""
