@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from terway.agent.interfaces import InterfacePolicy
+from terway.agent.node_facts import read_node_facts
 from terway.agent.paths import Paths, paths_under
-from terway.agent.terwayd import Setup, Terwayd, read_node_facts
+from terway.agent.terwayd import Setup, Terwayd
 from terway.ipam.settings import PoolConfig
 from terway.lab.cloud import provision
 from terway.lab.cloud.cloud import Cloud

@@ -26,8 +26,9 @@ import msgspec
 
 from terway.agent.interfaces import InterfacePolicy
 from terway.agent.log import configure_log
+from terway.agent.node_facts import read_node_facts
 from terway.agent.paths import paths_under
-from terway.agent.terwayd import Setup, Terwayd, read_node_facts
+from terway.agent.terwayd import Setup, Terwayd
 from terway.cloud.ecs import EcsClient
 from terway.cloud.errors import translate
 from terway.cloud.openapi import Product

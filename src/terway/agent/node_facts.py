@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 
-from terway.agent.terwayd import read_node_facts
 from terway.config.agent_config import AgentConfig
 from terway.config.cni_conf import CniConf
 from terway.datapath.facts import NodeFacts, Symmetric
 from terway.datapath.symmetric import symmetric_of
 from terway.linux.kernel import Kernel
-from terway.model.errors import UsageError
+from terway.model.address import Family, IPAddress, IPPair
+from terway.model.errors import TransientError, UsageError
 
 
 async def configured_facts(kernel: Kernel, config: AgentConfig) -> NodeFacts:
@@ -39,3 +41,30 @@ def _symmetric(cni: CniConf, facts: NodeFacts) -> Symmetric | None:
         text = f"{field} is {how.interface!r}: the node's default route is by {facts.uplink}"
         raise UsageError(f"{text}; name that, or leave the key out", field=field)
     return how
+
+
+async def read_node_facts(
+    kernel: Kernel, families: tuple[Family, ...], *, mtu_bytes: int
+) -> NodeFacts:
+    """Return what plans must know of this node.
+
+    Raises TransientError without a default route: the node's own network is not up yet.
+    """
+    uplinks = [uplink for family in Family if (uplink := await kernel.uplink(family)) is not None]
+    if not uplinks:
+        raise TransientError("the node has no default route in any family", code="NoRoute")
+    return NodeFacts(
+        addresses=_pair(uplink.address for uplink in uplinks),
+        uplink=uplinks[0].link,
+        gateways=_pair(uplink.gateway for uplink in uplinks),
+        families=families,
+        mtu_bytes=mtu_bytes,
+    )
+
+
+def _pair(addresses: Iterable[IPAddress | None]) -> IPPair:
+    found = tuple(addresses)
+    return IPPair(
+        v4=next((one for one in found if isinstance(one, IPv4Address)), None),
+        v6=next((one for one in found if isinstance(one, IPv6Address)), None),
+    )

@@ -15,8 +15,6 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
 
 import structlog
 
@@ -25,7 +23,6 @@ from terway.agent.blame import Blame
 from terway.agent.devices import DeviceLinks
 from terway.agent.enis import ENILinks
 from terway.agent.exclusive import ExclusiveNetwork
-from terway.agent.exposition import Metric
 from terway.agent.follow import ConfigFollower
 from terway.agent.guard_watch import GuardWatch
 from terway.agent.health import Health
@@ -42,25 +39,25 @@ from terway.agent.network import KernelNetwork
 from terway.agent.pages import pages_of
 from terway.agent.paths import Paths
 from terway.agent.pods import is_same
+from terway.agent.policies import Policies
 from terway.agent.pool import PoolService
 from terway.agent.pool_calls import Ports
 from terway.agent.pool_ports import CloudPort, ManagedENI, StorePort
 from terway.agent.process_metrics import process_metrics
-from terway.agent.readonly import Page, Pages, open_readonly
+from terway.agent.readonly import Page, open_readonly
 from terway.agent.reconcile import Reconciler
 from terway.agent.server import open_server
 from terway.agent.spool import Spool
 from terway.agent.streams import Stream
-from terway.agent.verbs import Gate, Verbs
+from terway.agent.verbs import Verbs
 from terway.agent.watch import KernelWatch
 from terway.datapath.facts import NodeFacts
 from terway.datapath.node import desired_node
 from terway.ipam.settings import PoolConfig
 from terway.linux.foreign import name_of_process
 from terway.linux.kernel import Kernel
-from terway.model.address import Family, IPAddress, IPPair
+from terway.model.address import IPAddress
 from terway.model.attachment import Attachment
-from terway.model.errors import TransientError
 from terway.model.interface import Mode
 from terway.model.moment import Moment
 
@@ -99,26 +96,6 @@ class _Conntrack:
     async def delete_entries(self, addresses: Iterable[IPAddress]) -> None:
         """Delete every entry in which one of `addresses` is an end."""
         await self._kernel.forget_connections(tuple(addresses))
-
-
-class Policies(Protocol):
-    """Who enforces policies; `agent.policy.service` is the real one."""
-
-    @property
-    def gate(self) -> Gate:
-        """Return what ADD and DEL see of it."""
-
-    def restore(self, attachments: Iterable[Attachment]) -> None:
-        """Take over what the journal has."""
-
-    async def run(self) -> None:
-        """Enforce until cancelled."""
-
-    def metrics(self) -> Iterable[Metric]:
-        """Yield what there is in numbers."""
-
-    def pages(self) -> Pages:
-        """Return what is shown to tools."""
 
 
 class Terwayd:
@@ -171,14 +148,7 @@ class Terwayd:
             policy=setup.interfaces,
         )
         self.metrics = Metrics(self.pool)
-        self.answerer = Answerer(
-            self.verbs,
-            spool=Spool(paths.spool),
-            metrics=self.metrics,
-            reporter=kube.reporter if kube else None,
-            clock=clocks.moment,
-            now=clocks.monotonic,
-        )
+        self.answerer = self._answering(clocks)
         self.reconciler = Reconciler(
             pool=self.pool,
             network=self.network,
@@ -190,6 +160,16 @@ class Terwayd:
         )
         self.reconciled = self.reconciler.has_run
         self._keep_whole(enis, clocks)
+
+    def _answering(self, clocks: Clocks) -> Answerer:
+        return Answerer(
+            self.verbs,
+            spool=Spool(self._paths.spool),
+            metrics=self.metrics,
+            reporter=self._kube.reporter if self._kube else None,
+            clock=clocks.moment,
+            now=clocks.monotonic,
+        )
 
     def _keep_whole(self, enis: ENILinks, clocks: Clocks) -> None:
         """Make those who see, mend and tell what is not as it should be."""
@@ -333,30 +313,3 @@ class Terwayd:
 
     def _enis(self) -> tuple[ManagedENI, ...]:
         return self.pool.enis()
-
-
-async def read_node_facts(
-    kernel: Kernel, families: tuple[Family, ...], *, mtu_bytes: int
-) -> NodeFacts:
-    """Return what plans must know of this node.
-
-    Raises TransientError without a default route: the node's own network is not up yet.
-    """
-    uplinks = [uplink for family in Family if (uplink := await kernel.uplink(family)) is not None]
-    if not uplinks:
-        raise TransientError("the node has no default route in any family", code="NoRoute")
-    return NodeFacts(
-        addresses=_pair(uplink.address for uplink in uplinks),
-        uplink=uplinks[0].link,
-        gateways=_pair(uplink.gateway for uplink in uplinks),
-        families=families,
-        mtu_bytes=mtu_bytes,
-    )
-
-
-def _pair(addresses: Iterable[IPAddress | None]) -> IPPair:
-    found = tuple(addresses)
-    return IPPair(
-        v4=next((one for one in found if isinstance(one, IPv4Address)), None),
-        v6=next((one for one in found if isinstance(one, IPv6Address)), None),
-    )

@@ -7,13 +7,14 @@ until the kernel is clean. So each verb can be repeated, and can be interrupted 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from terway.agent.interfaces import Interface, InterfacePolicy, interfaces_of
 from terway.agent.links import AttachedLinks, result_of
 from terway.agent.netns import is_own_netns, is_same_netns
 from terway.agent.pods import PodSource, require_eligible
+from terway.agent.policies import Gate
 from terway.agent.pool_ports import PoolStatus
 from terway.agent.proof import Proof
 from terway.agent.side_by_side import side_by_side
@@ -84,19 +85,6 @@ class Network(Protocol):
 
         `pod_mac` is what the pod's end must have, None for any.
         """
-
-
-class Gate(Protocol):
-    """Whether policy is in force for a pod; `agent.policy.gate` is the real one."""
-
-    def is_free(self, attachments: Sequence[Attachment], pod: Pod | None) -> bool:
-        """Take note of the attachments of an ADD; return whether it need not wait."""
-
-    async def admit(self, attachments: Sequence[Attachment], pod: Pod | None) -> None:
-        """Return when policy is in force for them. Raises TransientError when it takes too long."""
-
-    def leave(self, attachment: Attachment) -> None:
-        """Forget an attachment that is gone; it is no matter if it was never heard of."""
 
 
 class Verbs:

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from terway.agent.enis import ENILinks
 from terway.agent.network import KernelNetwork
-from terway.agent.terwayd import read_node_facts
+from terway.agent.node_facts import read_node_facts
 from terway.datapath.verify import difference
 from terway.linux.kernel import open_kernel
 from terway.linux.nftables import OwnedTable
