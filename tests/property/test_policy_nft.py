@@ -14,11 +14,10 @@ from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.model.errors import UsageError
 from terway.model.nft import Table, Transactions
 from terway.policy.changes import ClusterChange
-from terway.policy.cluster import PodKey
+from terway.policy.cluster import PodKey, Protocol
 from terway.policy.compiling.compiler import Compiler
-from terway.policy.ends import parties_of
 from terway.policy.evaluate import evaluate
-from terway.policy.flow import Flow
+from terway.policy.flow import Flow, PodEnd
 from terway.policy.nft.answers import NftAnswers
 from terway.policy.nft.lift import lift
 from terway.policy.nft.names import TABLE
@@ -26,8 +25,7 @@ from terway.policy.nft.paper import PaperKernel
 from terway.policy.nft.printer import Printer
 from terway.policy.nft.skeleton import Place
 from terway.policy.nft.verify import verify
-from terway.policy.policies import ClusterPolicy
-from tests.support.policy_worlds import HERE, World, flows, histories, worlds
+from tests.support.policy_worlds import HERE, flows, histories, worlds
 
 _FEW = settings(
     max_examples=60,
@@ -43,8 +41,6 @@ def test_the_rules_answer_as_the_model_does(data):
     world = data.draw(worlds())
     answers = NftAnswers(world.cluster, world.policies)
     for flow in data.draw(st.lists(flows(world), min_size=10, max_size=30)):
-        if _meets_itself_under_cluster_policies(world, flow):
-            continue
         try:
             wanted = evaluate(world.cluster, world.policies, flow).is_allowed
         except UsageError:
@@ -54,16 +50,18 @@ def test_the_rules_answer_as_the_model_does(data):
             assert answers.allowed(flow) is wanted, flow
 
 
-def _meets_itself_under_cluster_policies(world: World, flow: Flow) -> bool:
-    """Return whether it is the one question that rules answer by NetworkPolicy as well."""
-    has_cluster_policies = any(isinstance(one, ClusterPolicy) for one in world.policies)
-    if not (flow.via_service and has_cluster_policies):
-        return False
-    try:
-        source, destination = parties_of(world.cluster, flow)
-    except UsageError:
-        return False
-    return source.pod is not None and source.pod is destination.pod
+@given(worlds(), st.sampled_from(Protocol), st.integers(1, 5))
+@_FEW
+def test_a_pod_meets_itself_by_a_service_as_cluster_policies_say(world, protocol, port):
+    answers = NftAnswers(world.cluster, world.policies)
+    for key in world.cluster.pods:
+        pod = PodEnd(pod=key)
+        flow = Flow(source=pod, destination=pod, protocol=protocol, port=port, via_service=True)
+        try:
+            wanted = evaluate(world.cluster, world.policies, flow).is_allowed
+        except UsageError:
+            continue  # it has no address, or another one has it now
+        assert answers.allowed(flow) is wanted, flow
 
 
 @given(histories(), st.sampled_from([1, 3, 256]), st.randoms(use_true_random=False))

@@ -46,7 +46,7 @@ def canonical(compiled: Compiled) -> Canonical:
     holders = _holders(compiled)
     users: dict[RuleSetId, set[tuple[PodKey, str]]] = defaultdict(set)
     for pod, sides in compiled.sides.items():
-        for name in ("ingress", "egress", "own_node"):
+        for name in ("ingress", "egress", "own_node", "itself"):
             rule_set_id: RuleSetId | None = getattr(sides, name)
             if rule_set_id is not None:
                 users[rule_set_id].add((pod, name))

@@ -125,7 +125,7 @@ def _here(wish: Compiled, spot: Spot) -> Compiled:
     }
     if spot.pod is None:
         return replace(wish, sides=sides)
-    sides = {key: replace(one, own_node=None) for key, one in sides.items()}
+    sides = {key: replace(one, own_node=None, itself=None) for key, one in sides.items()}
     used = {number for one in sides.values() for number in (one.ingress, one.egress)}
     rule_sets = {number: one for number, one in wish.rule_sets.items() if number in used}
     return replace(wish, sides=sides, rule_sets=rule_sets)

@@ -60,13 +60,16 @@ class RuleSet:
 class Sides:
     """The rule sets of one pod; None is a direction in which nothing restricts it.
 
-    `own_node` is for what the pod sends to its node itself, by whatever address: None where only
-    NetworkPolicy selects the pod, which always lets it.
+    The last two are egress and ingress without NetworkPolicy, which never comes between a pod and
+    its own node or itself; None where it alone restricts the direction. `own_node` judges what the
+    pod sends to its node itself, by whatever address, and to itself by way of a service; `itself`
+    what it gets from itself that way.
     """
 
     ingress: RuleSetId | None = None
     egress: RuleSetId | None = None
     own_node: RuleSetId | None = None
+    itself: RuleSetId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

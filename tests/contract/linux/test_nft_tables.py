@@ -34,8 +34,8 @@ from tests.support.netns import ScratchNetns
 
 pytestmark = pytest.mark.root
 
-WEB, DB = PodKey(namespace="shop", name="web"), PodKey(namespace="shop", name="db")
-HOOKS = {WEB: "cali1", DB: "cali2"}
+WEB, DB, API = (PodKey(namespace="shop", name=name) for name in ("web", "db", "api"))
+HOOKS = {WEB: "cali1", DB: "cali2", API: "cali3"}
 HTTP = PortSet(tcp=((80, 80),))
 WISH = Compiled(
     hosts={
@@ -72,10 +72,14 @@ WISH = Compiled(
             default=PortSet(sctp=((7, 9),)),
             verdicts={ClassId(2): NOTHING},
         ),
+        RuleSetId(3): RuleSet(
+            direction=Direction.INGRESS, default=EVERY_PORT, verdicts={ClassId(2): HTTP}
+        ),
     },
     sides={
         WEB: Sides(ingress=RuleSetId(1), egress=RuleSetId(2)),
-        DB: Sides(own_node=RuleSetId(2)),
+        DB: Sides(egress=RuleSetId(2), own_node=RuleSetId(2)),
+        API: Sides(ingress=RuleSetId(1), egress=RuleSetId(2), itself=RuleSetId(3)),
     },
 )
 
@@ -128,7 +132,8 @@ def test_nft_prints_the_table_in_words(sock):
     printed = nft("list ruleset")
 
     assert "iifname vmap @egress" in printed
-    assert '"cali1" : jump ingress1' in printed
+    assert '"cali1" : jump ingress_cali1' in printed
+    assert 'iifname "cali3" oifname "cali3" goto ingress3' in printed
     assert "10.0.0.2 : goto tcp80" in printed
     assert "10.1.0.0/16 : goto tcp1-1023_udp_other" in printed
     assert "meta l4proto . th dport @tcp80 return" in printed
@@ -186,7 +191,7 @@ def test_a_damaged_table_is_made_whole(sock, damage):
             "egress of shop/web: fd01::5 every TCP port is allowed by the kernel and denied by",
         ),
         (
-            f"delete element inet {TABLE} ingress {{ cali1 : jump ingress1 }}",
+            f"delete element inet {TABLE} ingress {{ cali1 : jump ingress_cali1 }}",
             "ingress of shop/web is free in the kernel, and policy judges it",
         ),
         (
@@ -195,8 +200,13 @@ def test_a_damaged_table_is_made_whole(sock, damage):
         ),
         (
             f"delete element inet {TABLE} itself {{ cali1 . cali1 }}",
-            "shop/web: the kernel keeps it from itself by way of a service",
+            "egress to itself by way of a service of shop/web is judged in the kernel, and policy",
         ),
+        (
+            f"add element inet {TABLE} itself {{ cali3 . cali3 }}",
+            "ingress from itself by way of a service of shop/api is free in the kernel, and policy",
+        ),
+        (f"flush chain inet {TABLE} egress_cali3", "table: chain egress_cali3: 0 rules, 1 were "),
         (f"insert rule inet {TABLE} forward accept", "table: chain forward: rule 1 of 6 is not "),
         (f"add rule inet {TABLE} log_denied accept", "table: chain log_denied: 1 rules, 0 were "),
         (f"flush chain inet {TABLE} tcp80", "table: chain tcp80: 0 rules, 3 were printed"),

@@ -21,6 +21,7 @@ from terway.model.nft import (
     DeleteElements,
     DeleteSet,
     Element,
+    FlushChain,
     Hook,
     Table,
 )
@@ -191,6 +192,28 @@ def test_a_pod_that_is_plugged_in_or_out_is_its_elements():
     }
     assert {type(one) for one in unplugged.switch} == {DeleteElements}
     assert not printer.change(Change(), {})
+
+
+def test_a_pod_that_goes_from_rule_set_to_rule_set_is_never_missing_in_a_map():
+    """A look-up on its way may miss an element that is exchanged; a chain's rule it does not."""
+    wish = isolated()
+    printer, _ = printed(wish)
+    again = {RuleSetId(2): wish.rule_sets[RuleSetId(1)], RuleSetId(1): None}
+
+    done = printer.change(Change(rule_sets=again, sides={POD: Sides(ingress=RuleSetId(2))}), HOOKS)
+
+    assert done.switch == (
+        FlushChain("ingress_cali1"),
+        AddRule("ingress_cali1", (Decide(goto("ingress2")),)),
+    )
+
+
+def test_an_interface_that_becomes_another_pods_keeps_its_chain():
+    wish = isolated()
+    other = PodKey(namespace="x", name="b")
+    printer, _ = printed(replace(wish, sides={**wish.sides, other: wish.sides[POD]}))
+
+    assert not printer.change(Change(), {other: "cali1"})
 
 
 def test_what_a_rule_set_leaves_behind_is_removed_with_it():

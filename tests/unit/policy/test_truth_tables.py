@@ -5,7 +5,6 @@ bug class 48: blocks with host bits, exceptions, overlaps, pods inside; bug clas
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -15,7 +14,6 @@ from terway.policy.compiling.decide import Decider
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Verdict
 from terway.policy.nft.answers import NftAnswers
-from terway.policy.policies import ClusterPolicy
 from terway.policy.reading.cases import Decide, Probe, Step, answer_step
 from tests.support.truth_tables import Reason, Table, truth_tables
 
@@ -44,27 +42,15 @@ def test_the_compiled_classes_say_the_same(table: Table):
 @pytest.mark.parametrize("table", TABLES)
 def test_the_rules_of_nftables_say_the_same(table: Table):
     (step,) = table.case.steps
-    asked = [
-        probe for probe in step.probes if not _meets_itself_under_cluster_policies(step, probe)
-    ]
-    step = replace(step, probes=tuple(asked))
 
     said = _answers(step, NftAnswers(step.cluster, step.policies).allowed)
 
-    assert said == [probe.expected for probe in asked], table.rows
+    assert said == [probe.expected for probe in step.probes], table.rows
 
 
 def _answers(step: Step, decide: Decide) -> list[str]:
     verdicts = cast("list[str]", answer_step(step, lambda step: decide)["verdicts"])
     return [verdict.partition(":")[0] for verdict in verdicts]
-
-
-def _meets_itself_under_cluster_policies(step: Step, probe: Probe) -> bool:
-    """Return whether it is the one question that rules answer otherwise: see the property tests."""
-    flow = probe.flow
-    if flow is None or not flow.via_service or flow.source != flow.destination:
-        return False
-    return any(isinstance(policy, ClusterPolicy) for policy in step.policies)
 
 
 def test_there_are_tables_enough_to_trust_them():

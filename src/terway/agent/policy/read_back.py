@@ -44,7 +44,7 @@ class ReadBack:
 
 
 def rule_sets_of(sides: Sides) -> frozenset[RuleSetId]:
-    """Return what is judged inside a pod; what it sends to its node is judged at the node."""
+    """Return what is judged inside a pod; what it sends to node or itself is at the node."""
     return frozenset(one for one in (sides.ingress, sides.egress) if one is not None)
 
 
@@ -57,5 +57,5 @@ def of_pod(compiled: Compiled, pod: PodKey) -> Compiled:
     return replace(
         compiled,
         rule_sets={number: one for number, one in compiled.rule_sets.items() if number in own},
-        sides={pod: replace(sides, own_node=None)},
+        sides={pod: replace(sides, own_node=None, itself=None)},
     )

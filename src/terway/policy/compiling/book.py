@@ -29,7 +29,7 @@ _NO_NAMES: OwnNames = frozenset()
 class RuleSetKey:
     """What makes a rule set: policies, in order, and the numbers that pods have for names.
 
-    `is_exempt`: NetworkPolicy allows everything here, because the other end is the own node.
+    `is_exempt`: NetworkPolicy allows everything here: the other end is the own node or itself.
     """
 
     direction: Direction

@@ -100,13 +100,14 @@ class Compiler:
             ingress=self._hold_one(wish.ingress),
             egress=self._hold_one(wish.egress),
             own_node=self._hold_one(wish.own_node),
+            itself=self._hold_one(wish.itself),
         )
 
     def _hold_one(self, key: RuleSetKey | None) -> RuleSetId | None:
         return None if key is None else self._book.hold(key)
 
     def _drop(self, sides: Sides) -> None:
-        for rule_set_id in (sides.ingress, sides.egress, sides.own_node):
+        for rule_set_id in (sides.ingress, sides.egress, sides.own_node, sides.itself):
             if rule_set_id is not None:
                 self._book.drop(rule_set_id)
 

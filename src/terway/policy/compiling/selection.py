@@ -26,6 +26,7 @@ class Wish:
     ingress: RuleSetKey | None
     egress: RuleSetKey | None
     own_node: RuleSetKey | None
+    itself: RuleSetKey | None
 
 
 Stance = dict[Direction, PolicySide]
@@ -92,7 +93,12 @@ class Selection:
         egress = _key(stances, Direction.EGRESS, pod)
         if ingress is None and egress is None:
             return None
-        return Wish(ingress=ingress, egress=egress, own_node=without_network(egress))
+        return Wish(
+            ingress=ingress,
+            egress=egress,
+            own_node=without_network(egress),
+            itself=without_network(ingress),
+        )
 
 
 def _stance(policy: Policy) -> Stance:
@@ -116,7 +122,7 @@ def _key(stances: list[Stance], direction: Direction, pod: Pod) -> RuleSetKey | 
 
 
 def without_network(key: RuleSetKey | None) -> RuleSetKey | None:
-    """Return what is said where NetworkPolicy allows everything: the other end is the own node."""
+    """Return what is said where NetworkPolicy allows everything: to the own node, or itself."""
     if key is None:
         return None
     sides = tuple(s for s in key.sides if not isinstance(s.policy, NetworkPolicy))

@@ -9,6 +9,7 @@ from terway.model.address import Family, IPAddress
 from terway.model.nft import Rule, Table
 from terway.model.nft_rule import Decide, Limit, Log, Lookup, OneIn, Reject, Verdict
 from terway.policy.nft.names import FORWARD, INPUT, Names, epoch_of
+from terway.policy.nft.sides import Lane
 from terway.policy.nft.skeleton import FlowLog, Options, Place, RuleChain, rest_of
 from terway.policy.nft.words import goto
 from terway.policy.policies import Direction
@@ -49,6 +50,14 @@ def guess_rule_set(table: Table, base: str, names: Names) -> RuleChain:
         nets=nets,
         everybody=everybody,
     )
+
+
+def guess_lane(table: Table, chain: str, interface: str) -> Lane:
+    """Return what a pod's own chain depends on."""
+    found = [decision(rule) for rule in rules_of(table, chain)]
+    last = found[-1] if found else None
+    itself = found[0] if len(found) > 1 else None
+    return Lane(interface=interface, rule_set="" if last is None else last.chain, itself=itself)
 
 
 def rules_of(table: Table, name: str) -> tuple[Rule, ...]:

@@ -7,12 +7,14 @@ less, or otherwise is a fault, told by name.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from terway.model.address import Family, IPAddress
 from terway.model.nft import Chain, Element, Rule, SetShape, Table
 from terway.model.nft_rule import RETURN, Verdict, VerdictKind
 from terway.policy.nft.guess import (
     address_of,
+    guess_lane,
     guess_names,
     guess_options,
     guess_rule_set,
@@ -21,7 +23,7 @@ from terway.policy.nft.guess import (
 from terway.policy.nft.lifted import Lifted, LiftedRuleSet, LiftedSides, Segment
 from terway.policy.nft.names import INPUT
 from terway.policy.nft.ports import print_ports, read_ports
-from terway.policy.nft.sides import interface_of
+from terway.policy.nft.sides import Lane, interface_of, lane_rules
 from terway.policy.nft.skeleton import (
     HOST_MAPS,
     HOST_SETS,
@@ -35,7 +37,7 @@ from terway.policy.nft.skeleton import (
     rule_set_chains,
     side_maps,
 )
-from terway.policy.nft.words import goto
+from terway.policy.nft.words import goto, jump
 from terway.policy.ports import EVERY_PORT, NOTHING, PortSet
 
 _RULE_SET = re.compile(r"(ingress|egress)\d+")
@@ -70,8 +72,8 @@ class _Lifter:
         sides = self._sides()
         rule_sets = {name: self._rule_set(name) for name in self._rule_set_names()}
         for side in sides.values():
-            for name in (side.ingress, side.egress, side.own_node):
-                if name is not None and name not in rule_sets:
+            for name in _referred(side):
+                if name and name not in rule_sets:
                     self._fault(f"chain {name} is referred to as a rule set, and is none")
         self._tell_surplus()
         return Lifted(sides=sides, rule_sets=rule_sets, options=options, faults=tuple(self._faults))
@@ -113,26 +115,31 @@ class _Lifter:
         return frozenset()
 
     def _sides(self) -> dict[str, LiftedSides]:
-        found: dict[str, dict[str, str]] = {}
+        found: dict[str, dict[str, Lane]] = {}
         themselves: set[str] = set()
         for name, shape in side_maps(self._place, self._names).items():
             for element in self._elements(name, shape):
                 if shape.is_map:
-                    target = self._jump_target(name, element)
-                    field = name.partition(".")[0]
-                    found.setdefault(interface_of(element.key), {})[field] = target
+                    side = name.partition(".")[0]
+                    found.setdefault(interface_of(element.key), {})[side] = self._lane(
+                        side, element
+                    )
                 else:
                     themselves |= self._itself(name, element)
         return {
-            interface: LiftedSides(meets_itself=interface in themselves, **found.get(interface, {}))
+            interface: _sides(found.get(interface, {}), is_free=interface in themselves)
             for interface in found.keys() | themselves
         }
 
-    def _jump_target(self, name: str, element: Element) -> str:
-        verdict = element.verdict
-        if verdict is None or verdict.kind is not VerdictKind.JUMP:
-            self._fault(f"map {name}: {interface_of(element.key)} has {verdict}, not a jump")
-        return "" if verdict is None else verdict.chain
+    def _lane(self, side: str, element: Element) -> Lane:
+        """Return where a pod's element leads, by way of the pod's own chain."""
+        interface = interface_of(element.key)
+        chain = self._names.lane(side, interface)
+        if element.verdict != jump(chain):
+            self._fault(f"map {side}: {interface} has {element.verdict}, not a jump to {chain}")
+        lane = guess_lane(self._table, chain, interface)
+        self._expect(chain, Chain(rules=lane_rules(lane)))
+        return lane
 
     def _itself(self, name: str, element: Element) -> set[str]:
         half = element.key[: len(element.key) // 2]
@@ -238,6 +245,22 @@ class _Lifter:
             self._fault(f"chain {name} is more than there should be")
         for name in sorted(self._table.sets.keys() - self._known_sets):
             self._fault(f"set {name} is more than there should be")
+
+
+def _sides(lanes: Mapping[str, Lane], *, is_free: bool) -> LiftedSides:
+    """Return what is asked at an interface; `is_free`: what is denied is let through to itself."""
+    found = {side: lane.rule_set for side, lane in lanes.items()}
+    itself = {
+        f"itself_{side}": lanes[side].rule_set_for_itself
+        for side in ("ingress", "egress")
+        if side in lanes and not is_free
+    }
+    return LiftedSides(**found, **itself)
+
+
+def _referred(sides: LiftedSides) -> tuple[str, ...]:
+    asked = (sides.ingress, sides.egress, sides.own_node, sides.itself_ingress, sides.itself_egress)
+    return tuple(dict.fromkeys(name for name in asked if name is not None))
 
 
 def _first_difference(found: tuple[Rule, ...], wanted: tuple[Rule, ...]) -> str:

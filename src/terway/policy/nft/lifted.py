@@ -42,12 +42,16 @@ class LiftedRuleSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiftedSides:
-    """The rule sets, by their chains' names, at one interface."""
+    """The rule sets, by their chains' names, at one interface.
+
+    `itself_ingress` and `itself_egress` judge what the pod opens to itself by way of a service.
+    """
 
     ingress: str | None = None
     egress: str | None = None
     own_node: str | None = None
-    meets_itself: bool = False
+    itself_ingress: str | None = None
+    itself_egress: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

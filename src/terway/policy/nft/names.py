@@ -39,6 +39,10 @@ class Names:
         """Return the name of a rule set, without the process's number."""
         return f"{direction.value.lower()}{number}"
 
+    def lane(self, side: str, interface: str) -> str:
+        """Return the chain of the pod behind an interface, on one of its sides."""
+        return self.of(f"{side}_{interface}")
+
     def hosts(self, rule_set: str, family: Family) -> str:
         """Return the map from a rule set's hosts to what they may."""
         return self.of(f"{rule_set}_hosts{family.value}")

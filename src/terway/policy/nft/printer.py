@@ -70,7 +70,7 @@ class Printer:
             batch.make.chain(name, rules)
         for number, rule_set in compiled.rule_sets.items():
             self._make(number, rule_set, batch)
-        self._seats.turn(compiled.sides, hooks, self._printed, batch.switch)
+        self._seats.turn(compiled.sides, hooks, self._printed, batch)
         self._has_own_node = self._seats.needs_own_node
         chains = base_chains(self._place, self._names, has_own_node=self._has_own_node)
         _exchange({} if actual is None else actual.chains, chains, batch)
@@ -94,7 +94,7 @@ class Printer:
         for number, rule_set in change.rule_sets.items():
             if rule_set is not None:
                 self._make(number, rule_set, batch)
-        self._seats.turn(change.sides, hooks, self._printed, batch.switch)
+        self._seats.turn(change.sides, hooks, self._printed, batch)
         self._turn_own_node(batch)
         for number, rule_set in change.rule_sets.items():
             if rule_set is None:

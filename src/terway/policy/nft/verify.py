@@ -17,7 +17,13 @@ from terway.policy.ports import LAST_PORT, PortSet
 # Who changes one rule of a thousand pods gets a list as long; nobody reads more of it.
 MOST_DIFFERENCES = 1000
 
-_SIDES = {"ingress": "ingress", "egress": "egress", "own_node": "egress to its own node"}
+# Fields of `Sides` and of `LiftedSides`, and what they are about.
+_SIDES = (("ingress", "ingress", "ingress"), ("egress", "egress", "egress"))
+_SIDES_AT_NODE = (
+    ("own_node", "own_node", "egress to its own node"),
+    ("own_node", "itself_egress", "egress to itself by way of a service"),
+    ("itself", "itself_ingress", "ingress from itself by way of a service"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +88,11 @@ class _Comparison:
             yield Difference(words=f"interface {interface} is judged, and no pod of ours is there")
 
     def _pod(self, pod: PodKey, wish: Sides, has: LiftedSides) -> Iterator[Difference]:
-        for side, words in _SIDES.items():
-            if side == "own_node" and self._place is Place.POD:
-                continue
-            number: RuleSetId | None = getattr(wish, side)
-            chain: str | None = getattr(has, side)
+        at_node = _SIDES_AT_NODE if self._place is Place.NODE else ()
+        for wished, kept, words in (*_SIDES, *at_node):
+            number: RuleSetId | None = getattr(wish, wished)
+            chain: str | None = getattr(has, kept)
             yield from self._side(pod, words, number, chain)
-        meets = self._place is Place.NODE and wish.own_node is None
-        if meets != has.meets_itself:
-            turn = "lets it meet" if has.meets_itself else "keeps it from"
-            yield Difference(words=f"{pod}: the kernel {turn} itself by way of a service", pod=pod)
 
     def _side(
         self, pod: PodKey, side: str, number: RuleSetId | None, chain: str | None
