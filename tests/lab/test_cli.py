@@ -393,7 +393,8 @@ async def test_a_second_leg_is_walked_to_the_node_itself(
     hops = await why(lab, "own", "eni-1", "--family", "4", node="eni-1")
 
     assert [one["text"] for one in hops if one["state"] == "FAIL"] == []
-    assert hops[-1]["text"].endswith("is this node itself")
+    *_, arrival, _policies = hops
+    assert arrival["text"].endswith("is this node itself")
 
 
 async def test_a_table_of_nftables_that_was_deleted_is_named(
