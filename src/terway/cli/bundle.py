@@ -13,17 +13,26 @@ from pathlib import Path
 
 import click
 
+from terway.cli.bundle_file import SNAPSHOT_NAME
 from terway.cli.codec import plain
 from terway.cli.collect import Wanted, collect
 from terway.cli.doctor import doctor_lines, examine
 from terway.cli.exits import CANNOT_REACH, OK
 from terway.cli.mapping import mapping_lines, mapping_of, verdict
 from terway.cli.place import Place, find_place, place_options
+from terway.cli.policy_bundle import (
+    OBJECTS_NAME,
+    TABLES_NAME,
+    failed_member,
+    objects_member,
+    tables_member,
+)
+from terway.cli.policy_read import read_cluster
+from terway.cli.policy_verified import read_tables
 from terway.cli.prefixes import prefixes_of
 from terway.cli.read_node import get_page
 from terway.cli.show import show_lines
 from terway.cli.snapshot import Snapshot
-from terway.cli.source import SNAPSHOT_NAME
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError, VpcError
 
@@ -39,9 +48,10 @@ _PAGES = ("/metrics", "/debug/state", "/debug/policy", "/healthz", "/readyz")
 def command(output: str, as_json: bool, **where: str) -> None:
     """Write all state of this node into one tar.gz, secrets left out.
 
-    `terway-cli show|mapping|doctor|why --bundle FILE` read it anywhere. Without --output it is
-    written into this folder, or into that for temporary files where this one is `/`. What could
-    not be read is named; exit code 3 when nothing could but the kernel.
+    `terway-cli show|mapping|doctor|why|policy verify --bundle FILE` read it anywhere, and the rest
+    of `terway-cli policy` by `-f FILE`. Without --output it is written into this folder, or into
+    that for temporary files where this one is `/`. What could not be read is named; exit code 3
+    when nothing could but the kernel.
     """
     place = find_place(**where)
     wanted = Wanted(everything_of_kube=True, deep_cloud=True, probes=True)
@@ -83,9 +93,24 @@ def bundle_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, byte
     for page in _PAGES:
         with suppress(VpcError):
             yield f"terwayd{page.replace('/', '-')}.txt", get_page(place, page)[1]
+    yield from _policy_members(snapshot, place)
     log = place.root / _LOG
     if log.is_file():
         yield "terwayd.log", log.read_bytes()[-_LOG_BYTES:]
+
+
+def _policy_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, bytes]]:
+    """Yield what the policies' tools need: the tables first, as they are older than the objects."""
+    held = snapshot.journal.attachments if snapshot.journal is not None else ()
+    try:
+        yield TABLES_NAME, tables_member(read_tables(held))
+    except VpcError as error:
+        yield TABLES_NAME, failed_member(error)
+    try:
+        objects = asyncio.run(read_cluster(place))
+        yield OBJECTS_NAME, objects_member(one.raw for one in objects)
+    except VpcError as error:
+        yield OBJECTS_NAME, failed_member(error)
 
 
 def _text(lines: list[str]) -> bytes:

@@ -1,13 +1,14 @@
 """How does a value of ours become JSON, and how is it read back?
 
-Frozen dataclasses, tuples, enums and addresses, as their type hints say. msgspec does not do it: it
-takes one custom type in a union, and half of our fields are IPv4 or IPv6. A union of dataclasses is
-told apart by a field "_type" with the class's name.
+Frozen dataclasses, tuples, sets, enums, bytes and addresses, as their type hints say. msgspec does
+not do it: it takes one custom type in a union, and half of our fields are IPv4 or IPv6. A union of
+dataclasses is told apart by a field "_type" with the class's name.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -38,11 +39,11 @@ def plain(value: object) -> Any:
         return value.value
     if isinstance(value, _ATOMS):
         return value
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(one) for one in value]
-    return str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def parse(kind: type[T], raw: Any) -> T:
@@ -60,20 +61,32 @@ def parse(kind: type[T], raw: Any) -> T:
 
 def _parse(kind: Any, raw: Any) -> Any:
     kind = getattr(kind, "__supertype__", kind)  # a NewType
-    if get_origin(kind) in (Union, UnionType):
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
         return _parse_union(get_args(kind), raw)
-    if get_origin(kind) is tuple:
-        return _parse_tuple(get_args(kind), raw)
-    if get_origin(kind) is dict:
-        of_value = get_args(kind)[1]
-        return {key: _parse(of_value, one) for key, one in raw.items()}
+    if origin is not None:
+        return _parse_many(origin, get_args(kind), raw)
     if isinstance(kind, type) and is_dataclass(kind):
         hints = _hints(kind)
         known = (one.name for one in fields(kind) if one.init and one.name in raw)
         return kind(**{name: _parse(hints[name], raw[name]) for name in known})
-    if kind in _ADDRESSES or (isinstance(kind, type) and issubclass(kind, Enum)):
-        return kind(raw)
-    return raw
+    return _parse_one(kind, raw)
+
+
+def _parse_one(kind: Any, raw: Any) -> Any:
+    if kind is bytes:
+        return bytes.fromhex(raw)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(tuple(raw) if isinstance(raw, list) else raw)
+    return kind(raw) if kind in _ADDRESSES else raw
+
+
+def _parse_many(origin: Any, arguments: tuple[Any, ...], raw: Any) -> Any:
+    if origin is tuple:
+        return _parse_tuple(arguments, raw)
+    if origin is frozenset:
+        return frozenset(_parse(arguments[0], one) for one in raw)
+    return {key: _parse(arguments[1], one) for key, one in raw.items()}
 
 
 def _parse_tuple(arguments: tuple[Any, ...], raw: Any) -> tuple[Any, ...]:

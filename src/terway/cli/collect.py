@@ -19,6 +19,7 @@ from terway.cli.read_cloud import open_cloud, open_metadata, read_cloud, read_in
 from terway.cli.read_host import read_host, read_programs
 from terway.cli.read_kernel import Question, read_kernel
 from terway.cli.read_kube import read_kube
+from terway.cli.read_policy import read_policy
 from terway.cli.snapshot import (
     CloudView,
     HostView,
@@ -44,7 +45,7 @@ class Wanted:
     sources: Collection[str] = ALL
     everything_of_kube: bool = False
     deep_cloud: bool = False
-    probes: bool = False  # what only doctor asks: permissions, clocks, features
+    probes: bool = False  # what only doctor asks: permissions, clocks, features, policies
     look_at: Callable[[Snapshot], Iterable[IPAddress]] = lambda _: ()
     questions: Callable[[Snapshot], Iterable[Question]] = lambda _: ()
 
@@ -90,6 +91,9 @@ class _Collector:
             tasks.create_task(self._take("cloud", lambda: self._cloud(config, asked)))
             host = self._host if self._wanted.probes else self._programs
             tasks.create_task(self._take("host", partial(host, config), always=True))
+            if self._wanted.probes:
+                policy = partial(read_policy, place, config)
+                tasks.create_task(self._take("policy", policy, always=True))
 
     def _ask(self) -> tuple[tuple[IPAddress, ...], tuple[Question, ...]]:
         """Return what to ask the cloud and the kernel; nothing when the command will refuse."""

@@ -15,6 +15,7 @@ from terway.cli.checks_node import (
     check_sources,
 )
 from terway.cli.checks_others import check_others
+from terway.cli.checks_policy import check_policy
 from terway.cli.collect import Wanted
 from terway.cli.exits import FOUND, OK
 from terway.cli.finding import Finding, Severity, command_of
@@ -35,6 +36,7 @@ _CHECKS = (
     check_kubernetes,
     check_host,
     check_others,
+    check_policy,
     check_host_files,
 )
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
@@ -46,7 +48,8 @@ _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
 def command(*, fixes: bool, bundle: str, as_json: bool, **where: str) -> None:
     """Find what is wrong with this node: each finding with its reason and what mends it.
 
-    Looks at kernel, plugin, permissions, quotas, clocks, MTU, foreign managers and leftovers. A
+    Looks at kernel, plugin, permissions, quotas, clocks, MTU, policies, foreign managers and
+    leftovers. A
     scratch namespace is made and removed, and the cloud is asked whether terwayd's keys may do
     what it does, by calls that cannot do anything. Exit code 1 when there are errors or warnings.
     """

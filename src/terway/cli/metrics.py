@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
+from terway.cli.bundle_file import METRICS_NAME, read_bundle_file
 from terway.cli.place import find_place, place_options
 from terway.cli.read_node import get_page
-from terway.cli.source import METRICS_NAME, read_bundle_file
 from terway.cli.table import print_json, print_lines
 from terway.model.errors import TransientError, UsageError
 

@@ -1,4 +1,4 @@
-"""Which objects are in a folder, a file, standard input, or a cluster?"""
+"""Which objects are in a folder, a file, standard input, a support bundle, or a cluster?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from terway.cli.place import find_place
+from terway.cli.place import Place, find_place
+from terway.cli.policy_bundle import bundle_objects
 from terway.cli.read_kube import open_client
 from terway.kube.client import KubeClient
 from terway.kube.resource import (
@@ -30,17 +31,16 @@ from terway.model.errors import ConflictError, UsageError
 STDIN = "-"
 LIVE = "@live"  # in the place of a file: the cluster
 _SUFFIXES = (".yaml", ".yml", ".json")
+_BUNDLES = (".tar.gz", ".tgz")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_LIVE_KINDS: tuple[Resource[Any], ...] = (
-    NAMESPACES,
-    NODES,
-    PODS,
+POLICY_KINDS: tuple[Resource[Any], ...] = (
     NETWORK_POLICIES,
     CLUSTER_NETWORK_POLICIES,
     ADMIN_NETWORK_POLICIES,
     BASELINE_ADMIN_NETWORK_POLICIES,
 )
+_LIVE_KINDS: tuple[Resource[Any], ...] = (NAMESPACES, NODES, PODS, *POLICY_KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,9 @@ def _read_source(source: str) -> Iterator[Found]:
         yield from parse_documents(sys.stdin.read(), "standard input")
         return
     path = Path(source)
+    if source.endswith(_BUNDLES):
+        yield from read_bundled(path)
+        return
     files = sorted(_manifests(path)) if path.is_dir() else [path]
     if not files:
         raise UsageError(f"{source}: no file of it ends in {', '.join(_SUFFIXES)}; name one")
@@ -79,6 +82,12 @@ def _read_source(source: str) -> Iterator[Found]:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(f"{file}: {reason}; name a folder or file of manifests") from error
         yield from parse_documents(text, str(file))
+
+
+def read_bundled(path: Path) -> Iterator[Found]:
+    """Yield the objects of the cluster of a support bundle. Raises UsageError, TransientError."""
+    origin = f"the cluster of {path}"
+    return (Found(raw=raw, origin=origin, is_live=True) for raw in bundle_objects(path))
 
 
 def _manifests(folder: Path) -> Iterator[Path]:
@@ -117,10 +126,11 @@ def _unfolded(raw: object, origin: str) -> Iterator[Found]:
 
 
 def _read_live(**where: str) -> tuple[Found, ...]:
-    return asyncio.run(_list_all(find_place(**where)))
+    return asyncio.run(read_cluster(find_place(**where)))
 
 
-async def _list_all(place: Any) -> tuple[Found, ...]:
+async def read_cluster(place: Place) -> tuple[Found, ...]:
+    """Return the objects of a cluster. Raises TransientError when no API server answers."""
     async with open_client(place) as client:
         found = [one for kind in _LIVE_KINDS for one in await _list(client, kind)]
     return tuple(found)

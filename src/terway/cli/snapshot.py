@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+from terway.cli.snapshot_policy import PolicyView
 from terway.cloud.inspect import Permission, SecurityGroup, VpcRoute
 from terway.linux.inspect import Lookup, Seen
 from terway.model.address import IPAddress, IPNetwork
@@ -261,6 +262,7 @@ class Snapshot:
     kubernetes: KubeView | None = None
     config: ConfigView | None = None
     host: HostView | None = None
+    policy: PolicyView | None = None
     missing: tuple[Missing, ...] = ()
 
     @property

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tarfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from terway.cli.bundle_file import SNAPSHOT_NAME, damaged, read_bundle_file
 from terway.cli.codec import parse
 from terway.cli.collect import Wanted, collect
 from terway.cli.place import find_place, place_options
@@ -19,9 +18,6 @@ from terway.cli.snapshot import Snapshot
 from terway.model.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-SNAPSHOT_NAME = "snapshot.json"
-METRICS_NAME = "terwayd-metrics.txt"
 
 
 def source_options(command: F) -> F:
@@ -48,26 +44,5 @@ def read_bundle(path: Path) -> Snapshot:
     try:
         raw = json.loads(text)
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     return parse(Snapshot, raw)
-
-
-def read_bundle_file(path: Path, name: str) -> bytes | None:
-    """Return a file of a bundle, None when it has none. Raises UsageError for what is no bundle."""
-    try:
-        with tarfile.open(path) as archive:
-            names = [one for one in archive.getnames() if one.endswith(f"/{name}")]
-            member = archive.extractfile(names[0]) if names else None
-            return member.read() if member else None
-    except (EOFError, zlib.error) as error:
-        raise _damaged(path, error) from error
-    except tarfile.TarError as error:  # it names each compression that it tried, in lines
-        text = f"--bundle {path}: it is no tar.gz, or cut off or damaged; copy it once more"
-        raise UsageError(text, field="--bundle") from error
-    except OSError as error:
-        raise UsageError(f"--bundle {path}: {error.strerror or error}", field="--bundle") from error
-
-
-def _damaged(path: Path, error: Exception) -> UsageError:
-    text = f"--bundle {path}: it is cut off or damaged ({error}); copy it once more"
-    return UsageError(text, field="--bundle")

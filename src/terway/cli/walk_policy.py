@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from terway.cli.hops import Hop, Packet, fail, ok, unknown
 from terway.cli.place import find_place
 from terway.cli.policy_objects import Manifests, manifests_of
-from terway.cli.policy_read import LIVE, read_objects
+from terway.cli.policy_read import LIVE, read_bundled, read_objects
 from terway.cli.read_node import read_agent_config
+from terway.cli.snapshot_policy import PolicyView
 from terway.model.errors import UsageError, VpcError
 from terway.policy.cluster import Protocol
 from terway.policy.evaluate import evaluate
@@ -31,14 +33,15 @@ class Rules:
     are_off: bool = False
 
 
-def read_rules(bundle: str, **where: str) -> Rules:
-    """Return the policies of the cluster as they are now; a bundle has none."""
-    if bundle:
-        return Rules(reason="a bundle has no policies; run it on the node")
+def read_rules(bundle: str, policy: PolicyView | None = None, **where: str) -> Rules:
+    """Return the policies of the cluster as they are now, or were for a bundle; `policy` is its."""
     try:
-        manifests = manifests_of(read_objects([LIVE], **where))
+        found = read_bundled(Path(bundle)) if bundle else read_objects([LIVE], **where)
+        manifests = manifests_of(found)
     except VpcError as error:
         return Rules(reason=str(error))
+    if bundle:
+        return Rules(manifests=manifests, are_off=policy is not None and not policy.is_wanted)
     return Rules(manifests=manifests, are_off=_are_off(**where))
 
 

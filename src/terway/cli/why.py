@@ -75,7 +75,7 @@ def command(
         questions=lambda found: questions_of(found, [packet for packet, _ in packets(found)]),
     )
     snapshot = take_snapshot(bundle, wanted, **where)
-    rules = read_rules(bundle, **where)
+    rules = read_rules(bundle, snapshot.policy, **where)
     explained = [explain(snapshot, packet, target, rules) for packet, target in packets(snapshot)]
     if as_json:
         print_json(explained)

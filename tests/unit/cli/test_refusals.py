@@ -11,11 +11,11 @@ from click.testing import CliRunner, Result
 
 from terway.cli.app import cli
 from terway.cli.bundle import write_bundle
+from terway.cli.bundle_file import METRICS_NAME, SNAPSHOT_NAME
 from terway.cli.capture import taps_of
 from terway.cli.codec import plain
 from terway.cli.matrix_plan import left_out, matrix_lines
 from terway.cli.snapshot import JournalView, KubeNode, Snapshot
-from terway.cli.source import METRICS_NAME, SNAPSHOT_NAME
 from terway.lab.faults.commands import faults
 from terway.model.errors import UsageError
 from terway.model.interface import InterfaceSpec, Mode
