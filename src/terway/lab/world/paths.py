@@ -24,6 +24,7 @@ from terway.lab.world.processes import read_record, record_of
 from terway.model.errors import UsageError
 
 ROOT = Path("/run/terway-lab")
+_COMMAND_CHARACTERS = 60  # enough to know a process by
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -126,8 +127,10 @@ def leftovers(lab: LabPaths) -> list[str]:
     left += [f"mount {point}" for point in _mounts_below(lab.folder)]
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # ended meanwhile
-            if f"{lab.folder}/".encode() in entry.read_bytes():
-                left.append(f"process {entry.parent.name}")
+            words = entry.read_bytes()
+            if f"{lab.folder}/".encode() in words:
+                command = words.replace(b"\0", b" ").decode(errors="replace")[:_COMMAND_CHARACTERS]
+                left.append(f"process {entry.parent.name} ({command.strip()})")
     return left
 
 
