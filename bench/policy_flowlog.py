@@ -38,12 +38,12 @@ from terway.linux.nflog import PacketLog, bind_packet_log
 from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.model.address import IPPair
 from terway.model.nft import Transactions
-from terway.policy.asking.flow_filter import FlowFilter
-from terway.policy.asking.recorded import RecordedFlow
 from terway.policy.cluster import Cluster, PodKey
 from terway.policy.nft import skeleton
 from terway.policy.nft.printer import Printer
 from terway.policy.policies import Policy
+from terway.policy.records.flow_filter import FlowFilter
+from terway.policy.records.recorded import RecordedFlow
 
 POLICIES = 1_000
 ROUNDS = 11

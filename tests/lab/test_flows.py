@@ -21,8 +21,8 @@ from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
 from terway.linux.netns import entered, open_netns
 from terway.model.address import Family
-from terway.policy.asking.recorded import RecordedFlow, Remark, read_line
 from terway.policy.policies import Direction
+from terway.policy.records.recorded import RecordedFlow, Remark, read_line
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 

@@ -13,7 +13,6 @@ from terway.agent.policy.selected import PolicyIndex
 from terway.model.address import IPAddress, IPPair
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
-from terway.policy.asking.recorded import RecordedFlow, line_of, read_line
 from terway.policy.asking.unseen import unseen
 from terway.policy.asking.whatif import gather, whatif
 from terway.policy.cluster import Cluster, PodKey, Protocol
@@ -21,6 +20,7 @@ from terway.policy.ends import Party, parties_of
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow
 from terway.policy.policies import Policy
+from terway.policy.records.recorded import RecordedFlow, line_of, read_line
 from tests.support import policy_worlds as worlds
 
 NODE = NodeName("n1")

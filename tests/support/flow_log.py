@@ -17,10 +17,10 @@ from terway.linux.nflog import LoggedPacket, Taken
 from terway.model.address import IPAddress
 from terway.model.errors import ConflictError, TransientError
 from terway.model.ids import NodeName
-from terway.policy.asking.recorded import RecordedEnd, RecordedFlow
 from terway.policy.cluster import PodKey
 from terway.policy.flow import Because, Judgement, Verdict
 from terway.policy.policies import Direction, Kind, PolicyKey
+from terway.policy.records.recorded import RecordedEnd, RecordedFlow
 
 NODE = NodeName("node-1")
 CLIENT, SERVER = ip_address("10.0.0.1"), ip_address("10.0.0.2")

@@ -16,8 +16,8 @@ from terway.cli.flows_text import Tally, line_words
 from terway.cli.place import find_place, place_options
 from terway.config.duration import parse_duration
 from terway.model.errors import UsageError
-from terway.policy.asking.flow_filter import FlowFilter, filter_of
-from terway.policy.asking.recorded import Line, RecordedFlow, line_of
+from terway.policy.records.flow_filter import FlowFilter, filter_of
+from terway.policy.records.recorded import Line, RecordedFlow, line_of
 
 _NOTHING = (
     "no records: connections are recorded while somebody follows, or as flow_log of eni-config says"

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from terway.cli.place import Place
 from terway.cli.read_node import get_page
 from terway.model.errors import TransientError, UsageError
-from terway.policy.asking.recorded import Line, read_line
+from terway.policy.records.recorded import Line, read_line
 
 PAGE = "/debug/flows"
 _RECEIVE_BYTES = 64 * 1024

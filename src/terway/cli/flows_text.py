@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from terway.cli.table import wrapped
-from terway.policy.asking.recorded import Line, RecordedEnd, RecordedFlow, Remark
 from terway.policy.flow import Because
+from terway.policy.records.recorded import Line, RecordedEnd, RecordedFlow, Remark
 from terway.policy.words import describe_judgement
 
 _ICMP = {0: "echo reply", 3: "unreachable", 8: "echo", 128: "echo", 129: "echo reply"}

@@ -14,8 +14,8 @@ from terway.model.errors import UsageError
 from terway.policy.asking.check_parse import parse_ports
 from terway.policy.asking.matrix import Cell, Name, Table, table_of
 from terway.policy.asking.representatives import Holder, holders_of
-from terway.policy.asking.workload import workload_of
 from terway.policy.ports import PortSet
+from terway.policy.records.workload import workload_of
 
 _WIDEST = 20  # columns of two letters that fit beside a number and a name
 _BY = ("pod", "workload", "namespace")

@@ -18,10 +18,10 @@ from terway.cli.policy_objects import Manifests, manifests_of
 from terway.cli.policy_read import LIVE, read_objects
 from terway.cli.policy_source import tell
 from terway.cli.table import print_json, print_lines, wrapped
-from terway.policy.asking.recorded import RecordedFlow, Remark
 from terway.policy.asking.unseen import Unseen, unseen
 from terway.policy.asking.whatif import Seen, Shift, Whatif, gather, whatif
 from terway.policy.cluster import Cluster
+from terway.policy.records.recorded import RecordedFlow, Remark
 from terway.policy.words import describe
 
 _CLUSTER = "cluster"

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from terway.cli.app import cli
 from terway.cli.table import WIDTH
-from terway.policy.asking.recorded import line_of
 from terway.policy.cluster import PodKey
+from terway.policy.records.recorded import line_of
 from tests.unit.policy.test_recorded import DENIED, LOST, PING
 
 ALLOWED = replace(DENIED, is_allowed=True, sides=(), count=3)

@@ -13,7 +13,7 @@ from terway.agent.readonly import Page, Streams, open_readonly
 from terway.cli.flows_source import PAGE, follow
 from terway.cli.place import Place, place_of
 from terway.model.errors import TransientError, UsageError
-from terway.policy.asking.recorded import Line, line_of
+from terway.policy.records.recorded import Line, line_of
 from tests.unit.policy.test_recorded import DENIED, LOST
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
-from terway.policy.asking.flow_filter import FlowFilter, filter_of
-from terway.policy.asking.recorded import RecordedEnd, RecordedFlow, Remark, line_of, read_line
-from terway.policy.asking.workload import workload_of
 from terway.policy.cluster import NamedPort, PodKey, Protocol
 from terway.policy.flow import AddressEnd, Because, Judgement, NodeEnd, PodEnd
 from terway.policy.policies import Direction, Kind, PolicyKey
+from terway.policy.records.flow_filter import FlowFilter, filter_of
+from terway.policy.records.recorded import RecordedEnd, RecordedFlow, Remark, line_of, read_line
+from terway.policy.records.workload import workload_of
 
 WEB = RecordedEnd(
     address=ip_address("10.0.0.1"),

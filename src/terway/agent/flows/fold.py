@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
-from terway.policy.asking.recorded import RecordedFlow
+from terway.policy.records.recorded import RecordedFlow
 
 WINDOW_S = 1.0
 _MOST_OPEN = 4096

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from terway.policy.asking.flow_filter import FlowFilter
-from terway.policy.asking.recorded import Line, RecordedFlow, Remark
+from terway.policy.records.flow_filter import FlowFilter
+from terway.policy.records.recorded import Line, RecordedFlow, Remark
 
 _MOST_WAITING = 2000  # records; some 2 MB
 

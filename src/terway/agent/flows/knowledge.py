@@ -13,13 +13,13 @@ from typing import Protocol
 
 from terway.model.address import IPAddress, IPPair
 from terway.model.ids import NodeName
-from terway.policy.asking.recorded import RecordedEnd, RecordedFlow
-from terway.policy.asking.whatif import ends_cluster
-from terway.policy.asking.workload import workload_of
 from terway.policy.cluster import Cluster, Pod, PodKey
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Verdict
 from terway.policy.policies import Policy, PolicyKey
+from terway.policy.records.ends_cluster import ends_cluster
+from terway.policy.records.recorded import RecordedEnd, RecordedFlow
+from terway.policy.records.workload import workload_of
 
 _INDEX_PERIOD_S = 1.0
 _INDEX_SHARE = 100  # making it takes at most a hundredth of the time

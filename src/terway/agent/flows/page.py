@@ -3,7 +3,7 @@
     GET /debug/flows?verdict=denied&to=db&last=20&follow=1&sample=10
 
 `last` records of those that are known, then, with `follow`, those to come until the reader leaves.
-The other words are those of `policy.asking.flow_filter`.
+The other words are those of `policy.records.flow_filter`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 from terway.agent.flows.followers import Wish
 from terway.agent.flows.service import FlowLog
 from terway.model.errors import UsageError
-from terway.policy.asking.flow_filter import FlowFilter, filter_of
-from terway.policy.asking.recorded import Line, line_of
+from terway.policy.records.flow_filter import FlowFilter, filter_of
+from terway.policy.records.recorded import Line, line_of
 
 PATH = "/debug/flows"
 MOST_FOLLOWERS = 16

@@ -18,8 +18,8 @@ from terway.linux.nflog import LoggedPacket
 from terway.model.address import IPAddress
 from terway.model.errors import VpcError
 from terway.model.ids import NodeName
-from terway.policy.asking.recorded import Line, RecordedEnd, RecordedFlow, Remark
 from terway.policy.flow import Judgement, Verdict
+from terway.policy.records.recorded import Line, RecordedEnd, RecordedFlow, Remark
 
 DENIED = "denied"  # in the prefix of the rule that logs what is dropped
 CHANGED = "the policies have changed meanwhile"

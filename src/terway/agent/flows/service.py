@@ -28,8 +28,8 @@ from terway.agent.flows.taps import OpenTap, Tap, Taps
 from terway.linux.nflog import Taken
 from terway.model.errors import VpcError
 from terway.model.ids import NodeName
-from terway.policy.asking.flow_filter import FlowFilter
-from terway.policy.asking.recorded import Line, RecordedFlow, line_of
+from terway.policy.records.flow_filter import FlowFilter
+from terway.policy.records.recorded import Line, RecordedFlow, line_of
 
 LOOK_S = 1.0  # while something is logged: pods with a namespace to be read come and go
 _LAST = 1000

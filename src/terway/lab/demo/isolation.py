@@ -28,7 +28,7 @@ from terway.lab.policy.world import LabWorld, sockets_of
 from terway.lab.world.client import LabClient
 from terway.model.address import Family
 from terway.model.errors import TransientError
-from terway.policy.asking.recorded import RecordedFlow, Remark, read_line
+from terway.policy.records.recorded import RecordedFlow, Remark, read_line
 
 Json = Mapping[str, Any]
 

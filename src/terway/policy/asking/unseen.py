@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 from terway.policy.asking.difference import PairChange, changes
 from terway.policy.asking.matrix_groups import Group, Relation
-from terway.policy.asking.recorded import RecordedEnd
 from terway.policy.asking.representatives import holders_of
-from terway.policy.asking.whatif import Seen, ends_cluster
-from terway.policy.asking.workload import workload_of
+from terway.policy.asking.whatif import Seen
 from terway.policy.cluster import Cluster, Pod, PodKey, Protocol
 from terway.policy.policies import (
     Action,
@@ -28,6 +26,9 @@ from terway.policy.policies import (
     Tier,
 )
 from terway.policy.ports import NOTHING, PortSet, ports_of
+from terway.policy.records.ends_cluster import ends_cluster
+from terway.policy.records.recorded import RecordedEnd
+from terway.policy.records.workload import workload_of
 from terway.policy.selector import EVERYTHING
 
 _DENY = (Rule(index=0, peers=None, ports=None, action=Action.DENY),)

@@ -8,16 +8,17 @@ of today: the pods themselves may be gone, and their addresses be others'.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
-from terway.policy.asking.recorded import RecordedEnd, RecordedFlow
-from terway.policy.cluster import Cluster, Namespace, Node, Pod, PodKey
+from terway.policy.cluster import Cluster
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Verdict
 from terway.policy.policies import Policy
+from terway.policy.records.ends_cluster import ends_cluster
+from terway.policy.records.recorded import RecordedFlow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,39 +143,3 @@ class Judge:
         spaces = dict.fromkeys((*(one.pod.namespace for one in ends if one.pod), ""))
         policies = [policy for name in spaces for policy in self._by_namespace.get(name, ())]
         return evaluate(ends_cluster(ends, self._cluster), policies, record.flow())
-
-
-def ends_cluster(ends: Iterable[RecordedEnd], cluster: Cluster) -> Cluster:
-    """Return a cluster with `ends` alone: as `cluster` knows them, else as they were recorded."""
-    ends = tuple(ends)
-    pods = _pods(ends, cluster.pods)
-    namespaces = {
-        one.pod.namespace: cluster.namespaces.get(one.pod.namespace)
-        or Namespace(name=one.pod.namespace, labels=one.namespace_labels)
-        for one in ends
-        if one.pod is not None
-    }
-    nodes = dict(_nodes(ends, cluster.nodes))
-    return Cluster(namespaces=namespaces, pods=pods, nodes=nodes)
-
-
-def _pods(ends: Iterable[RecordedEnd], known: Mapping[PodKey, Pod]) -> dict[PodKey, Pod]:
-    """Return the pods, with all addresses by which they were recorded."""
-    found: dict[PodKey, Pod] = {}
-    for one in ends:
-        if one.pod is not None:
-            before = found[one.pod].addresses if one.pod in found else ()
-            pod = Pod(key=one.pod, labels=one.labels, node=one.node, ports=one.ports)
-            addresses = tuple(dict.fromkeys((*before, one.address)))
-            today = known.get(one.pod, pod)
-            found[one.pod] = replace(today, addresses=addresses, is_finished=False)
-    return found
-
-
-def _nodes(
-    ends: Iterable[RecordedEnd], known: Mapping[NodeName, Node]
-) -> Iterator[tuple[NodeName, Node]]:
-    for one in ends:
-        if one.pod is None and one.node is not None:
-            node = known.get(one.node) or Node(name=one.node, labels=one.labels)
-            yield one.node, replace(node, addresses=(one.address,))

@@ -13,8 +13,8 @@ from terway.agent.flows.page import MOST_FOLLOWERS, FlowPage
 from terway.agent.flows.recorder import ANSWER, BUSY, CHANGED, NOT_OPENING
 from terway.agent.flows.service import MORE, FlowLog
 from terway.model.errors import UsageError
-from terway.policy.asking.flow_filter import FlowFilter
-from terway.policy.asking.recorded import Line, RecordedFlow, Remark, read_line
+from terway.policy.records.flow_filter import FlowFilter
+from terway.policy.records.recorded import Line, RecordedFlow, Remark, read_line
 from tests.support.flow_log import CLIENT, POLICY, SERVER, FakeNode, tcp
 
 EVERYTHING = FlowFilter()

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from terway.model.address import IPNetwork
 from terway.model.errors import UsageError
-from terway.policy.asking.recorded import RecordedEnd, RecordedFlow
+from terway.policy.records.recorded import RecordedEnd, RecordedFlow
 
 _VERDICTS = {"allowed": True, "denied": False}
 
