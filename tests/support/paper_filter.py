@@ -92,7 +92,7 @@ class PaperNode:
         self.filter = filter_
         self.told: list[tuple[str, str]] = []  # reason and text of events
         self.workers = Workers(2)
-        self.view = View(client, rng=Random(7), now=time.monotonic)
+        self.view = View(client, NODE, rng=Random(7), now=time.monotonic)
         self.seats = Seats()
         self.engine = Engine(
             view=self.view,
@@ -120,6 +120,7 @@ class PaperNode:
             engine=self.engine,
             proof=self.proof,
             tell=lambda target, reason, text: self.told.append((reason, text)),
+            tell_node=self.tell_node,
             clock=lambda: 0.0,
         )
 

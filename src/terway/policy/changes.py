@@ -70,7 +70,8 @@ class DropPolicy:
 class Attach:
     """A pod has an interface here, with these addresses, whatever the API says of them as yet.
 
-    It gets sides, and its addresses are its own even where another pod's status still has them.
+    It gets sides, and its addresses are its own even where another pod's status still has them. As
+    long as the API tells of no such pod, it may talk with its own node only.
     """
 
     key: PodKey

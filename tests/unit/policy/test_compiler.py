@@ -47,7 +47,7 @@ from tests.support.policy_worlds import pair_of
 HERE = NodeName("n1")
 SERVER, CLIENT = PodKey(namespace="shop", name="server"), PodKey(namespace="shop", name="client")
 SERVER_AT, CLIENT_AT = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")
-NODE_AT = IPv4Address("10.1.0.1")
+NODE_AT, GHOST_AT = IPv4Address("10.1.0.1"), IPv4Address("10.0.0.8")
 HTTP = PortRange(protocol=Protocol.TCP, first=80, last=80)
 ONLY_HTTP = ports_of(Protocol.TCP, 80, 80)
 
@@ -294,12 +294,34 @@ def test_an_attached_pod_has_its_address_whatever_the_api_still_says(compiler):
     assert allowed(compiler.compiled(), "10.0.0.2") == ONLY_HTTP
 
 
-def test_a_pod_that_is_attached_before_the_api_tells_of_it_is_restricted_when_it_does(compiler):
+def test_a_pod_that_is_attached_before_the_api_tells_of_it_is_shut_until_then(compiler):
     late = pod("late", "10.0.0.5", "server", node=HERE)
     compiler.apply([SetPolicy(policy=policy(ingress=()))])
 
-    assert not compiler.apply([attach(late)])
-    assert set(compiler.apply([SetPod(pod=late)]).sides) == {late.key}
+    shut = compiler.apply([attach(late)]).sides[late.key]
+    known = compiler.apply([SetPod(pod=late)]).sides[late.key]
+
+    assert shut is not None
+    assert shut.egress is not None
+    assert known is not None
+    assert known.egress is None
+
+
+def test_what_is_no_pod_of_the_API_is_shut_but_for_the_own_node(compiler):
+    """Deleted by force before a restart, it runs on, and nobody knows what policies say of it."""
+    ghost = PodKey(namespace="shop", name="ghost")
+    everything = above("all", rule(peer("client")), is_egress=False)
+
+    compiler.apply([SetPolicy(policy=everything), Attach(key=ghost, addresses=IPPair(v4=GHOST_AT))])
+
+    compiled = compiler.compiled()
+    sides = compiled.sides[ghost]
+    for number in (sides.ingress, sides.egress):
+        assert number is not None
+        of_node = compiled.hosts[NODE_AT]
+        assert compiled.rule_sets[number].default == NOTHING
+        assert compiled.rule_sets[number].verdicts == {of_node: EVERY_PORT}
+    assert sides.own_node is None
 
 
 def test_a_finished_pod_is_no_peer_and_its_address_is_free(compiler):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from terway.agent.exposition import Counter
 from terway.agent.policy.engine import Engine
-from terway.agent.policy.objects import unseen_pod
+from terway.agent.policy.objects import uid_of, unseen_pod
 from terway.agent.policy.seats import Seat, Seats, seat_of
 from terway.agent.policy.view import View
 from terway.kube.types import Pod
@@ -33,6 +33,8 @@ class PolicyGate:
         self._seats = seats
         self._engine = engine
         self._patience_s = patience_s
+        self._held: dict[PodKey, frozenset[PodKey]] = {}  # by a pod's name: what is here under it
+        view.on_pod = self._reseat
         self.waits = Counter(
             name="terway_policy_add_total",
             text="ADDs by how they came past policy: free, waited, refused",
@@ -45,7 +47,7 @@ class PolicyGate:
         seats = _seats_of(attachments)
         self._seats.put(seats)
         for pod in dict.fromkeys(seat.pod for seat in seats):
-            self._attach(pod)
+            self._reseat(pod)
         self._engine.restored.set()
 
     def is_free(self, attachments: Sequence[Attachment], pod: Pod | None) -> bool:
@@ -54,9 +56,9 @@ class PolicyGate:
         if not seats:
             return True  # Kubernetes does not know it, and so no policy does
         self._seats.put(seats)
-        self._attach(seats[0].pod)
         if pod is not None and self._view.is_synced:
-            self._view.meet(unseen_pod(pod))
+            self._view.meet(unseen_pod(pod), uid=uid_of(pod))
+        self._reseat(seats[0].pod)
         is_free = self._view.is_synced and self._view.is_let(seats[0].pod)
         if is_free:
             self._count("free")
@@ -81,15 +83,12 @@ class PolicyGate:
         """Forget an attachment that is gone from the kernel. Nothing is waited for."""
         for seat in _seats_of((attachment,)):
             self._seats.drop(seat)
-            if self._seats.addresses_of(seat.pod) is None:
-                self._view.detach(seat.pod)
-            else:
-                self._attach(seat.pod)  # another sandbox of the pod is here
+            self._reseat(seat.pod)  # another sandbox of the pod may be here
 
     async def _wait(self, key: PodKey, pod: Pod | None) -> None:
         await self._view.synced()
         if pod is not None:
-            self._view.meet(unseen_pod(pod))
+            self._view.meet(unseen_pod(pod), uid=uid_of(pod))
         await self._view.knows_namespace(key.namespace)
         if not self._view.is_let(key):
             await self._engine.in_force()
@@ -97,10 +96,18 @@ class PolicyGate:
     def _count(self, outcome: str, times: int = 1) -> None:
         self.waits.add((("outcome", outcome),), times)
 
-    def _attach(self, pod: PodKey) -> None:
-        addresses = self._seats.addresses_of(pod)
-        if addresses is not None and self._view.attached.get(pod) != addresses:
-            self._view.attach(pod, addresses)
+    def _reseat(self, pod: PodKey) -> None:
+        """Have it known what is here under a pod's name, and whether it is that pod."""
+        if pod in self._view.pods.values:
+            self._seats.tell_apart(pod, lambda seat: self._view.is_other(pod, seat.uid))
+        held = self._seats.held(pod)
+        for key in self._held.pop(pod, frozenset()) - held.keys():
+            self._view.detach(key)
+        for key, addresses in held.items():
+            if self._view.attached.get(key) != addresses:
+                self._view.attach(key, addresses)
+        if held:
+            self._held[pod] = frozenset(held)
 
     def _why(self, key: PodKey) -> str:
         if not self._view.is_synced:

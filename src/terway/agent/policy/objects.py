@@ -23,15 +23,23 @@ from terway.policy.cluster import NamedPort, Namespace, Node, Pod, PodKey, Proto
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
 _FINISHED = frozenset(("Succeeded", "Failed"))
+# The API's image of a static pod: the runtime knows the pod by another uid.
+_MIRROR = "kubernetes.io/config.mirror"
 
 
 class _Value(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """What all have in common, as in `kube.types`."""
 
 
+class _Annotations(_Value, frozen=True, kw_only=True):
+    mirror: str = field(default="", name=_MIRROR)
+
+
 class _Meta(_Value, frozen=True, kw_only=True):
     name: str = ""
     namespace: str = ""
+    uid: str = ""
+    annotations: _Annotations = field(default_factory=_Annotations)
     resource_version: str = ""
     creation_timestamp: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
@@ -89,6 +97,16 @@ def pod_of(pod: LeanPod) -> Pod:
         is_finished=status.phase in _FINISHED,
         created_at=meta.creation_timestamp or "",
     )
+
+
+def lean_uid(pod: LeanPod) -> str:
+    """Return the uid by which the runtime knows the pod, empty where it knows it by another."""
+    return "" if pod.metadata.annotations.mirror else pod.metadata.uid
+
+
+def uid_of(pod: KubePod) -> str:
+    """Return the uid by which the runtime knows the pod, empty where it knows it by another."""
+    return "" if _MIRROR in pod.metadata.annotations else pod.metadata.uid
 
 
 def unseen_pod(pod: KubePod) -> Pod:

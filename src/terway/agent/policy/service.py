@@ -58,7 +58,7 @@ class PolicyService:
         # One compiles and changes, the other compares what was read.
         self._workers = Workers(2)
         self._enforcer = NftEnforcer(compiler.compiled, Options(is_rejecting=is_rejecting))
-        self.view = View(outside.client, rng=rng, now=now)
+        self.view = View(outside.client, outside.node, rng=rng, now=now)
         self.seats = Seats()
         self.engine = Engine(
             view=self.view,
@@ -84,6 +84,7 @@ class PolicyService:
             engine=self.engine,
             proof=self.proof,
             tell=outside.tell,
+            tell_node=outside.tell_node.tell_node,
             clock=outside.clock,
         )
 

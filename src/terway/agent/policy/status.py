@@ -30,6 +30,7 @@ from terway.kube.resource import (
 from terway.kube.types import ObjectReference
 from terway.model.errors import ConflictError, VpcError
 from terway.model.ids import NodeName
+from terway.policy.cluster import PodKey
 from terway.policy.policies import Kind, Policy, PolicyKey
 
 LOOK_EVERY_S = 2.0
@@ -37,6 +38,7 @@ NOT_INSTALLED_PERIOD_S = 60.0
 _BEGIN_S = 30.0
 ASSERT_EVERY_S = 300.0  # as the other condition of ours
 CONDITION = "NetworkPolicyInForce"
+POD_UNKNOWN = "NetworkPolicyPodUnknown"
 
 _RESOURCES = {
     Kind.NETWORK: NETWORK_POLICIES,
@@ -66,6 +68,7 @@ class StatusWriter:
         engine: Engine,
         proof: Proof,
         tell: Tell,
+        tell_node: Callable[[str, str], None],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -75,10 +78,12 @@ class StatusWriter:
         self._engine = engine
         self._proof = proof
         self._tell = tell
+        self._tell_node = tell_node
         self._clock = clock
         self._sleep = sleep
         self._seen: object = None
         self._told: frozenset[tuple[PolicyKey, int, str]] = frozenset()
+        self._told_unknown: frozenset[PodKey] = frozenset()
         self._written: PolicyReport | None = None
         self._condition: dict[str, str] | None = None
         self._asserted_at = self._changed_at = 0.0
@@ -124,6 +129,7 @@ class StatusWriter:
     def _now(self) -> PolicyReport:
         here = policies_here(self._view.selecting(key) for key in tuple(self._view.attached))
         self._tell_of(tuple(troubles_of(here)))
+        self._tell_of_unknown(frozenset(self._view.unknown))
         return PolicyReport(
             differences=len(self._proof.outcome.differences),
             message=self._engine.state.trouble,
@@ -142,6 +148,16 @@ class StatusWriter:
                 )
                 self._tell(_reference(trouble.policy), trouble.reason, trouble.text)
         self._told = frozenset(known)
+
+    def _tell_of_unknown(self, pods: frozenset[PodKey]) -> None:
+        for pod in sorted(pods - self._told_unknown):
+            text = (
+                f"{pod} has an interface here and is no pod of the API server (deleted by "
+                "force?): it is shut, but for this node, until the runtime removes it"
+            )
+            _log.warning("policy.pod_unknown", pod=str(pod), text=text)
+            self._tell_node(POD_UNKNOWN, text)
+        self._told_unknown = pods
 
     async def _put(self, report: PolicyReport) -> None:
         """Write the whole of it. ConflictError when the cluster does not know the kind."""

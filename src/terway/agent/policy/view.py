@@ -13,7 +13,14 @@ from random import Random
 from typing import Any
 
 from terway.agent.policy.collection import Collection
-from terway.agent.policy.objects import LEAN_PODS, LeanPod, namespace_of, node_of, pod_of
+from terway.agent.policy.objects import (
+    LEAN_PODS,
+    LeanPod,
+    lean_uid,
+    namespace_of,
+    node_of,
+    pod_of,
+)
 from terway.agent.policy.reading import read_policy
 from terway.agent.policy.selected import PolicyIndex
 from terway.kube.backoff import Backoff
@@ -59,11 +66,14 @@ _CLUSTER_KINDS = {
 class View:
     """The cluster's pods, namespaces, nodes and policies, and what is attached here.
 
-    `now` is monotonic seconds.
+    `now` is monotonic seconds. `on_pod` hears of each pod that the API tells of.
     """
 
-    def __init__(self, client: KubeClient, *, rng: Random, now: Callable[[], float]) -> None:
+    def __init__(
+        self, client: KubeClient, node: NodeName, *, rng: Random, now: Callable[[], float]
+    ) -> None:
         self._client = client
+        self._node = node
         self._rng = rng
         self._now = now
         self._waiting: dict[Hashable, ClusterChange] = {}
@@ -74,11 +84,13 @@ class View:
         self._index = PolicyIndex()
         self._named = asyncio.Event()  # a namespace was heard of
         self._orphans: set[PodKey] = set()  # attached, and gone from the API
+        self._uids: dict[PodKey, str] = {}  # of the pods of this node
+        self.on_pod: Callable[[PodKey], None] = lambda key: None
         self.pods: Collection[LeanPod, PodKey, Pod] = Collection(
             client,
             LEAN_PODS,
             name=_pod_key,
-            read=pod_of,
+            read=self._read_pod,
             heard=self._heard_pod,
             backoff=Backoff(rng),
         )
@@ -166,10 +178,24 @@ class View:
         is_known = key in self.pods.values and key.namespace in self.namespaces.values
         return is_known and not self.selecting(key)
 
-    def meet(self, pod: Pod) -> None:
+    def is_other(self, key: PodKey, uid: str) -> bool:
+        """Return whether the API has another pod by that name than the one with a uid, here."""
+        if self.pods.values[key].node not in (None, self._node):
+            return True
+        known = self._uids.get(key, "")
+        return bool(uid and known and uid != known)
+
+    @property
+    def unknown(self) -> tuple[PodKey, ...]:
+        """Return what is attached here of which nobody knows what policies say, so it is shut."""
+        known = self.pods.values
+        return tuple(key for key in self.attached if key not in known and key not in self._orphans)
+
+    def meet(self, pod: Pod, *, uid: str = "") -> None:
         """Take a pod that an ADD has read of the API, maybe before the watch of all tells of it."""
         held = self.pods.values.get(pod.key)
         if held is None or held.created_at < pod.created_at:
+            self._uids[pod.key] = uid
             self.pods.put_early(pod.key, pod)
 
     async def knows_namespace(self, name: str) -> None:
@@ -204,13 +230,26 @@ class View:
         if not isinstance(change, SetPod | DropPod) or place[1] in self.attached:
             self.version += 1
 
+    def _read_pod(self, lean: LeanPod) -> Pod:
+        pod = pod_of(lean)
+        if pod.node == self._node:
+            self._uids[pod.key] = lean_uid(lean)
+        else:
+            self._uids.pop(pod.key, None)
+        return pod
+
     def _heard_pod(self, key: PodKey, pod: Pod | None) -> None:
         self._orphans.discard(key)
-        if pod is None and key in self.attached:
-            # Deleted by force: it runs on for a while, and nothing must open for it meanwhile.
-            self._orphans.add(key)
+        if pod is None:
+            self._uids.pop(key, None)
+            if key in self.attached:
+                # Deleted by force: it runs on for a while, and nothing must open for it meanwhile.
+                self._orphans.add(key)
+            else:
+                self._put(("pod", key), DropPod(key=key))
             return
-        self._put(("pod", key), DropPod(key=key) if pod is None else SetPod(pod=pod))
+        self._put(("pod", key), SetPod(pod=pod))
+        self.on_pod(key)
 
     def _heard_namespace(self, name: str, one: Namespace | None) -> None:
         change = DropNamespace(name=name) if one is None else SetNamespace(namespace=one)

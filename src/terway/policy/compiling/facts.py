@@ -69,6 +69,16 @@ class Facts:
             return False
         return self._everybody or key in self.attached
 
+    def is_unknown(self, key: PodKey) -> bool:
+        """Return whether what is attached here is no pod that the API has: nobody knows its rules.
+
+        So it is after a restart, if the pod was deleted by force meanwhile and still runs.
+        """
+        if self._everybody or key not in self.attached:
+            return False
+        pod = self.pods.get(key)
+        return pod is None or pod.is_host_network
+
     def apply(self, changes: Iterable[ClusterChange]) -> Touched:
         """Take changes in; what is as it was touches nothing."""
         self.namespaces.forget_found()

@@ -12,11 +12,13 @@ from terway.policy.compiling.rulesets import PolicySide, resolve, side_of
 from terway.policy.policies import (
     ClusterPolicy,
     Direction,
+    Kind,
     NetworkPolicy,
     PodPeer,
     Policy,
     PolicyKey,
 )
+from terway.policy.selector import EVERYTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,26 @@ class Wish:
 
 
 Stance = dict[Direction, PolicySide]
+
+
+def _closed(direction: Direction) -> RuleSetKey:
+    """Return what a pod needs of which nobody knows what policies say of it."""
+    nobody = NetworkPolicy(
+        key=PolicyKey(kind=Kind.NETWORK, namespace="", name=""),
+        pods=EVERYTHING,
+        ingress=(),
+        egress=(),
+    )
+    side = PolicySide(policy=nobody, direction=direction, rules=(), names=())
+    return RuleSetKey(direction=direction, sides=(side,))
+
+
+_CLOSED = Wish(
+    ingress=_closed(Direction.INGRESS),
+    egress=_closed(Direction.EGRESS),
+    own_node=None,
+    itself=None,
+)
 
 
 def subject_of(policy: Policy) -> PodPeer:
@@ -80,6 +102,8 @@ class Selection:
 
     def wish(self, key: PodKey) -> Wish | None:
         """Return what a pod needs; None if nothing, or if it is not of the place."""
+        if self._facts.is_unknown(key):
+            return _CLOSED
         pod = self._facts.pods.get(key)
         if pod is None or not self._facts.is_local(key):
             return None

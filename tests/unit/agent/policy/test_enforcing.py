@@ -11,8 +11,10 @@ import pytest
 
 from terway.agent.policy.objects import unseen_pod
 from terway.kube.resource import PODS
+from terway.lab.kubeapi.deletion import DeleteOptions
 from terway.lab.kubeapi.faults import Effect, Fault
-from terway.lab.kubeapi.resources import NAMESPACE, NETWORK_POLICY, POD
+from terway.lab.kubeapi.resources import NAMESPACE, NETWORK_POLICY, NODE, POD
+from terway.model.attachment import PodRef
 from terway.model.errors import ConflictError, TransientError
 from terway.policy.compiled import Compiled
 from tests.support.attachments import attachment
@@ -48,6 +50,17 @@ def version_of(stored):
 
 def read_pod(stored):
     return PODS.decoder.decode(msgspec.json.encode(stored.object))
+
+
+def pod_here(name):
+    manifest = pod_manifest(name)
+    manifest["spec"]["nodeName"] = "n1"
+    return manifest
+
+
+def with_uid(one, stored):
+    uid = stored.object["metadata"]["uid"]
+    return replace(one, pod=PodRef(namespace="default", name=one.pod.name, uid=uid))
 
 
 async def add(node: PaperNode, one=WEB):
@@ -213,6 +226,52 @@ async def test_a_pod_that_was_deleted_by_force_is_judged_until_its_network_is_go
     await node.settle()
 
     assert node.filter.sides("web") is None
+
+
+async def test_what_runs_on_of_a_pod_that_the_API_has_no_more_is_shut_from_the_start(api):
+    """Deleted by force while there was no terwayd: only the journal knows it. Bug class 45."""
+    state, server = api
+    state.create(NODE, {"metadata": {"name": "n1"}})
+    async with open_paper_node(server, restored=False) as node:
+        node.gate.restore((WEB,))
+        await node.settle()
+        await node.status.write()
+
+        sides = node.filter.sides("web")
+        assert sides is not None
+        assert None not in (sides.ingress, sides.egress)
+        assert [reason for reason, _text in node.told] == ["NetworkPolicyPodUnknown"]
+
+        node.gate.leave(WEB)
+        await node.settle()
+        assert node.filter.sides("web") is None
+
+
+async def test_what_runs_on_of_a_pod_is_shut_when_its_name_is_another_pods(api, node):
+    """A pod of a StatefulSet, deleted by force, and made again: elsewhere, or here."""
+    state, _ = api
+    old = state.create(POD, pod_here("web"))
+    held = with_uid(WEB, old)
+    await node.hears("pods", version_of(old))
+    await add(node, held)
+    await node.settle()
+    assert node.filter.sides("web") is None
+
+    state.delete(POD, "web", "default", DeleteOptions(grace_s=0))
+    again = state.create(POD, pod_here("web"))
+    await node.hears("pods", version_of(again))
+    await add(node, with_uid(attachment(2, pod="web"), again))
+    await node.settle()
+    (shut,) = node.filter.compiled.sides
+    assert shut.name == f"web~{old.object['metadata']['uid']}"
+    assert {key.name: len(seats) for key, seats in node.seats.snapshot().items()} == {
+        "web": 1,
+        shut.name: 1,
+    }
+
+    node.gate.leave(held)
+    await node.settle()
+    assert not node.filter.compiled.sides
 
 
 async def test_an_ADD_whose_pod_the_watch_has_not_told_of_knows_its_labels(api, node):
