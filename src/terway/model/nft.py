@@ -12,6 +12,8 @@ from enum import Enum
 
 from terway.model.nft_rule import Expression, Verdict
 
+TABLE_DORMANT = 0x1  # its chains are at no hook
+TABLE_OWNER = 0x2  # only the socket that made it may change it
 FLAG_CONSTANT = 0x2  # no element comes or goes once a rule refers to it
 FLAG_INTERVAL = 0x4
 FLAG_MAP = 0x8
@@ -110,9 +112,10 @@ class Set:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of family inet as it is in the kernel, at one generation."""
+    """A table of family inet as it is in the kernel, at one generation; ours have no flags."""
 
     name: str
+    flags: int = 0
     chains: Mapping[str, Chain] = field(default_factory=dict)
     sets: Mapping[str, Set] = field(default_factory=dict)
 

@@ -214,6 +214,11 @@ def test_a_damaged_table_is_made_whole(sock, damage):
         (f"add chain inet {TABLE} mine", "table: chain mine is more than there should be"),
         (f"add set inet {TABLE} mine {{ type mark ; }}", "table: set mine is more than there "),
         (f"delete table inet {TABLE}", "table: there is no table of ours"),
+        (f"add table inet {TABLE} {{ flags dormant ; }}", "table: the table is switched off"),
+        (
+            f"add element inet {TABLE} ingress1_hosts4 {{ * : return }}",
+            "table: set ingress1_hosts4 is not made as ours is",
+        ),
     ],
 )
 def test_what_somebody_else_did_is_told_by_name(sock, deed, told):

@@ -15,7 +15,9 @@ from terway.linux.nfnetlink.wire import LIST_ELEM, data, number, read_data, read
 from terway.model.nft import Element, SetShape
 
 _KEY, _DATA, _FLAGS, _KEY_END = 1, 2, 3, 10
-_INTERVAL_END = 0x1
+_INTERVAL_END, _CATCHALL = 0x1, 0x2
+# A time after which it is gone, what is done at each look-up (a limit, a quota), an object.
+_NEVER_OURS = frozenset((4, 5, 7, 9, 11))
 
 # One message's list is an attribute, whose length has 16 bits.
 _LIST_BYTES = 60_000
@@ -38,21 +40,24 @@ def encode_elements(shape: SetShape, elements: Iterable[Element]) -> Iterator[by
         yield b"".join(parts)
 
 
-def decode_element(payload: bytes) -> Found:
-    """Return what one item of a list says."""
+def decode_element(payload: bytes) -> Found | None:
+    """Return what one item of a list says; None: it is an element such as we never make."""
     found = attributes(payload)
+    flags = read_number(found.get(_FLAGS)) or 0
+    if flags & _CATCHALL or not _NEVER_OURS.isdisjoint(found):
+        return None
     key = read_data(found.get(_KEY))
     last = read_data(found[_KEY_END]) if _KEY_END in found else None
     verdict = decode_verdict(found[_DATA]) if _DATA in found else None
-    is_end = bool((read_number(found.get(_FLAGS)) or 0) & _INTERVAL_END)
-    return key, is_end, Element(key, last, verdict)
+    return key, bool(flags & _INTERVAL_END), Element(key, last, verdict)
 
 
-def gather(shape: SetShape | None, found: Iterable[Found]) -> frozenset[Element]:
-    """Return the elements that the items make."""
+def gather(shape: SetShape | None, found: Iterable[Found | None]) -> frozenset[Element]:
+    """Return the elements that the items make; those such as we never make are left out."""
+    known = (one for one in found if one is not None)
     if shape is None or not shape.is_interval or len(shape.key) > 1:
-        return frozenset(element for _key, _is_end, element in found)
-    return frozenset(_intervals(sorted(found, key=lambda one: (one[0], not one[1]))))
+        return frozenset(element for _key, _is_end, element in known)
+    return frozenset(_intervals(sorted(known, key=lambda one: (one[0], not one[1]))))
 
 
 def _encode(shape: SetShape, element: Element) -> bytes:

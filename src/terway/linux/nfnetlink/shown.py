@@ -20,10 +20,13 @@ from terway.linux.nfnetlink.operations import (
     RULE_CHAIN,
     RULE_EXPRESSIONS,
     SET_DATA_TYPE,
+    SET_EXPRESSION,
+    SET_EXPRESSIONS,
     SET_FLAGS,
     SET_KEY_TYPE,
     SET_NAME,
     TABLE,
+    TABLE_FLAGS,
     TYPE_BITS,
     VERDICT_TYPE,
 )
@@ -54,6 +57,11 @@ _KEY_TYPES = {one.number: one for one in KeyType}
 _TYPE_MASK = (1 << TYPE_BITS) - 1
 
 
+def tables_query() -> bytes:
+    """Return the question for all tables."""
+    return nfgenmsg()
+
+
 def chains_query() -> bytes:
     """Return the question for the chains of all tables; the kernel knows no narrower one."""
     return nfgenmsg()
@@ -77,6 +85,12 @@ def elements_query(table: str, name: str) -> bytes:
 def generation_of(body: bytes) -> int | None:
     """Return the number that every transaction of anybody raises."""
     return read_number(attributes(body, HEADER_SIZE).get(_GENERATION))
+
+
+def table_of(body: bytes) -> tuple[str, int]:
+    """Return a table's name and flags."""
+    found = attributes(body, HEADER_SIZE)
+    return text(found[TABLE]), read_number(found.get(TABLE_FLAGS)) or 0
 
 
 def chain_of(table: str) -> Callable[[bytes], tuple[str, BaseChain | None] | None]:
@@ -103,11 +117,13 @@ def set_of(body: bytes) -> tuple[str, SetShape | None]:
     flags = read_number(found.get(SET_FLAGS)) or 0
     key = _key_types(read_number(found.get(SET_KEY_TYPE)) or 0)
     holds = read_number(found.get(SET_DATA_TYPE))
+    # What is done at each look-up may end the rule that looks.
+    is_plain = SET_EXPRESSION not in found and SET_EXPRESSIONS not in found
     is_ours = bool(key) and not flags & ~_FLAGS_OF_OURS and holds in (None, VERDICT_TYPE)
-    return text(found[SET_NAME]), SetShape(key=key, flags=flags) if is_ours else None
+    return text(found[SET_NAME]), SetShape(key=key, flags=flags) if is_ours and is_plain else None
 
 
-def elements_of(body: bytes) -> list[Found]:
+def elements_of(body: bytes) -> list[Found | None]:
     """Return the elements that one message of a dump holds."""
     found = attributes(body, HEADER_SIZE)
     return [decode_element(item) for item in items(found.get(ELEMENTS_LIST, b""))]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from terway.linux.nfnetlink.operations import (
     GETRULE,
     GETSET,
     GETSETELEM,
+    GETTABLE,
     NftMessage,
     encode,
 )
@@ -54,6 +56,7 @@ _SEND_SPARE_BYTES = 64 * 1024  # what the kernel counts beside the data itself
 _RECEIVE_BYTES = 64 * 1024
 _REFUSALS_BYTES = 1 << 20
 _READ_ATTEMPTS = 10
+UNREADABLE = "unreadable"
 # What need not be one transaction is sent in pieces of so many operations, or elements.
 _PIECE = 20_000
 
@@ -120,11 +123,16 @@ class NftSocket:
     def read(self, table: str) -> Table | None:
         """Return the table as it is at one moment, None when there is none.
 
-        Raises TransientError when somebody changes nftables during each of ten attempts.
+        Raises TransientError when somebody changes nftables during each of ten attempts, and (code
+        UNREADABLE) when there is in it what no table of ours could have.
         """
         for _attempt in range(_READ_ATTEMPTS):
             before = self.generation()
-            found = self._read(table)
+            try:
+                found = self._read(table)
+            except (ValueError, LookupError, struct.error) as error:
+                text = f"table {table} cannot be understood: {error!r}"
+                raise TransientError(text, code=UNREADABLE) from error
             if self.generation() == before:
                 return found
         raise TransientError(f"table {table}: nftables changed during each of ten reads")
@@ -158,11 +166,16 @@ class NftSocket:
         """Return how often anything of nftables was changed in this namespace, by anybody."""
         return next(iter(self._ask(GETGEN, nfgenmsg(0), shown.generation_of, is_dump=False)), None)
 
+    def tables(self) -> Mapping[str, int]:
+        """Return the flags of the tables there are, by name."""
+        return dict(self._ask(GETTABLE, shown.tables_query(), shown.table_of))
+
     def _read(self, table: str) -> Table | None:
+        flags = self.tables().get(table)
+        if flags is None:
+            return None
         bases = dict(self._ask(GETCHAIN, shown.chains_query(), shown.chain_of(table)))
         shapes = self._ask(GETSET, shown.sets_query(table), shown.set_of)
-        if not bases and not shapes:
-            return None
         sets = {name: self._set(table, name, shape) for name, shape in shapes}
         rules: dict[str, list[Rule]] = {name: [] for name in bases}
         for chain, rule in self._ask(GETRULE, shown.rules_query(table), shown.rule_of):
@@ -170,11 +183,13 @@ class NftSocket:
         chains = {
             name: Chain(base=bases.get(name), rules=tuple(found)) for name, found in rules.items()
         }
-        return Table(name=table, chains=chains, sets=sets)
+        return Table(name=table, flags=flags, chains=chains, sets=sets)
 
     def _set(self, table: str, name: str, shape: SetShape | None) -> Set:
         parts = self._ask(GETSETELEM, shown.elements_query(table, name), shown.elements_of)
-        return Set(shape=shape, elements=gather(shape, (one for part in parts for one in part)))
+        found = [one for part in parts for one in part]
+        is_plain = None not in found
+        return Set(shape=shape if is_plain else None, elements=gather(shape, found))
 
     def _ask(
         self, kind: int, body: bytes, decode: Callable[[bytes], T | None], *, is_dump: bool = True

@@ -10,7 +10,15 @@ import re
 from collections.abc import Mapping
 
 from terway.model.address import Family, IPAddress
-from terway.model.nft import Chain, Element, Rule, SetShape, Table
+from terway.model.nft import (
+    TABLE_DORMANT,
+    TABLE_OWNER,
+    Chain,
+    Element,
+    Rule,
+    SetShape,
+    Table,
+)
 from terway.model.nft_rule import RETURN, Verdict, VerdictKind
 from terway.policy.nft.guess import (
     address_of,
@@ -40,6 +48,10 @@ from terway.policy.nft.skeleton import (
 from terway.policy.nft.words import goto, jump
 from terway.policy.ports import EVERY_PORT, NOTHING, PortSet
 
+_FLAGS = {
+    TABLE_DORMANT: "the table is switched off (flags dormant), and judges nothing",
+    TABLE_OWNER: "the table is another program's (flags owner), which alone may change it",
+}
 _RULE_SET = re.compile(r"(ingress|egress)\d+")
 
 
@@ -67,6 +79,9 @@ class _Lifter:
         }
 
     def lift(self) -> Lifted:
+        for flag, words in _FLAGS.items():
+            if self._table.flags & flag:
+                self._fault(words)
         options = self._options()
         self._expect_fixed(options)
         sides = self._sides()
