@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from terway.kube.policy_status import POLICY_NODE_STATUSES
-from terway.kube.resource import CONFIG_MAPS, EVENTS
+from terway.kube.resource import CONFIG_MAPS, EVENTS, NODES
 from terway.lab.world.lab import open_lab
 from terway.lab.world.node import NodeHandle
 from terway.lab.world.plan import KUBE_API
@@ -125,4 +125,13 @@ async def test_policy_that_is_switched_off_is_taken_away_and_told(
             await node.exec("true")
         while "NetworkPolicyOff" not in {one.reason for one in (await lab.kube.list(EVENTS)).items}:
             await node.exec("true")
+        while "NetworkPolicyInForce" in await _conditions(world, "node-2"):
+            await node.exec("true")
     assert "terway_policy" not in await node.exec("nft", "list", "tables")
+    assert "NetworkPolicyInForce" in await _conditions(world, "node-1")
+
+
+async def _conditions(world: PolicyLab, name: str) -> set[str]:
+    node = await world.lab.kube.get(NODES, name)
+    assert node is not None
+    return {condition.type for condition in node.status.conditions}

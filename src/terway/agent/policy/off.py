@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from terway.agent.policy.seats import Seat, seat_of
-from terway.kube.client import KubeClient
+from terway.agent.policy.status import CONDITION
+from terway.kube.client import KubeClient, PatchType
 from terway.kube.policy_status import POLICY_NODE_STATUSES
+from terway.kube.resource import NODES
 from terway.linux.netns import open_netns
 from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.linux.workers import Workers
@@ -44,11 +46,23 @@ class PolicyOff:
             if await workers.run(self._remove):
                 _log.warning("policy.switched_off", table=TABLE)
                 self._told()
-                await self._client.delete(POLICY_NODE_STATUSES, self._node)
+            await self._say_no_more()
         except VpcError as error:
             _log.warning("policy.not_removed", error=str(error))
         finally:
             workers.close()
+
+    async def _say_no_more(self) -> None:
+        """Take back what a terwayd that enforced said; at each start, the last may have failed."""
+        await self._client.delete(POLICY_NODE_STATUSES, self._node)
+        gone = {"type": CONDITION, "$patch": "delete"}
+        await self._client.patch(
+            NODES,
+            self._node,
+            {"status": {"conditions": [gone]}},
+            kind=PatchType.STRATEGIC,
+            subresource="status",
+        )
 
     def _remove(self) -> bool:
         seats = (seat_of(one) for one in self._attachments())
