@@ -41,6 +41,9 @@ class PaperFilter:
         self.failing: list[VpcError] = []  # raised by the calls to come
         self.may_go_on = threading.Event()  # cleared: it hangs until it is set
         self.may_go_on.set()
+        self.may_leave = threading.Event()  # cleared: a packet is in what changes leave behind
+        self.may_leave.set()
+        self.left_behind = 0  # so many changes left something behind
         self.compiled = Compiled()
         self.is_disturbed = False
 
@@ -51,6 +54,16 @@ class PaperFilter:
     def apply(self, change: Change, seats: object) -> None:
         self._begin("apply")
         self.compiled = changed(self.compiled, change)
+        self.left_behind += None in change.rule_sets.values()
+
+    def set_aside(self) -> bool:
+        return self.left_behind > 0
+
+    def let_out(self) -> None:
+        assert self.may_leave.wait(WITHIN_S)
+
+    def clear_away(self) -> None:
+        self.left_behind = 0
 
     def is_as_left(self) -> bool:
         return not self.is_disturbed

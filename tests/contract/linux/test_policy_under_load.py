@@ -13,11 +13,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from terway.agent.policy.nft_enforcer import NftPlace
+from terway.agent.policy.nft_place import NftPlace
+from terway.linux.grace import wait_for_packets
 from terway.linux.netns import entered, open_netns
 from terway.policy.cluster import PodKey, Protocol
 from terway.policy.compiled import Change, ClassId, Compiled, RuleSet, RuleSetId, Sides
-from terway.policy.nft.skeleton import Options
+from terway.policy.nft.skeleton import FlowLog, Options
 from terway.policy.policies import Direction
 from terway.policy.ports import NOTHING, ports_of
 from tests.support.netns import ScratchNetns, scratch_netns
@@ -51,6 +52,18 @@ def change(place: NftPlace, number: int) -> None:
     wish = compiled(number)
     gone = {RuleSetId(number - 1): None}
     place.change(Change(rule_sets={**wish.rule_sets, **gone}, sides=wish.sides), HOOKS)
+
+
+def tidy(place: NftPlace) -> None:
+    if place.set_aside():
+        wait_for_packets()
+        place.clear_away()
+
+
+def chains(place: NftPlace) -> int:
+    table = place.read()
+    assert table is not None
+    return len(table.chains)
 
 
 @contextmanager
@@ -122,8 +135,42 @@ def test_no_packet_is_lost_and_none_slips_by(turn):
         with load(client) as sent:
             for number in range(2, CHANGES):
                 turn(place, number)
+                if number % 3 == 0:
+                    tidy(place)
                 got += arrived(allowed)
         got += arrived(allowed)
 
         assert got == sent[0] > 0
         assert arrived(barred) == 0
+
+
+def test_what_a_change_leaves_behind_is_removed_later_or_when_its_name_is_needed():
+    with scratch_netns("place") as netns:
+        place = NftPlace(netns.path, Options())
+        place.adopt(compiled(1), HOOKS)
+        tidy(place)
+        before = chains(place)
+
+        change(place, 2)
+        assert chains(place) > before
+        change(place, 3)
+        tidy(place)
+        assert chains(place) == before
+
+        gone = Change(rule_sets={RuleSetId(3): None}, sides={POD: None})
+        place.change(gone, HOOKS)
+        place.change(Change(rule_sets=compiled(4).rule_sets, sides=compiled(4).sides), HOOKS)
+        tidy(place)
+        assert chains(place) == before
+        assert place.is_as_left()
+
+
+def test_what_somebody_else_did_before_the_rules_told_of_connections_is_noticed():
+    with scratch_netns("place") as netns:
+        place = NftPlace(netns.path, Options())
+        place.adopt(compiled(1), HOOKS)
+        netns.run("nft add table inet mine")
+
+        place.log(FlowLog(group=7))
+
+        assert not place.is_as_left()

@@ -25,6 +25,15 @@ class Enforcer(Protocol):
     def apply(self, change: Change, seats: SeatMap) -> None:
         """Take what is different into force, for the pods as they are seated now."""
 
+    def set_aside(self) -> bool:
+        """Return whether changes have left something behind, which `clear_away` may remove."""
+
+    def let_out(self) -> None:
+        """Return when no packet is in what was set aside. Takes no turn: changes may go on."""
+
+    def clear_away(self) -> None:
+        """Remove what was set aside before all packets were let out."""
+
     def is_as_left(self) -> bool:
         """Return whether nobody has changed anything since; cheap enough for every few seconds."""
 

@@ -30,6 +30,8 @@ from terway.policy.policies import PolicyKey
 
 # What arrives within this time is one transaction; an ADD that waits is not kept waiting for it.
 GATHER_S = 0.015
+# What changes leave behind within this time is removed together.
+TIDY_S = 0.1
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -88,6 +90,8 @@ class Engine:
         self._is_adopted = False
         self._seated: SeatMap = {}  # as the filters know it
         self._pause_s = _FIRST_PAUSE_S
+        self._is_untidy = asyncio.Event()  # changes may have left something behind
+        self._is_tidying = False
         self.turn = asyncio.Lock()  # held from the taking of a batch until it is in force
         self.begun = asyncio.Event()  # all that was heard at first is in force
         self.restored = asyncio.Event()  # the journal's attachments have been told
@@ -116,8 +120,18 @@ class Engine:
         self._is_adopted = False
         self._view.filled.set()
 
+    @property
+    def is_tidy(self) -> bool:
+        """Return whether the filters have nothing that only waits to be removed."""
+        return not (self._is_untidy.is_set() or self._is_tidying)
+
     async def run(self) -> None:
         """Keep the filters up to date until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(), name="policy changes")
+            tasks.create_task(self._keep_tidy(), name="policy leftovers")
+
+    async def _follow(self) -> None:
         await self.restored.wait()
         await self._view.synced()
         self._view.filled.set()
@@ -128,6 +142,30 @@ class Engine:
                 await self._step()
             except VpcError as error:
                 await self._failed(error)
+
+    async def _keep_tidy(self) -> None:
+        """Remove what changes leave behind, some of it at once: nobody waits for that."""
+        while True:
+            await self._is_untidy.wait()
+            await self._sleep(TIDY_S)
+            self._is_tidying = True
+            try:
+                await self._tidy()
+            except VpcError as error:
+                _log.warning("policy.not_tidied", error=str(error))
+                self.make_anew()
+            finally:
+                self._is_tidying = False
+
+    async def _tidy(self) -> None:
+        async with self.turn:
+            self._is_untidy.clear()
+            is_untidy = self._enforcer.set_aside()
+        if not is_untidy:
+            return
+        await self._workers.run(self._enforcer.let_out)
+        async with self.turn:
+            await self._workers.run(self._enforcer.clear_away)
 
     async def _gather(self) -> None:
         if not self._is_adopted:
@@ -181,11 +219,13 @@ class Engine:
             if change or seats != self._seated:
                 await self._workers.run(partial(self._enforcer.apply, change, seats))
                 self._observe("apply", began_at)
+                self._is_untidy.set()
                 self.on_commit(change)
         else:
             compiled = await self.compiled()
             await self._workers.run(partial(self._enforcer.adopt, compiled, seats))
             self._observe("adopt", began_at)
+            self._is_untidy.set()
             self.on_commit(None)
             self.state.adoptions += 1
             _log.info("policy.adopted", rule_sets=len(compiled.rule_sets), pods=len(compiled.sides))

@@ -14,7 +14,6 @@ import structlog
 
 from terway.agent.policy.enforcer import SeatMap
 from terway.agent.policy.hooks import (
-    Hooks,
     hooks_in,
     hooks_of_node,
     namespaces_of,
@@ -22,84 +21,17 @@ from terway.agent.policy.hooks import (
     spread_change,
     spread_sides,
 )
+from terway.agent.policy.nft_place import NftPlace
 from terway.agent.policy.read_back import ReadBack, ReadTable, of_pod, rule_sets_of
+from terway.linux.grace import wait_for_packets
 from terway.linux.netns import open_netns
-from terway.linux.nfnetlink.tables import NftSocket, open_nft_socket
 from terway.model.errors import ConflictError, VpcError
-from terway.model.nft import DeleteTable, Table
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, Compiled, Sides
-from terway.policy.nft.names import TABLE
-from terway.policy.nft.printer import Printer
-from terway.policy.nft.skeleton import FlowLog, Options, Place
+from terway.policy.nft.skeleton import FlowLog, Options
 
 _GONE = frozenset(("ENOENT", "ENOTDIR", "ESRCH"))
 _log = structlog.get_logger("policy")
-
-
-class NftPlace:
-    """Our table in one network namespace; the path "" is the node's own."""
-
-    def __init__(self, netns: str, options: Options) -> None:
-        self.netns = netns
-        self._printer = Printer(Place.POD if netns else Place.NODE, options)
-        self._left_at: int | None = None  # the generation after our last deed
-        self._is_disturbed = False
-        self.hooks: Hooks = {}
-
-    def adopt(self, compiled: Compiled, hooks: Hooks) -> None:
-        """Have `compiled` in force here, in one switch."""
-        with self._open() as sock:
-            transactions = self._printer.adopt(compiled, hooks, sock.read(TABLE))
-            sock.change(TABLE, transactions)
-            self._left_at, self._is_disturbed, self.hooks = sock.generation(), False, hooks
-
-    def change(self, change: Change, hooks: Hooks) -> None:
-        """Take what is different into force."""
-        transactions = self._printer.change(change, hooks)
-        self.hooks = hooks
-        if not transactions:
-            return
-        with self._open() as sock:
-            self._is_disturbed |= sock.generation() != self._left_at
-            sock.change(TABLE, transactions)
-            self._left_at = sock.generation()
-
-    def log(self, flow_log: FlowLog | None) -> None:
-        """Have the rules tell of connections, or (None) not."""
-        with self._open() as sock:
-            sock.change(TABLE, self._printer.log(flow_log))
-            self._left_at = sock.generation()
-
-    def read(self) -> Table | None:
-        """Return what is in force."""
-        with self._open() as sock:
-            found = sock.read(TABLE)
-            self._left_at, self._is_disturbed = sock.generation(), False
-        return found
-
-    def is_as_left(self) -> bool:
-        """Return whether nobody has changed nftables here since."""
-        with self._open() as sock:
-            return not self._is_disturbed and sock.generation() == self._left_at
-
-    def remove(self) -> bool:
-        """Remove our table; return whether there was one."""
-        try:
-            with self._open() as sock:
-                sock.apply(TABLE, (DeleteTable(),))
-        except ConflictError:  # no table, or no such namespace any more
-            return False
-        return True
-
-    @contextmanager
-    def _open(self) -> Iterator[NftSocket]:
-        if not self.netns:
-            with open_nft_socket() as sock:
-                yield sock
-            return
-        with open_netns(self.netns) as opened, open_nft_socket(opened.fd) as sock:
-            yield sock
 
 
 class NftEnforcer:
@@ -193,13 +125,32 @@ class NftEnforcer:
             self._pods.pop(place.netns, None)
 
     def read(self) -> ReadBack:
-        """Return what is in force, as it was read back."""
+        """Return what is in force, as it was read back, and nothing that only waits to go."""
+        if self.set_aside():
+            self.let_out()
+            self.clear_away()
         tables = [ReadTable(table=self._node.read(), hooks=self._node.hooks)]
         for place in tuple(self._pods.values()):
             with self._while_there(place):
                 pod = pod_of(next(iter(place.hooks)))
                 tables.append(ReadTable(table=place.read(), hooks=place.hooks, pod=pod))
         return ReadBack(tables=tuple(tables))
+
+    def set_aside(self) -> bool:
+        """Return whether changes have left something behind, which `clear_away` may remove."""
+        found = [place.set_aside() for place in (self._node, *self._pods.values())]
+        return any(found)
+
+    def let_out(self) -> None:
+        """Return when no packet is in what was set aside. Takes no turn: changes may go on."""
+        wait_for_packets()
+
+    def clear_away(self) -> None:
+        """Remove what was set aside before all packets were let out."""
+        self._node.clear_away()
+        for place in tuple(self._pods.values()):
+            with self._while_there(place):
+                place.clear_away()
 
     def is_as_left(self) -> bool:
         """Return whether nobody has changed nftables in any of the places since."""

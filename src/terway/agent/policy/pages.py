@@ -22,7 +22,8 @@ def summary_page(view: View, engine: Engine, proof: Proof, *, age_s: float) -> P
             "synced": view.is_synced,
             "heard": view.heard,
             "not_followed": view.troubles,
-            "settled": not (view.is_waiting or engine.turn.locked() or state.trouble),
+            "settled": not (view.is_waiting or engine.turn.locked() or state.trouble)
+            and engine.is_tidy,
             "pods": len(view.pods.values),
             "namespaces": len(view.namespaces.values),
             "nodes": len(view.nodes.values),

@@ -55,8 +55,8 @@ class PolicyService:
         rng = Random()  # noqa: S311 - waits are drawn from it, not secrets
         compiler = Compiler(outside.node)
         self._now = now
-        # One compiles and changes, the other compares what was read.
-        self._workers = Workers(2)
+        # One compiles and changes, one compares what was read, one waits for packets.
+        self._workers = Workers(3)
         self._enforcer = NftEnforcer(compiler.compiled, Options(is_rejecting=is_rejecting))
         self.view = View(outside.client, outside.node, rng=rng, now=now)
         self.seats = Seats()

@@ -94,6 +94,7 @@ class NftSocket:
     def __init__(self, opened: socket.socket) -> None:
         self._socket = opened
         self._reader = NetlinkSocket(opened)
+        self.commits = 0  # transactions carried out: by so many they raised the generation
 
     def apply(self, table: str, operations: Sequence[Operation]) -> None:
         """Carry out operations as one transaction: all, or none and an error that names one.
@@ -105,6 +106,7 @@ class NftSocket:
         if batch:
             self._transmit(batch)
             self._await(batch)
+            self.commits += 1
 
     def change(self, table: str, transactions: Transactions) -> None:
         """Carry out `make`, `switch` and `remove`, in this order; stop at the first that fails.
@@ -112,12 +114,20 @@ class NftSocket:
         What is removed is empty for a packet at once, even for one that is in the midst of it: so
         all that came before the switch are let out first.
         """
+        self.enforce(table, transactions)
+        if transactions.remove:
+            wait_for_packets()
+        self.clear(table, transactions.remove)
+
+    def enforce(self, table: str, transactions: Transactions) -> None:
+        """Carry out `make` and `switch`: all is in force then, and `remove` may be done later."""
         for piece in _pieces(transactions.make):
             self.apply(table, piece)
         self.apply(table, transactions.switch)
-        if transactions.remove:
-            wait_for_packets()
-        for piece in _pieces(transactions.remove):
+
+    def clear(self, table: str, operations: Sequence[Operation]) -> None:
+        """Remove what is in use no more, and empty of packets by now, in small transactions."""
+        for piece in _pieces(operations):
             self.apply(table, piece)
 
     def read(self, table: str) -> Table | None:

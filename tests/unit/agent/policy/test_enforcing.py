@@ -164,6 +164,30 @@ async def test_a_namespace_that_changes_its_labels_changes_who_is_a_peer_at_once
     assert "10.0.0.7" in {str(one) for one in node.filter.compiled.hosts}
 
 
+async def test_nobody_waits_for_the_removal_of_what_is_in_use_no_more(api, node):
+    state, _ = api
+    state.create(POD, pod_manifest("web", app="web"))
+    await node.hears("networkpolicies", version_of(state.create(NETWORK_POLICY, CLOSED)))
+    await add(node)
+    node.filter.may_leave.clear()
+
+    state.delete(NETWORK_POLICY, "closed", "default")
+    while node.filter.sides("web") is not None:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.001)
+    other = attachment(2, pod="other")
+    again = state.create(NETWORK_POLICY, CLOSED)
+    await node.hears("networkpolicies", version_of(again))
+    async with asyncio.timeout(WITHIN_S):
+        await add(node, other)
+
+    assert node.filter.left_behind == 1
+    assert not node.engine.is_tidy
+    node.filter.may_leave.set()
+    while not node.engine.is_tidy:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.001)
+    assert node.filter.left_behind == 0
+
+
 async def test_a_transaction_that_fails_is_followed_by_making_all_anew(api, node):
     """Bug class 54: a write error that is swallowed."""
     state, _ = api
