@@ -12,6 +12,7 @@ from terway.cloud.inspect import Permission
 
 _SKEW_WARNING_S, _SKEW_ERROR_S = 30.0, 900.0  # the cloud refuses signatures 15 min off
 _FEW_ADDRESSES = 16
+_IN_FORCE = "NetworkPolicyInForce="
 _PLUGIN = "/opt/cni/bin/terway"
 _CONFLIST = "10-terway.conflist"
 _CONF_DIR = "/etc/cni/net.d/"
@@ -83,10 +84,15 @@ def check_kubernetes(snapshot: Snapshot) -> Iterator[Finding]:
     for node in kube.nodes if kube else ():
         if node.name == snapshot.node_name:
             for text in node.conditions:
-                if said is not None and said in text:
+                if (said is not None and said in text) or _is_of_policy(text, snapshot):
                     continue  # terwayd has said it itself, and it is found
                 command = f"kubectl describe node {node.name}"
                 yield warning("a condition of the Node", text, command)
+
+
+def _is_of_policy(text: str, snapshot: Snapshot) -> bool:
+    policy = snapshot.policy
+    return text.startswith(_IN_FORCE) and policy is not None and policy.agent is not None
 
 
 def check_host(snapshot: Snapshot) -> Iterator[Finding]:

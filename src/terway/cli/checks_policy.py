@@ -56,12 +56,13 @@ def _kernel(view: PolicyView) -> Iterator[Finding]:
     """Yield what is missing in the kernel, or is otherwise than policies say."""
     restricted = view.agent.restricted_pods if view.agent is not None else _told_pods(view)
     if not view.has_table and restricted:
-        why = f"{restricted} pods here are restricted by policies, and now open to everybody"
+        pods = "1 pod here is" if restricted == 1 else f"{restricted} pods here are"
+        why = f"{pods} restricted by policies, and now open to everybody"
         yield error(f"table inet {TABLE} of nftables is missing", why, RESTART_AGENT)
     places = dict.fromkeys(one.where for one in view.differences)
     for where in places if view.has_table else [one for one in places if one != "the node"]:
         texts = [one.text for one in view.differences if one.where == where]
-        what = f"rules of policies at {where} are not as policies say"
+        what = f"{where}: rules in the kernel are not as policies say"
         yield error(what, _some(texts), RESTART_AGENT)
     if view.failure:
         yield warning("nobody compares the kernel with the policies", view.failure, _VERIFY)
@@ -133,7 +134,7 @@ def _told(view: PolicyView, api: PolicyApi) -> Iterator[Finding]:
 def _others(view: PolicyView) -> Iterator[Finding]:
     for engine in view.others:
         why = "what one of the two drops, no policy that the other enforces can allow"
-        command = f"{_REMOVED[engine]}; {_OFF}"
+        command = f"{_REMOVED[engine]}, {_OFF}"
         yield warning(f"{engine} has rules of its own on this node", why, command)
 
 

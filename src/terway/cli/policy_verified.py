@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from terway.cli.place import Place
@@ -40,7 +40,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """All tables of a node. `agent` is terwayd's own last word; empty if it does not answer."""
+    """All tables of a node. `agent` is terwayd's own last word, where somebody asked for it."""
 
     checked: tuple[Checked, ...]
     policies: int
@@ -65,8 +65,7 @@ def _verify_once(place: Place) -> Verified:
     attachments = read_journal_view(place).attachments
     tables = read_tables(attachments)
     objects = asyncio.run(read_cluster(place))
-    word = agents_word(place)
-    return compare(objects, attachments, tables, node=place.node_name, agent=word)
+    return compare(objects, attachments, tables, node=place.node_name)
 
 
 def compare(
@@ -75,7 +74,6 @@ def compare(
     tables: Tables,
     *,
     node: NodeName,
-    agent: str,
 ) -> Verified:
     """Return where tables are not as the objects want them for the attachments of a node. Pure."""
     attachments = tuple(attachments)
@@ -92,24 +90,21 @@ def compare(
             if spot.netns in tables
         ),
         policies=len(manifests.policies),
-        agent=agent,
     )
 
 
 def _both(first: Verified, second: Verified) -> Verified:
     """Return the second, with the differences that were there the first time, too."""
     known = {(one.where, text) for one in first.checked for text in one.differences}
-    return Verified(
+    return replace(
+        second,
         checked=tuple(
-            Checked(
-                where=one.where,
-                pods=one.pods,
+            replace(
+                one,
                 differences=tuple(text for text in one.differences if (one.where, text) in known),
             )
             for one in second.checked
         ),
-        policies=second.policies,
-        agent=second.agent,
     )
 
 

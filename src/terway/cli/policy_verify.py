@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from terway.cli.place import find_place
 from terway.cli.policy_bundle import bundle_tables
 from terway.cli.policy_progress import telling
 from terway.cli.policy_read import read_bundled
-from terway.cli.policy_verified import Verified, compare, leftovers, verify_node
+from terway.cli.policy_verified import Verified, agents_word, compare, leftovers, verify_node
 from terway.cli.read_node import read_agent_config
 from terway.cli.snapshot import require
 from terway.cli.source import read_bundle, source_options
@@ -46,7 +47,7 @@ def command(*, bundle: str, as_json: bool, **where: str) -> None:
 def _of_node(**where: str) -> Verified:
     place = find_place(**where)
     if read_agent_config(place).wants_policy:
-        return verify_node(place)
+        return replace(verify_node(place), agent=agents_word(place))
     return Verified(checked=tuple(leftovers()), policies=0, agent="NetworkPolicy is off here")
 
 
@@ -55,13 +56,9 @@ def _of_bundle(path: Path) -> Verified:
     snapshot = read_bundle(path)
     journal = require(snapshot.journal, snapshot, "journal")
     word = f"by a bundle of {snapshot.taken_at}, of what was read one after the other"
-    return compare(
-        read_bundled(path),
-        journal.attachments,
-        bundle_tables(path),
-        node=NodeName(snapshot.node_name),
-        agent=word,
-    )
+    node = NodeName(snapshot.node_name)
+    found = compare(read_bundled(path), journal.attachments, bundle_tables(path), node=node)
+    return replace(found, agent=word)
 
 
 def verify_lines(found: Verified) -> Iterator[str]:
