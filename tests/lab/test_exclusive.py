@@ -181,6 +181,23 @@ async def test_a_service_is_reached_by_the_node(lab, pods, family, backend):
     assert seen["peer"] == str(node_address(lab, "eni-1", family))
 
 
+@both
+async def test_a_pod_that_sends_past_its_routes_is_not_lent_the_address_of_its_node(pods, family):
+    """Elsewhere it would be the node for policies: only what the node translated goes on."""
+    pod, far = pods["a"], pods["far"].address(family)
+    gateway = "169.254.1.1" if family is Family.V4 else "fe80::1"
+    route = ("ip", "route", "%s", f"{far}/{far.max_prefixlen}", "via", gateway, "dev", "veth1")
+    assert await pod.can_reach(pods["far"], family=family)
+
+    await pod.exec(*(one.replace("%s", "add") for one in route), "onlink")
+    try:
+        assert not await pod.can_reach(pods["far"], family=family, timeout_s=1.0)
+    finally:
+        await pod.exec(*(one.replace("%s", "del") for one in route))
+
+    assert await pod.can_reach(pods["far"], family=family)
+
+
 async def test_the_nodes_own_dns_cache_answers_pods(lab, pods):
     """Bug class 34: what leaves the node by the ENI misses what is on the node."""
     node = lab.node("eni-1")

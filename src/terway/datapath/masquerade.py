@@ -1,35 +1,55 @@
-"""What the node translates for pods with an ENI of their own.
+"""What the node translates for pods with an ENI of their own, and what of theirs it forwards.
 
 Such a pod's address is the ENI's, not the node's. What the node forwards for it (a service's
 backend elsewhere) would leave by eth0 with a source that the VPC refuses there; and what the node
 forwards to it from elsewhere (a NodePort) would be answered past the node, by the ENI. Both get the
 node's own address, to which the pod answers by the node. Source: upstream Terway, `terway-masq`,
 which translates whatever leaves the node.
+
+Whoever has the node's address is the node for policies elsewhere. So a pod is lent it for what the
+node itself made of its packets: services, and host_stack_cidrs. What it sends by its second leg to
+anybody else (a route of its own, a raw frame) is dropped.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from terway.datapath.facts import NodeFacts
 from terway.datapath.names import HOST_LINK_PREFIX
-from terway.model.address import Family, IPAddress, family_of
+from terway.model.address import Family, IPAddress, IPNetwork, family_of
 
 TABLE = "inet terway_masq"
 _PRIORITY = 99  # srcnat is 100: whoever translates the node's own traffic finds ours done
 _WORDS = {Family.V4: "ip", Family.V6: "ip6"}
+_FROM_PODS = f'iifname "{HOST_LINK_PREFIX}*"'
 
 
 def masquerade(node: NodeFacts) -> str:
     """Return the table's body, in the words of nft(8)."""
     rules = [rule for address in node.addresses for rule in _rules(address)]
+    translated = _chain("postrouting", f"nat hook postrouting priority {_PRIORITY}", rules)
+    forwarded = _chain("forward", "filter hook forward priority 0", _forwarded(node))
+    return f"{{\n{translated}{forwarded}}}\n"
+
+
+def _chain(name: str, hook: str, rules: Iterable[str]) -> str:
     lines = "".join(f"    {rule}\n" for rule in rules)
-    return (
-        "{\n"
-        "  chain postrouting {\n"
-        f"    type nat hook postrouting priority {_PRIORITY}; policy accept;\n"
-        f"{lines}"
-        "  }\n"
-        "}\n"
-    )
+    return f"  chain {name} {{\n    type {hook}; policy accept;\n{lines}  }}\n"
+
+
+def _forwarded(node: NodeFacts) -> Iterator[str]:
+    """Yield what the node forwards of what pods send by their second legs; the rest is dropped."""
+    yield f'{_FROM_PODS} oifname "{HOST_LINK_PREFIX}*" accept'  # policies judge both ends here
+    yield f"{_FROM_PODS} ct direction reply accept"
+    yield f"{_FROM_PODS} ct status dnat accept"
+    for network in node.host_stack_cidrs:
+        yield f"{_FROM_PODS} {_destination(network)} accept"
+    yield f"{_FROM_PODS} drop"
+
+
+def _destination(network: IPNetwork) -> str:
+    return f"{_WORDS[family_of(network)]} daddr {network}"
 
 
 def _rules(address: IPAddress) -> tuple[str, ...]:
@@ -37,7 +57,7 @@ def _rules(address: IPAddress) -> tuple[str, ...]:
     # Random ports: two pods that ask at the same moment must not race for the next one.
     action = f"snat {word} to {address} fully-random"
     return (
-        f'meta nfproto {_protocol(address)} iifname "{HOST_LINK_PREFIX}*" {action}',
+        f"meta nfproto {_protocol(address)} {_FROM_PODS} {action}",
         f'{word} saddr != {address} oifname "{HOST_LINK_PREFIX}*" {action}',
     )
 

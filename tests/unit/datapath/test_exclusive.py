@@ -187,3 +187,16 @@ def test_what_the_node_forwards_has_its_address_and_random_ports(rule):
 
 def test_a_node_of_one_family_translates_one():
     assert "ip6" not in masquerade(replace(FACTS, addresses=IPPair(v4=FACTS.addresses.v4)))
+
+
+def test_of_what_pods_send_by_the_node_only_what_it_translated_goes_on():
+    forwarded = masquerade(FACTS).partition("chain forward")[2]
+
+    assert [line.strip() for line in forwarded.splitlines() if line.startswith("    ")] == [
+        "type filter hook forward priority 0; policy accept;",
+        'iifname "cali*" oifname "cali*" accept',
+        'iifname "cali*" ct direction reply accept',
+        'iifname "cali*" ct status dnat accept',
+        'iifname "cali*" ip daddr 169.254.20.10/32 accept',
+        'iifname "cali*" drop',
+    ]
