@@ -104,6 +104,7 @@ class PaperNode:
     def __init__(self, client: KubeClient, filter_: PaperFilter, *, patience_s: float) -> None:
         self.filter = filter_
         self.told: list[tuple[str, str]] = []  # reason and text of events
+        self.inside: tuple[PodKey, ...] = ()  # pods with a table of their own
         self.workers = Workers(2)
         self.view = View(client, NODE, rng=Random(7), now=time.monotonic)
         self.seats = Seats()
@@ -134,6 +135,7 @@ class PaperNode:
             proof=self.proof,
             tell=lambda target, reason, text: self.told.append((reason, text)),
             tell_node=self.tell_node,
+            judged_inside=lambda: self.inside,
             clock=lambda: 0.0,
         )
 

@@ -43,12 +43,17 @@ class NftEnforcer:
         self._node = NftPlace("", options)
         self._pods: dict[str, NftPlace] = {}
         self._sides: dict[PodKey, Sides] = {}
-        self._has_said_inside = False
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Return the namespaces of pods that have a table of their own."""
         return tuple(self._pods)
+
+    @property
+    def judged_inside(self) -> tuple[PodKey, ...]:
+        """Return the pods that have a table of their own."""
+        hooks = (next(iter(place.hooks), None) for place in tuple(self._pods.values()))
+        return tuple(pod_of(one) for one in hooks if one is not None)
 
     def adopt(self, compiled: Compiled, seats: SeatMap) -> None:
         """Have `compiled` in force and nothing else, whatever was there, in one switch a place."""
@@ -98,20 +103,12 @@ class NftEnforcer:
             hooks = hooks_in(netns, seats)
             own = spread_sides(of_pod(compiled, pod), hooks)
             if own.sides:
-                self._say_inside()
                 self._pods[netns] = place
                 with self._while_there(place):
                     place.adopt(own, hooks)
             else:
                 self._pods.pop(netns, None)
                 place.remove()
-
-    def _say_inside(self) -> None:
-        """Say once what a pod could do about its own table."""
-        if not self._has_said_inside:
-            self._has_said_inside = True
-            text = "what passes a pod's own ENI is judged inside the pod: with CAP_NET_ADMIN it can"
-            _log.warning("policy.judged_inside", text=f"{text} remove that for some seconds")
 
     @contextmanager
     def _while_there(self, place: NftPlace) -> Iterator[None]:

@@ -23,6 +23,7 @@ from terway.policy.cluster import NamedPort, Namespace, Node, Pod, PodKey, Proto
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
 _FINISHED = frozenset(("Succeeded", "Failed"))
+_NETWORK_CAPABILITIES = frozenset(("NET_ADMIN", "ALL"))
 # The API's image of a static pod: the runtime knows the pod by another uid.
 _MIRROR = "kubernetes.io/config.mirror"
 
@@ -51,9 +52,19 @@ class _Port(_Value, frozen=True, kw_only=True):
     protocol: str = "TCP"
 
 
+class _Capabilities(_Value, frozen=True, kw_only=True):
+    add: tuple[str, ...] = ()
+
+
+class _SecurityContext(_Value, frozen=True, kw_only=True):
+    privileged: bool | None = None
+    capabilities: _Capabilities | None = None
+
+
 class _Container(_Value, frozen=True, kw_only=True):
     ports: tuple[_Port, ...] = ()
     restart_policy: str = ""
+    security_context: _SecurityContext | None = None
 
 
 class _Spec(_Value, frozen=True, kw_only=True):
@@ -97,6 +108,18 @@ def pod_of(pod: LeanPod) -> Pod:
         is_finished=status.phase in _FINISHED,
         created_at=meta.creation_timestamp or "",
     )
+
+
+def is_net_admin(pod: LeanPod) -> bool:
+    """Return whether a container of the pod may change the pod's own network."""
+    contexts = (one.security_context for one in (*pod.spec.containers, *pod.spec.init_containers))
+    return any(one is not None and _may_change_network(one) for one in contexts)
+
+
+def _may_change_network(context: _SecurityContext) -> bool:
+    added = () if context.capabilities is None else context.capabilities.add
+    names = {name.upper().removeprefix("CAP_") for name in added}
+    return bool(context.privileged) or not names.isdisjoint(_NETWORK_CAPABILITIES)
 
 
 def lean_uid(pod: LeanPod) -> str:

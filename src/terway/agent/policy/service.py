@@ -85,6 +85,7 @@ class PolicyService:
             proof=self.proof,
             tell=outside.tell,
             tell_node=outside.tell_node.tell_node,
+            judged_inside=lambda: self._enforcer.judged_inside,
             clock=outside.clock,
         )
 

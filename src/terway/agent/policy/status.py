@@ -6,7 +6,7 @@ Looked at every few seconds, written only when it says something else than befor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -39,6 +39,7 @@ _BEGIN_S = 30.0
 ASSERT_EVERY_S = 300.0  # as the other condition of ours
 CONDITION = "NetworkPolicyInForce"
 POD_UNKNOWN = "NetworkPolicyPodUnknown"
+JUDGED_INSIDE = "NetworkPolicyRemovable"
 
 _RESOURCES = {
     Kind.NETWORK: NETWORK_POLICIES,
@@ -69,6 +70,7 @@ class StatusWriter:
         proof: Proof,
         tell: Tell,
         tell_node: Callable[[str, str], None],
+        judged_inside: Callable[[], Iterable[PodKey]],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -79,11 +81,13 @@ class StatusWriter:
         self._proof = proof
         self._tell = tell
         self._tell_node = tell_node
+        self._judged_inside = judged_inside
         self._clock = clock
         self._sleep = sleep
         self._seen: object = None
         self._told: frozenset[tuple[PolicyKey, int, str]] = frozenset()
         self._told_unknown: frozenset[PodKey] = frozenset()
+        self._told_inside: frozenset[PodKey] = frozenset()
         self._written: PolicyReport | None = None
         self._condition: dict[str, str] | None = None
         self._asserted_at = self._changed_at = 0.0
@@ -130,6 +134,7 @@ class StatusWriter:
         here = policies_here(self._view.selecting(key) for key in tuple(self._view.attached))
         self._tell_of(tuple(troubles_of(here)))
         self._tell_of_unknown(frozenset(self._view.unknown))
+        self._tell_of_inside(self._view.net_admins.intersection(self._judged_inside()))
         return PolicyReport(
             differences=len(self._proof.outcome.differences),
             message=self._engine.state.trouble,
@@ -158,6 +163,19 @@ class StatusWriter:
             _log.warning("policy.pod_unknown", pod=str(pod), text=text)
             self._tell_node(POD_UNKNOWN, text)
         self._told_unknown = pods
+
+    def _tell_of_inside(self, pods: Set[PodKey]) -> None:
+        """Tell of pods that could remove their own table."""
+        for pod in sorted(pods - self._told_inside):
+            text = (
+                "what passes the pod's own ENI is judged inside the pod, where a container with "
+                "CAP_NET_ADMIN can remove that: terwayd makes it anew, some seconds later"
+            )
+            _log.warning("policy.judged_inside", pod=str(pod), text=text)
+            uid = self._view.uid_of(pod)
+            target = ObjectReference(kind="Pod", namespace=pod.namespace, name=pod.name, uid=uid)
+            self._tell(target, JUDGED_INSIDE, text)
+        self._told_inside = frozenset(pods)
 
     async def _put(self, report: PolicyReport) -> None:
         """Write the whole of it. ConflictError when the cluster does not know the kind."""

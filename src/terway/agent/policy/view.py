@@ -16,6 +16,7 @@ from terway.agent.policy.collection import Collection
 from terway.agent.policy.objects import (
     LEAN_PODS,
     LeanPod,
+    is_net_admin,
     lean_uid,
     namespace_of,
     node_of,
@@ -85,6 +86,7 @@ class View:
         self._named = asyncio.Event()  # a namespace was heard of
         self._orphans: set[PodKey] = set()  # attached, and gone from the API
         self._uids: dict[PodKey, str] = {}  # of the pods of this node
+        self.net_admins: set[PodKey] = set()  # pods of this node that may change their own network
         self.on_pod: Callable[[PodKey], None] = lambda key: None
         self.pods: Collection[LeanPod, PodKey, Pod] = Collection(
             client,
@@ -185,6 +187,10 @@ class View:
         known = self._uids.get(key, "")
         return bool(uid and known and uid != known)
 
+    def uid_of(self, key: PodKey) -> str:
+        """Return the uid of a pod of this node, empty where it is not known."""
+        return self._uids.get(key, "")
+
     @property
     def unknown(self) -> tuple[PodKey, ...]:
         """Return what is attached here of which nobody knows what policies say, so it is shut."""
@@ -232,16 +238,21 @@ class View:
 
     def _read_pod(self, lean: LeanPod) -> Pod:
         pod = pod_of(lean)
+        self._forget(pod.key)
         if pod.node == self._node:
             self._uids[pod.key] = lean_uid(lean)
-        else:
-            self._uids.pop(pod.key, None)
+            if is_net_admin(lean):
+                self.net_admins.add(pod.key)
         return pod
+
+    def _forget(self, key: PodKey) -> None:
+        self._uids.pop(key, None)
+        self.net_admins.discard(key)
 
     def _heard_pod(self, key: PodKey, pod: Pod | None) -> None:
         self._orphans.discard(key)
         if pod is None:
-            self._uids.pop(key, None)
+            self._forget(key)
             if key in self.attached:
                 # Deleted by force: it runs on for a while, and nothing must open for it meanwhile.
                 self._orphans.add(key)

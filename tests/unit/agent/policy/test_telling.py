@@ -19,6 +19,7 @@ from terway.lab.kubeapi.resources import (
     POD,
 )
 from terway.model.errors import ConflictError
+from terway.policy.cluster import PodKey
 from tests.support.attachments import attachment
 from tests.support.cluster import pod_manifest
 from tests.support.paper_filter import PaperNode, open_paper_node, open_policy_api
@@ -120,6 +121,30 @@ async def test_what_is_wrong_with_a_policy_is_told_once_by_an_event_about_it(api
     ]
     lines = {line.name: line for line in (await told_by(server)).status.policies}
     assert "domainNames" in lines["names"].message
+
+
+@pytest.mark.parametrize(
+    ("context", "reasons"),
+    [
+        ({"privileged": True}, ["NetworkPolicyRemovable"]),
+        ({"capabilities": {"add": ["NET_ADMIN"]}}, ["NetworkPolicyRemovable"]),
+        ({"capabilities": {"add": ["CAP_NET_ADMIN"]}}, ["NetworkPolicyRemovable"]),
+        ({"capabilities": {"add": ["NET_RAW"], "drop": ["ALL"]}}, []),
+        ({}, []),
+    ],
+)
+async def test_a_pod_that_could_remove_its_own_table_is_told_of_once(api, node, context, reasons):
+    state, _ = api
+    manifest = pod_manifest("eni")
+    manifest["spec"]["nodeName"] = "n1"
+    manifest["spec"]["containers"][0]["securityContext"] = context
+    await node.hears("pods", version_of(state.create(POD, manifest)))
+    node.inside = (PodKey(namespace="default", name="eni"),)
+
+    await node.status.write()
+    await node.status.write()
+
+    assert [reason for reason, _ in node.told] == reasons
 
 
 async def test_the_node_has_a_condition_that_says_whether_policy_is_in_force(api, node):
