@@ -46,6 +46,8 @@ class PaperFilter:
         self.left_behind = 0  # so many changes left something behind
         self.compiled = Compiled()
         self.is_disturbed = False
+        self.refused: dict[PodKey, str] = {}
+        self.notices: dict[PodKey, str] = {}
 
     def adopt(self, compiled: Compiled, seats: object) -> None:
         self._begin("adopt")
@@ -65,15 +67,19 @@ class PaperFilter:
     def clear_away(self) -> None:
         self.left_behind = 0
 
-    def is_as_left(self) -> bool:
-        return not self.is_disturbed
+    def renew(self, compiled: Compiled, seats: object, places: object) -> None:
+        self._begin("renew")
+        self.compiled, self.is_disturbed = compiled, False
 
-    def read(self) -> PaperFilter:
+    def disturbed(self) -> tuple[str, ...]:
+        return ("",) if self.is_disturbed else ()
+
+    def read(self, places: object = None) -> PaperFilter:
         self.is_disturbed = False
         return self
 
-    def differences(self, compiled: Compiled) -> tuple[str, ...]:
-        return () if self.compiled == compiled else ("not as wished",)
+    def wrong(self, compiled: Compiled) -> dict[str, tuple[str, ...]]:
+        return {} if self.compiled == compiled else {"": ("not as wished",)}
 
     def remove(self) -> bool:
         self.compiled = Compiled()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from terway.agent.policy import nft_place
 from terway.agent.policy.nft_enforcer import NftEnforcer
 from terway.agent.policy.off import PolicyOff
 from terway.agent.policy.seats import Seats, seat_of
 from terway.lab.kubeapi.resources import POLICY_NODE_STATUS
 from terway.linux.nftables import run as nft
+from terway.model.attachment import PodRef
+from terway.model.errors import TransientError
 from terway.model.ids import NodeName
 from terway.model.interface import InterfaceSpec, Mode
 from terway.policy.changes import Attach, ClusterChange, Detach, SetPod, SetPolicy
@@ -24,13 +30,14 @@ from terway.policy.reading.parse import parse_policy
 from tests.support.attachments import attachment
 from tests.support.cluster import make_cluster
 from tests.support.kube_server import open_client
-from tests.support.netns import scratch_netns
+from tests.support.netns import ScratchNetns, scratch_netns
 from tests.support.policy_objects import network_policy
 
 pytestmark = pytest.mark.root
 
 TABLE = "inet terway_policy"
 WEB = PodKey(namespace="default", name="web")
+GOOD = PodKey(namespace="default", name="good")
 
 
 def policy(name: str, **rule: Any) -> Policy:
@@ -49,7 +56,8 @@ class Node:
     def __init__(self) -> None:
         self.compiler = Compiler(NodeName("n1"))
         self.seats = Seats()
-        self.filter = NftEnforcer(self.compiler.compiled, Options())
+        self.now = 1000.0
+        self.filter = NftEnforcer(self.compiler.compiled, Options(), now=lambda: self.now)
 
     def seat(self, one):
         seat = seat_of(one)
@@ -66,7 +74,8 @@ class Node:
         self.filter.apply(change, self.seats.snapshot())
 
     def differences(self):
-        return self.filter.read().differences(self.compiler.compiled())
+        wrong = self.filter.read().wrong(self.compiler.compiled())
+        return tuple(one for words in wrong.values() for one in words)
 
 
 @pytest.fixture
@@ -90,7 +99,7 @@ def test_what_was_compiled_is_what_the_kernel_says_after_every_change(node):
 
     node.apply(SetPolicy(policy=policy("open")))
     assert node.differences() == ()
-    assert node.filter.is_as_left()
+    assert not node.filter.disturbed()
 
 
 def test_a_new_terwayd_takes_over_what_it_finds_and_leaves_nothing_of_it(node):
@@ -111,6 +120,8 @@ def test_a_new_terwayd_takes_over_what_it_finds_and_leaves_nothing_of_it(node):
         f"flush chain {TABLE} forward",
         f"flush map {TABLE} ingress",
         f"add rule {TABLE} forward accept",
+        f"add table {TABLE} {{ flags dormant; }}",
+        f"delete table {TABLE}; add table {TABLE} {{ flags dormant; }}",
     ],
 )
 def test_what_others_do_to_the_table_is_seen_and_mended(node, damage):
@@ -119,20 +130,20 @@ def test_what_others_do_to_the_table_is_seen_and_mended(node, damage):
 
     nft(damage)
 
-    assert not node.filter.is_as_left()
+    assert node.filter.disturbed()
     assert node.differences() != ()
     node.adopt()
     assert node.differences() == ()
-    assert node.filter.is_as_left()
+    assert not node.filter.disturbed()
 
 
 def test_what_others_do_beside_the_table_is_no_difference(node):
     node.adopt(*web(node), SetPolicy(policy=CLOSED))
     nft("add table inet others")
 
-    assert not node.filter.is_as_left()
+    assert node.filter.disturbed()
     assert node.differences() == ()
-    assert node.filter.is_as_left()
+    assert not node.filter.disturbed()
     nft("delete table inet others")
 
 
@@ -142,11 +153,13 @@ def test_a_change_of_others_is_seen_behind_a_change_of_ours(node):
 
     node.apply(SetPolicy(policy=OPEN))
 
-    assert not node.filter.is_as_left()
+    assert node.filter.disturbed()
 
 
-def exclusive(netns: str):
-    return replace(attachment(1, pod="web", netns=netns), spec=InterfaceSpec(mode=Mode.EXCLUSIVE))
+def exclusive(netns: str, number: int = 1):
+    return replace(
+        attachment(number, pod="web", netns=netns), spec=InterfaceSpec(mode=Mode.EXCLUSIVE)
+    )
 
 
 def tables_in(netns) -> str:
@@ -165,13 +178,111 @@ def test_a_pod_with_an_eni_has_a_table_of_its_own_while_something_restricts_it(n
 
         with netns.entered():
             nft(f"delete table {TABLE}")
-        assert not node.filter.is_as_left()
+        assert node.filter.disturbed()
         assert all("inside default/web" in one for one in node.differences())
         node.adopt()
         assert node.differences() == ()
 
         node.apply(SetPod(pod=Pod(key=WEB)))
         assert TABLE not in tables_in(netns)
+
+
+@contextmanager
+def held_by_a_pod(netns: ScratchNetns) -> Iterator[None]:
+    """Have a process inside hold a table of our name, as its owner, for the block."""
+    words = f"add table {TABLE}\ndelete table {TABLE}\nadd table {TABLE} {{ flags owner; }}\n"
+    command = ["nsenter", f"--net={netns.path}", "nft", "-i"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as holder:
+        assert holder.stdin is not None
+        holder.stdin.write(words.encode())
+        holder.stdin.flush()
+        while "flags owner" not in "".join(listed(netns)):
+            assert holder.poll() is None
+        try:
+            yield
+        finally:
+            holder.stdin.close()
+            holder.wait()
+
+
+def listed(netns: ScratchNetns) -> list[str]:
+    """Return the tables of ours inside, in words."""
+    with netns.entered():
+        names = [line for line in nft("list tables").splitlines() if "terway_policy" in line]
+        return [nft(f"list {name}") for name in names]
+
+
+def test_a_pod_that_holds_our_table_is_judged_by_another_and_nobody_else_notices(node):
+    with scratch_netns("evil") as evil, scratch_netns("good") as good:
+        other = Pod(key=GOOD, labels={"app": "web"})
+        good_seat = replace(exclusive(good.path, 2), pod=PodRef(namespace="default", name="good"))
+        node.adopt(*web(node, exclusive(evil.path)), SetPod(pod=other), node.seat(good_seat))
+
+        with held_by_a_pod(evil):
+            node.apply(SetPolicy(policy=CLOSED))
+
+            assert node.filter.refused == {}
+            assert "EPERM" in node.filter.notices[WEB]
+            assert node.differences() == ()
+            assert any("drop" in one for one in listed(evil))
+            assert any("drop" in one for one in listed(good))
+
+            node.apply(SetPolicy(policy=OPEN))
+            assert node.differences() == ()
+
+        node.adopt()
+        assert node.filter.notices == {}
+        assert node.differences() == ()
+        assert len(listed(evil)) == 1
+
+
+def test_a_place_that_refuses_holds_up_no_other_and_is_tried_again_by_itself(node, monkeypatch):
+    """One pod's namespace must not decide whether policy is in force for the others."""
+    with scratch_netns("evil") as evil, scratch_netns("good") as good:
+        other = Pod(key=GOOD, labels={"app": "web"})
+        good_seat = replace(exclusive(good.path, 2), pod=PodRef(namespace="default", name="good"))
+        node.adopt(*web(node, exclusive(evil.path)), SetPod(pod=other), node.seat(good_seat))
+        refuse_in(evil.path, monkeypatch)
+
+        node.apply(SetPolicy(policy=CLOSED))
+
+        assert node.filter.refused == {WEB: "no room"}
+        assert listed(evil) == []
+        assert any("drop" in one for one in listed(good))
+        assert all("no room" in one and "web" in one for one in node.differences())
+        assert node.filter.disturbed() == ()
+        node.now += 60
+        assert node.filter.disturbed() == (evil.path,)
+
+        monkeypatch.undo()
+        node.filter.renew(node.compiler.compiled(), node.seats.snapshot(), (evil.path,))
+        assert node.filter.refused == {}
+        assert node.differences() == ()
+
+
+def refuse_in(netns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the kernel refuse whatever is wanted in one namespace."""
+    opened = nft_place.open_netns
+
+    def refusing(path: str) -> object:
+        if path == netns:
+            raise TransientError("no room", code="ENOMEM")
+        return opened(path)
+
+    monkeypatch.setattr(nft_place, "open_netns", refusing)
+
+
+def test_what_nobody_can_read_in_a_pods_table_is_put_away(node):
+    with scratch_netns() as netns:
+        node.adopt(*web(node, exclusive(netns.path)), SetPolicy(policy=CLOSED))
+        with netns.entered():
+            nft(f"add map {TABLE} egress {{ type ifname : verdict; }}")
+            nft(f"add element {TABLE} ingress {{ * : accept }}")
+        assert node.filter.disturbed() == (netns.path,)
+
+        node.filter.renew(node.compiler.compiled(), node.seats.snapshot(), (netns.path,))
+
+        assert node.differences() == ()
 
 
 def test_a_pod_whose_namespace_has_ended_keeps_nobody_from_being_judged(node):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from terway.agent.policy.seats import Seat
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, Compiled
 
+Place = str  # a network namespace by its path; "" is the node's own
 SeatMap = Mapping[PodKey, tuple[Seat, ...]]
 
 
 class Enforcer(Protocol):
     """The filters of this node: one at the node, one in each pod that has an ENI itself.
 
-    What fails raises VpcError; what is in force then is what was, or what was to be, never
-    something in between.
+    What fails at the node raises VpcError, what fails in a pod is in `refused`; what is in force
+    then is what was, or what was to be, never something in between.
     """
 
     def adopt(self, compiled: Compiled, seats: SeatMap) -> None:
@@ -34,11 +35,25 @@ class Enforcer(Protocol):
     def clear_away(self) -> None:
         """Remove what was set aside before all packets were let out."""
 
-    def is_as_left(self) -> bool:
-        """Return whether nobody has changed anything since; cheap enough for every few seconds."""
+    def renew(self, compiled: Compiled, seats: SeatMap, places: Collection[Place]) -> None:
+        """Have `compiled` in force in some places, whatever was there."""
 
-    def read(self) -> Kept:
-        """Return what is in force, as it was read back."""
+    def disturbed(self) -> tuple[Place, ...]:
+        """Return the places that others have changed, and those to be tried again.
+
+        Cheap enough for every second.
+        """
+
+    def read(self, places: Collection[Place] | None = None) -> Kept:
+        """Return what is in force (in some places), as it was read back."""
+
+    @property
+    def refused(self) -> Mapping[PodKey, str]:
+        """Return the pods inside of which policies are not in force now, and why."""
+
+    @property
+    def notices(self) -> Mapping[PodKey, str]:
+        """Return the pods that hold what is ours, and what was done about it."""
 
     def remove(self) -> bool:
         """Remove what is at the node; return whether there was something."""
@@ -47,5 +62,8 @@ class Enforcer(Protocol):
 class Kept(Protocol):
     """What was read back, once."""
 
-    def differences(self, compiled: Compiled) -> tuple[str, ...]:
-        """Return in words where it says something else than `compiled`. May take seconds of CPU."""
+    def wrong(self, compiled: Compiled) -> Mapping[Place, tuple[str, ...]]:
+        """Return in words where it says something else than `compiled`, by place.
+
+        May take seconds of CPU.
+        """

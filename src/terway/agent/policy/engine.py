@@ -11,7 +11,7 @@ this one's in its place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 
 from terway.agent.exposition import Histogram
-from terway.agent.policy.enforcer import Enforcer, SeatMap
+from terway.agent.policy.enforcer import Enforcer, Place, SeatMap
 from terway.agent.policy.seats import Seats
 from terway.agent.policy.view import View
 from terway.linux.workers import Workers
@@ -119,6 +119,22 @@ class Engine:
         """Have everything put in force again: somebody has changed what was."""
         self._is_adopted = False
         self._view.filled.set()
+
+    async def renew(self, places: Collection[Place]) -> None:
+        """Have what is in force put there again in some places, and nothing else touched.
+
+        Where that fails at the node, everything is put in force again, as ever.
+        """
+        async with self.turn:
+            if not self._is_adopted:
+                return  # it is about to be
+            compiled = await self.compiled()
+            try:
+                renew = partial(self._enforcer.renew, compiled, self._seated, places)
+                await self._workers.run(renew)
+            except VpcError as error:
+                _log.error("policy.not_renewed", error=str(error))
+                self.make_anew()
 
     @property
     def is_tidy(self) -> bool:

@@ -3,15 +3,18 @@
 after each change of structure, once it is quiet ──┐
 when somebody else has changed nftables ───────────┼─► read ─► lift ─► compare ──differs──► anew
 now and then ──────────────────────────────────────┘                     └─► metric, event
+our table, told by the kernel; a pod's nftables ─────► the same at once, of that place alone
 
 Reading takes a turn of the engine, in which nothing else is put in force: so it waits for quiet.
-Comparing takes none, and never more than a share of a CPU.
+Comparing takes none, and never more than a share of a CPU. What somebody did to a table of ours is
+another matter: until it is mended it may let everything through, so it is mended at once, however
+often it is done again; only what is said of it becomes rare.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -19,22 +22,24 @@ from typing import Protocol
 import structlog
 
 from terway.agent.exposition import Counter, Gauge, Metric
-from terway.agent.policy.enforcer import Enforcer
+from terway.agent.policy.enforcer import Enforcer, Place
 from terway.agent.policy.engine import Engine
 from terway.datapath.fights import Fights
 from terway.linux.workers import Workers
 from terway.model.errors import VpcError
 from terway.policy.compiled import Change, Compiled
+from terway.policy.nft.names import TABLE
 
-LOOK_EVERY_S = 4.0
+LOOK_EVERY_S = 1.0
 PROVE_EVERY_S = 300.0
 _QUIET_S = 1.0
+_PACE_S = 0.05  # between what others do and the look at it
 _PATIENCE_S = 30.0  # for quiet, when somebody else was at it
 _NEVER = float("inf")
 _SHARE = 20  # of the time, one part is spent on comparing at most
 _NAMED = 5
+_NODE: Place = ""
 DIFFERS, FOUGHT = "NetworkPolicyDiffers", "NetworkPolicyFoughtOver"
-_PLACE = "table terway_policy"
 
 _log = structlog.get_logger("policy")
 
@@ -68,7 +73,10 @@ class Outcome:
 
 
 class Proof:
-    """Compares now and then, and has mended what differs. `now` is monotonic seconds."""
+    """Compares now and then, and has mended what differs. `now` is monotonic seconds.
+
+    `news` is set when our table at the node was touched, maybe by us.
+    """
 
     def __init__(
         self,
@@ -79,6 +87,7 @@ class Proof:
         teller: Teller,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        news: asyncio.Event | None = None,
     ) -> None:
         self._engine = engine
         self._enforcer = enforcer
@@ -86,6 +95,7 @@ class Proof:
         self._teller = teller
         self._now = now
         self._sleep = sleep
+        self._news = news
         self._fights = Fights()
         self._prove_by = _NEVER
         self._changed_at = 0.0
@@ -99,6 +109,11 @@ class Proof:
         )
         for outcome in ("same", "different", "failed"):
             self._runs.add((("outcome", outcome),), 0)
+        self._mended = Counter(
+            name="terway_policy_mended_total",
+            text="tables made anew because somebody else had changed them",
+        )
+        self._mended.add((), 0)
 
     def note(self, change: Change | None) -> None:
         """Take note of what was put in force (None: all); another structure is to be proved."""
@@ -113,7 +128,7 @@ class Proof:
     async def run(self) -> None:
         """Look and prove until cancelled."""
         while True:
-            await self._sleep(_QUIET_S)
+            await self._pause()
             if self._engine.state.trouble:
                 continue
             try:
@@ -123,25 +138,53 @@ class Proof:
                 self.outcome = replace(self.outcome, at=self._now(), error=str(error))
                 _log.warning("policy.not_proved", error=str(error))
 
+    async def _pause(self) -> None:
+        """Wait for the next look, or until the kernel tells of our table."""
+        if self._news is None:
+            await self._sleep(_QUIET_S)
+            return
+        try:
+            async with asyncio.timeout(_QUIET_S):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        await self._sleep(_PACE_S)  # what is done in one go is looked at in one
+
     async def _turn(self) -> None:
         """Do what is due now."""
+        is_touched = self._news is not None and self._news.is_set()
+        if self._news is not None:
+            self._news.clear()
         now = self._now()
+        if is_touched or now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            await self._look(is_touched=is_touched)
         since = now - self.outcome.at
         if since < _SHARE * self.outcome.took_s:
             return
         if since >= PROVE_EVERY_S:
             self._ask()
-        if now - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at = now
-            if not await self._is_as_left():
-                self._ask(patience_s=_PATIENCE_S)
         is_quiet = now - self._changed_at >= _QUIET_S
         if now >= self._prove_by or (is_quiet and self._prove_by < _NEVER):
             await self.prove()
 
-    async def _is_as_left(self) -> bool:
+    async def _look(self, *, is_touched: bool) -> None:
+        """Mend at once what somebody did in a pod, or to our table at the node."""
         async with self._engine.turn:
-            return await self._workers.run(self._enforcer.is_as_left)
+            disturbed = await self._workers.run(self._enforcer.disturbed)
+        hurt = tuple(one for one in disturbed if one != _NODE or is_touched)
+        if hurt:
+            await self._check(hurt)
+        if _NODE in disturbed and not is_touched:
+            self._ask(patience_s=_PATIENCE_S)  # somebody's own tables, most likely
+
+    async def _check(self, places: Collection[Place]) -> None:
+        async with self._engine.turn:
+            compiled = await self._engine.compiled()
+            kept = await self._workers.run(partial(self._enforcer.read, places))
+            wrong = await self._workers.run(partial(kept.wrong, compiled))
+        if wrong:
+            await self._mend(wrong, self._now())
 
     async def prove(self) -> tuple[str, ...]:
         """Compare once; return in words what differs. What differs is made anew.
@@ -154,37 +197,46 @@ class Proof:
             compiled = await self._engine.compiled()
             changes = self._engine.state.changes
             kept = await self._workers.run(self._enforcer.read)
-        found = await self._workers.run(partial(kept.differences, compiled))
-        if found and changes != self._engine.state.changes:
+        wrong = await self._workers.run(partial(kept.wrong, compiled))
+        if wrong and changes != self._engine.state.changes:
             self._ask()  # the wish itself has changed meanwhile: compare once more
             return ()
+        found = tuple(one for words in wrong.values() for one in words)
         now = self._now()
         self.counts = counts_of(compiled)
         self.outcome = Outcome(at=now, took_s=now - began_at, differences=found)
         self._runs.add((("outcome", "different" if found else "same"),))
-        if found:
-            self._mend(found, now)
+        if wrong:
+            await self._mend(wrong, now)
         self.has_proved.set()
         return found
 
-    def _mend(self, found: tuple[str, ...], now: float) -> None:
-        if self._fights.wait_s(_PLACE, now=now) > 0:
-            self._ask()
+    async def _mend(self, wrong: Mapping[Place, tuple[str, ...]], now: float) -> None:
+        await self._engine.renew(tuple(wrong))
+        self._mended.add((), len(wrong))
+        for place, found in wrong.items():
+            self._tell(place, found, now)
+        self._ask()  # is it as it should be now?
+
+    def _tell(self, place: Place, found: tuple[str, ...], now: float) -> None:
+        """Tell of damage; of a place that is fought over, now and then only."""
+        if self._fights.wait_s(place, now=now) > 0:
             return
-        self._fights = self._fights.after((_PLACE,), now=now)
+        self._fights = self._fights.after((place,), now=now)
         text = "; ".join(found[:_NAMED]) + (
             f"; and {len(found) - _NAMED} more" * (len(found) > _NAMED)
         )
         _log.error("policy.differs", differences=len(found), text=text)
         self._teller.tell_node(DIFFERS, f"not as policies say, made anew by terwayd: {text}")
-        if self._fights.is_fought_over(_PLACE, now=now):
-            text = f"{_PLACE} is changed by others again and again: have them leave it alone"
-            self._teller.tell_node(FOUGHT, text)
-        self._engine.make_anew()
+        if self._fights.is_fought_over(place, now=now):
+            where = f"inside {place}" if place else "at the node"
+            text = f"table {TABLE} {where} is changed by others again and again, and made anew"
+            self._teller.tell_node(FOUGHT, f"{text} each time: have them leave it alone")
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what was found, in numbers."""
         yield self._runs
+        yield self._mended
         yield Gauge(
             name="terway_policy_compiled_count",
             text="what is in force, by kind, when it was last compared",
