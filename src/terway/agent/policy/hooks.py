@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from terway.agent.policy.enforcer import SeatMap
+from terway.agent.policy.seats import is_of_another
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, Compiled, Sides
 
@@ -18,11 +19,20 @@ _MARK = "/"
 
 
 def hooks_of_node(seats: SeatMap) -> Hooks:
-    """Return the interfaces at the node's end of all pods."""
+    """Return the interfaces at the node's end of all pods, each with one pod.
+
+    Sandboxes of one name have one link, which is the later one's: its ADD removes the other's.
+    """
+    held_by = {
+        seat.host_link: pod
+        for pod in sorted(seats, key=is_of_another, reverse=True)
+        for seat in seats[pod]
+    }
     found: dict[PodKey, str] = {}
     for pod, of_pod in seats.items():
+        own_first = sorted(of_pod, key=lambda one: not one.is_own)
         links = {
-            seat.host_link: seat.ifname for seat in sorted(of_pod, key=lambda one: not one.is_own)
+            seat.host_link: seat.ifname for seat in own_first if held_by[seat.host_link] == pod
         }
         found.update(_named(pod, links))
     return found

@@ -58,6 +58,11 @@ def seat_of(attachment: Attachment) -> Seat | None:
     )
 
 
+def is_of_another(pod: PodKey) -> bool:
+    """Return whether a name is one that we made for what runs on of a pod that is no more."""
+    return _ELSE in pod.name
+
+
 class Seats:
     """The seats of this node. Of two sandboxes of a pod, the later one's address is the pod's."""
 

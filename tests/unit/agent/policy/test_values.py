@@ -20,7 +20,7 @@ from terway.agent.policy.hooks import (
 from terway.agent.policy.objects import LEAN_PODS
 from terway.agent.policy.objects import pod_of as read_pod
 from terway.agent.policy.reading import read_policy
-from terway.agent.policy.seats import seat_of
+from terway.agent.policy.seats import Seats, seat_of
 from terway.agent.policy.selected import PolicyIndex
 from terway.kube.resource import CLUSTER_NETWORK_POLICIES, NETWORK_POLICIES
 from terway.model.attachment import AttachmentKey
@@ -120,6 +120,22 @@ def test_a_pod_with_an_eni_is_judged_inside_as_well():
     assert namespaces_of(here) == {one.netns: WEB}
     assert hooks_in(one.netns, here) == {WEB: "eth0"}
     assert hooks_of_node(here)[WEB].startswith("cali")
+
+
+def test_a_link_that_two_sandboxes_of_a_name_have_had_is_the_later_pods():
+    """The DEL of a pod that was deleted by force may come after the ADD of its successor."""
+    old, new = (seat_of(attachment(number, pod="web")) for number in (1, 2))
+    assert old is not None
+    assert new is not None
+    ours = Seats()
+    ours.put((old, new))
+    ours.tell_apart(WEB, lambda seat: seat == old)
+
+    while_both = hooks_of_node(ours.snapshot())
+    ours.drop(old)
+
+    assert len(ours.snapshot()) == 1
+    assert while_both == hooks_of_node(ours.snapshot()) == {WEB: new.host_link}
 
 
 def policy(namespace="default"):
