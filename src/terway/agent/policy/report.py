@@ -50,13 +50,28 @@ def troubles_of(here: Iterable[Here]) -> Iterator[Trouble]:
     for one in here:
         policy = one.policy
         if policy.fault:
-            text = f"denies what it selects, because it cannot be read: {policy.fault}"
-            yield Trouble(policy=policy, reason=FAULT, text=text)
+            yield Trouble(policy=policy, reason=FAULT, text=_told(policy))
         if isinstance(policy, ClusterPolicy):
-            cluster.append(policy)
+            if not _is_void(policy):
+                cluster.append(policy)
             for caution in policy.cautions:
                 yield Trouble(policy=policy, reason=CAUTION, text=caution)
     yield from _equals(cluster)
+
+
+def _told(policy: Policy) -> str:
+    if _is_void(policy):
+        return f"is not in force, because it cannot be read: {policy.fault}"
+    return f"denies what it selects, because it cannot be read: {policy.fault}"
+
+
+def _is_void(policy: Policy) -> bool:
+    """Return whether it is a cluster policy of which nobody can say whom it selects."""
+    return isinstance(policy, ClusterPolicy) and bool(policy.fault) and not _has_rules(policy)
+
+
+def _has_rules(policy: ClusterPolicy) -> bool:
+    return bool(policy.ingress or policy.egress)
 
 
 def _equals(policies: Iterable[ClusterPolicy]) -> Iterator[Trouble]:
