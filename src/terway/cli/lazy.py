@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from terway.cli.exits import CANNOT_REACH, USAGE
+from terway.cli.exits import CANNOT_REACH, INTERRUPTED, USAGE
 from terway.model.errors import TransientError, VpcError
 
 # name: (module with a click command called `command`, what it does)
@@ -49,3 +49,6 @@ class LazyCommands(click.Group):
         except VpcError as error:
             click.echo(f"terway-cli: {error}", err=True)
             ctx.exit(CANNOT_REACH if isinstance(error, TransientError) else USAGE)
+        except KeyboardInterrupt:  # 1 would say that something was found
+            click.echo("", err=True)
+            ctx.exit(INTERRUPTED)

@@ -13,6 +13,7 @@ import yaml
 from terway.cli.exits import FOUND, OK
 from terway.cli.policy_diff import holder_plain
 from terway.cli.policy_names import groups_text, packet_text, ports_text
+from terway.cli.policy_progress import telling
 from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
@@ -56,7 +57,8 @@ def command(
     """
     wanted = [one for file in expectations for one in _read(file)]
     manifests = read_manifests(files, pod_cidrs, **where)
-    found = tuple(check(manifests.cluster, manifests.policies, wanted))
+    with telling(f"checking {len(wanted)} expectations"):
+        found = tuple(check(manifests.cluster, manifests.policies, wanted))
     if as_json:
         print_json([_plain(one, manifests.policies) for one in found])
     else:

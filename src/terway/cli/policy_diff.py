@@ -10,6 +10,7 @@ import click
 from terway.cli.exits import FOUND, OK
 from terway.cli.policy_names import groups_text, packet_text, ports_text, side_text
 from terway.cli.policy_pair import Compared, pair_options, read_pair, reasons
+from terway.cli.policy_progress import telling
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.policy.asking.difference import Difference, Packet, changes, differences
 from terway.policy.asking.matrix_groups import Relation
@@ -35,8 +36,9 @@ def command(*, before: str, after: str, as_json: bool, **options: Any) -> None:
     Exit code 0: no difference; 1: some.
     """
     compared = read_pair(before, after, **options)
-    changed = changes(compared.holders, compared.before, compared.after, is_any=compared.is_any)
-    found = differences(changed)
+    with telling("comparing A and B"):
+        changed = changes(compared.holders, compared.before, compared.after, is_any=compared.is_any)
+        found = differences(changed)
     if as_json:
         print_json([as_plain(compared, one) for one in found])
     else:

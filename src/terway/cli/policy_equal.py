@@ -9,6 +9,7 @@ import click
 from terway.cli.exits import FOUND, OK
 from terway.cli.policy_diff import packet_lines, packet_plain
 from terway.cli.policy_pair import pair_options, read_pair
+from terway.cli.policy_progress import telling
 from terway.cli.table import print_json, print_lines
 from terway.policy.asking.equality import counter_example
 
@@ -24,9 +25,10 @@ def command(*, before: str, after: str, as_json: bool, **options: Any) -> None:
     Exit code 0: equal; 1: not.
     """
     compared = read_pair(before, after, **options)
-    packet = counter_example(
-        compared.holders, compared.before, compared.after, is_any=compared.is_any
-    )
+    with telling("comparing A and B"):
+        packet = counter_example(
+            compared.holders, compared.before, compared.after, is_any=compared.is_any
+        )
     if as_json:
         example = packet_plain(compared, packet) if packet is not None else None
         print_json({"equal": packet is None, "packet": example, "scope": compared.scope})

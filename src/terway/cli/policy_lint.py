@@ -9,6 +9,7 @@ import click
 
 from terway.cli.exits import FOUND, OK
 from terway.cli.policy_objects import Manifests
+from terway.cli.policy_progress import telling
 from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
@@ -38,7 +39,8 @@ def command(
     Exit code 0: no warning; 1: warnings.
     """
     manifests = read_manifests(files, pod_cidrs, **where)
-    found = tuple(in_order(_findings(manifests)))
+    with telling(f"looking at {len(manifests.policies)} policies"):
+        found = tuple(in_order(_findings(manifests)))
     if as_json:
         print_json([_plain(one, manifests) for one in found])
     else:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from terway.cli.policy_names import ports_text, shortened
+from terway.cli.policy_progress import telling
 from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
@@ -47,8 +48,9 @@ def command(
     if not manifests.has_pods:
         raise UsageError("there are no pods in it; give manifests with pods or workloads: -f")
     ports = parse_ports(port, "--port") if port else None
-    holders = holders_of(manifests.cluster, manifests.policies)
-    table = table_of(manifests.policies, holders, name=_namer(by, by_label))
+    with telling("working out who reaches whom"):
+        holders = holders_of(manifests.cluster, manifests.policies)
+        table = table_of(manifests.policies, holders, name=_namer(by, by_label))
     if as_json:
         print_json(_plain(table))
     else:

@@ -10,6 +10,7 @@ import click
 
 from terway.cli.place import place_options
 from terway.cli.policy_objects import Manifests, manifests_of
+from terway.cli.policy_progress import telling
 from terway.cli.policy_read import Found, read_objects
 from terway.cli.policy_source import json_option, parse_cidr, tell
 from terway.policy.asking.difference import Packet
@@ -74,7 +75,19 @@ def read_pair(
 
     Raises UsageError.
     """
-    files = tuple(files)
+    with telling("reading A and B"):
+        return _read_pair(before, after, tuple(files), pod_cidrs, wants_any=wants_any, **where)
+
+
+def _read_pair(
+    before: str,
+    after: str,
+    files: tuple[str, ...],
+    pod_cidrs: Iterable[str],
+    *,
+    wants_any: bool,
+    **where: str,
+) -> Compared:
     read = [read_objects([source], **where) for source in (before, after)]
     around = read_objects(files, **where) if files else ()
     cidrs = tuple(map(parse_cidr, pod_cidrs))

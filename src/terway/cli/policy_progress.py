@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -20,7 +20,7 @@ def telling(what: str) -> Iterator[None]:
     By a thread of its own: the block computes, and turns no loop.
     """
     done = threading.Event()
-    teller = threading.Thread(target=_tell, args=(what, done), daemon=True)
+    teller = threading.Thread(target=tell_until, args=(what, done.wait), daemon=True)
     teller.start()
     try:
         yield
@@ -29,9 +29,12 @@ def telling(what: str) -> Iterator[None]:
         teller.join()
 
 
-def _tell(what: str, done: threading.Event) -> None:
-    began = time.monotonic()
+def tell_until(
+    what: str, is_done: Callable[[float], bool], now: Callable[[], float] = time.monotonic
+) -> None:
+    """Say what is being done until `is_done`, which waits for so many seconds, says yes."""
+    began = now()
     pause_s = _PATIENCE_S
-    while not done.wait(pause_s):
-        click.echo(f"{what}: {time.monotonic() - began:.0f} s …", err=True)
+    while not is_done(pause_s):
+        click.echo(f"{what}: {now() - began:.0f} s …", err=True)
         pause_s = _EVERY_S

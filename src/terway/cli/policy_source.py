@@ -10,6 +10,7 @@ import click
 
 from terway.cli.place import place_options
 from terway.cli.policy_objects import Manifests, manifests_of
+from terway.cli.policy_progress import telling
 from terway.cli.policy_read import read_objects
 from terway.cli.table import wrapped
 from terway.model.address import IPNetwork
@@ -43,7 +44,8 @@ def manifest_options(command: F) -> F:
 
 def read_manifests(files: Iterable[str], pod_cidrs: Iterable[str] = (), **where: str) -> Manifests:
     """Return what the manifests make; what a reader must know of it is on standard error."""
-    manifests = manifests_of(read_objects(files, **where), pod_cidrs=_networks(pod_cidrs))
+    with telling("reading manifests"):
+        manifests = manifests_of(read_objects(files, **where), pod_cidrs=_networks(pod_cidrs))
     tell(manifests.notes)
     return manifests
 

@@ -12,6 +12,7 @@ import click
 from terway.cli.exits import FOUND, OK
 from terway.cli.place import find_place, place_options
 from terway.cli.policy_objects import Manifests, manifests_of
+from terway.cli.policy_progress import telling
 from terway.cli.policy_read import read_objects
 from terway.cli.policy_source import json_option
 from terway.cli.read_kube import open_client
@@ -69,8 +70,9 @@ def command(*, as_json: bool, **where: str) -> None:
 
     Exit code 1 when one is not, or cannot be; 3 when the API server does not answer.
     """
-    manifests = manifests_of(read_objects((), **where))
-    state = state_of(manifests, asyncio.run(_statuses(**where)))
+    with telling("reading the cluster"):
+        manifests = manifests_of(read_objects((), **where))
+        state = state_of(manifests, asyncio.run(_statuses(**where)))
     if as_json:
         print_json(state)
     else:

@@ -15,6 +15,7 @@ from terway.cli.flows_source import read_files
 from terway.cli.place import place_options
 from terway.cli.policy_names import ports_text
 from terway.cli.policy_objects import Manifests, manifests_of
+from terway.cli.policy_progress import telling
 from terway.cli.policy_read import LIVE, read_objects
 from terway.cli.policy_source import tell
 from terway.cli.table import print_json, print_lines, wrapped
@@ -56,8 +57,9 @@ def command(*, wanted: str, files: tuple[str, ...], now: str, as_json: bool, **w
     lost = sum(one.lost for one in lines if isinstance(one, Remark))
     cluster = _cluster(plan, today)
     policies = None if today is None else today.policies
-    answer = whatif(seen, plan.policies, cluster=cluster, now=policies)
-    never = unseen(seen, cluster, plan.policies, policies)
+    with telling(f"holding {len(seen)} flows against the policies"):
+        answer = whatif(seen, plan.policies, cluster=cluster, now=policies)
+        never = unseen(seen, cluster, plan.policies, policies)
     if as_json:
         print_json(_raw(seen, lost, answer, never))
     else:
@@ -66,8 +68,9 @@ def command(*, wanted: str, files: tuple[str, ...], now: str, as_json: bool, **w
 
 
 def _read(source: str, where: dict[str, str]) -> Manifests:
-    found = read_objects((LIVE if source == _CLUSTER else source,), **where)
-    manifests = manifests_of(found)
+    with telling("reading manifests"):
+        found = read_objects((LIVE if source == _CLUSTER else source,), **where)
+        manifests = manifests_of(found)
     tell(manifests.notes)
     return manifests
 
