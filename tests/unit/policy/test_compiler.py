@@ -263,6 +263,17 @@ def test_a_name_is_each_pods_own_number(compiler):
     assert allowed(compiled, "192.0.2.1", "egress") == NOTHING
 
 
+def test_what_runs_on_of_a_pod_that_has_the_nodes_network_now_has_no_names(compiler):
+    web = NamedPort(name="web", protocol=Protocol.TCP, port=81)
+    strange = pod("strange", "10.0.0.81", "web", ports=(web,))
+    moved = replace(strange, addresses=(NODE_AT,), is_host_network=True)
+    compiler.apply([SetPod(pod=moved), attach(strange)])
+
+    compiler.apply([SetPolicy(policy=policy(egress=(rule(ports=(PortName(name="web"),)),)))])
+
+    assert allowed(compiler.compiled(), "10.0.0.81", "egress") == NOTHING
+
+
 def test_pods_with_other_numbers_for_a_name_have_ingress_rule_sets_of_their_own(compiler):
     web = PortName(name="web", protocol=Protocol.TCP)
     for number in (81, 82):

@@ -100,7 +100,10 @@ class Space:
             atoms = self.atoms_of_nodes(self._nodes.at(number))
             return (atoms | blocks, frozenset()) if atoms else None
         atoms = self._pod_atoms.get(owner, _NO_ATOMS)
-        key = self.class_of(atoms | blocks, self._facts.pods.get(owner))
+        pod = self._facts.pods.get(owner)
+        # A pod with the node's network has no address: this one is of an interface that runs on.
+        named = None if pod is None or pod.is_host_network else pod
+        key = self.class_of(atoms | blocks, named)
         return key if atoms or key[1] else None
 
     def class_of(self, atoms: frozenset[Atom], owner: Pod | None) -> ClassKey:
