@@ -17,20 +17,31 @@ from terway.policy.compiling.compiler import Compiler
 from terway.policy.ends import owner_of
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow, NodeEnd, PodEnd
-from tests.support import policy_worlds as worlds
 from tests.support.canonical import canonical, changed
+from tests.support.policy_histories import State, histories
+from tests.support.policy_worlds import World, worlds
+from tests.support.small_clusters import (
+    HERE,
+    NODE_ADDRESSES,
+    NODE_ADDRESSES_6,
+    OUTSIDE,
+    POD_ADDRESSES,
+    POD_ADDRESSES_6,
+    PORTS,
+    pair_of,
+)
 
 ADDRESSES = (
-    *worlds.POD_ADDRESSES,
-    *worlds.POD_ADDRESSES_6,
-    *worlds.NODE_ADDRESSES,
-    *worlds.NODE_ADDRESSES_6,
-    *worlds.OUTSIDE,
+    *POD_ADDRESSES,
+    *POD_ADDRESSES_6,
+    *NODE_ADDRESSES,
+    *NODE_ADDRESSES_6,
+    *OUTSIDE,
 )
 # Each protocol, and each port that has a name somewhere.
 ASKED = (
-    *((Protocol.TCP, port) for port in worlds.PORTS),
-    *((Protocol.UDP, port) for port in worlds.PORTS),
+    *((Protocol.TCP, port) for port in PORTS),
+    *((Protocol.UDP, port) for port in PORTS),
     (Protocol.SCTP, 80),
     (Protocol.OTHER, 0),
 )
@@ -55,7 +66,7 @@ def says(
     return allowed.has(protocol, port)
 
 
-def compile_world(world: worlds.World, node: NodeName | None) -> tuple[Compiled, list[Pod]]:
+def compile_world(world: World, node: NodeName | None) -> tuple[Compiled, list[Pod]]:
     """Return what a node enforces, and the pods that it holds; None is everybody's view."""
     held = [
         pod
@@ -65,16 +76,16 @@ def compile_world(world: worlds.World, node: NodeName | None) -> tuple[Compiled,
     compiler = Compiler(node, everybody=node is None)
     compiler.apply(world.changes)
     if node is not None:
-        compiler.apply(Attach(key=pod.key, addresses=worlds.pair_of(pod.addresses)) for pod in held)
+        compiler.apply(Attach(key=pod.key, addresses=pair_of(pod.addresses)) for pod in held)
     return compiler.compiled(), held
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_node_enforces_what_evaluate_says_of_its_pods(data):
-    world = data.draw(worlds.worlds())
+    world = data.draw(worlds())
 
-    compiled, held = compile_world(world, worlds.HERE)
+    compiled, held = compile_world(world, HERE)
 
     pairs = [
         (pod, other)
@@ -90,7 +101,7 @@ def test_a_node_enforces_what_evaluate_says_of_its_pods(data):
 
 def agree(
     compiled: Compiled,
-    world: worlds.World,
+    world: World,
     pod: Pod,
     other: IPAddress,
     protocol: Protocol,
@@ -112,9 +123,9 @@ def agree(
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_what_a_pod_opens_to_its_own_node_is_judged_by_cluster_policies_alone(data):
-    world = data.draw(worlds.worlds())
-    compiled, held = compile_world(world, worlds.HERE)
-    node = world.cluster.nodes.get(worlds.HERE)
+    world = data.draw(worlds())
+    compiled, held = compile_world(world, HERE)
+    node = world.cluster.nodes.get(HERE)
 
     for pod in held if node else ():
         families = {family_of(a) for a in pod.addresses} & {family_of(a) for a in node.addresses}
@@ -133,10 +144,10 @@ def test_what_a_pod_opens_to_its_own_node_is_judged_by_cluster_policies_alone(da
 
 
 @settings(max_examples=120, deadline=None)
-@given(worlds.histories(), st.sampled_from([worlds.HERE, None]))
+@given(histories(), st.sampled_from([HERE, None]))
 def test_any_history_ends_where_a_fresh_compile_of_its_end_does(history, node):
     compiler = Compiler(node, everybody=node is None)
-    state = worlds.State()
+    state = State()
     for change in chain.from_iterable(history):
         state.apply(change)
 
@@ -149,7 +160,7 @@ def test_any_history_ends_where_a_fresh_compile_of_its_end_does(history, node):
 
 
 @settings(max_examples=80, deadline=None)
-@given(worlds.histories(), st.sampled_from([worlds.HERE, None]))
+@given(histories(), st.sampled_from([HERE, None]))
 def test_changes_add_up_to_what_is_compiled(history, node):
     compiler = Compiler(node, everybody=node is None)
     seen = Compiled()
@@ -161,9 +172,9 @@ def test_changes_add_up_to_what_is_compiled(history, node):
 
 
 @settings(max_examples=50, deadline=None)
-@given(worlds.histories())
+@given(histories())
 def test_a_number_never_means_something_else(history):
-    compiler = Compiler(worlds.HERE)
+    compiler = Compiler(HERE)
     meant: dict[object, object] = {}
     for batch in history:
         compiler.apply(batch)
@@ -175,9 +186,9 @@ def test_a_number_never_means_something_else(history):
 
 
 @settings(max_examples=50, deadline=None)
-@given(worlds.histories())
+@given(histories())
 def test_a_host_without_an_entry_may_be_judged_by_the_net_around_it(history):
-    compiler = Compiler(worlds.HERE)
+    compiler = Compiler(HERE)
     for batch in history:
         compiler.apply(batch)
     compiled = compiler.compiled()
@@ -190,10 +201,10 @@ def test_a_host_without_an_entry_may_be_judged_by_the_net_around_it(history):
 
 
 @settings(max_examples=50, deadline=None)
-@given(worlds.histories())
+@given(histories())
 def test_the_same_again_changes_nothing(history):
-    compiler = Compiler(worlds.HERE)
-    state = worlds.State()
+    compiler = Compiler(HERE)
+    state = State()
     for batch in history:
         compiler.apply(batch)
         for change in batch:
@@ -203,9 +214,9 @@ def test_the_same_again_changes_nothing(history):
 
 
 @settings(max_examples=50, deadline=None)
-@given(worlds.histories())
+@given(histories())
 def test_nets_are_disjoint_and_ascending(history):
-    compiler = Compiler(worlds.HERE)
+    compiler = Compiler(HERE)
     for batch in history:
         compiler.apply(batch)
 

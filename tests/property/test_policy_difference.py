@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from itertools import product
 
 import pytest
@@ -18,17 +17,19 @@ from terway.policy.asking.representatives_any import any_holders
 from terway.policy.cluster import Protocol
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, End, Flow, PodEnd
-from tests.support.small_policies import OUTSIDE, PORTS, clusters, policy_sets
+from tests.support.small_clusters import OUTSIDE, PORTS, clusters
+from tests.support.small_policies import policy_sets
 
-TRIED = [(protocol, port) for protocol in (Protocol.TCP, Protocol.UDP) for port in PORTS]
+TRIED = [(protocol, port) for protocol in (Protocol.TCP, Protocol.UDP) for port in (*PORTS, 54)]
 TRIED += [(Protocol.SCTP, 80), (Protocol.SCTP, 1), (Protocol.OTHER, 0), (Protocol.TCP, 65535)]
 
 
 def all_flows(cluster):
     """Every flow of a small cluster that differs for some policy of ours."""
-    pods = [PodEnd(pod=key) for key, pod in cluster.pods.items() if not pod.is_host_network]
+    own = [pod for pod in cluster.pods.values() if not (pod.is_host_network or pod.is_finished)]
+    pods = [PodEnd(pod=pod.key) for pod in own]
     hosts = [AddressEnd(address=a) for node in cluster.nodes.values() for a in node.addresses]
-    far = [AddressEnd(address=ip_address(text)) for text in OUTSIDE]
+    far = [AddressEnd(address=address) for address in OUTSIDE]
     ends: list[End] = [*pods, *hosts, *far]
     for (source, destination), family in product(product(ends, ends), Family):
         if all(has(cluster, end, family) for end in (source, destination)):
@@ -74,7 +75,7 @@ def test_the_algebra_of_ports_says_what_evaluate_says(cluster, policies):
 
 
 @settings(max_examples=60, deadline=None)
-@given(clusters(most_pods=3), policy_sets(most=3), policy_sets(most=3))
+@given(clusters(max_pods=3), policy_sets(most=3), policy_sets(most=3))
 def test_sets_of_policies_are_equal_exactly_when_no_flow_tells_them_apart(cluster, old, new):
     holders = holders_of(cluster, (*old, *new))
 
@@ -89,7 +90,7 @@ def test_sets_of_policies_are_equal_exactly_when_no_flow_tells_them_apart(cluste
 
 
 @settings(max_examples=60, deadline=None)
-@given(clusters(most_pods=3), policy_sets(most=3), policy_sets(most=3))
+@given(clusters(max_pods=3), policy_sets(most=3), policy_sets(most=3))
 def test_each_difference_has_a_packet_that_shows_it(cluster, old, new):
     found = differences(changes(holders_of(cluster, (*old, *new)), old, new))
 
@@ -102,7 +103,7 @@ def test_each_difference_has_a_packet_that_shows_it(cluster, old, new):
 
 
 @settings(max_examples=60, deadline=None)
-@given(clusters(most_pods=3), policy_sets(most=2), policy_sets(most=2))
+@given(clusters(max_pods=3), policy_sets(most=2), policy_sets(most=2))
 def test_what_is_equal_in_any_cluster_is_equal_in_each(cluster, old, new):
     holders = any_holders((*old, *new))
 

@@ -17,7 +17,8 @@ from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow
 from terway.policy.policies import Direction
 from tests.property.test_policy_difference import TRIED
-from tests.support.small_policies import clusters, policy_sets
+from tests.support.small_clusters import clusters
+from tests.support.small_policies import policy_sets
 
 
 def sides(cluster, policies, holders):
@@ -48,7 +49,7 @@ def without(policies, findings):
 
 
 @settings(max_examples=40, deadline=None)
-@given(clusters(most_pods=3), policy_sets(most=3))
+@given(clusters(max_pods=3), policy_sets(most=3))
 def test_all_that_is_shadowed_can_go_and_nothing_else_can(cluster, policies):
     matrix = PortMatrix(policies)
     holders = holders_of(cluster, policies)
@@ -93,7 +94,7 @@ def is_different(cluster, one, other, holders):
 
 
 @settings(max_examples=40, deadline=None)
-@given(clusters(most_pods=3), policy_sets(most=2))
+@given(clusters(max_pods=3), policy_sets(most=2))
 def test_what_is_shadowed_in_any_cluster_is_so_in_each(cluster, policies):
     doubled = (*policies, *(_named_again(one) for one in policies))
     matrix = PortMatrix(doubled)

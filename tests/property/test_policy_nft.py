@@ -25,7 +25,9 @@ from terway.policy.nft.paper import PaperKernel
 from terway.policy.nft.printer import Printer
 from terway.policy.nft.skeleton import Place
 from terway.policy.nft.verify import verify
-from tests.support.policy_worlds import HERE, flows, histories, worlds
+from tests.support.policy_histories import histories
+from tests.support.policy_worlds import flows, worlds
+from tests.support.small_clusters import HERE
 
 _FEW = settings(
     max_examples=60,

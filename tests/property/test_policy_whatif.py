@@ -21,7 +21,8 @@ from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Flow
 from terway.policy.policies import Policy
 from terway.policy.records.recorded import RecordedFlow, line_of, read_line
-from tests.support import policy_worlds as worlds
+from tests.support.policy_worlds import World, flows, worlds
+from tests.support.small_policies import policy_sets
 
 NODE = NodeName("n1")
 
@@ -30,7 +31,7 @@ NODE = NodeName("n1")
 class Heard:
     """All of a world, heard."""
 
-    world: worlds.World
+    world: World
     attached: Mapping[PodKey, IPPair] = field(default_factory=dict)
 
     def cluster(self) -> Cluster:
@@ -62,8 +63,8 @@ def _is_one_thing(party: Party, cluster: Cluster) -> bool:
     return len(party.nodes) <= 1 and all(name in cluster.nodes for name in party.nodes)
 
 
-def _draw_record(data, world: worlds.World) -> tuple[RecordedFlow, Flow] | None:
-    flow = data.draw(worlds.flows(world))
+def _draw_record(data, world: World) -> tuple[RecordedFlow, Flow] | None:
+    flow = data.draw(flows(world))
     try:
         ends = parties_of(world.cluster, flow)
     except UsageError:
@@ -85,7 +86,7 @@ def _at(address: IPAddress) -> AddressEnd:
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_node_judges_a_connection_as_evaluate_does(data):
-    world = data.draw(worlds.worlds())
+    world = data.draw(worlds())
     drawn = _draw_record(data, world)
     if drawn is None:
         return
@@ -98,9 +99,8 @@ def test_a_node_judges_a_connection_as_evaluate_does(data):
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_what_is_newly_denied_or_allowed_is_what_evaluate_says(data):
-    world = data.draw(worlds.worlds())
-    wanted = data.draw(st.lists(worlds.policies, max_size=8))
-    policies = tuple({one.key: one for one in wanted}.values())
+    world = data.draw(worlds())
+    policies = data.draw(policy_sets(most=8))
     told: list[tuple[RecordedFlow, Flow]] = []
     for _ in range(data.draw(st.integers(1, 6))):
         drawn = _draw_record(data, world)
@@ -128,7 +128,7 @@ def _name(record: RecordedFlow) -> tuple[object, ...]:
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_what_was_seen_is_never_among_the_unseen_and_what_is_there_is_possible(data):
-    world = data.draw(worlds.worlds(max_policies=4))
+    world = data.draw(worlds(max_policies=4))
     drawn = _draw_record(data, world)
     seen = gather([drawn[0]] if drawn else [])
     for one in unseen(seen, world.cluster, world.policies, None):

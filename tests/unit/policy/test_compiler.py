@@ -42,7 +42,7 @@ from terway.policy.policies import (
 )
 from terway.policy.ports import EVERY_PORT, NOTHING, PortSet, ports_of
 from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
-from tests.support.policy_worlds import pair_of
+from tests.support.small_clusters import pair_of
 
 HERE = NodeName("n1")
 SERVER, CLIENT = PodKey(namespace="shop", name="server"), PodKey(namespace="shop", name="client")
