@@ -16,6 +16,7 @@ from terway.agent.policy.nft_enforcer import NftEnforcer
 from terway.agent.policy.off import PolicyOff
 from terway.agent.policy.seats import Seats, seat_of
 from terway.lab.kubeapi.resources import POLICY_NODE_STATUS
+from terway.linux.netns import open_netns
 from terway.linux.nftables import run as nft
 from terway.model.attachment import PodRef
 from terway.model.errors import TransientError
@@ -262,12 +263,11 @@ def test_a_place_that_refuses_holds_up_no_other_and_is_tried_again_by_itself(nod
 
 def refuse_in(netns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the kernel refuse whatever is wanted in one namespace."""
-    opened = nft_place.open_netns
 
     def refusing(path: str) -> object:
         if path == netns:
             raise TransientError("no room", code="ENOMEM")
-        return opened(path)
+        return open_netns(path)
 
     monkeypatch.setattr(nft_place, "open_netns", refusing)
 
