@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from terway.kube.resource import CLUSTER_NETWORK_POLICIES
 from terway.lab.world.node import NodeHandle
 from terway.model.address import Family
 from tests.support.policy_lab import Crew, PolicyLab
-from tests.support.policy_objects import NOBODY, network_policy, peers
+from tests.support.policy_objects import NOBODY, Object, network_policy, peers
 from tests.support.wires import (
     End,
     Wires,
@@ -140,6 +141,50 @@ async def test_a_pod_reaches_itself_by_its_service_whatever_its_policies(
         await hears(asks, b"answer")
 
     assert data == b"question"
+
+
+@pytest.mark.parametrize("direction", ["egress", "ingress"])
+async def test_a_cluster_policy_keeps_a_pod_from_itself_by_its_service(
+    world: PolicyLab, crew: Crew, wires: Wires, direction: str
+):
+    """NetworkPolicy, which selects the pod as well, never does."""
+    if crew.pool != "node":
+        pytest.skip("a pod with an ENI reaches services by its own namespace")
+    await world.policies(
+        network_policy("shut", selects=crew.labels("client"), ingress=NOBODY, egress=NOBODY)
+    )
+    itself = {
+        "pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": crew.labels("client")}}
+    }
+    ports = [{"udp": {"destinationPort": {"number": PORT}}}]
+    peer = "to" if direction == "egress" else "from"
+    rule = {"action": "Deny", peer: [itself], "protocols": ports}
+    denial = {
+        "apiVersion": "policy.networking.k8s.io/v1alpha2",
+        "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": f"not-itself-{direction}"},
+        "spec": {"tier": "Admin", "priority": 1, "subject": itself, direction: [rule]},
+    }
+    own, asks = await wires.udp(crew.client, PORT), await wires.udp(crew.client)
+
+    async with (
+        service(world.lab.node("node-1"), crew.family, crew.client) as at,
+        cluster_policy(world, denial),
+    ):
+        try_to_send(asks, b"question", at, SERVICE_PORT)
+        await wires.fence(crew.client, crew.server)
+        assert heard(own) == []
+    await world.in_force()
+
+
+@asynccontextmanager
+async def cluster_policy(world: PolicyLab, policy: Object) -> AsyncIterator[None]:
+    await world.lab.kube.create(CLUSTER_NETWORK_POLICIES, policy)
+    await world.in_force()
+    try:
+        yield
+    finally:
+        await world.lab.kube.delete(CLUSTER_NETWORK_POLICIES, policy["metadata"]["name"])
 
 
 async def test_fragments_pass_with_what_they_are_part_of(
