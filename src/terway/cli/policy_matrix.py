@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -15,6 +15,7 @@ from terway.model.errors import UsageError
 from terway.policy.asking.check_parse import parse_ports
 from terway.policy.asking.matrix import Cell, Name, Table, table_of
 from terway.policy.asking.representatives import Holder, holders_of
+from terway.policy.cluster import PodKey
 from terway.policy.ports import PortSet
 from terway.policy.records.workload import workload_of
 
@@ -50,14 +51,14 @@ def command(
     ports = parse_ports(port, "--port") if port else None
     with telling("working out who reaches whom"):
         holders = holders_of(manifests.cluster, manifests.policies)
-        table = table_of(manifests.policies, holders, name=_namer(by, by_label))
+        table = table_of(manifests.policies, holders, name=_namer(by, by_label, manifests.owners))
     if as_json:
         print_json(_plain(table))
     else:
         print_lines(matrix_lines(table, ports))
 
 
-def _namer(by: str, label: str) -> Name:
+def _namer(by: str, label: str, owners: Mapping[PodKey, str]) -> Name:
     def name(holder: Holder) -> str:
         pod = holder.pod
         if pod is None:
@@ -69,7 +70,8 @@ def _namer(by: str, label: str) -> Name:
         if by == "namespace":
             return f"namespace {pod.key.namespace}"
         if by == "workload":
-            return f"{pod.key.namespace}: {workload_of(pod.key, pod.labels)}"
+            owner = owners.get(pod.key) or workload_of(pod.key, pod.labels)
+            return f"{pod.key.namespace}: {owner}"
         return str(pod.key)
 
     return name

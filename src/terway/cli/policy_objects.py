@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
+from terway.cli.policy_owners import owners_of
 from terway.cli.policy_read import Found
 from terway.cli.read_kube import addresses_of
 from terway.model.address import IPAddress, IPNetwork
@@ -50,7 +51,8 @@ _SILENT = (
 class Manifests:
     """A cluster and its policies. `notes` are what a reader must know of how they were made.
 
-    `services` are the addresses of services, by which no policy knows them.
+    `services` are the addresses of services, by which no policy knows them; `owners` say who made
+    a pod ("Deployment web"), where that is known.
     """
 
     cluster: Cluster
@@ -58,6 +60,7 @@ class Manifests:
     origins: Mapping[PolicyKey, str]
     notes: tuple[str, ...] = ()
     services: Mapping[IPAddress, str] = field(default_factory=dict)
+    owners: Mapping[PodKey, str] = field(default_factory=dict)
     has_real_addresses: bool = True
 
     @property
@@ -80,7 +83,8 @@ def manifests_of(found: Iterable[Found], *, pod_cidrs: Iterable[IPNetwork] = ())
     named = [_read(one, parse_namespace) for one in found if one.raw["kind"] == "Namespace"]
     nodes = [_read(one, parse_node) for one in found if one.raw["kind"] == "Node"]
     free = [pod for one, pod in read if not one.is_live]
-    placed, invented = _addressed((*free, *made), policies, tuple(pod_cidrs) or POD_CIDRS)
+    free += [pod for pod, _ in made]
+    placed, invented = _addressed(free, policies, tuple(pod_cidrs) or POD_CIDRS)
     placed = (*live, *placed)
     return Manifests(
         cluster=Cluster(
@@ -90,8 +94,9 @@ def manifests_of(found: Iterable[Found], *, pod_cidrs: Iterable[IPNetwork] = ())
         ),
         policies=policies,
         origins=origins,
-        notes=(*_notes(found, policies, origins), *_inventions(made, invented)),
+        notes=(*_notes(found, policies, origins), *_inventions(len(made), invented)),
         services=dict(_services(found)),
+        owners={**owners_of(found), **{pod.key: owner for pod, owner in made}},
         has_real_addresses=not invented,
     )
 
@@ -121,8 +126,8 @@ def _read(one: Found, reader: Any) -> Any:
         raise UsageError(text, field=error.field) from error
 
 
-def _made_pods(found: Iterable[Found], pods: Iterable[Pod]) -> Iterator[Pod]:
-    """Yield pods of the workloads that have none among `pods`."""
+def _made_pods(found: Iterable[Found], pods: Iterable[Pod]) -> Iterator[tuple[Pod, str]]:
+    """Yield pods of the workloads that have none among `pods`, and whose they are."""
     found = tuple(found)
     there = tuple(pods)
     nodes = [_read(one, parse_node) for one in found if one.raw["kind"] == "Node"]
@@ -132,7 +137,9 @@ def _made_pods(found: Iterable[Found], pods: Iterable[Pod]) -> Iterator[Pod]:
             template = _read(one, _template)
             pod = parse_pod(template)
             if not any(_is_of(other, pod) for other in there):
-                yield from _replicas(pod, one.raw, nodes if kind == "DaemonSet" else ())
+                owner = f"{kind} {pod.key.name}"
+                homes = nodes if kind == "DaemonSet" else ()
+                yield from ((copy, owner) for copy in _replicas(pod, one.raw, homes))
 
 
 def _template(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -229,8 +236,8 @@ def _notes(
         yield f"passed over, because policy is not about them: {kinds}"
 
 
-def _inventions(made: tuple[Pod, ...], invented: int) -> Iterator[str]:
+def _inventions(made: int, invented: int) -> Iterator[str]:
     if made:
-        yield f"{len(made)} pods stand for the workloads of which no pod is there"
+        yield f"{made} pods stand for the workloads of which no pod is there"
     if invented:
         yield f"{invented} pods without address have made-up ones (--pod-cidr)"

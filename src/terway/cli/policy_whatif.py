@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from terway.cli.policy_source import tell
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.policy.asking.unseen import Unseen, unseen
 from terway.policy.asking.whatif import Seen, Shift, Whatif, gather, whatif
-from terway.policy.cluster import Cluster
+from terway.policy.cluster import Cluster, PodKey
 from terway.policy.records.recorded import RecordedFlow, Remark
 from terway.policy.words import describe
 
@@ -53,18 +53,30 @@ def command(*, wanted: str, files: tuple[str, ...], now: str, as_json: bool, **w
     plan = _read(wanted, where)
     today = _read(now, where) if now else None
     lines = list(read_files(map(Path, files)))
-    seen = gather(one for one in lines if isinstance(one, RecordedFlow))
+    owners = {**(today.owners if today is not None else {}), **plan.owners}
+    seen = gather(_owned(one, owners) for one in lines if isinstance(one, RecordedFlow))
     lost = sum(one.lost for one in lines if isinstance(one, Remark))
     cluster = _cluster(plan, today)
     policies = None if today is None else today.policies
     with telling(f"holding {len(seen)} flows against the policies"):
         answer = whatif(seen, plan.policies, cluster=cluster, now=policies)
-        never = unseen(seen, cluster, plan.policies, policies)
+        whose = {key: f"{key.namespace}: {owner}" for key, owner in owners.items()}
+        never = unseen(seen, cluster, plan.policies, policies, owners=whose)
     if as_json:
         print_json(_raw(seen, lost, answer, never))
     else:
         print_lines(_lines(seen, lost, answer, never))
     raise SystemExit(FOUND if answer.shifts else OK)
+
+
+def _owned(flow: RecordedFlow, owners: Mapping[PodKey, str]) -> RecordedFlow:
+    """Return a record whose pods are whose the manifests say: a node knows it by labels only."""
+    ends = (
+        end if end.pod is None else replace(end, workload=owners.get(end.pod, end.workload))
+        for end in (flow.source, flow.destination)
+    )
+    source, destination = ends
+    return replace(flow, source=source, destination=destination)
 
 
 def _read(source: str, where: dict[str, str]) -> Manifests:

@@ -132,6 +132,19 @@ def test_whatif_says_what_would_be_allowed_and_what_nobody_was_seen_to_do(flows,
     assert to_mysql == [[["TCP", 9104, 9104]]]
 
 
+def test_whatif_knows_whose_pods_are_by_the_manifests_that_have_them(flows, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    owner = "[{kind: Rollout, name: mysql-by-hand, controller: true}]"
+    pod = f"""
+---
+{{kind: Pod, apiVersion: v1, metadata: {{name: mysql-0, namespace: db, ownerReferences: {owner}}}}}
+"""
+    plan.write_text(LOCKED + pod)
+    done = run("policy", "whatif", str(plan), "--flows", str(flows), "--json")
+    (denied,) = json.loads(done.stdout)["newly_denied"]
+    assert denied["destination_owner"] == "db: Rollout mysql-by-hand"
+
+
 def test_whatif_for_a_person_fits_and_compares_with_today(flows, tmp_path):
     plan, now = tmp_path / "plan.yaml", tmp_path / "now.yaml"
     plan.write_text(OPEN)

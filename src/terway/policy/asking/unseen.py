@@ -31,6 +31,7 @@ from terway.policy.records.recorded import RecordedEnd
 from terway.policy.records.workload import workload_of
 from terway.policy.selector import EVERYTHING
 
+_NOBODYS: Mapping[PodKey, str] = {}
 _DENY = (Rule(index=0, peers=None, ports=None, action=Action.DENY),)
 _NOTHING_ALLOWED = ClusterPolicy(
     key=PolicyKey(kind=Kind.CLUSTER, name="nothing"),
@@ -52,11 +53,17 @@ class Unseen:
 
 
 def unseen(
-    seen: Iterable[Seen], cluster: Cluster, policies: Iterable[Policy], now: Iterable[Policy] | None
+    seen: Iterable[Seen],
+    cluster: Cluster,
+    policies: Iterable[Policy],
+    now: Iterable[Policy] | None,
+    *,
+    owners: Mapping[PodKey, str] = _NOBODYS,
 ) -> tuple[Unseen, ...]:
     """Return what `policies` allow and `now` do not (None: whatever they allow), and nobody did.
 
-    It is about the pods of `cluster`; where that has none, about those that were recorded.
+    It is about the pods of `cluster`; where that has none, about those that were recorded. `owners`
+    say whose a pod is that was not; of others their labels do.
     """
     seen = tuple(seen)
     if not cluster.pods:
@@ -64,7 +71,8 @@ def unseen(
     policies = tuple(policies)
     before = (_NOTHING_ALLOWED,) if now is None else tuple(now)
     pods = [one for one in holders_of(cluster, (*policies, *before)) if one.pod is not None]
-    return _folded(changes(pods, before, policies), _ports_seen(seen), _recorded_owners(seen))
+    whose = {**owners, **_recorded_owners(seen)}
+    return _folded(changes(pods, before, policies), _ports_seen(seen), whose)
 
 
 def _recorded_owners(seen: Iterable[Seen]) -> Mapping[PodKey, str]:
