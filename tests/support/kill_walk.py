@@ -162,8 +162,12 @@ async def ask(folder: Path, verb: str, container: str, netns: str, **conf: Any) 
 
 async def read_state(folder: Path) -> dict[str, Any]:
     """Return what terwayd says of itself at ``/debug/state``."""
-    path = folder / "var/run/eni/eni_debug.socket"
-    reader, writer = await asyncio.open_unix_connection(path)
+    return await read_state_of(folder / "var/run/eni/eni_debug.socket")
+
+
+async def read_state_of(socket: Path) -> dict[str, Any]:
+    """Return what the terwayd behind a debug socket says of itself."""
+    reader, writer = await asyncio.open_unix_connection(socket)
     writer.write(b"GET /debug/state HTTP/1.0\r\n\r\n")
     answer = await reader.read()
     writer.close()

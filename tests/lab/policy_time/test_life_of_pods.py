@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address
 
 import pytest
 
 from terway.kube.resource import PODS
+from terway.lab.policy.inforce import SOCKET
 from terway.lab.world.pods import PodHandle, pair_of, pod_manifest
+from tests.support.kill_walk import read_state_of
 from tests.support.policy_lab import Crew, PolicyLab, end_of, unique
 from tests.support.policy_objects import NOBODY, network_policy, peers
 from tests.support.wires import FENCE, Wires, heard, hears
@@ -110,6 +113,32 @@ async def test_a_pod_that_is_terminating_is_still_held_to_its_policy_and_still_a
     assert not await wires.passes(crew.client, end, PORT)
     assert await wires.passes(end, crew.server, PORT)
     await world.lab.kube.delete(PODS, pod.name, namespace="default", grace_s=0)
+
+
+async def test_a_pod_made_again_under_its_name_is_held_to_its_own_policy(
+    world: PolicyLab, crew: Crew, wires: Wires
+):
+    """The DEL of the one that was deleted by force comes after the ADD of the other."""
+    name, waits = unique("again"), "import time; time.sleep(1000)"
+    labels = {"app": name, "role": "barred"}
+    await world.policies(network_policy("barred", selects=labels, ingress=NOBODY))
+    await world.lab.kube.create(PODS, speaker(name, crew, waits, labels={"app": name}))
+    first = end_of(await world.lab.wait_pod(name), crew.family)
+    assert await wires.passes(crew.server, first, PORT)
+    wires.forget(first)
+
+    await world.lab.kube.delete(PODS, name, namespace="default", grace_s=0)
+    await world.lab.kube.create(PODS, speaker(name, crew, waits, labels=labels))
+    await world.lab.wait_pod(name)
+    socket = world.lab.node(f"{crew.pool}-1").inside(SOCKET)
+    while str(first.address) in json.dumps((await read_state_of(socket))["attachments"]):
+        await world.in_force()
+
+    await world.in_force()
+    again = end_of(await world.lab.wait_pod(name), crew.family)
+    assert not await wires.passes(crew.server, again, PORT)
+    wires.forget(again)
+    await world.lab.delete_pod(name)
 
 
 async def lingering(world: PolicyLab, crew: Crew) -> PodHandle:
