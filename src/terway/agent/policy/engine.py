@@ -11,7 +11,7 @@ this one's in its place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -25,6 +25,7 @@ from terway.agent.policy.view import View
 from terway.linux.workers import Workers
 from terway.model.errors import VpcError
 from terway.policy.changes import ClusterChange, DropPolicy, SetPolicy
+from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, Compiled
 from terway.policy.policies import PolicyKey
 
@@ -119,6 +120,16 @@ class Engine:
         """Have everything put in force again: somebody has changed what was."""
         self._is_adopted = False
         self._view.filled.set()
+
+    @property
+    def refused(self) -> Mapping[PodKey, str]:
+        """Return the pods inside of which policies are not in force now, and why."""
+        return self._enforcer.refused
+
+    @property
+    def notices(self) -> Mapping[PodKey, str]:
+        """Return the pods that hold what is ours, and what was done about it."""
+        return self._enforcer.notices
 
     async def renew(self, places: Collection[Place]) -> None:
         """Have what is in force put there again in some places, and nothing else touched.

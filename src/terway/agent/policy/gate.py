@@ -92,6 +92,8 @@ class PolicyGate:
         await self._view.knows_namespace(key.namespace)
         if not self._view.is_let(key):
             await self._engine.in_force()
+            if key in self._engine.refused:
+                raise TransientError(self._why(key), code=NOT_IN_FORCE)
 
     def _count(self, outcome: str, times: int = 1) -> None:
         self.waits.add((("outcome", outcome),), times)
@@ -114,7 +116,10 @@ class PolicyGate:
             return f"the API server has not told them all yet: {'; '.join(self._view.troubles)}"
         if key.namespace not in self._view.namespaces.values:
             return f"namespace {key.namespace} has not been heard of"
-        return self._engine.state.trouble or "the packet filter is busy with other changes"
+        refusal = self._engine.refused.get(key, "")
+        return (
+            self._engine.state.trouble or refusal or "the packet filter is busy with other changes"
+        )
 
 
 def _seats_of(attachments: Iterable[Attachment]) -> tuple[Seat, ...]:

@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from terway.agent.policy.nft_place import NftPlace
 from terway.agent.policy.seats import Seat, seat_of
 from terway.agent.policy.status import CONDITION
 from terway.kube.client import KubeClient, PatchType
 from terway.kube.policy_status import POLICY_NODE_STATUSES
 from terway.kube.resource import NODES
-from terway.linux.netns import open_netns
-from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.linux.workers import Workers
 from terway.model.attachment import Attachment
-from terway.model.errors import ConflictError, VpcError
+from terway.model.errors import VpcError
 from terway.model.ids import NodeName
-from terway.model.nft import DeleteTable
 from terway.policy.nft.names import TABLE
+from terway.policy.nft.skeleton import Options
 
 _log = structlog.get_logger("policy")
 
@@ -73,12 +72,7 @@ class PolicyOff:
 
 def _remove_from(netns: str) -> bool:
     try:
-        if not netns:
-            with open_nft_socket() as sock:
-                sock.apply(TABLE, (DeleteTable(),))
-        else:
-            with open_netns(netns) as opened, open_nft_socket(opened.fd) as sock:
-                sock.apply(TABLE, (DeleteTable(),))
-    except ConflictError:  # there is no table, or no such namespace any more
+        return NftPlace(netns, Options()).remove()
+    except VpcError as error:  # a pod that holds its table keeps it; the others' go all the same
+        _log.warning("policy.not_removed", netns=netns, error=str(error))
         return False
-    return True

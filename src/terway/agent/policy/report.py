@@ -89,13 +89,21 @@ def _equals(policies: Iterable[ClusterPolicy]) -> Iterator[Trouble]:
 
 
 def status_of(
-    here: Iterable[Here], generations: Mapping[PolicyKey, int]
+    here: Iterable[Here],
+    generations: Mapping[PolicyKey, int],
+    shut_out: Mapping[PolicyKey, str],
 ) -> tuple[PolicyInForce, ...]:
-    """Return the lines of the status object; `generations` are those that the filter has."""
-    return tuple(_line(one, generations.get(one.policy.key)) for one in here)
+    """Return the lines of the status object; `generations` are those that the filter has.
+
+    `shut_out` are the policies that a pod of the node does not have in force, and why.
+    """
+    return tuple(
+        _line(one, generations.get(one.policy.key), shut_out.get(one.policy.key, ""))
+        for one in here
+    )
 
 
-def _line(one: Here, generation: int | None) -> PolicyInForce:
+def _line(one: Here, generation: int | None, refusal: str) -> PolicyInForce:
     policy = one.policy
     cautions = policy.cautions if isinstance(policy, ClusterPolicy) else ()
     return PolicyInForce(
@@ -105,6 +113,6 @@ def _line(one: Here, generation: int | None) -> PolicyInForce:
         uid=policy.uid,
         generation=generation or 0,
         pods=one.pods,
-        in_force=generation is not None and not policy.fault,
-        message=policy.fault or "; ".join(cautions),
+        in_force=generation is not None and not policy.fault and not refusal,
+        message=policy.fault or refusal or "; ".join(cautions),
     )

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+
+import structlog
 
 from terway.agent.exposition import Gauge, Metric
 from terway.agent.policy import pages
@@ -24,15 +27,20 @@ from terway.agent.policy.status import StatusWriter, Tell
 from terway.agent.policy.view import View
 from terway.agent.readonly import Page
 from terway.kube.client import KubeClient
+from terway.linux.table_news import follow_table
 from terway.linux.workers import Workers
 from terway.model.attachment import Attachment
+from terway.model.errors import VpcError
 from terway.model.ids import NodeName
 from terway.policy.cluster import Cluster
 from terway.policy.compiling.compiler import Compiler
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import Flow, Verdict
+from terway.policy.nft.names import TABLE
 from terway.policy.nft.skeleton import FlowLog, Options
 from terway.policy.policies import Policy
+
+_log = structlog.get_logger("policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +65,7 @@ class PolicyService:
         self._now = now
         # One compiles and changes, one compares what was read, one waits for packets.
         self._workers = Workers(3)
+        self._touched = asyncio.Event()  # our table at the node, by somebody else
         self._enforcer = NftEnforcer(compiler.compiled, Options(is_rejecting=is_rejecting))
         self.view = View(outside.client, outside.node, rng=rng, now=now)
         self.seats = Seats()
@@ -74,6 +83,7 @@ class PolicyService:
             workers=self._workers,
             teller=outside.tell_node,
             now=now,
+            news=self._touched,
         )
         self.engine.on_commit = self.proof.note
         self._gate = PolicyGate(view=self.view, seats=self.seats, engine=self.engine)
@@ -101,7 +111,12 @@ class PolicyService:
     async def run(self) -> None:
         """Enforce until cancelled. What is in force then stays so."""
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with AsyncExitStack() as stack:
+                try:
+                    stack.enter_context(follow_table(TABLE, self._touched))
+                except VpcError as error:  # it is looked at every few seconds all the same
+                    _log.warning("policy.table_not_followed", error=str(error))
+                tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 for part in (self.view, self.engine, self.proof, self._status):
                     tasks.create_task(part.run(), name=f"policy {type(part).__name__}")
         finally:
@@ -157,6 +172,11 @@ class PolicyService:
             name="terway_policy_in_force",
             text="1 while the packet filter has all that has been heard of",
             values={(): float(not state.trouble)},
+        )
+        yield Gauge(
+            name="terway_policy_refused_count",
+            text="pods inside of which policies are not in force, because their namespace refuses",
+            values={(): len(self.engine.refused)},
         )
         yield Gauge(
             name="terway_policy_not_followed_count",

@@ -15,6 +15,7 @@ import structlog
 
 from terway.agent.policy.engine import Engine
 from terway.agent.policy.proof import Proof
+from terway.agent.policy.refusals import RefusalTeller, shut_out
 from terway.agent.policy.report import Trouble, policies_here, status_of, troubles_of
 from terway.agent.policy.view import View
 from terway.kube.client import KubeClient, PatchType
@@ -81,6 +82,7 @@ class StatusWriter:
         self._proof = proof
         self._tell = tell
         self._tell_node = tell_node
+        self._refusals = RefusalTeller(tell, view.uid_of)
         self._judged_inside = judged_inside
         self._clock = clock
         self._sleep = sleep
@@ -124,7 +126,9 @@ class StatusWriter:
 
     def _has_nothing_new(self) -> bool:
         state, outcome = self._engine.state, self._proof.outcome
-        seen = (self._view.version, state.commits, state.trouble, len(outcome.differences))
+        engine = self._engine
+        inside = dict(engine.refused), dict(engine.notices)
+        seen = (self._view.version, state.commits, state.trouble, len(outcome.differences), inside)
         if seen == self._seen and self._written is not None:
             return True
         self._seen = seen
@@ -133,12 +137,17 @@ class StatusWriter:
     def _now(self) -> PolicyReport:
         here = policies_here(self._view.selecting(key) for key in tuple(self._view.attached))
         self._tell_of(tuple(troubles_of(here)))
+        self._refusals.tell(self._engine.refused, self._engine.notices)
         self._tell_of_unknown(frozenset(self._view.unknown))
         self._tell_of_inside(self._view.net_admins.intersection(self._judged_inside()))
         return PolicyReport(
             differences=len(self._proof.outcome.differences),
             message=self._engine.state.trouble,
-            policies=status_of(here, self._engine.state.generations),
+            policies=status_of(
+                here,
+                self._engine.state.generations,
+                shut_out(self._engine.refused, self._view.selecting),
+            ),
         )
 
     def _tell_of(self, troubles: Sequence[Trouble]) -> None:
@@ -224,6 +233,8 @@ class StatusWriter:
         trouble, differences = self._engine.state.trouble, self._proof.outcome.differences
         if trouble:
             return _condition("False", "NotInForce", trouble)
+        for pod, refusal in self._engine.refused.items():
+            return _condition("False", "RefusedInside", f"{pod}: {refusal}")
         if differences:
             return _condition("False", "Differs", differences[0])
         return _condition("True", "InForce", "the packet filter has what policies say")

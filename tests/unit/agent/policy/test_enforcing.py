@@ -16,6 +16,7 @@ from terway.lab.kubeapi.faults import Effect, Fault
 from terway.lab.kubeapi.resources import NAMESPACE, NETWORK_POLICY, NODE, POD
 from terway.model.attachment import PodRef
 from terway.model.errors import ConflictError, TransientError
+from terway.policy.cluster import PodKey
 from terway.policy.compiled import Compiled
 from tests.support.attachments import attachment
 from tests.support.cluster import pod_manifest
@@ -316,3 +317,15 @@ async def test_a_container_that_kubernetes_does_not_know_waits_for_nothing(node)
 
     assert node.gate.is_free((stranger,), None)
     node.gate.leave(stranger)
+
+
+async def test_an_ADD_fails_where_its_own_pod_refuses_and_no_other_does(api, node):
+    state, _ = api
+    state.create(POD, pod_manifest("web", app="web"))
+    state.create(POD, pod_manifest("pod-2", app="web"))
+    await node.hears("networkpolicies", version_of(state.create(NETWORK_POLICY, CLOSED)))
+    node.filter.refused[PodKey(namespace="default", name="web")] = "no room"
+
+    with pytest.raises(TransientError, match="no room"):
+        await add(node)
+    assert await add(node, attachment(2))

@@ -211,3 +211,28 @@ async def test_a_filter_that_refuses_says_why_in_status_and_page(api, node):
     page = summary_page(node.view, node.engine, node.proof, age_s=0.0)
     assert b"no memory" in page.body
     node.filter.failing.clear()
+
+
+async def test_a_pod_that_refuses_has_its_policies_told_as_not_in_force(api, node):
+    state, server = api
+    await node.hears("networkpolicies", version_of(state.create(NETWORK_POLICY, CLOSED)))
+    node.filter.refused[PodKey(namespace="default", name="web")] = "no room"
+
+    await node.status.write()
+    await node.status.write()
+
+    (line,) = (await told_by(server)).status.policies
+    assert not line.in_force
+    assert line.message == "not in force inside default/web: no room"
+    assert [reason for reason, _ in node.told] == ["NetworkPolicyRefusedInside"]
+    conditions = state.get(NODE, "n1").object["status"]["conditions"]
+    (condition,) = (one for one in conditions if one["type"] == "NetworkPolicyInForce")
+    assert (condition["status"], condition["reason"]) == ("False", "RefusedInside")
+
+
+async def test_a_pod_that_holds_its_own_table_is_told_and_judged_all_the_same(node):
+    node.filter.notices[PodKey(namespace="default", name="web")] = "EPERM"
+
+    await node.status.write()
+
+    assert [reason for reason, _ in node.told] == ["NetworkPolicyTableHeld"]
