@@ -5,6 +5,7 @@ Bug class 46. Packets go in at a rate at which some are always in the midst of t
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -122,6 +123,12 @@ def arrived(receiver: socket.socket) -> int:
         count += 1
 
 
+def not_taken_in(netns: ScratchNetns) -> int:
+    """Return how many packets the link dropped: on a busy machine, before any rule saw them."""
+    (link,) = json.loads(netns.run("ip -json -stats link show dev eth0"))
+    return int(link["stats64"]["rx"]["dropped"])
+
+
 @pytest.mark.parametrize("turn", [adopt, change])
 def test_no_packet_is_lost_and_none_slips_by(turn):
     with (
@@ -140,7 +147,8 @@ def test_no_packet_is_lost_and_none_slips_by(turn):
                 got += arrived(allowed)
         got += arrived(allowed)
 
-        assert got == sent[0] > 0
+        assert sent[0] - not_taken_in(server) <= got <= sent[0]
+        assert got > 0
         assert arrived(barred) == 0
 
 
