@@ -22,6 +22,7 @@ from terway.policy.records.recorded import Line, RecordedFlow, line_of
 _NOTHING = (
     "no records: connections are recorded while somebody follows, or as flow_log of eni-config says"
 )
+_NONE = "no record of such a connection"
 _END = "[NAMESPACE/]POD, a workload, a node, an address or range, or outside"
 
 
@@ -62,13 +63,13 @@ def command(
     Ends with Ctrl-C, or after --for. Exit code 3 when terwayd does not answer.
     """
     where = {name: words.pop(name) for name in ("root", "node_name", "kubeconfig")}
+    goes_on = follows or last is None or bool(duration)
     wanted = filter_of({**words, "verdict": verdict or "", "from": from_})
     tally = Tally()
     if files:
         known = (one for one in read_files(map(Path, files)) if _is_wanted(wanted, one))
         lines: Iterable[Line] = known if last is None else deque(known, maxlen=last)
     else:
-        goes_on = follows or last is None or bool(duration)
         asked = {**wanted.words(), "sample": str(sample), "last": str(last or 0)}
         asked |= {"follow": "1"} if goes_on else {}
         seconds = _seconds(duration) if duration else None
@@ -76,7 +77,8 @@ def command(
     with _open_copy(write) as copy:
         _show(tally.count(lines), copy, as_json=as_json)
     if not as_json:
-        click.echo(tally.words if tally.records else _NOTHING, err=True)
+        nothing = _NONE if goes_on or files else _NOTHING
+        click.echo(tally.words if tally.records else nothing, err=True)
 
 
 def _is_wanted(wanted: FlowFilter, line: Line) -> bool:
