@@ -41,6 +41,7 @@ class PaperFilter:
         self.failing: list[VpcError] = []  # raised by the calls to come
         self.may_go_on = threading.Event()  # cleared: it hangs until it is set
         self.may_go_on.set()
+        self.is_asked = threading.Event()  # set whenever a call begins
         self.may_leave = threading.Event()  # cleared: a packet is in what changes leave behind
         self.may_leave.set()
         self.left_behind = 0  # so many changes left something behind
@@ -98,6 +99,7 @@ class PaperFilter:
         return self.compiled.sides.get(PodKey(namespace="default", name=name))
 
     def _begin(self, what: str) -> None:
+        self.is_asked.set()
         assert self.may_go_on.wait(WITHIN_S)
         if self.failing:
             raise self.failing.pop(0)
