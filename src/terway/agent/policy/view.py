@@ -238,6 +238,9 @@ class View:
 
     def _read_pod(self, lean: LeanPod) -> Pod:
         pod = pod_of(lean)
+        held = self.pods.values.get(pod.key)
+        if held is not None and pod.created_at < held.created_at:
+            return held  # an ADD has read the one that comes after it
         self._forget(pod.key)
         if pod.node == self._node:
             self._uids[pod.key] = lean_uid(lean)

@@ -9,7 +9,6 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from terway.agent.policy.objects import unseen_pod
 from terway.kube.resource import PODS
 from terway.lab.kubeapi.deletion import DeleteOptions
 from terway.lab.kubeapi.faults import Effect, Fault
