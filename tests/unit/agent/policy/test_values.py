@@ -89,6 +89,7 @@ def child(parent, ifname):
 
 
 def test_every_interface_of_a_pod_is_judged_by_the_same_rule_sets():
+    """Bug class 36."""
     one = attachment(1, pod="web")
     here = seats(child(one, "eth1"), one)
     hooks = hooks_of_node(here)
