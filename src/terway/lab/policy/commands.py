@@ -43,7 +43,11 @@ _SHOWN = 10  # differences of a case
 
 @click.group()
 def policy() -> None:
-    """Cases of NetworkPolicy and ClusterNetworkPolicy, answered by real packets."""
+    """Cases of NetworkPolicy and ClusterNetworkPolicy, answered by real packets.
+
+    The form of cases is that of `terway-cli policy eval --batch`, which answers from the model, or
+    with --through nft from the rules: three answers to the same question.
+    """
 
 
 @policy.command()
@@ -63,6 +67,8 @@ def run(  # noqa: PLR0917 - click passes them by name
     name: str, mode: str, family: str | None, path: Path, only: str, as_json: bool
 ) -> None:
     """Make the pods and policies of cases in a lab, and try each connection.
+
+    terway-lab policy run --case cases.jsonl --mode exclusive --family 6
 
     Uses a running lab, or brings one up that stays. A policy is given time to be in force on every
     node before anybody connects. Where a case says what it expects, differences are shown and the
@@ -100,7 +106,13 @@ def conformance(  # noqa: PLR0917 - click passes them by name
     sample: int | None,
     seed: int,
 ) -> None:
-    """Run folders of cases in packets, and sum up."""
+    """Run folders of cases in packets, and sum up.
+
+    terway-lab policy conformance --folder cases/ --sample 20
+
+    Each case is as by `policy run`; exit status 1 when a connection was not as a case expects. All
+    of them take minutes: --sample takes some of each file, the same ones for the same --seed.
+    """
     total: list[Comparison] = []
     for path in (path for folder in folders for path in _files(folder)):
         click.echo(str(path))
