@@ -31,6 +31,7 @@ from terway.cli.policy_read import read_cluster
 from terway.cli.policy_verified import read_tables
 from terway.cli.prefixes import prefixes_of
 from terway.cli.read_node import get_page
+from terway.cli.read_policy import read_policy
 from terway.cli.show import show_lines
 from terway.cli.snapshot import Snapshot
 from terway.cli.table import print_json, print_lines, wrapped
@@ -54,7 +55,7 @@ def command(output: str, as_json: bool, **where: str) -> None:
     when nothing could but the kernel.
     """
     place = find_place(**where)
-    wanted = Wanted(everything_of_kube=True, deep_cloud=True, probes=True)
+    wanted = Wanted(everything_of_kube=True, deep_cloud=True, probes=True, read_policy=read_policy)
     snapshot = asyncio.run(collect(place, wanted))
     stamp = snapshot.taken_at.replace(":", "").replace("+0000", "Z")
     name = f"terway-{snapshot.node_name}-{stamp}"

@@ -19,6 +19,7 @@ from terway.cli.checks_policy import check_policy
 from terway.cli.collect import Wanted
 from terway.cli.exits import FOUND, OK
 from terway.cli.finding import Finding, Severity, command_of
+from terway.cli.read_policy import read_policy
 from terway.cli.snapshot import Snapshot
 from terway.cli.source import source_options, take_snapshot
 from terway.cli.table import print_json, print_lines, wrapped
@@ -55,7 +56,7 @@ def command(*, fixes: bool, bundle: str, as_json: bool, **where: str) -> None:
     """
     if fixes and bundle:
         raise UsageError("--fix and --bundle: a bundle cannot be mended", field="--fix")
-    wanted = Wanted(probes=True)
+    wanted = Wanted(probes=True, read_policy=read_policy)
     snapshot = take_snapshot(bundle, wanted, **where)
     done: list[str] = []
     if fixes:
