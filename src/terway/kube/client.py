@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
@@ -142,8 +142,12 @@ class KubeClient:
         namespace: str | None = None,
         selector: Selector = EVERYTHING,
         timeout_s: int = 300,
+        on_open: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[WatchEvent[T] | Bookmark, None]:
         """Yield what happens after the resourceVersion `since`, bookmarks included.
+
+        `on_open` is called once the server has answered: from then on, silence says that nothing
+        has happened.
 
         Ends when the server closes the watch, at the latest after `timeout_s`: call again from
         the last resourceVersion seen. ConflictError with `errors.is_expired`: list again.
@@ -160,6 +164,7 @@ class KubeClient:
         async with self._transport.send(
             "GET", path, params=params, timeout_s=timeout_s + 30.0
         ) as answer:
+            on_open()
             events = read_events(answer.content.iter_any(), resource, tried=tried)
             async with aclosing(events):
                 async for event in events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,10 @@ from terway.kube.errors import read_status, translate
 from terway.model.errors import TransientError, UsageError
 
 _READ_LIMIT_BYTES = 1 << 20
+# A connection whose other end is out of reach is given up after 15 s: who only listens would not
+# notice for minutes. Probed when idle for so many seconds, so often apart, so many times.
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 6, socket.TCP_KEEPINTVL: 3, socket.TCP_KEEPCNT: 3}
+_UNANSWERED_MS = 15_000  # data that was sent
 
 
 class Transport:
@@ -29,7 +34,7 @@ class Transport:
         path = self._connection.unix_path
         connector: aiohttp.BaseConnector
         if path is None:
-            connector = aiohttp.TCPConnector(limit=0)
+            connector = aiohttp.TCPConnector(limit=0, socket_factory=made_socket)
         else:
             connector = aiohttp.UnixConnector(path=path, limit=0)
         self._session = aiohttp.ClientSession(
@@ -80,6 +85,16 @@ class Transport:
         if token := self._connection.bearer_token():
             headers["Authorization"] = f"Bearer {token}"
         return headers
+
+
+def made_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket that notices when nobody is there any more."""
+    made = socket.socket(*info[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
+    return made
 
 
 async def _raise_for_status(answer: aiohttp.ClientResponse, tried: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 
 import pytest
 
 from terway.kube.connection import read_in_cluster, read_kubeconfig
+from terway.kube.transport import made_socket
 from terway.model.errors import UsageError
 
 CONFIG = {
@@ -114,3 +116,16 @@ def test_a_pod_finds_its_cluster_by_environment_and_files(tmp_path):
 def test_outside_of_a_cluster_there_is_no_in_cluster_connection(tmp_path):
     with pytest.raises(UsageError, match="give a kubeconfig"):
         read_in_cluster({}, root=tmp_path)
+
+
+def test_a_connection_whose_other_end_is_out_of_reach_is_given_up_in_seconds():
+    """Who only listens to a watch would not notice for minutes."""
+    with made_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("", 0))) as made:
+        idle_s, apart_s, times = (
+            made.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert idle_s + apart_s * times <= 20
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 20_000

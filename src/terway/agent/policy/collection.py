@@ -7,7 +7,8 @@ that the API server does not have (404) is an empty one, asked for again now and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -19,13 +20,17 @@ from terway.kube.client import KubeClient
 from terway.kube.errors import is_expired
 from terway.kube.resource import ObjectKey, Resource, key_of, metadata_of
 from terway.kube.watch import Bookmark, EventType, WatchEvent
-from terway.model.errors import ConflictError, VpcError
+from terway.model.errors import ConflictError, TransientError, VpcError
 
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
 
 NOT_INSTALLED_PERIOD_S = 60.0
+# The API server tells at least of its own progress once a minute: a watch that says nothing for
+# longer is asked for again, and one that is not answered at all is trouble.
+SILENCE_S = 75.0
+OPENS_WITHIN_S = 10.0
 _SLICE = 200  # objects that are read in one go: some 5 ms
 
 _log = structlog.get_logger("policy")
@@ -35,6 +40,7 @@ class Collection(Generic[T, K, V]):
     """The values of one kind. `read` makes a value of an object, `name` the key that it has here.
 
     `heard` is told what changes: the key, and the value that it has now, None when it is gone.
+    `now` is monotonic seconds.
     """
 
     def __init__(
@@ -48,8 +54,16 @@ class Collection(Generic[T, K, V]):
         backoff: Backoff,
         is_optional: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], float] = time.monotonic,
+        silence_s: float = SILENCE_S,
+        opens_within_s: float = OPENS_WITHIN_S,
     ) -> None:
         self._client = client
+        self._now = now
+        self._silence_s = silence_s
+        self._opens_within_s = opens_within_s
+        self._watching: asyncio.Timeout | None = None
+        self.alive_at = now()  # when the API server last said anything of the kind
         self._resource = resource
         self._name = name
         self._read = read
@@ -86,6 +100,11 @@ class Collection(Generic[T, K, V]):
         self._early.add(key)
         self._put(key, value)
 
+    @property
+    def early(self) -> Set[K]:
+        """Return the keys of the values that were put early and not told of by the watch yet."""
+        return frozenset(self._early)
+
     async def run(self) -> None:
         """Follow the kind until cancelled; whatever fails is tried again."""
         while True:
@@ -116,15 +135,41 @@ class Collection(Generic[T, K, V]):
             await self._replace(listing.items)
             self._version = listing.resource_version
             self._settle()
-        events = self._client.watch(self._resource, since=self._version)
-        async with aclosing(events):
-            async for event in events:
-                self._settle()
-                self._take(event)
+        await self._watch(self._version)
+
+    async def _watch(self, since: str) -> None:
+        """Follow until the server ends it, or has said nothing for too long."""
+        is_open = False
+
+        def opened() -> None:
+            nonlocal is_open
+            is_open = True
+            self._settle()
+
+        events = self._client.watch(self._resource, since=since, on_open=opened)
+        try:
+            async with asyncio.timeout(self._opens_within_s) as self._watching, aclosing(events):
+                async for event in events:
+                    self._settle()
+                    self._take(event)
+        except TimeoutError as error:
+            if not is_open:
+                text = f"watch {self.kind}: no answer within {self._opens_within_s:g} s"
+                raise TransientError(text) from error
+        finally:
+            self._watching = None
+
+    def ask_again(self) -> None:
+        """Have a watch that is open asked for anew: somebody knows what it has not told."""
+        watching = self._watching
+        if watching is not None and not watching.expired():
+            watching.reschedule(asyncio.get_running_loop().time())
 
     def _settle(self) -> None:
         self._backoff.reset()
-        self.trouble = ""
+        self.trouble, self.alive_at = "", self._now()
+        if self._watching is not None and not self._watching.expired():
+            self._watching.reschedule(asyncio.get_running_loop().time() + self._silence_s)
         self.synced.set()
 
     def _take(self, event: WatchEvent[T] | Bookmark) -> None:

@@ -22,6 +22,7 @@ def summary_page(view: View, engine: Engine, proof: Proof, *, age_s: float) -> P
             "synced": view.is_synced,
             "heard": view.heard,
             "not_followed": view.troubles,
+            "stale_s": view.stale_s,
             "settled": not (view.is_waiting or engine.turn.locked() or state.trouble)
             and engine.is_tidy,
             "pods": len(view.pods.values),

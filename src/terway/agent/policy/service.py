@@ -179,6 +179,11 @@ class PolicyService:
             values={(): len(self.engine.refused)},
         )
         yield Gauge(
+            name="terway_policy_stale_seconds",
+            text="seconds since the API server last said anything of some kind; up to 80 in health",
+            values={(): self.view.stale_s},
+        )
+        yield Gauge(
             name="terway_policy_not_followed_count",
             text="kinds that the API server does not tell of at the moment",
             values={(): len(self.view.troubles)},

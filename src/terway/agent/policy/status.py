@@ -39,6 +39,7 @@ NOT_INSTALLED_PERIOD_S = 60.0
 _BEGIN_S = 30.0
 ASSERT_EVERY_S = 300.0  # as the other condition of ours
 CONDITION = "NetworkPolicyInForce"
+STALE_AFTER_S = 100.0  # more than an API server is silent that has nothing to tell
 POD_UNKNOWN = "NetworkPolicyPodUnknown"
 JUDGED_INSIDE = "NetworkPolicyRemovable"
 
@@ -237,6 +238,10 @@ class StatusWriter:
             return _condition("False", "RefusedInside", f"{pod}: {refusal}")
         if differences:
             return _condition("False", "Differs", differences[0])
+        if self._view.stale_s > STALE_AFTER_S:
+            why = "; ".join(self._view.troubles) or "the API server says nothing any more"
+            text = "what was heard of is in force, also for pods that start; what came since is not"
+            return _condition("Unknown", "NotHeard", f"{text}: {why}")
         return _condition("True", "InForce", "the packet filter has what policies say")
 
 

@@ -12,6 +12,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import structlog
+
 from terway.agent.policy.collection import Collection
 from terway.agent.policy.objects import (
     LEAN_PODS,
@@ -56,6 +58,10 @@ from terway.policy.changes import (
 from terway.policy.cluster import Cluster, Namespace, Node, Pod, PodKey
 from terway.policy.policies import Kind, Policy, PolicyKey
 
+# The watch tells of a pod before its ADD comes, as a rule; or else some milliseconds later.
+DOUBT_AFTER_S = 1.0
+_log = structlog.get_logger("policy")
+
 Policies = Collection[dict[str, Any], PolicyKey, Policy]
 _CLUSTER_KINDS = {
     Kind.CLUSTER: CLUSTER_NETWORK_POLICIES,
@@ -95,6 +101,7 @@ class View:
             read=self._read_pod,
             heard=self._heard_pod,
             backoff=Backoff(rng),
+            now=now,
         )
         self.namespaces: Collection[KubeNamespace, str, Namespace] = Collection(
             client,
@@ -103,6 +110,7 @@ class View:
             read=namespace_of,
             heard=self._heard_namespace,
             backoff=Backoff(rng),
+            now=now,
         )
         self.nodes: Collection[KubeNode, NodeName, Node] = Collection(
             client,
@@ -111,6 +119,7 @@ class View:
             read=node_of,
             heard=self._heard_node,
             backoff=Backoff(rng),
+            now=now,
         )
         self.policies = (
             self._policies(Kind.NETWORK, NETWORK_POLICIES),
@@ -125,6 +134,7 @@ class View:
             read=partial(read_policy, kind, resource),
             heard=self._heard_policy,
             backoff=Backoff(self._rng),
+            now=self._now,
             is_optional=kind is not Kind.NETWORK,
         )
 
@@ -153,6 +163,14 @@ class View:
     def is_waiting(self) -> bool:
         """Return whether something of it has not been taken yet."""
         return bool(self._waiting)
+
+    @property
+    def stale_s(self) -> float:
+        """Return since when nothing was heard of the kind that was not heard of the longest.
+
+        In health, up to some 80: an API server that has nothing to tell says so now and then.
+        """
+        return self._now() - min(one.alive_at for one in self._collections())
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -203,6 +221,14 @@ class View:
         if held is None or held.created_at < pod.created_at:
             self._uids[pod.key] = uid
             self.pods.put_early(pod.key, pod)
+            asyncio.get_running_loop().call_later(DOUBT_AFTER_S, self._doubt, pod.key)
+
+    def _doubt(self, key: PodKey) -> None:
+        """Ask for all watches anew if theirs has not told of a pod: others may be as silent."""
+        if key in self.pods.early:
+            _log.warning("policy.watch_doubted", pod=str(key))
+            for one in self._collections():
+                one.ask_again()
 
     async def knows_namespace(self, name: str) -> None:
         """Wait until a namespace has been heard of: its labels may have its pods selected."""

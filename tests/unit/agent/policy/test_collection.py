@@ -22,11 +22,19 @@ async def api(tmp_path):
         yield api
 
 
+class CountingClient(KubeClient):
+    watches = 0
+
+    def watch(self, *args, **options):
+        self.watches += 1
+        return super().watch(*args, **options)
+
+
 class Heard:
     def __init__(self, server, resource=NAMESPACES, **options):
         self.changes: list[tuple[str, object]] = []
         self.slept: list[float] = []
-        self.client = KubeClient(server.unix)
+        self.client = CountingClient(server.unix)
         self.collection = Collection(
             self.client,
             resource,
@@ -115,3 +123,48 @@ async def test_what_changes_nothing_that_is_read_is_no_change(api):
     await heard.until(annotated)
 
     assert [key for key, _ in heard.changes].count("one") == 1
+
+
+async def test_a_watch_that_says_nothing_for_too_long_is_asked_for_anew(api):
+    heard = Heard(api[1], silence_s=0.01)
+
+    await heard.until(lambda: heard.client.watches == 3)
+
+    assert heard.slept == []
+    assert heard.collection.trouble == ""
+
+
+async def test_a_watch_that_is_not_answered_is_trouble_though_it_was_listed(api):
+    """That a kind was listed once does not say that it is heard of now."""
+    _, server = api
+    server.fail(Fault(effect=Effect.DELAY, verbs=("watch",), delay_s=WITHIN_S))
+    heard = Heard(server, opens_within_s=0.5)
+    seen: list[str] = []
+
+    def goes_on():
+        seen.append(heard.collection.trouble)
+        return heard.client.watches == 2 and heard.collection.trouble == ""
+
+    await heard.until(goes_on)
+
+    assert "watch namespaces: no answer within 0.5 s" in seen
+
+
+async def test_who_knows_better_has_the_watch_asked_for_anew(api):
+    heard = Heard(api[1])
+
+    def asked():
+        if heard.client.watches == 1:
+            heard.collection.ask_again()
+        return heard.client.watches == 2
+
+    await heard.until(asked)
+
+
+async def test_what_the_server_says_is_a_sign_of_life(api):
+    now = [100.0]
+    heard = Heard(api[1], now=lambda: now[0])
+    assert heard.collection.alive_at == 100.0
+    now[0] = 200.0
+
+    await heard.until(lambda: heard.collection.alive_at == 200.0)
