@@ -19,17 +19,27 @@ from terway.policy.reading.cases import Decide, Step, answer_case, parse_case
 THROUGH = ("model", "nft")
 
 
-def answer_file(name: str, through: str) -> None:
-    """Print one line of JSON for each case of a file, in order. Raises UsageError."""
+def answer_file(name: str, through: str) -> int:
+    """Print one line of JSON for each case of a file, in order; return how many were no case.
+
+    The answer of such a line is its error, so that answers and cases keep in step. Raises
+    UsageError when the file cannot be read.
+    """
     decider = _deciders()[through]
+    refused = 0
     for number, line in enumerate(_lines(name), start=1):
         if not line.strip():
             continue
         try:
             case = parse_case(json.loads(line))
-        except (json.JSONDecodeError, UsageError) as error:
-            raise UsageError(f"{name}, line {number}: no case: {error}", field="--batch") from error
-        click.echo(json.dumps(answer_case(case, decider)))
+        except (ValueError, RecursionError, UsageError) as error:
+            refused += 1
+            answer: dict[str, object] = {"name": f"line {number}", "error": f"no case: {error}"}
+            click.echo(f"{name}, line {number}: no case: {error}", err=True)
+        else:
+            answer = answer_case(case, decider)
+        click.echo(json.dumps(answer))
+    return refused
 
 
 def _deciders() -> dict[str, Callable[[Step], Decide]]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from terway.cli.exits import FOUND, OK
+from terway.cli.exits import FOUND, OK, USAGE
 from terway.cli.policy_batch import THROUGH, answer_file
 from terway.cli.policy_source import manifest_options, read_manifests
 from terway.cli.table import print_json, print_lines, wrapped
@@ -21,6 +22,7 @@ from terway.policy.reading.cases_cluster import read_end
 from terway.policy.words import describe_judgement
 
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp")
+_WITH_BATCH = ("batch", "through", "as_json")
 
 
 @click.command("eval")
@@ -66,11 +68,12 @@ def command(
     terway-cli policy eval --batch cases.jsonl
 
     With --batch, each line of FILE is a case of its own, with cluster, policies and probes, and
-    one line of JSON answers it. Exit code 0: allowed (or a batch is answered); 1: denied.
+    one line of JSON answers it. Exit code 0: allowed (or a batch is answered); 1: denied; 2: wrong
+    use, or a line of the batch is no case (its answer says so, and the rest is answered).
     """
+    _refuse_mixture(click.get_current_context(), bool(batch))
     if batch:
-        answer_file(batch, through)
-        return
+        raise SystemExit(USAGE if answer_file(batch, through) else OK)
     flow = _flow(source, destination, protocol=protocol, port=port, family=family, via=via)
     manifests = read_manifests(files, pod_cidrs, **where)
     verdict = evaluate(manifests.cluster, manifests.policies, flow)
@@ -79,6 +82,21 @@ def command(
     else:
         print_lines(verdict_lines(manifests.cluster, flow, verdict))
     raise SystemExit(OK if verdict.is_allowed else FOUND)
+
+
+def _refuse_mixture(context: click.Context, is_batch: bool) -> None:
+    """Raise UsageError for options that say nothing here: a batch's lines have all of it."""
+    for option in context.command.params:
+        name, text = option.name or "", option.opts[0]
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if is_batch and name not in _WITH_BATCH:
+            message = (
+                f"{text} has no meaning with --batch, whose lines are whole cases; leave out one"
+            )
+            raise UsageError(message, field=text)
+        if name == "through" and not is_batch:
+            raise UsageError("--through is about --batch; name a file of cases", field=text)
 
 
 def _flow(

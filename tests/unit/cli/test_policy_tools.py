@@ -177,13 +177,43 @@ def test_a_batch_is_answered_line_by_line_in_the_form_of_its_cases(
     assert second["matrices"] == [[".X", ".-"]]
 
 
-def test_a_line_that_is_no_case_is_named_by_its_number(tmp_path: Path) -> None:
-    (tmp_path / "cases.jsonl").write_text(json.dumps(CASE) + "\n[]\n")
+def test_a_line_that_is_no_case_is_answered_by_its_number_and_the_rest_goes_on(
+    tmp_path: Path,
+) -> None:
+    good = json.dumps(CASE)
+    (tmp_path / "cases.jsonl").write_text(f"{good}\n[]\nno JSON\n{good}\n")
 
     result = run("eval", "--batch", tmp_path / "cases.jsonl")
 
+    first, second, third, fourth = (json.loads(line) for line in result.stdout.splitlines())
     assert result.exit_code == USAGE
-    assert "line 2" in result.stderr
+    assert first == fourth
+    assert second["name"] == "line 2"
+    assert set(third) == {"name", "error"}
+    assert "line 3: no case" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [("--from", "a/b"), ("--port", 80), ("-f", "x.yaml"), ("--protocol", "tcp"), ("--via", "x")],
+)
+def test_what_a_batch_would_ignore_is_refused_by_name(
+    tmp_path: Path, mixed: tuple[object, ...]
+) -> None:
+    (tmp_path / "cases.jsonl").write_text(json.dumps(CASE))
+
+    result = run("eval", "--batch", tmp_path / "cases.jsonl", *mixed)
+
+    assert result.exit_code == USAGE
+    assert f"{mixed[0]} has no meaning with --batch" in result.stderr
+    assert not result.stdout
+
+
+def test_a_way_through_is_about_a_batch(folder: Path) -> None:
+    result = run("eval", "-f", folder, "--through", "nft")
+
+    assert result.exit_code == USAGE
+    assert "--batch" in result.stderr
 
 
 def test_diff_is_exact_and_shows_a_packet_with_both_verdicts(folder: Path) -> None:
