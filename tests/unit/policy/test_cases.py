@@ -52,6 +52,13 @@ def test_probes_are_answered_in_their_order():
     }
 
 
+def test_a_matrix_without_pods_is_of_all_pods_in_the_order_of_the_cluster():
+    of_all = _answers(probes=[], matrices=[{"port": 80, "protocol": "TCP"}])
+
+    assert of_all["states"][0]["matrices"] == [["..", "X."]]
+    assert of_all == _answers(probes=[], matrices=[{"port": 80, "pods": ["x/a", "x/b"]}])
+
+
 def test_what_is_expected_is_kept_and_not_looked_at():
     (step,) = parse_case(BASE | {"probes": [TO_A | {"expect": "allow"}]}).steps
 

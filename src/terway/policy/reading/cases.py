@@ -153,7 +153,7 @@ def _read_step(stage: Table, state: Table) -> Step:
         cluster=cluster,
         policies=policies,
         probes=tuple(_read_probe(entry) for entry in stage.tables("probes")),
-        matrices=tuple(_read_matrix(entry) for entry in stage.tables("matrices")),
+        matrices=tuple(_read_matrix(entry, cluster) for entry in stage.tables("matrices")),
         error=error,
     )
 
@@ -166,12 +166,13 @@ def _read_probe(table: Table) -> Probe:
         return Probe(flow=None, error=str(error), expected=expected)
 
 
-def _read_matrix(table: Table) -> Matrix:
+def _read_matrix(table: Table, cluster: Cluster) -> Matrix:
     """Return the connections of a matrix. Without rows all but the diagonal is asked for.
 
-    Raises UsageError where the rows do not fit the pods.
+    Without pods they are those of the cluster, in its order. Raises UsageError where the rows do
+    not fit the pods.
     """
-    pods = table.texts("pods")
+    pods = table.texts("pods") or tuple(map(str, cluster.pods))
     marks = table.texts("rows") or _all_but_the_diagonal(len(pods))
     if len(marks) != len(pods) or any(len(row) != len(pods) for row in marks):
         raise refusal(table.at("rows"), list(marks), f"write {len(pods)} rows of {len(pods)} marks")
@@ -194,9 +195,7 @@ def _all_but_the_diagonal(size: int) -> tuple[str, ...]:
 def _cells_of(table: Table, pods: tuple[str, ...]) -> Callable[[int, int, str], Probe]:
     """Return what makes the probe of a cell. There may be millions: all they share is read once."""
     try:
-        ends = [
-            read_end(pod, path) for pod, (path, _) in zip(pods, table.items("pods"), strict=True)
-        ]
+        ends = [read_end(pod, f"{table.at('pods')}[{at}]") for at, pod in enumerate(pods)]
         question = read_question(table)
     except UsageError as error:
         failed = Probe(flow=None, error=str(error))
