@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.support.policy_lab import Crew, PolicyLab
@@ -19,6 +21,10 @@ def into_server(name: str, crew: Crew, *rules: Object) -> Object:
     return network_policy(name, selects=crew.labels("server"), ingress=rules)
 
 
+def out_of_client(crew: Crew, *rules: Object) -> Object:
+    return network_policy("client", selects=crew.labels("client"), egress=rules)
+
+
 def from_client(crew: Crew) -> Object:
     return peers("from", ("TCP", PORT), ("UDP", PORT), pods=crew.labels("client"))
 
@@ -27,11 +33,7 @@ async def test_an_open_tcp_connection_is_cut_when_its_permission_ends(
     world: PolicyLab, crew: Crew, wires: Wires
 ):
     await world.policies(into_server("server", crew, from_client(crew)))
-    listener = await wires.tcp_listener(crew.server, PORT)
-    client = await wires.connect(crew.client, crew.server, PORT)
-    served = await wires.accept(listener)
-    client.send(b"before")
-    await hears(served, b"before")
+    client, served = await talking(crew, wires)
 
     await world.policies(into_server("server", crew))
     client.send(b"after")
@@ -40,6 +42,57 @@ async def test_an_open_tcp_connection_is_cut_when_its_permission_ends(
     await wires.fence(crew.server, crew.client)
 
     assert (heard(served), heard(client)) == ([], [])
+
+
+@pytest.mark.parametrize("shut", ["into the server", "out of the client"])
+async def test_the_first_policy_there_is_cuts_a_connection_that_it_does_not_allow(
+    world: PolicyLab, crew: Crew, wires: Wires, shut: str
+):
+    client, served = await talking(crew, wires)
+
+    await world.policies(
+        into_server("server", crew) if shut == "into the server" else out_of_client(crew)
+    )
+    client.send(b"after")
+    served.send(b"after")
+    await wires.fence(crew.client, crew.server)
+    await wires.fence(crew.server, crew.client)
+
+    assert (heard(served), heard(client)) == ([], [])
+
+
+async def test_the_first_policies_there_are_leave_a_connection_that_they_allow_alone(
+    world: PolicyLab, crew: Crew, wires: Wires
+):
+    """Each end may open nothing, and be opened nothing, but this."""
+    client, served = await talking(crew, wires)
+    to_server = peers("to", ("TCP", PORT), pods=crew.labels("server"))
+    shut_in = network_policy("shut-in", selects=crew.labels("client"), ingress=())
+    shut_out = network_policy("shut-out", selects=crew.labels("server"), egress=())
+
+    served.send(b"before")  # the first packet that the rules see is an answer
+    await hears(client, b"before")
+    await world.policies(
+        into_server("server", crew, from_client(crew)),
+        out_of_client(crew, to_server),
+        shut_in,
+        shut_out,
+    )
+
+    served.send(b"answer")
+    await hears(client, b"answer")
+    client.send(b"after")
+    await hears(served, b"after")
+
+
+async def talking(crew: Crew, wires: Wires) -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a connection of client and server that is in use."""
+    listener = await wires.tcp_listener(crew.server, PORT)
+    client = await wires.connect(crew.client, crew.server, PORT)
+    served = await wires.accept(listener)
+    client.send(b"before")
+    await hears(served, b"before")
+    return client, served
 
 
 async def test_a_udp_flow_is_cut_in_both_directions_when_its_permission_ends(

@@ -1,7 +1,8 @@
 """May an ADD answer yet? Not before what policies say of its pod is in force.
 
-A pod that no policy selects waits for nothing but that all policies have been heard of. What takes
-too long fails the ADD with code 11 and the reason: the runtime tries again.
+A pod that no policy selects waits for nothing but that all policies have been heard of; where it
+has an ENI itself, also for the table inside that has its connections tracked from the first packet.
+What takes too long fails the ADD with code 11 and the reason: the runtime tries again.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class PolicyGate:
         if pod is not None and self._view.is_synced:
             self._view.meet(unseen_pod(pod), uid=uid_of(pod))
         self._reseat(seats[0].pod)
-        is_free = self._view.is_synced and self._view.is_let(seats[0].pod)
+        is_free = self._view.is_synced and self._is_let(seats[0].pod, seats)
         if is_free:
             self._count("free")
         return is_free
@@ -69,10 +70,11 @@ class PolicyGate:
 
         Raises TransientError when that takes longer than `patience_s` seconds.
         """
-        key = _seats_of(attachments)[0].pod
+        seats = _seats_of(attachments)
+        key = seats[0].pod
         try:
             async with asyncio.timeout(self._patience_s):
-                await self._wait(key, pod)
+                await self._wait(seats, pod)
         except TimeoutError as error:
             self._count("refused")
             text = f"what policies say of pod {key} is not in force after {self._patience_s:g} s: "
@@ -85,15 +87,20 @@ class PolicyGate:
             self._seats.drop(seat)
             self._reseat(seat.pod)  # another sandbox of the pod may be here
 
-    async def _wait(self, key: PodKey, pod: Pod | None) -> None:
+    async def _wait(self, seats: Sequence[Seat], pod: Pod | None) -> None:
+        key = seats[0].pod
         await self._view.synced()
         if pod is not None:
             self._view.meet(unseen_pod(pod), uid=uid_of(pod))
         await self._view.knows_namespace(key.namespace)
-        if not self._view.is_let(key):
+        if not self._is_let(key, seats):
             await self._engine.in_force()
             if key in self._engine.refused:
                 raise TransientError(self._why(key), code=NOT_IN_FORCE)
+
+    def _is_let(self, key: PodKey, seats: Iterable[Seat]) -> bool:
+        """Return whether nothing need be put in force for a pod that is here now."""
+        return not any(seat.netns for seat in seats) and self._view.is_let(key)
 
     def _count(self, outcome: str, times: int = 1) -> None:
         self.waits.add((("outcome", outcome),), times)

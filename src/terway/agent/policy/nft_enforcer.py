@@ -1,8 +1,10 @@
 """Policies in nftables: one table at the node, and one in each pod that has an ENI itself.
 
-What a pod sends or gets by its second leg is judged at the node, by the ENI inside. A pod with
-CAP_NET_ADMIN could remove the table inside; that is seen, and made again. What goes wrong in one
-pod's namespace stays that pod's trouble: the others, and the node, are served all the same.
+What a pod sends or gets by its second leg is judged at the node, by the ENI inside. The table
+inside is there before any policy is: it has the kernel track connections, so that it is known who
+opened those that are open when the first policy comes. A pod with CAP_NET_ADMIN could remove it;
+that is seen, and made again. What goes wrong in one pod's namespace stays that pod's trouble: the
+others, and the node, are served all the same.
 """
 
 from __future__ import annotations
@@ -80,9 +82,8 @@ class NftEnforcer:
 
     @property
     def judged_inside(self) -> tuple[PodKey, ...]:
-        """Return the pods that have a table of their own."""
-        hooks = (next(iter(place.hooks), None) for place in tuple(self._pods.values()))
-        return tuple(pod_of(one) for one in hooks if one is not None)
+        """Return the pods that policies restrict inside of them."""
+        return tuple(pod for pod in map(_pod_in, tuple(self._pods.values())) if pod in self._sides)
 
     def adopt(self, compiled: Compiled, seats: SeatMap) -> None:
         """Have `compiled` in force and nothing else, whatever was there, in one switch a place."""
@@ -118,13 +119,12 @@ class NftEnforcer:
         for netns, pod in namespaces_of(seats).items():
             place = self._pods.get(netns)
             if place is None or pod in change.sides or hooks_in(netns, seats) != place.hooks:
-                if place is not None or pod in self._sides or pod in change.sides:
-                    anew[netns] = pod
-                continue
-            self._change_pod(place, pod, change)
+                anew[netns] = pod
+            elif pod in self._sides:
+                self._change_pod(place, pod, change)
         self._leave(self._pods.keys() - namespaces_of(seats).keys())
-        if anew:
-            self._fit_pods(self._compiled(), seats, anew)
+        is_needed = any(pod in self._sides for pod in anew.values())
+        self._fit_pods(self._compiled() if is_needed else Compiled(), seats, anew)
 
     def _leave(self, namespaces: Collection[str]) -> None:
         for netns in tuple(namespaces):
@@ -146,17 +146,10 @@ class NftEnforcer:
     def _fit_pods(self, compiled: Compiled, seats: SeatMap, pods: Mapping[str, PodKey]) -> None:
         for netns, pod in pods.items():
             place = self._pods.get(netns) or NftPlace(netns, self._options)
-            hooks = hooks_in(netns, seats)
-            own = spread_sides(of_pod(compiled, pod), hooks)
-            if own.sides:
-                self._pods[netns] = place
-                place.hooks = hooks
-                with self._working_in(place):
-                    place.adopt(own, hooks)
-            else:
-                with self._working_in(place):
-                    place.remove()
-                self._pods.pop(netns, None)
+            place.hooks = hooks_in(netns, seats)
+            self._pods[netns] = place
+            with self._working_in(place):
+                place.adopt(spread_sides(of_pod(compiled, pod), place.hooks), place.hooks)
 
     @contextmanager
     def _working_in(self, place: NftPlace) -> Iterator[None]:
