@@ -21,7 +21,8 @@ from terway.agent.moments import read_moment
 from terway.agent.pool_ports import PoolStatus
 from terway.agent.server import open_server
 from terway.agent.spool import Spool
-from terway.agent.verbs import Network, Verbs
+from terway.agent.verb_ports import Network
+from terway.agent.verbs import Verbs
 from terway.model.address import IPAddress, IPPair
 from terway.model.attachment import Attachment, AttachmentKey, Lease, PodRef
 from terway.model.errors import CapacityError, VpcError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from terway.agent.exposition import CONTENT_TYPE, Counter, Gauge, Histogram, Metric
 from terway.agent.pool_ports import PoolStatus
 from terway.agent.readonly import Page
-from terway.agent.verbs import Pool
+from terway.agent.verb_ports import Pool
 from terway.cni.version import Verb
 
 # An ADD takes some ms when an address is free, and seconds when the cloud must give one.

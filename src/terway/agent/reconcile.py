@@ -21,7 +21,8 @@ from terway.agent.looks import Looks
 from terway.agent.network import KernelNetwork
 from terway.agent.pool_ports import ManagedENI
 from terway.agent.stopwatch import Stopwatch
-from terway.agent.verbs import Pool, Verbs
+from terway.agent.verb_ports import Pool
+from terway.agent.verbs import Verbs
 from terway.ipam.values import ENIPhase
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import VpcError

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 from terway.agent.interfaces import Interface, InterfacePolicy, interfaces_of
 from terway.agent.links import AttachedLinks, result_of
 from terway.agent.netns import is_own_netns, is_same_netns
 from terway.agent.pods import PodSource, require_eligible
 from terway.agent.policies import Gate
-from terway.agent.pool_ports import PoolStatus
 from terway.agent.proof import Proof
 from terway.agent.side_by_side import side_by_side
 from terway.agent.stopwatch import Stopwatch
 from terway.agent.turns import Turns
+from terway.agent.verb_ports import Network, Pool
 from terway.cni.call import Add, Check, Gc
 from terway.cni.errors import CniError, Code
 from terway.cni.result import Result, join
@@ -27,7 +26,6 @@ from terway.kube.types import Pod
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import TransientError, VpcError
 from terway.model.ids import MacAddress
-from terway.model.interface import InterfaceSpec
 from terway.model.moment import Moment
 
 # Less than the plugin's own patience and than any runtime's, so that ours is the answer they see.
@@ -37,54 +35,6 @@ _CHECK_TRIES = 5
 _CHECK_WAIT_S = 0.2
 
 _Made = tuple[Attachment, AttachedLinks]
-
-
-class Pool(Protocol):
-    """The pool, as far as the verbs need it; `PoolService` is the real one."""
-
-    async def acquire(
-        self,
-        key: AttachmentKey,
-        *,
-        network: str,
-        netns: str,
-        pod: PodRef | None,
-        spec: InterfaceSpec,
-    ) -> Attachment:
-        """Return the attachment of `key`, journalled; the one it has, if it has one."""
-
-    async def release(self, key: AttachmentKey) -> None:
-        """Forget `key` and cool its addresses; nothing if it is not known."""
-
-    def attachment(self, key: AttachmentKey) -> Attachment | None:
-        """Return the attachment of `key`, or None."""
-
-    def attachments(self) -> tuple[Attachment, ...]:
-        """Return all attachments."""
-
-    def status(self) -> PoolStatus:
-        """Return what the pool could do now."""
-
-
-class Network(Protocol):
-    """The kernel's half of an attachment; `agent.network` is the real one."""
-
-    async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:
-        """Make the kernel as the attachment wants it, whatever it was, and prove it."""
-
-    async def prove(self, attachment: Attachment) -> bool:
-        """Read it back and put right what is not as planned; return whether there was something."""
-
-    async def detach(self, attachment: Attachment) -> None:
-        """Remove what the attachment has in the kernel; nothing there is success."""
-
-    async def differences(
-        self, attachment: Attachment, *, pod_mac: MacAddress | None
-    ) -> tuple[str, ...]:
-        """Return what is missing of the attachment, in words; empty when all is there.
-
-        `pod_mac` is what the pod's end must have, None for any.
-        """
 
 
 class Verbs:
