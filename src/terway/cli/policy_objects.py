@@ -226,9 +226,9 @@ def _notes(
     for policy in policies:
         if policy.fault:
             yield f"{origins[policy.key]}: {policy.key} is closed: {policy.fault}"
-        if isinstance(policy, ClusterPolicy):
-            for caution in policy.cautions:
-                yield f"{origins[policy.key]}: {policy.key}: {caution}"
+        others = policy.cautions if isinstance(policy, ClusterPolicy) else policy.more_faults
+        for text in others:
+            yield f"{origins[policy.key]}: {policy.key}: {text}"
     known = {"Pod", "Namespace", "Node", *_WORKLOADS, *_SILENT, *KINDS}
     passed = Counter(one.raw["kind"] for one in found if one.raw["kind"] not in known)
     if passed:

@@ -132,7 +132,8 @@ class NetworkPolicy:
     """A NetworkPolicy. A direction that is None is not its business; () isolates, allows nothing.
 
     With a `fault` the policy could not be read: it isolates what it selects in the directions that
-    it has, and allows nothing (closed), and the fault says which field, value and remedy.
+    it has, and allows nothing (closed), and the fault says which field, value and remedy. It is the
+    first; `more_faults` are the others.
     """
 
     key: PolicyKey
@@ -142,6 +143,7 @@ class NetworkPolicy:
     generation: int = 0
     uid: str = ""
     fault: str = ""
+    more_faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

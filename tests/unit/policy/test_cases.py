@@ -55,7 +55,7 @@ def test_probes_are_answered_in_their_order():
 def test_a_matrix_without_pods_is_of_all_pods_in_the_order_of_the_cluster():
     of_all = _answers(probes=[], matrices=[{"port": 80, "protocol": "TCP"}])
 
-    assert of_all["states"][0]["matrices"] == [["..", "X."]]
+    assert of_all["states"][0]["matrices"] == [["-.", "X-"]]
     assert of_all == _answers(probes=[], matrices=[{"port": 80, "pods": ["x/a", "x/b"]}])
 
 

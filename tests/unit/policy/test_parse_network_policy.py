@@ -243,6 +243,15 @@ def test_a_policy_that_cannot_be_read_isolates_what_it_lists_or_both(spec, is_in
         (None, "kind"),
         ({"kind": "Pod"}, "kind"),
         ({"kind": "NetworkPolicy", "apiVersion": "crd.projectcalico.org/v1"}, "apiVersion"),
+        ({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1beta9"}, "apiVersion"),
+        (
+            {"kind": "AdminNetworkPolicy", "apiVersion": "policy.networking.k8s.io/v1alpha2"},
+            "apiVersion",
+        ),
+        (
+            {"kind": "ClusterNetworkPolicy", "apiVersion": "policy.networking.k8s.io/v1alpha1"},
+            "apiVersion",
+        ),
         ({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1"}, "metadata.name"),
         (
             {
@@ -261,6 +270,28 @@ def test_what_has_no_name_or_selects_nobody_knows_whom_is_refused(manifest, fiel
 
     assert refused.value.field == field
     assert field in str(refused.value)
+
+
+def test_every_fault_of_a_policy_is_told_in_the_order_of_its_fields():
+    policy = _read(
+        {
+            "ingress": [
+                {"from": [{"ipBlock": {"cidr": "10.0.0.0/40"}}, {}], "ports": [{"port": 70000}]},
+                {"form": []},
+            ],
+            "sticky": True,
+        }
+    )
+
+    faults = (policy.fault, *policy.more_faults)
+    assert [fault.partition(" is ")[0] for fault in faults] == [
+        "spec.sticky",
+        "spec.ingress[0].from[0].ipBlock.cidr",
+        "spec.ingress[0].from[1]",
+        "spec.ingress[0].ports[0].port",
+        "spec.ingress[1].form",
+    ]
+    assert policy.ingress == ()
 
 
 def test_a_generation_that_is_none_is_no_reason_to_refuse():

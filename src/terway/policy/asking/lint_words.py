@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from terway.policy.asking.lint import Finding, Level
+from terway.policy.asking.lint_labels import impossible_labels
 from terway.policy.asking.matrix_rules import rules_in
 from terway.policy.policies import (
     Action,
@@ -25,6 +26,7 @@ def misleading(policies: Iterable[Policy]) -> Iterator[Finding]:
     policies = tuple(policies)
     for policy in policies:
         yield from _unreadable(policy)
+        yield from impossible_labels(policy)
         for direction in Direction:
             for rule in rules_in(policy, direction):
                 yield from _rule(policy, direction, rule)
@@ -36,8 +38,7 @@ def misleading(policies: Iterable[Policy]) -> Iterator[Finding]:
 
 def _unreadable(policy: Policy) -> Iterator[Finding]:
     texts = [policy.fault] if policy.fault else []
-    if isinstance(policy, ClusterPolicy):
-        texts += policy.cautions
+    texts += policy.cautions if isinstance(policy, ClusterPolicy) else policy.more_faults
     for text in dict.fromkeys(texts):
         yield Finding(
             code="closed",

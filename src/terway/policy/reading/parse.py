@@ -16,8 +16,12 @@ from terway.policy.reading.parse_objects import parse_namespace, parse_node, par
 __all__ = ["KINDS", "parse_namespace", "parse_node", "parse_pod", "parse_policy"]
 
 KINDS = {kind.value: kind for kind in Kind}  # the manifests that `parse_policy` reads
-_GROUPS = {Kind.NETWORK: "networking.k8s.io"}
-_CLUSTER_GROUP = "policy.networking.k8s.io"
+_VERSIONS = {
+    Kind.NETWORK: "networking.k8s.io/v1",
+    Kind.CLUSTER: "policy.networking.k8s.io/v1alpha2",
+    Kind.ADMIN: "policy.networking.k8s.io/v1alpha1",
+    Kind.BASELINE_ADMIN: "policy.networking.k8s.io/v1alpha1",
+}
 
 
 def parse_policy(raw: object, *, answers: Answers = NO_ANSWERS) -> Policy:
@@ -30,9 +34,9 @@ def parse_policy(raw: object, *, answers: Answers = NO_ANSWERS) -> Policy:
     kind = KINDS.get(manifest.text("kind"))
     if kind is None:
         raise refusal("kind", manifest.text("kind"), f"write one of {', '.join(KINDS)}")
-    group, wanted = manifest.text("apiVersion").partition("/")[0], _GROUPS.get(kind, _CLUSTER_GROUP)
-    if group != wanted:
-        raise refusal("apiVersion", manifest.text("apiVersion"), f"write one of {wanted}")
+    version, known = manifest.text("apiVersion"), _VERSIONS[kind]
+    if version != known:  # another version may say the same in other words, or another thing
+        raise refusal("apiVersion", version, f"a {kind.value} is read as {known}; write that")
     if kind is Kind.NETWORK:
         return parse_network_policy(raw)
     return parse_cluster_policy(raw, kind, answers=answers)

@@ -6,7 +6,9 @@ Source: Kubernetes API reference, NetworkPolicy v1, and what its validation refu
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 from terway.model.errors import UsageError
 from terway.policy.policies import (
@@ -28,6 +30,8 @@ from terway.policy.reading.parse_objects import name_of, parse_protocol
 from terway.policy.reading.parse_selector import parse_selector
 from terway.policy.selector import EVERYTHING
 
+T = TypeVar("T")
+
 _PEERS_FIELD = {Direction.INGRESS: "from", Direction.EGRESS: "to"}
 _RULES_FIELD = {Direction.INGRESS: "ingress", Direction.EGRESS: "egress"}
 _ANY_NUMBER = 2**31 - 1
@@ -42,12 +46,10 @@ def parse_network_policy(raw: object) -> NetworkPolicy:
     metadata, spec = policy.table("metadata"), policy.table("spec")
     namespace = metadata.text("namespace") or "default"
     readable, fault = _directions(spec)
-    rules: dict[Direction, tuple[Rule, ...]] = dict.fromkeys(readable, ())
-    if not fault:
-        try:
-            rules = _rules_of(spec, readable, namespace)
-        except UsageError as error:
-            fault = str(error)
+    faults = [fault] if fault else []
+    rules = _rules_of(spec, readable, namespace, faults)
+    if faults:
+        rules = dict.fromkeys(readable, ())
     return NetworkPolicy(
         key=PolicyKey(kind=Kind.NETWORK, namespace=namespace, name=name_of(metadata)),
         pods=parse_selector(spec.table("podSelector")),
@@ -55,7 +57,8 @@ def parse_network_policy(raw: object) -> NetworkPolicy:
         egress=rules.get(Direction.EGRESS),
         generation=generation_of(metadata),
         uid=uid_of(metadata),
-        fault=fault,
+        fault=faults[0] if faults else "",
+        more_faults=tuple(faults[1:]),
     )
 
 
@@ -95,24 +98,47 @@ def _directions(spec: Table) -> tuple[Collection[Direction], str]:
 
 
 def _rules_of(
-    spec: Table, directions: Collection[Direction], namespace: str
+    spec: Table, directions: Collection[Direction], namespace: str, faults: list[str]
 ) -> dict[Direction, tuple[Rule, ...]]:
-    spec.refuse_unknown("podSelector", "policyTypes", *_RULES_FIELD.values())
-    return {
-        direction: tuple(
-            _rule(index, table, direction, namespace)
-            for index, table in enumerate(spec.tables(_RULES_FIELD[direction]))
+    """Return the rules that can be read; why others cannot is added to `faults`."""
+    with _noted(faults):
+        spec.refuse_unknown("podSelector", "policyTypes", *_RULES_FIELD.values())
+    rules = {}
+    for direction in directions:
+        tables = _each(spec, _RULES_FIELD[direction], lambda table: table, faults)
+        rules[direction] = tuple(
+            _rule(index, table, direction, namespace, faults) for index, table in enumerate(tables)
         )
-        for direction in directions
-    }
+    return rules
 
 
-def _rule(index: int, table: Table, direction: Direction, namespace: str) -> Rule:
+def _rule(
+    index: int, table: Table, direction: Direction, namespace: str, faults: list[str]
+) -> Rule:
     peers_field = _PEERS_FIELD[direction]
-    table.refuse_unknown(peers_field, "ports")
-    peers = tuple(_peer(entry, namespace) for entry in table.tables(peers_field))
-    ports = tuple(_port(entry) for entry in table.tables("ports"))
+    with _noted(faults):
+        table.refuse_unknown(peers_field, "ports")
+    peers = _each(table, peers_field, lambda entry: _peer(entry, namespace), faults)
+    ports = _each(table, "ports", _port, faults)
     return Rule(index=index, peers=peers or None, ports=ports or None)
+
+
+def _each(table: Table, field: str, read: Callable[[Table], T], faults: list[str]) -> tuple[T, ...]:
+    """Return what `read` makes of the entries of a list; what it refuses is told in `faults`."""
+    found = []
+    with _noted(faults):
+        for path, raw in table.items(field):
+            with _noted(faults):
+                found.append(read(table_of(raw, path)))
+    return tuple(found)
+
+
+@contextmanager
+def _noted(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        faults.append(str(error))
 
 
 def _peer(table: Table, namespace: str) -> Peer:
