@@ -108,6 +108,7 @@ def _plain(found: Sum) -> dict[str, Any]:
                     for group in one.others
                     for end in group.holders
                 ],
+                "addresses": [str(end.address) for group in one.others for end in group.holders],
                 "ports": ports_text(one.ports),
                 "own_side": ports_text(one.own),
             }

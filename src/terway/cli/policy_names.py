@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from terway.model.address import Family, family_of
 from terway.policy.asking.difference import Packet
 from terway.policy.asking.matrix_groups import Group
 from terway.policy.asking.representatives import Holder
 from terway.policy.asking.representatives_space import is_everything, span_texts
-from terway.policy.cluster import Protocol
+from terway.policy.cluster import Pod, PodKey, Protocol
 from terway.policy.ports import EVERY_PORT, LAST_PORT, PortSet
 from terway.policy.reading.parse_objects import NAME_LABEL
 from terway.policy.selector import Labels
@@ -39,10 +40,27 @@ def groups_text(groups: Sequence[Group], *, is_any: bool = False) -> str:
     if is_any:
         return shortened([kind_text(one) for group in groups for one in group.holders])
     holders = [one for group in groups for one in group.holders]
-    pods = [str(key) for key in dict.fromkeys(one.pod.key for one in holders if one.pod)]
+    pods = [_pod_text(*found) for found in _families(holders).values()]
     nodes = [f"node {one.nodes[0].name} ({one.address})" for one in holders if one.nodes]
     outside = [f"outside {text}" for one in holders if one.is_outside for text in _spans(one)]
     return shortened([*pods, *nodes, *outside])
+
+
+def _families(holders: Iterable[Holder]) -> dict[PodKey, tuple[Pod, set[Family]]]:
+    """Return the pods among holders, and the families of which each is meant."""
+    found: dict[PodKey, tuple[Pod, set[Family]]] = {}
+    for one in holders:
+        if one.pod is not None:
+            found.setdefault(one.pod.key, (one.pod, set()))[1].add(one.family)
+    return found
+
+
+def _pod_text(pod: Pod, families: set[Family]) -> str:
+    """Return a pod's name, and the family where not all of its addresses are meant."""
+    if families == {family_of(address) for address in pod.addresses}:
+        return str(pod.key)
+    (only,) = families
+    return f"{pod.key} (IPv{only.value})"
 
 
 def shortened(texts: Iterable[str], *, shown: int = _SHOWN) -> str:

@@ -42,6 +42,39 @@ spec:
       ports: [{port: PORT}]
 """
 
+TWO_NODES = """
+kind: List
+apiVersion: v1
+items:
+  - apiVersion: v1
+    kind: Node
+    metadata: {name: one}
+    status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+  - apiVersion: v1
+    kind: Node
+    metadata: {name: two}
+    status: {addresses: [{type: InternalIP, address: 192.168.0.2}]}
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: web, labels: {app: web}}
+    spec: {nodeName: one}
+    status: {podIPs: [{ip: 10.0.0.1}, {ip: fd00::1}]}
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: db}
+    spec: {nodeName: two}
+    status: {podIPs: [{ip: 10.0.0.2}, {ip: fd00::2}]}
+  - apiVersion: networking.k8s.io/v1
+    kind: NetworkPolicy
+    metadata: {name: web}
+    spec:
+      podSelector: {matchLabels: {app: web}}
+      policyTypes: [Egress]
+      egress:
+        - to: [{ipBlock: {cidr: 10.0.0.0/8}}]
+          ports: [{port: 80}]
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -363,6 +396,18 @@ def test_explain_reads_a_policy_aloud_and_adds_all_up_at_a_pod(folder: Path) -> 
     reached = {other: one["ports"] for one in into["reaches"] for other in one["others"]}
     assert reached["shop/web-0"] == "TCP 5432"
     assert reached["other/spy"] == "nothing"
+
+
+def test_explain_tells_a_pods_own_node_from_others_and_the_family_where_it_matters(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "all.yaml").write_text(TWO_NODES)
+
+    told = " ".join(run("explain", "-f", tmp_path, "pod:default/web").stdout.split())
+
+    assert "to node one (192.168.0.1): every port of every protocol" in told
+    assert "to default/db (IPv4), outside 10.0.0.0" in told
+    assert "to default/db (IPv6), node two (192.168.0.2), outside" in told
 
 
 def test_matrix_folds_who_is_alike(folder: Path) -> None:

@@ -9,7 +9,7 @@ from terway.model.errors import UsageError
 from terway.policy.asking.matrix_groups import Group, Pair, world_of
 from terway.policy.asking.matrix_ports import PortMatrix
 from terway.policy.asking.matrix_rules import is_about
-from terway.policy.asking.representatives import Holder
+from terway.policy.asking.representatives import Holder, is_own_node
 from terway.policy.cluster import PodKey
 from terway.policy.policies import Direction, Policy
 from terway.policy.ports import PortSet
@@ -40,7 +40,13 @@ def sums(policies: Iterable[Policy], holders: Iterable[Holder], key: PodKey) -> 
     def is_it(holder: Holder) -> bool:
         return holder.pod is not None and holder.pod.key == key
 
-    world = world_of(holders, (matrix,), tell=is_it)
+    holders = tuple(holders)
+    here = [one for one in holders if is_it(one)]
+
+    def tell(holder: Holder) -> tuple[bool, bool]:
+        return is_it(holder), any(is_own_node(one, holder) for one in here)
+
+    world = world_of(holders, (matrix,), tell=tell)
     mine = [group for group in world.groups if is_it(group.first)]
     if not mine:
         raise UsageError(f"pod {key} is not in the cluster, or has no address: name one that is")
