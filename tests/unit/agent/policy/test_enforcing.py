@@ -15,6 +15,7 @@ from terway.lab.kubeapi.faults import Effect, Fault
 from terway.lab.kubeapi.resources import NAMESPACE, NETWORK_POLICY, NODE, POD
 from terway.model.attachment import PodRef
 from terway.model.errors import ConflictError, TransientError
+from terway.model.interface import InterfaceSpec, Mode
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Compiled
 from tests.support.attachments import attachment
@@ -98,6 +99,17 @@ async def test_a_pod_that_no_policy_selects_waits_for_no_transaction(api, node):
     waited = await add(node)
 
     assert not waited
+
+
+async def test_a_pod_with_an_eni_waits_although_no_policy_selects_it(api, node):
+    """What tracks its connections is inside the pod, and must be there before its first packet."""
+    state, _ = api
+    await node.hears("pods", version_of(state.create(POD, pod_manifest("web", app="web"))))
+    before = len(node.filter.done)
+
+    assert await add(node, replace(WEB, spec=InterfaceSpec(mode=Mode.EXCLUSIVE)))
+
+    assert "apply" in node.filter.done[before:]
 
 
 async def test_without_the_API_server_an_ADD_is_refused_with_the_reason(api, tmp_path):
