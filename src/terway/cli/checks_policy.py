@@ -8,6 +8,7 @@ from terway.cli.finding import Finding, error, note, warning
 from terway.cli.hops import RESTART_AGENT
 from terway.cli.snapshot import Snapshot
 from terway.cli.snapshot_policy import PolicyAgent, PolicyApi, PolicyView
+from terway.cli.table import counted
 from terway.policy.nft.names import TABLE
 
 _VERIFY = "terway-cli policy verify"
@@ -44,7 +45,8 @@ def check_policy(snapshot: Snapshot) -> Iterator[Finding]:
 def _switched_off(view: PolicyView) -> Iterator[Finding]:
     count = len(view.api.generations) if view.api is not None else 0
     if count:
-        why = f"the cluster has {count} policies, and pods of this node are open to everybody"
+        policies = counted(count, "policy", "policies")
+        why = f"the cluster has {policies}, and pods of this node are open to everybody"
         command = "kubectl -n kube-system edit configmap eni-config (disable_network_policy)"
         yield warning("NetworkPolicy is off on this node", why, command)
     if view.has_table:

@@ -14,6 +14,7 @@ import click
 from terway.cli.flows_source import follow, read_files
 from terway.cli.flows_text import Tally, line_words
 from terway.cli.place import find_place, place_options
+from terway.cli.table import wrapped
 from terway.config.duration import parse_duration
 from terway.model.errors import UsageError
 from terway.policy.records.flow_filter import FlowFilter, filter_of
@@ -78,7 +79,7 @@ def command(
         _show(tally.count(lines), copy, as_json=as_json)
     if not as_json:
         nothing = _NONE if goes_on or files else _NOTHING
-        click.echo(tally.words if tally.records else nothing, err=True)
+        click.echo("\n".join(wrapped(tally.words if tally.records else nothing)), err=True)
 
 
 def _is_wanted(wanted: FlowFilter, line: Line) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from terway.cli.table import wrapped
+from terway.cli.table import counted, wrapped
 from terway.policy.flow import Because
 from terway.policy.records.recorded import Line, RecordedEnd, RecordedFlow, Remark
 from terway.policy.words import describe_judgement
@@ -82,6 +82,9 @@ class Tally:
     @property
     def words(self) -> str:
         """Return it in a line."""
-        lost = f", {self.lost} lost" if self.lost else ""
-        told = f"{self.records} records: {self.denied} denied, {self.allowed} allowed{lost}"
-        return f"{told}; {len(self._workloads)} workloads and others took part"
+        lost = f"; {counted(self.lost, 'packet')} lost" if self.lost else ""
+        count = self.denied + self.allowed
+        of = f" of {counted(count, 'connection')}" if count != self.records else ""
+        verdicts = f"{self.denied} denied, {self.allowed} allowed"
+        parties = counted(len(self._workloads), "party", "parties")
+        return f"{counted(self.records, 'record')}{of}: {verdicts}{lost}; {parties} took part"

@@ -15,7 +15,7 @@ from terway.cli.policy_diff import holder_plain
 from terway.cli.policy_names import groups_text, packet_text, ports_text
 from terway.cli.policy_progress import telling
 from terway.cli.policy_source import manifest_options, read_manifests
-from terway.cli.table import print_json, print_lines, wrapped
+from terway.cli.table import counted, print_json, print_lines, wrapped
 from terway.model.errors import UsageError
 from terway.policy.asking.check import Breach, Outcome, check
 from terway.policy.asking.check_parse import NOT_REACH, REACH, Expectation, parse_expectations
@@ -57,7 +57,7 @@ def command(
     """
     wanted = [one for file in expectations for one in _read(file)]
     manifests = read_manifests(files, pod_cidrs, **where)
-    with telling(f"checking {len(wanted)} expectations"):
+    with telling(f"checking {counted(len(wanted), 'expectation')}"):
         found = tuple(check(manifests.cluster, manifests.policies, wanted))
     if as_json:
         print_json([_plain(one, manifests.policies) for one in found])
@@ -90,7 +90,7 @@ def check_lines(found: Iterable[Outcome], policies: tuple[Policy, ...]) -> Itera
         if not one.is_met:
             yield from _why_not(one, policies)
     met = sum(one.is_met for one in found)
-    yield f"{met} of {len(found)} expectations are met"
+    yield f"{met} of {counted(len(found), 'expectation')} met"
 
 
 def _why_not(one: Outcome, policies: tuple[Policy, ...]) -> Iterator[str]:

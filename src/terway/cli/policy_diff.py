@@ -11,7 +11,7 @@ from terway.cli.exits import FOUND, OK
 from terway.cli.policy_names import groups_text, packet_text, ports_text, side_text
 from terway.cli.policy_pair import Compared, pair_options, read_pair, reasons
 from terway.cli.policy_progress import telling
-from terway.cli.table import print_json, print_lines, wrapped
+from terway.cli.table import counted, print_json, print_lines, wrapped
 from terway.policy.asking.difference import Difference, Packet, changes, differences
 from terway.policy.asking.matrix_groups import Relation
 from terway.policy.asking.representatives import Holder
@@ -62,7 +62,7 @@ def diff_lines(compared: Compared, found: tuple[Difference, ...]) -> Iterator[st
     else:
         allowed = sum(one.is_allowed for one in found)
         count = f"{allowed} allowed, {len(found) - allowed} denied"
-        yield f"{len(found)} differences ({count}), {compared.scope}"
+        yield f"{counted(len(found), 'difference')} ({count}), {compared.scope}"
 
 
 def packet_lines(compared: Compared, packet: Packet, *, indent: int) -> Iterator[str]:

@@ -11,7 +11,7 @@ from terway.cli.exits import FOUND, OK
 from terway.cli.policy_objects import Manifests
 from terway.cli.policy_progress import telling
 from terway.cli.policy_source import manifest_options, read_manifests
-from terway.cli.table import print_json, print_lines, wrapped
+from terway.cli.table import counted, print_json, print_lines, wrapped
 from terway.model.errors import UsageError
 from terway.policy.asking.lint import Around, Finding, Level, in_order
 from terway.policy.asking.lint_cluster import is_dns, misfitting, without_dns
@@ -39,7 +39,7 @@ def command(
     Exit code 0: no warning; 1: warnings.
     """
     manifests = read_manifests(files, pod_cidrs, **where)
-    with telling(f"looking at {len(manifests.policies)} policies"):
+    with telling(f"looking at {_policies(manifests)}"):
         found = tuple(in_order(_findings(manifests)))
     if as_json:
         print_json([_plain(one, manifests) for one in found])
@@ -82,8 +82,12 @@ def lint_lines(found: Iterable[Finding], manifests: Manifests) -> Iterator[str]:
         yield from wrapped(f"in      {manifests.origins.get(one.policy, '?')}", indent=8)
         yield from wrapped(f"remedy  {one.remedy}", indent=8)
     warnings = sum(one.level is Level.WARNING for one in found)
-    count = len(manifests.policies)
-    yield f"{count} policies: {warnings} warnings, {len(found) - warnings} notes"
+    notes = counted(len(found) - warnings, "note")
+    yield f"{_policies(manifests)}: {counted(warnings, 'warning')}, {notes}"
+
+
+def _policies(manifests: Manifests) -> str:
+    return counted(len(manifests.policies), "policy", "policies")
 
 
 def _plain(one: Finding, manifests: Manifests) -> dict[str, Any]:

@@ -238,6 +238,8 @@ def _notes(
 
 def _inventions(made: int, invented: int) -> Iterator[str]:
     if made:
-        yield f"{made} pods stand for the workloads of which no pod is there"
+        pods = "1 pod stands" if made == 1 else f"{made} pods stand"
+        yield f"{pods} for the workloads of which no pod is there"
     if invented:
-        yield f"{invented} pods without address have made-up ones (--pod-cidr)"
+        pods = "1 pod" if invented == 1 else f"{invented} pods"
+        yield f"made-up addresses for {pods} without any (--pod-cidr)"

@@ -13,6 +13,7 @@ from terway.cli.policy_objects import Manifests, manifests_of
 from terway.cli.policy_progress import telling
 from terway.cli.policy_read import Found, read_objects
 from terway.cli.policy_source import json_option, parse_cidr, tell
+from terway.cli.table import counted
 from terway.policy.asking.difference import Packet
 from terway.policy.asking.representatives import Holder, holders_of
 from terway.policy.asking.representatives_any import any_holders
@@ -40,7 +41,7 @@ class Compared:
         """Return for which clusters the answer holds."""
         if self.is_any:
             return "in any cluster"
-        return f"in this cluster of {len(self.cluster.pods):,} pods"
+        return f"in this cluster of {counted(len(self.cluster.pods), 'pod')}"
 
 
 def pair_options(command: F) -> F:

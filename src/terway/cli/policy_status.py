@@ -16,7 +16,7 @@ from terway.cli.policy_progress import telling
 from terway.cli.policy_read import read_objects
 from terway.cli.policy_source import json_option
 from terway.cli.read_kube import open_client
-from terway.cli.table import print_json, print_lines, table_lines, wrapped
+from terway.cli.table import counted, print_json, print_lines, table_lines, wrapped
 from terway.kube.policy_status import POLICY_NODE_STATUSES, PolicyInForce, PolicyNodeStatus
 from terway.model.errors import ConflictError
 from terway.policy.asking.representatives import selects
@@ -107,7 +107,8 @@ def _trouble(status: PolicyNodeStatus) -> str:
     report = status.status
     if report.message:
         return report.message
-    return f"{report.differences} differences from what policies say" * bool(report.differences)
+    differences = counted(report.differences, "difference")
+    return f"{differences} from what policies say" * bool(report.differences)
 
 
 def _affected(policy: Policy, manifests: Manifests) -> Mapping[str, list[Pod]]:

@@ -16,6 +16,7 @@ from terway.cli.policy_objects import manifests_of
 from terway.cli.policy_places import Spot, differences, spots_of, wish_of
 from terway.cli.policy_read import Found, read_cluster
 from terway.cli.read_node import get_page, read_journal_view
+from terway.cli.table import counted
 from terway.linux.netns import open_netns
 from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.model.attachment import Attachment
@@ -145,5 +146,5 @@ def agents_word(place: Place) -> str:
     if last.get("age_s") is None:
         return "terwayd has not compared yet"
     count = len(last.get("differences") or ())
-    found = f"{count} differences" if count else "no difference"
+    found = counted(count, "difference") if count else "no difference"
     return f"terwayd compared {last['age_s']:.0f} s ago, in {last['took_s']:.2f} s: {found}"

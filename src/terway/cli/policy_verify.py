@@ -17,7 +17,7 @@ from terway.cli.policy_verified import Verified, agents_word, compare, leftovers
 from terway.cli.read_node import read_agent_config
 from terway.cli.snapshot import require
 from terway.cli.source import read_bundle, source_options
-from terway.cli.table import print_json, print_lines, wrapped
+from terway.cli.table import counted, print_json, print_lines, wrapped
 from terway.model.ids import NodeName
 
 _SHOWN = 20
@@ -65,7 +65,7 @@ def verify_lines(found: Verified) -> Iterator[str]:
     """Yield each table and its differences, then terwayd's own word."""
     for one in found.checked:
         word = "ok  " if not one.differences else "FAIL"
-        yield f"{word} {one.where}: {one.pods} pod{'s' * (one.pods != 1)} restricted"
+        yield f"{word} {one.where}: {counted(one.pods, 'pod')} restricted"
         for text in one.differences[:_SHOWN]:
             yield from wrapped(text, indent=5)
         if len(one.differences) > _SHOWN:
@@ -73,6 +73,6 @@ def verify_lines(found: Verified) -> Iterator[str]:
     if found.agent:
         yield from wrapped(found.agent)
     same = "the kernel enforces what they say" if found.is_same else "the kernel differs"
-    yield f"{found.policies} policies: {same}"
+    yield f"{counted(found.policies, 'policy', 'policies')}: {same}"
     if not found.is_same:
         yield "mend it: terwayd makes it anew when it sees it; or restart terwayd"

@@ -18,7 +18,7 @@ from terway.cli.policy_objects import Manifests, manifests_of
 from terway.cli.policy_progress import telling
 from terway.cli.policy_read import LIVE, read_objects
 from terway.cli.policy_source import tell
-from terway.cli.table import print_json, print_lines, wrapped
+from terway.cli.table import counted, print_json, print_lines, wrapped
 from terway.policy.asking.unseen import Unseen, unseen
 from terway.policy.asking.whatif import Seen, Shift, Whatif, gather, whatif
 from terway.policy.cluster import Cluster, PodKey
@@ -58,7 +58,7 @@ def command(*, wanted: str, files: tuple[str, ...], now: str, as_json: bool, **w
     lost = sum(one.lost for one in lines if isinstance(one, Remark))
     cluster = _cluster(plan, today)
     policies = None if today is None else today.policies
-    with telling(f"holding {len(seen)} flows against the policies"):
+    with telling(f"holding {counted(len(seen), 'flow')} against the policies"):
         answer = whatif(seen, plan.policies, cluster=cluster, now=policies)
         whose = {key: f"{key.namespace}: {owner}" for key, owner in owners.items()}
         never = unseen(seen, cluster, plan.policies, policies, owners=whose)
@@ -105,15 +105,17 @@ def _lines(
 ) -> Iterator[str]:
     total = sum(one.allowed + one.denied for one in seen)
     missing = f"; {lost} more were lost while they were recorded" if lost else ""
-    yield from wrapped(f"{len(seen)} recorded flows, {total} connections{missing}")
+    yield from wrapped(
+        f"{counted(len(seen), 'recorded flow')}, {counted(total, 'connection')}{missing}"
+    )
     for is_allowed, title in ((False, "newly denied"), (True, "newly allowed")):
         shifts = [one for one in answer.shifts if one.is_allowed is is_allowed]
         count = sum(one.count for one in shifts)
-        yield f"{title}: {len(shifts)} flows, {count} connections"
+        yield f"{title}: {counted(len(shifts), 'flow')}, {counted(count, 'connection')}"
         yield from _shift_lines(shifts)
-    yield f"as before: {answer.unchanged} flows"
+    yield f"as before: {counted(answer.unchanged, 'flow')}"
     if answer.unjudged:
-        yield f"could not be asked about: {len(answer.unjudged)} flows"
+        yield f"could not be asked about: {counted(len(answer.unjudged), 'flow')}"
         for one, why in answer.unjudged[:_MOST]:
             yield from wrapped(f"{one.flow.source} -> {one.flow.destination}: {why}", indent=2)
     yield from _unseen_lines(never)
@@ -133,7 +135,7 @@ def _shift_lines(shifts: Iterable[Shift]) -> Iterator[str]:
 
 
 def _unseen_lines(never: Sequence[Unseen]) -> Iterator[str]:
-    yield f"never seen, but possible: {len(never)} kinds"
+    yield f"never seen, but possible: {counted(len(never), 'kind')}"
     for one in never[:_MOST]:
         reach = "anybody" if not one.sources else _some(one.sources)
         text = f"{ports_text(one.ports)} to {_some(one.destinations)} from {reach}"
@@ -144,7 +146,7 @@ def _unseen_lines(never: Sequence[Unseen]) -> Iterator[str]:
 
 def _some(names: Sequence[str]) -> str:
     most = 3
-    rest = f" and {len(names) - most} others" if len(names) > most else ""
+    rest = f" and {counted(len(names) - most, 'other')}" if len(names) > most else ""
     return f"{', '.join(names[:most])}{rest}"
 
 

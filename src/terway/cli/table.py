@@ -67,6 +67,11 @@ def wrapped(text: str, *, indent: int = 0, width: int = WIDTH) -> list[str]:
     ) or [""]
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return how many of something there are; `many` is its plural where that is not with s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines to standard output."""
     click.echo("\n".join(lines))

@@ -40,7 +40,14 @@ class Explained:
 @click.command("why")
 @click.argument("pod", metavar="[NAMESPACE/]POD")
 @click.argument("destination", metavar="DST[:PORT]")
-@click.option("--proto", type=click.Choice(_PROTOCOLS), default="tcp", show_default=True)
+@click.option(
+    "--proto",
+    "--protocol",
+    "proto",
+    type=click.Choice(_PROTOCOLS, case_sensitive=False),
+    default="tcp",
+    show_default=True,
+)
 @click.option("--family", type=click.Choice(["4", "6", "both"]), default="both", show_default=True)
 @source_options
 def command(

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from terway.cli.app import cli
+from terway.cli.flows_text import Tally
 from terway.cli.table import WIDTH
 from terway.policy.cluster import PodKey
 from terway.policy.records.recorded import line_of
@@ -151,7 +152,14 @@ def test_whatif_for_a_person_fits_and_compares_with_today(flows, tmp_path):
     now.write_text(OPEN)
     done = run("policy", "whatif", str(plan), "--flows", str(flows), "--now", str(now))
     assert done.exit_code == 1
-    assert "newly allowed: 1 flows, 12 connections" in done.output
+    assert "newly allowed: 1 flow, 12 connections" in done.output
     assert "(so today, too)" in done.output.replace("\n    ", " ")
     assert "never seen, but possible: 0 kinds" in done.output
     assert all(len(line) <= WIDTH for line in done.output.splitlines())
+
+
+def test_records_and_the_connections_in_them_are_told_apart() -> None:
+    tally = Tally(records=3, allowed=1, denied=4)
+
+    assert tally.words.startswith("3 records of 5 connections: 4 denied, 1 allowed; ")
+    assert Tally(records=1, denied=1).words.startswith("1 record: 1 denied, 0 allowed; ")

@@ -228,10 +228,10 @@ def test_a_line_that_is_no_case_is_answered_by_its_number_and_the_rest_goes_on(
 
 @pytest.mark.parametrize(
     "mixed",
-    [("--from", "a/b"), ("--port", 80), ("-f", "x.yaml"), ("--protocol", "tcp"), ("--via", "x")],
+    [("--from", "a/b"), ("--port", "80"), ("-f", "x.yaml"), ("--protocol", "tcp"), ("--via", "x")],
 )
 def test_what_a_batch_would_ignore_is_refused_by_name(
-    tmp_path: Path, mixed: tuple[object, ...]
+    tmp_path: Path, mixed: tuple[str, ...]
 ) -> None:
     (tmp_path / "cases.jsonl").write_text(json.dumps(CASE))
 
@@ -293,7 +293,7 @@ def test_check_is_silent_of_nothing_that_is_not_met(folder: Path) -> None:
     broken = run("check", "-f", folder, folder / "must")
 
     assert (met.exit_code, broken.exit_code) == (OK, FOUND)
-    assert "3 of 3 expectations are met" in met.stdout
+    assert "3 of 3 expectations met" in met.stdout
     assert broken.stdout.count("FAIL") == 2
     assert "must-not-reach[0]" in broken.stdout
 
@@ -360,6 +360,19 @@ spec:
   {tier: Admin, priority: 5, subject: {namespaces: {}},
   egress: [{action: Accept, to: [{domainNames: [a.example]}]}]}
 """
+
+
+def test_lint_tells_every_error_of_a_manifest(folder: Path) -> None:
+    misspelt = CLOSED.replace("[{podSelector", "[{poodSelector").replace("PORT", "0")
+    (folder / "bad.yaml").write_text(misspelt)
+
+    result = run("lint", "-f", folder / "bad.yaml", "--json")
+
+    texts = [one["text"] for one in json.loads(result.stdout) if one["code"] == "closed"]
+    assert result.exit_code == FOUND
+    assert len(texts) == 2
+    assert "from[0].poodSelector" in texts[0]
+    assert "ports[0].port" in texts[1]
 
 
 def test_lint_tells_each_trap_by_policy_rule_and_remedy(folder: Path) -> None:
