@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import click
 
+from terway.cli.exits import USAGE
 from terway.cli.lazy import LazyCommands
 
 # name: (module with a click command called `command`, what it does)
@@ -27,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metrics": ("terway.cli.metrics", "terwayd's own figures."),
     "completion": ("terway.cli.completion", "Completion for bash, zsh or fish."),
 }
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @click.group(
@@ -54,3 +59,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        sys.stderr.write(f"terway-cli: the output cannot be written: {error.strerror}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left of it
+        sys.exit(USAGE)
