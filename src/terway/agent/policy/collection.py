@@ -1,7 +1,8 @@
 """What do all objects of a kind say now? Followed, and kept only as the values that policy reads.
 
 As `kube.informer`, with two differences: of an object only what is read of it is kept, and a kind
-that the API server does not have (404) is an empty one, asked for again now and then.
+that the API server does not have (404) is an empty one, asked for again now and then. Where it had
+objects a moment ago it must say so for a while: one that starts does not know all kinds at once.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 NOT_INSTALLED_PERIOD_S = 60.0
+REMOVED_AFTER_S = 30.0  # who removes a kind sees its objects go first, and so do we
 # The API server tells at least of its own progress once a minute: a watch that says nothing for
 # longer is asked for again, and one that is not answered at all is trouble.
 SILENCE_S = 75.0
-OPENS_WITHIN_S = 10.0
+OPENS_WITHIN_S = 5.0
 _SLICE = 200  # objects that are read in one go: some 5 ms
 
 _log = structlog.get_logger("policy")
@@ -73,6 +75,7 @@ class Collection(Generic[T, K, V]):
         self._sleep = sleep
         self._values: dict[K, V] = {}
         self._early: set[K] = set()
+        self._missing_since: float | None = None  # monotonic seconds
         self._version: str | None = None
         self.synced = asyncio.Event()
         self.trouble = "it was not asked for yet"  # why it is not followed now; empty: it is
@@ -117,7 +120,7 @@ class Collection(Generic[T, K, V]):
         """Take note of a failure; return in how many seconds to try again."""
         if is_expired(error):
             self._version = None
-        elif isinstance(error, ConflictError) and self._is_optional:
+        elif isinstance(error, ConflictError) and self._is_optional and self._is_not_there():
             self._version = None
             self._keep_only(())
             self._settle()
@@ -127,6 +130,12 @@ class Collection(Generic[T, K, V]):
         self.trouble = str(error)
         wait_s: float = getattr(error, "retry_after_s", 0.0)
         return max(wait_s, self._backoff.next_s())
+
+    def _is_not_there(self) -> bool:
+        """Return whether a kind that is not found is to be believed not to be there."""
+        if self._missing_since is None:
+            self._missing_since = self._now()
+        return not self._values or self._now() - self._missing_since >= REMOVED_AFTER_S
 
     async def _advance(self) -> None:
         """List if we must, then watch until the server ends it."""
@@ -168,6 +177,7 @@ class Collection(Generic[T, K, V]):
     def _settle(self) -> None:
         self._backoff.reset()
         self.trouble, self.alive_at = "", self._now()
+        self._missing_since = None
         if self._watching is not None and not self._watching.expired():
             self._watching.reschedule(asyncio.get_running_loop().time() + self._silence_s)
         self.synced.set()

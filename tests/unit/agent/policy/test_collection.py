@@ -7,13 +7,29 @@ from random import Random
 
 import pytest
 
-from terway.agent.policy.collection import NOT_INSTALLED_PERIOD_S, Collection
+from terway.agent.policy.collection import (
+    NOT_INSTALLED_PERIOD_S,
+    REMOVED_AFTER_S,
+    Collection,
+)
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient
 from terway.kube.resource import CLUSTER_NETWORK_POLICIES, NAMESPACES
 from terway.lab.kubeapi.faults import Effect, Fault
-from terway.lab.kubeapi.resources import NAMESPACE
+from terway.lab.kubeapi.resources import CLUSTER_NETWORK_POLICY, NAMESPACE
 from tests.support.paper_filter import WITHIN_S, open_policy_api
+
+DENYING = {
+    "apiVersion": "policy.networking.k8s.io/v1alpha2",
+    "kind": "ClusterNetworkPolicy",
+    "metadata": {"name": "denying"},
+    "spec": {
+        "tier": "Admin",
+        "priority": 5,
+        "subject": {"namespaces": {}},
+        "ingress": [{"action": "Deny", "from": [{"namespaces": {}}]}],
+    },
+}
 
 
 @pytest.fixture
@@ -31,7 +47,7 @@ class CountingClient(KubeClient):
 
 
 class Heard:
-    def __init__(self, server, resource=NAMESPACES, **options):
+    def __init__(self, server, resource=NAMESPACES, *, now=None, **options):
         self.changes: list[tuple[str, object]] = []
         self.slept: list[float] = []
         self.client = CountingClient(server.unix)
@@ -43,6 +59,7 @@ class Heard:
             heard=lambda key, value: self.changes.append((key, value)),
             backoff=Backoff(Random(7)),
             sleep=self.sleep,
+            now=now or (lambda: sum(self.slept)),
             **options,
         )
 
@@ -70,6 +87,28 @@ async def test_a_kind_that_is_not_installed_is_empty_and_asked_for_now_and_then(
     assert heard.collection.synced.is_set()
     assert heard.collection.trouble == ""
     assert heard.slept == [NOT_INSTALLED_PERIOD_S] * 2
+
+
+async def test_objects_of_a_kind_stay_until_it_was_not_found_for_a_while(api):
+    """An API server that starts does not know all kinds at once: policies must not go for that."""
+    state, server = api
+    state.create(CLUSTER_NETWORK_POLICY, DENYING)
+    kind = ("clusternetworkpolicies",)
+    server.fail(Fault(effect=Effect.CUT_WATCH, verbs=("watch",), resources=kind))
+    server.fail(Fault(effect=Effect.REFUSE, resources=kind, code=404, skip=2, times=1000))
+    heard = Heard(server, CLUSTER_NETWORK_POLICIES, is_optional=True)
+    troubles = set()
+
+    def is_empty():
+        troubles.add(heard.collection.trouble)
+        return NOT_INSTALLED_PERIOD_S in heard.slept
+
+    await heard.until(is_empty)
+
+    assert [value is None for _, value in heard.changes] == [False, True]
+    assert sum(heard.slept[:-1]) >= REMOVED_AFTER_S
+    assert any("404" in trouble for trouble in troubles)
+    assert heard.collection.trouble == ""
 
 
 async def test_a_kind_that_may_not_be_read_is_not_synced_and_says_why(api):
