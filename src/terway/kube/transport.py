@@ -13,10 +13,10 @@ from terway.kube.errors import read_status, translate
 from terway.model.errors import TransientError, UsageError
 
 _READ_LIMIT_BYTES = 1 << 20
-# A connection whose other end is out of reach is given up after 15 s: who only listens would not
-# notice for minutes. Probed when idle for so many seconds, so often apart, so many times.
-_KEEPALIVE = {socket.TCP_KEEPIDLE: 6, socket.TCP_KEEPINTVL: 3, socket.TCP_KEEPCNT: 3}
-_UNANSWERED_MS = 15_000  # data that was sent
+# A connection whose other end is out of reach is given up after some 10 s: who only listens would
+# not notice for minutes. Probed when idle for so many seconds, so often apart, so many times.
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
+_UNANSWERED_MS = 6_000  # data, or a probe
 
 
 class Transport:

@@ -11,7 +11,7 @@ import pytest
 from terway.datapath.fights import PATIENCE
 from terway.lab.world.node import NodeHandle, run_command
 from terway.lab.world.plan import KUBE_API
-from tests.support.policy_lab import Crew, PolicyLab
+from tests.support.policy_lab import Crew, PolicyLab, end_of, unique
 from tests.support.policy_objects import Object, network_policy, peers
 from tests.support.wires import Wires
 
@@ -21,6 +21,7 @@ OPEN, BARRED = 7600, 7601
 TABLE = "inet terway_policy"
 MENDED_WITHIN_S = 20.0  # what is fought over was once left open for 30
 HEARD_WITHIN_S = 60.0
+SEEN_WITHIN_S = 10.0  # before a connection that leads nowhere is given up
 
 
 def into(crew: Crew, part: str) -> Object:
@@ -102,11 +103,10 @@ async def silent_connections(node: NodeHandle) -> AsyncIterator[None]:
     """Have the node's connections to the API server that there are carry nothing any more."""
     listed = await node.exec("ss", "-Htn", "dst", str(KUBE_API))
     ports = {line.split()[3].rpartition(":")[2] for line in listed.splitlines()}
-    rule = f"ip daddr {KUBE_API} tcp sport {{ {', '.join(sorted(ports))} }} drop"
-    answers = f"ip saddr {KUBE_API} tcp dport {{ {', '.join(sorted(ports))} }} drop"
-    out = f"chain out {{\ntype filter hook output priority -300\n{rule}\n}}"
-    back = f"chain back {{\ntype filter hook prerouting priority -300\n{answers}\n}}"
-    await node.exec("nft", f"table inet test_silent {{\n{out}\n{back}\n}}")
+    # The server must hear that they are given up, or they would outlive the lab.
+    rule = f"ip saddr {KUBE_API} tcp dport {{ {', '.join(sorted(ports))} }} drop"
+    chain = f"chain back {{\ntype filter hook prerouting priority -300\n{rule}\n}}"
+    await node.exec("nft", f"table inet test_silent {{\n{chain}\n}}")
     try:
         yield
     finally:
@@ -126,3 +126,21 @@ async def test_watches_that_have_become_silent_are_noticed_and_asked_for_anew(
         async with asyncio.timeout(HEARD_WITHIN_S):
             while await wires.passes(crew.client, crew.server, BARRED):
                 await world.lab.node("node-2").exec("true")
+
+
+@pytest.mark.parametrize("pool", ["node"])
+async def test_a_pod_that_starts_while_watches_are_silent_has_its_policies_soon(
+    world: PolicyLab, crew: Crew, wires: Wires
+):
+    """What ADD reads of its pod is more than the watch has told: so others may be silent, too."""
+    labels = {"app": "late"}
+    rule = peers("from", ("UDP", OPEN), pods=crew.labels("client"))
+    await world.policies()
+
+    async with silent_connections(world.lab.node("node-2")):
+        await world.write(network_policy("late", selects=labels, ingress=[rule]))
+        late = await world.lab.pod(unique("late"), node="node-2", labels=labels)
+        async with asyncio.timeout(SEEN_WITHIN_S):
+            while await wires.passes(crew.client, end_of(late, crew.family), BARRED):
+                pass
+    await world.lab.delete_pod(late.name)
