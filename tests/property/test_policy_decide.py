@@ -25,7 +25,7 @@ def answer(ask: Callable[[Flow], bool], flow: Flow) -> bool | str:
         return str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_a_decider_says_what_evaluate_says(data):
     world = data.draw(worlds(max_pods=8))
