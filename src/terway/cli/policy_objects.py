@@ -21,7 +21,8 @@ from terway.model.ids import NodeName
 from terway.policy.asking.representatives import blocks_of
 from terway.policy.cluster import Cluster, Namespace, Node, Pod, PodKey
 from terway.policy.policies import ClusterPolicy, NetworkPolicy, Policy, PolicyKey
-from terway.policy.reading.parse import KINDS, parse_namespace, parse_node, parse_pod, parse_policy
+from terway.policy.reading.closing import parse_or_close
+from terway.policy.reading.parse import KINDS, parse_namespace, parse_node, parse_pod
 from terway.policy.reading.parse_objects import namespace_labels
 
 # Networks for tests between machines: nobody's pods have such addresses (RFC 2544, RFC 5180).
@@ -106,7 +107,7 @@ def _policies(found: Iterable[Found]) -> tuple[tuple[Policy, ...], dict[PolicyKe
     origins: dict[PolicyKey, str] = {}
     for one in found:
         if one.raw["kind"] in KINDS:
-            policy = _read(one, parse_policy)
+            policy = _read(one, parse_or_close)
             if policy.key in policies:
                 raise UsageError(
                     f"{one.origin}: {policy.key} is in {origins[policy.key]}, too; take one away"

@@ -21,7 +21,7 @@ from terway.policy.reading.cases_cluster import (
     read_flow,
     read_question,
 )
-from terway.policy.reading.parse import parse_policy
+from terway.policy.reading.closing import parse_or_close
 from terway.policy.reading.parse_fields import Table, refusal, table_of
 
 ALLOWED, DENIED, NOT_PROBED, FAILED = ".", "X", "-", "?"  # the cells of a matrix
@@ -145,7 +145,7 @@ def _read_step(stage: Table, state: Table) -> Step:
     try:
         cluster = read_cluster(state)
         answers = read_answers(stage)
-        policies = tuple(parse_policy(raw, answers=answers) for _, raw in state.items("policies"))
+        policies = tuple(parse_or_close(raw, answers=answers) for _, raw in state.items("policies"))
     except UsageError as refused:
         error = str(refused)
     return Step(

@@ -13,7 +13,7 @@ from terway.policy.reading.parse_fields import refusal, table_of
 from terway.policy.reading.parse_network import parse_network_policy
 from terway.policy.reading.parse_objects import parse_namespace, parse_node, parse_pod
 
-__all__ = ["KINDS", "parse_namespace", "parse_node", "parse_pod", "parse_policy"]
+__all__ = ["KINDS", "kind_of", "parse_namespace", "parse_node", "parse_pod", "parse_policy"]
 
 KINDS = {kind.value: kind for kind in Kind}  # the manifests that `parse_policy` reads
 _VERSIONS = {
@@ -30,6 +30,14 @@ def parse_policy(raw: object, *, answers: Answers = NO_ANSWERS) -> Policy:
     A policy that cannot be read comes back with a `fault` or `cautions`, and closed. Raises
     UsageError when it is none, or when not even its name and whom it selects can be read.
     """
+    kind = kind_of(raw)
+    if kind is Kind.NETWORK:
+        return parse_network_policy(raw)
+    return parse_cluster_policy(raw, kind, answers=answers)
+
+
+def kind_of(raw: object) -> Kind:
+    """Return which policy a manifest is of. Raises UsageError when it is of none that is known."""
     manifest = table_of(raw, "")
     kind = KINDS.get(manifest.text("kind"))
     if kind is None:
@@ -37,6 +45,4 @@ def parse_policy(raw: object, *, answers: Answers = NO_ANSWERS) -> Policy:
     version, known = manifest.text("apiVersion"), _VERSIONS[kind]
     if version != known:  # another version may say the same in other words, or another thing
         raise refusal("apiVersion", version, f"a {kind.value} is read as {known}; write that")
-    if kind is Kind.NETWORK:
-        return parse_network_policy(raw)
-    return parse_cluster_policy(raw, kind, answers=answers)
+    return kind
