@@ -52,6 +52,8 @@ def policy(name: str, **rule: Any) -> Policy:
 CLOSED = policy("closed")
 OPEN = policy("open", **{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]})
 
+TO_PEERS = policy("peers", **{"from": [{"podSelector": {}}]})
+
 
 class Node:
     """A compiler and the filters of one terwayd."""
@@ -295,6 +297,31 @@ def refuse_in(netns: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return open_netns(path)
 
     monkeypatch.setattr(nft_place, "open_netns", refusing)
+
+
+def test_a_change_of_what_a_pod_has_just_removed_is_no_refusal_and_is_mended(node):
+    with scratch_netns() as netns:
+        node.adopt(*web(node, exclusive(netns.path)), SetPolicy(policy=TO_PEERS))
+        with netns.entered():
+            nft(f"delete table {TABLE}")
+
+        node.apply(SetPod(pod=Pod(key=GOOD)), node.seat(attachment(2, pod="good")))
+
+        assert node.filter.refused == {}
+        assert node.filter.disturbed() == (netns.path,)
+        assert node.differences() != ()
+        node.filter.renew(node.compiler.compiled(), node.seats.snapshot(), (netns.path,))
+        assert node.differences() == ()
+
+
+def test_what_was_to_be_removed_and_is_gone_keeps_nobody_from_mending(node):
+    node.adopt(*web(node), SetPolicy(policy=CLOSED))
+    node.adopt()
+    nft(f"delete table {TABLE}")
+
+    assert "there is no table of ours" in node.differences()[0]
+    node.filter.renew(node.compiler.compiled(), node.seats.snapshot(), ("",))
+    assert node.differences() == ()
 
 
 def test_what_nobody_can_read_in_a_pods_table_is_put_away(node):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import structlog
@@ -187,18 +187,20 @@ class NftEnforcer:
         """
         if self.set_aside():
             self.let_out()
-            self.clear_away()
+            with suppress(VpcError):  # somebody was at it: that is read now
+                self.clear_away()
         wanted = (_NODE, *self._pods) if places is None else places
-        tables = [self._read_node()] if _NODE in wanted else []
+        tables = [self._read_node(is_hurt=places is not None)] if _NODE in wanted else []
         pods = (place for place in tuple(self._pods.values()) if place.netns in wanted)
         return ReadBack(tables=(*tables, *(_read_pod(place) for place in pods)))
 
-    def _read_node(self) -> ReadTable:
+    def _read_node(self, *, is_hurt: bool) -> ReadTable:
+        """Return the node's table; what is known to be hurt need not be read to be mended."""
         hooks = self._node.hooks
         try:
             return ReadTable(table=self._node.read(), hooks=hooks)
         except VpcError as error:
-            if error.code != UNREADABLE:
+            if error.code != UNREADABLE and not is_hurt:
                 raise
             return ReadTable(table=None, hooks=hooks, error=str(error))
 

@@ -151,7 +151,14 @@ class NftPlace:
         with self._open() as sock:
             before = sock.generation()
             self._is_disturbed |= before != self._left_at
-            yield sock
+            try:
+                yield sock
+            except ConflictError as error:
+                if not self.netns:
+                    raise
+                # The pod has changed its table meanwhile: it is looked at, and made anew, soon.
+                _log.info("policy.table_changed_inside", netns=self.netns, error=str(error))
+                self._is_disturbed, self._behind, self._aside = True, [], 0
             self._left_at = _after(before, sock)
 
     def _fit(self, sock: NftSocket, compiled: Compiled, hooks: Hooks) -> None:
