@@ -80,7 +80,8 @@ class Selection:
                 for policy in (before, now):
                     if policy is not None:
                         pods.update(dict.fromkeys(self._facts.local.select(subject_of(policy))))
-        return {key: self.wish(key) for key in pods}
+        alike: dict[object, Wish | None] = {}
+        return {key: self._wish(key, alike) for key in pods}
 
     def _replace(self, before: Policy | None, now: Policy | None) -> None:
         stance = {} if now is None else _stance(now)
@@ -100,17 +101,27 @@ class Selection:
             self._stances.remove(subject)
         return stance
 
-    def wish(self, key: PodKey) -> Wish | None:
-        """Return what a pod needs; None if nothing, or if it is not of the place."""
+    def _wish(self, key: PodKey, alike: dict[object, Wish | None]) -> Wish | None:
+        """Return what a pod needs; None if nothing, or if it is not of the place.
+
+        `alike` are the wishes found so far, by all that they depend on.
+        """
         if self._facts.is_unknown(key):
             return _CLOSED
         pod = self._facts.pods.get(key)
         if pod is None or not self._facts.is_local(key):
             return None
-        found = self._facts.namespaces.labels(key.namespace)
+        likeness = key.namespace, frozenset(pod.labels.items()), pod.ports
+        if likeness not in alike:
+            alike[likeness] = self._wish_of(pod)
+        return alike[likeness]
+
+    def _wish_of(self, pod: Pod) -> Wish | None:
+        namespace = pod.key.namespace
+        found = self._facts.namespaces.labels(namespace)
         stances = [
             stance
-            for stances in self._stances.matching(key.namespace, found, pod.labels)
+            for stances in self._stances.matching(namespace, found, pod.labels)
             for stance in stances.values()
         ]
         ingress = _key(stances, Direction.INGRESS, pod)

@@ -21,6 +21,8 @@ from terway.policy.ports import PortSet
 
 _NO_ATOMS: frozenset[Atom] = frozenset()
 _NO_NAMES: frozenset[tuple[PortName, PortSet]] = frozenset()
+# What matches the pods of a namespace that have the same labels.
+_Alike = dict[tuple[str, frozenset[tuple[str, str]]], frozenset[Atom]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +76,9 @@ class Space:
         dirty = Dirty(numbers=set(), ranges=self._settle_blocks(settled))
         self._settle_pod_peers(settled, dirty.numbers)
         self._settle_node_peers(settled, touched, dirty.numbers)
+        alike: _Alike = {}
         for key in touched.pods:
-            self._settle_pod(key, dirty.numbers)
+            self._settle_pod(key, dirty.numbers, alike)
         for name, atoms in settled.renamed.items():
             if any(not isinstance(atom.what, PodPeer) for atom in atoms):
                 dirty.numbers.update(self._addresses(self._facts.index.with_port(name.name)))
@@ -170,7 +173,7 @@ class Space:
     def _put_pod_peer(self, peer: PodPeer, atom: Atom) -> None:
         self._pod_peers.ensure(peer, lambda: atom)
 
-    def _settle_pod(self, key: PodKey, dirty: set[int]) -> None:
+    def _settle_pod(self, key: PodKey, dirty: set[int], alike: _Alike) -> None:
         """See what a pod is now: whom it is matched by, and which addresses it claims."""
         pod, attached = self._facts.pods.get(key), self._facts.attached.get(key)
         dirty.update(self._nodes.put_pod(key, pod))
@@ -183,9 +186,12 @@ class Space:
         if pod is None or pod.is_host_network:
             self._pod_atoms.pop(key, None)
             return
-        about = self._facts.namespaces.labels(key.namespace)
-        atoms = frozenset(self._pod_peers.matching(key.namespace, about, pod.labels))
-        self._pod_atoms[key] = atoms
+        likeness = key.namespace, frozenset(pod.labels.items())
+        if likeness not in alike:
+            about = self._facts.namespaces.labels(key.namespace)
+            found = self._pod_peers.matching(key.namespace, about, pod.labels)
+            alike[likeness] = frozenset(found)
+        self._pod_atoms[key] = alike[likeness]
 
     def _settle_node_peers(self, settled: Settled, touched: Touched, dirty: set[int]) -> None:
         is_changed = False

@@ -66,6 +66,21 @@ def read_flow(probe: Table) -> Flow:
 
 def read_question(table: Table) -> Question:
     """Return what a probe or a matrix asks. Raises UsageError."""
+    fields = table.values
+    asked = (fields.get("protocol"), fields.get("port"), fields.get("family"), fields.get("via"))
+    try:
+        return _question_of(*asked)
+    except (TypeError, UsageError):  # a value is no text or number, or is wrong: say where
+        return _read_question(table)
+
+
+@lru_cache(maxsize=65536, typed=True)  # thousands of probes ask the same of other ends
+def _question_of(protocol: object, port: object, family: object, via: object) -> Question:
+    fields = {"protocol": protocol, "port": port, "family": family, "via": via}
+    return _read_question(Table(path="", values=fields))
+
+
+def _read_question(table: Table) -> Question:
     protocol = _protocol(table)
     return Question(
         protocol=protocol,
