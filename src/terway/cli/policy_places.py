@@ -6,7 +6,7 @@ terwayd for its wish would never find that terwayd wishes the wrong thing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from terway.datapath.names import host_link_name
@@ -114,6 +114,17 @@ def differences(wish: Compiled, spot: Spot, table: Table | None) -> Iterator[Dif
     if table is None and not here.sides:
         return  # nobody here is restricted, and nothing is there: as it should be
     yield from verify(place, here, spot.links, lift(place, table))
+
+
+def missing_links(wish: Compiled, spot: Spot, names: Collection[str]) -> Iterator[str]:
+    """Yield which restricted pods are not at the interface at which they are judged.
+
+    `names` are those of all interfaces there.
+    """
+    restricted = _here(wish, spot).sides
+    for pod, link in spot.links.items():
+        if pod in restricted and link not in names:
+            yield f"interface {link} of {pod} is not there: under another name nothing judges it"
 
 
 def _here(wish: Compiled, spot: Spot) -> Compiled:

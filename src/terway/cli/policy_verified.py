@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from terway.cli.place import Place
 from terway.cli.policy_objects import manifests_of
-from terway.cli.policy_places import Spot, differences, spots_of, wish_of
+from terway.cli.policy_places import Spot, differences, missing_links, spots_of, wish_of
 from terway.cli.policy_read import Found, read_cluster
 from terway.cli.read_node import get_page, read_journal_view
 from terway.cli.table import counted
-from terway.linux.netns import open_netns
+from terway.linux.netns import entered, open_netns
 from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.model.attachment import Attachment
 from terway.model.errors import ConflictError, TransientError, VpcError
 from terway.model.ids import NodeName
 from terway.model.nft import Table
+from terway.policy.compiled import Compiled
 from terway.policy.nft.names import TABLE
 
 PAGE = "/debug/policy"
 # By network namespace, the node's own is ""; None where there is no table.
 Tables = dict[str, Table | None]
+Links = Mapping[str, frozenset[str]]  # names of interfaces, by network namespace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +68,9 @@ def verify_node(place: Place) -> Verified:
 
 def _verify_once(place: Place) -> Verified:
     attachments = read_journal_view(place).attachments
-    tables = read_tables(attachments)
+    tables, links = read_tables(attachments), read_links(attachments)
     objects = asyncio.run(read_cluster(place))
-    return compare(objects, attachments, tables, node=place.node_name)
+    return compare(objects, attachments, tables, node=place.node_name, links=links)
 
 
 def compare(
@@ -75,8 +79,12 @@ def compare(
     tables: Tables,
     *,
     node: NodeName,
+    links: Links | None = None,
 ) -> Verified:
-    """Return where tables are not as the objects want them for the attachments of a node. Pure."""
+    """Return where tables are not as the objects want them for the attachments of a node. Pure.
+
+    With `links`, also which interfaces are not there that tables judge.
+    """
     attachments = tuple(attachments)
     manifests = manifests_of(objects)
     wish = wish_of(manifests.cluster, manifests.policies, attachments, node)
@@ -85,13 +93,21 @@ def compare(
             Checked(
                 where=spot.where,
                 pods=sum(key in wish.sides for key in spot.links),
-                differences=tuple(map(str, differences(wish, spot, tables[spot.netns]))),
+                differences=(
+                    *map(str, differences(wish, spot, tables[spot.netns])),
+                    *_missing_links(wish, spot, links),
+                ),
             )
             for spot in spots_of(attachments)
             if spot.netns in tables
         ),
         policies=len(manifests.policies),
     )
+
+
+def _missing_links(wish: Compiled, spot: Spot, links: Links | None) -> Iterator[str]:
+    if links is not None and spot.netns in links:
+        yield from missing_links(wish, spot, links[spot.netns])
 
 
 def _both(first: Verified, second: Verified) -> Verified:
@@ -123,6 +139,22 @@ def _read_table(spot: Spot) -> Table | None:
             return sock.read(TABLE)
     except ConflictError:
         return None  # the pod has ended: nothing passes there any more
+
+
+def read_links(attachments: Iterable[Attachment]) -> Links:
+    """Return the interfaces of the node, and of its pods that have an ENI themselves. Blocking."""
+    found: dict[str, frozenset[str]] = {}
+    for spot in spots_of(attachments):
+        with suppress(ConflictError):  # the pod has ended
+            found[spot.netns] = _link_names(spot.netns)
+    return found
+
+
+def _link_names(netns: str) -> frozenset[str]:
+    if not netns:
+        return frozenset(name for _, name in socket.if_nameindex())
+    with open_netns(netns) as opened, entered(opened.fd):
+        return frozenset(name for _, name in socket.if_nameindex())
 
 
 def leftovers() -> Iterator[Checked]:

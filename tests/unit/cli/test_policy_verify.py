@@ -9,7 +9,8 @@ import pytest
 
 from terway.cli.hops import Packet, State
 from terway.cli.policy_objects import Manifests
-from terway.cli.policy_places import Spot, differences, spots_of, wish_of
+from terway.cli.policy_places import Spot, differences, missing_links, spots_of, wish_of
+from terway.cli.policy_verified import read_links
 from terway.cli.walk_policy import Rules, policy_hops
 from terway.model.attachment import Attachment
 from terway.model.ids import NodeName
@@ -21,6 +22,7 @@ from terway.policy.nft.printer import Printer
 from terway.policy.nft.skeleton import Place
 from terway.policy.reading.parse import parse_policy
 from tests.support.attachments import attachment
+from tests.support.netns import scratch_netns
 
 NODE = NodeName("n1")
 MANIFEST: dict[str, Any] = {
@@ -59,6 +61,32 @@ def printed(spot: Spot, manifest: dict[str, Any] = MANIFEST) -> Table:
     sides = {key: wish.sides[key] for key in spot.links if key in wish.sides}
     place = Place.NODE if spot.pod is None else Place.POD
     return on_paper(Printer(place).adopt(replace(wish, sides=sides), spot.links, None))
+
+
+def test_an_interface_of_a_restricted_pod_that_has_another_name_is_told() -> None:
+    """Rules go by names: whoever renames one lets everything past them."""
+    wish = wish_of(CLUSTER, [POLICY], HELD, NODE)
+    node, inside = spots_of(HELD)
+
+    at_node = list(missing_links(wish, node, {"eth0", "renamed"}))
+    inside_pod = list(missing_links(wish, inside, {"lo", "renamed"}))
+
+    assert len(at_node) == len(inside_pod) == 1
+    assert inside_pod[0].startswith(f"interface eth0 of {PODS[1].key} is not there")
+    assert list(missing_links(wish, node, set(node.links.values()))) == []
+
+
+@pytest.mark.root
+def test_the_interfaces_that_verify_asks_for_are_those_of_node_and_pods() -> None:
+    with scratch_netns() as netns:
+        netns.run("ip link add eth0 type veth peer name far")
+        held = (SHARED, replace(EXCLUSIVE, netns=netns.path))
+
+        links = read_links(held)
+
+    assert links.keys() == {"", netns.path}
+    assert {"lo", "eth0"} <= links[netns.path]
+    assert read_links(held).keys() == {""}
 
 
 def test_a_pod_with_an_eni_of_its_own_is_judged_at_the_node_and_inside() -> None:
