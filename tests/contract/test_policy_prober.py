@@ -76,6 +76,31 @@ def test_what_is_let_in_is_answered_and_nothing_else(pair):
     assert "packets 0 " in pair[1].run("nft list ruleset | grep counter")
 
 
+def test_an_echo_of_icmp_is_let_in_or_not(pair):
+    asked = [attempt(pair, family, Protocol.OTHER, 0) for family in Family]
+
+    before = try_all(asked, silence_s=5.0)  # a new link asks for a neighbour once a second
+    pair[1].run("nft 'add rule inet t c meta l4proto icmp drop'")
+    after = try_all(asked)
+
+    assert before == [Outcome(is_answered=True)] * 2
+    assert after == [Outcome(is_answered=family is Family.V6) for family in Family]
+
+
+def test_a_pod_hears_its_own_request_and_takes_it_for_no_answer(pair):
+    asked = replace(
+        attempt(pair, Family.V4, Protocol.OTHER, 0),
+        destination_netns=pair[0].path,
+        destination=ADDRESSES[Family.V4][0],
+    )
+    pair[0].run("ip link set lo up")
+
+    assert try_all([asked]) == [Outcome(is_answered=True)]
+    pair[0].run("nft add table ip s; nft 'add chain ip s c {type filter hook input priority 0;}'")
+    pair[0].run("nft 'add rule ip s c icmp type echo-reply drop'")
+    assert try_all([asked]) == [Outcome()]
+
+
 def test_many_at_once_are_all_answered(pair):
     asked = [
         attempt(pair, Family.V4, protocol, OPEN + number)

@@ -77,7 +77,7 @@ class Answerers:
             case Protocol.SCTP:
                 self.sctp(netns, address.version)
             case Protocol.OTHER:
-                raise OSError(0, "only TCP, UDP and SCTP can be probed")
+                pass  # the kernel answers an echo
 
     def _add(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         self._selector.register(sock, selectors.EVENT_READ, ready)

@@ -2,7 +2,8 @@
 
     attempt ──► socket in the source's namespace ──► … ──► socket in the destination's, answers
 
-Allowed is what is answered: TCP by a byte over the connection, UDP by an echo, SCTP by INIT ACK.
+Allowed is what is answered: TCP by a byte over the connection, UDP by an echo, SCTP by INIT ACK;
+protocols without ports stand for one that a kernel answers, the echo of ICMP.
 Denied is silence, or a refusal by somebody on the way: whoever is asked would answer. All that is
 not answered is asked again and again, until for a while no packet at all has come to any of us: a
 machine that is busy gets more time.
@@ -17,9 +18,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from terway.lab.policy import sctp
+from terway.lab.policy import echo, sctp
 from terway.lab.policy.answering import BYTE, Answerers
-from terway.lab.policy.sockets import PEEK_BYTES, Namespaces, client_socket, send_from
+from terway.lab.policy.sockets import (
+    PEEK_BYTES,
+    Namespaces,
+    client_socket,
+    echo_socket,
+    send_from,
+)
 from terway.model.address import IPAddress
 from terway.policy.cluster import Protocol
 
@@ -127,8 +134,10 @@ class _Round:
                     self._connect(number, socket.SOCK_STREAM)
                 case Protocol.UDP:
                     self._send_datagram(number)
-                case _:
+                case Protocol.SCTP:
                     self._send_init(number)
+                case Protocol.OTHER:
+                    self._send_echo(number)
         except OSError as error:
             self._outcomes[number] = Outcome(error=f"from {attempt.source}: {error.strerror}")
 
@@ -136,6 +145,25 @@ class _Round:
         sock = self._connect(number, socket.SOCK_DGRAM)
         with suppress(PermissionError):  # dropped on its way out of this very namespace
             sock.send(BYTE)
+
+    def _send_echo(self, number: int) -> None:
+        one = self._attempts[number]
+        if one.via is not None:
+            self._outcomes[number] = Outcome(error="a service translates no ICMP")
+            return
+        sock = self._namespaces.make(one.source_netns, lambda: echo_socket(one.source))
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._read_echo(number, sock))
+        with suppress(PermissionError):
+            request = echo.request(one.source.version, number)
+            sock.sendto(request, (str(one.destination), 0))
+
+    def _read_echo(self, number: int, sock: socket.socket) -> None:
+        with suppress(OSError):
+            packet, peer = sock.recvfrom(PEEK_BYTES)
+            one = self._attempts[number]
+            is_from = peer[0].partition("%")[0] == str(one.destination)
+            if is_from and echo.is_reply(one.source.version, packet, number):
+                self._settle(number, is_answered=True)
 
     def _connect(self, number: int, kind: int) -> socket.socket:
         one = self._attempts[number]

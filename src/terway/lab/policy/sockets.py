@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from terway.lab.policy import sctp
+from terway.lab.policy.echo import protocol_of
 from terway.linux.netns import entered
 from terway.model.address import IPAddress
 
@@ -60,6 +61,11 @@ def client_socket(kind: int, source: IPAddress) -> socket.socket:
     return _bound(kind, source, 0, lambda sock: None)
 
 
+def echo_socket(source: IPAddress) -> socket.socket:
+    """Return a raw socket that asks for ICMP echoes from `source`, and receives the answers."""
+    return _bound(socket.SOCK_RAW, source, 0, lambda sock: None, protocol_of(source.version))
+
+
 def sctp_socket(version: int) -> socket.socket:
     """Return a socket for all SCTP packets of a namespace, in one family."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
@@ -85,10 +91,14 @@ def send_from(sock: socket.socket, data: bytes, source: IPAddress, destination: 
 
 
 def _bound(
-    kind: int, address: IPAddress, port: int, then: Callable[[socket.socket], None]
+    kind: int,
+    address: IPAddress,
+    port: int,
+    then: Callable[[socket.socket], None],
+    protocol: int = 0,
 ) -> socket.socket:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    sock = socket.socket(family, kind)
+    sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
         if kind == socket.SOCK_STREAM:
