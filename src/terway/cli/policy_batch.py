@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import click
+import msgspec
 
 from terway.model.errors import UsageError
 from terway.policy.compiling.decide import Decider
@@ -35,7 +36,7 @@ def answer_file(name: str, through: str) -> int:
         if not line.strip():
             continue
         try:
-            case = parse_case(json.loads(line))
+            case = parse_case(_decoded(line))
         except (ValueError, RecursionError, UsageError) as error:
             refused += 1
             answer: dict[str, object] = {"name": f"line {number}", "error": f"no case: {error}"}
@@ -44,6 +45,14 @@ def answer_file(name: str, through: str) -> int:
             answer = answer_case(case, decider)
         click.echo(json.dumps(answer))
     return refused
+
+
+def _decoded(line: str) -> object:
+    """Return what a line of JSON is. Raises ValueError."""
+    try:
+        return msgspec.json.decode(line)  # in half the time
+    except msgspec.DecodeError:
+        return json.loads(line)  # takes more, and says where it is none
 
 
 def _deciders() -> dict[str, Callable[[Step], Decide]]:
