@@ -65,7 +65,9 @@ def address(one: ChainedAttachment) -> str:
 
 def server(one: ChainedAttachment, site: Site):
     words = ("/bin/busybox", "httpd", "-f", "-v", "-p", "80", "-h", str(site.rootfs / "www"))
-    return inside(one).server("sh", "-c", f"echo up; exec {' '.join(words)}", ready="up")
+    listens = "grep -qs ':0050 [0-9A-F]*:0000 0A' /proc/net/tcp /proc/net/tcp6"
+    told = f"(until {listens}; do sleep 0.02; done; echo up) &"
+    return inside(one).server("sh", "-c", f"{told} exec {' '.join(words)}", ready="up")
 
 
 async def fetch(place: Place, url: str) -> str:
