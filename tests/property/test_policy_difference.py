@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 
 from terway.model.address import Family, family_of
 from terway.model.errors import UsageError
@@ -122,6 +121,6 @@ def test_a_set_equals_itself_in_whatever_order(policies):
     try:
         holders = any_holders(policies)
     except UsageError:
-        pytest.skip("too many kinds of pods")
+        reject()  # too many kinds of pods to enumerate
 
     assert counter_example(holders, policies, tuple(reversed(policies)), is_any=True) is None
