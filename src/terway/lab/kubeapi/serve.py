@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+
+from terway.lab.kubeapi.cutting import cut
+
+# A loop reads that a connection has ended, unwraps its TLS, closes, and says so.
+_TURNS_TO_END = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +69,30 @@ async def open_listener(listener: Listener) -> AsyncIterator[int]:
 
 
 async def _close(runner: web.AppRunner) -> None:
-    transports = [held.transport for held in runner.server.connections] if runner.server else []
-    await runner.cleanup()
-    # A TLS connection whose client only keeps it for later would wait 30 s for its farewell.
-    for transport in transports:
-        if transport is not None:
-            transport.abort()
-    await asyncio.sleep(0)
+    """End what is served, then cut each connection whose client does not let go of it.
+
+    A TLS connection whose client only keeps it for later would wait 30 s for its farewell. It is
+    cut at its socket, not by its transport: aiohttp closes some twice, and from then on abort()
+    of asyncio's TLS fails (CPython 3.11: asyncio/sslproto.py forgets what it would abort).
+    """
+    with ExitStack() as stack:
+        ends = [stack.enter_context(end) for end in _take_ends(runner)]
+        await runner.cleanup()
+        for end in ends:
+            with suppress(OSError):  # it has ended by itself
+                end.shutdown(socket.SHUT_RDWR)
+    for _ in range(_TURNS_TO_END):
+        await asyncio.sleep(0)
+
+
+def _take_ends(runner: web.AppRunner) -> Iterator[socket.socket]:
+    """Yield a socket of our own for each connection; cut those that wait for a farewell."""
+    for held in runner.server.connections if runner.server else ():
+        if held.transport is None:
+            continue
+        if held.transport.is_closing():
+            cut(held)
+        else:
+            # The number is valid: a connection that is not closing has an open socket.
+            number = held.transport.get_extra_info("socket").fileno()
+            yield socket.socket(fileno=os.dup(number))

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from terway.lab.kubeapi.access import OPEN, Access, authorize
 from terway.lab.kubeapi.answers import refuse
+from terway.lab.kubeapi.cutting import cut
 from terway.lab.kubeapi.documents import answer_document
 from terway.lab.kubeapi.errors import ApiError, expired
 from terway.lab.kubeapi.faults import Effect, Fault, FaultPlan
@@ -63,7 +64,7 @@ class KubeServer:
             return await answer_log(self._state, http, request, self._logs)
         answer = await answer_verb(self._state, http, request)
         if any(fault.effect is Effect.LOSE_REPLY for fault in faults):
-            _cut(http)
+            cut(http.protocol)
         return answer
 
 
@@ -86,11 +87,6 @@ _REASONS = {
     503: "ServiceUnavailable",
     504: "Timeout",
 }
-
-
-def _cut(http: web.Request) -> None:
-    if http.transport is not None:
-        http.transport.abort()
 
 
 def create_kube_app(
