@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -229,10 +230,10 @@ def held_by_a_pod(netns: ScratchNetns) -> Iterator[None]:
 
 
 def listed(netns: ScratchNetns) -> list[str]:
-    """Return the tables of ours inside, in words."""
+    """Return the tables of ours inside, in words, as they were at one moment."""
     with netns.entered():
-        names = [line for line in nft("list tables").splitlines() if "terway_policy" in line]
-        return [nft(f"list {name}") for name in names]
+        _, *tables = re.split("^(?=table )", nft("list ruleset"), flags=re.MULTILINE)
+    return [table for table in tables if "terway_policy" in table.partition("{")[0]]
 
 
 def is_judged(netns: ScratchNetns) -> bool:
