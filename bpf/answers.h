@@ -179,7 +179,8 @@ static __always_inline void make_advertisement(struct nd_packet *nd, const struc
 }
 
 /* Neighbour solicitations are answered; the router neither sends nor forwards the other kinds. */
-int answer_nd(struct __sk_buff *skb, const struct packet *p, __u32 ifindex)
+static __attribute__((noinline)) int answer_nd(struct __sk_buff *skb, const struct packet *p,
+					       __u32 ifindex)
 {
 	const __u32 offset = sizeof(struct ethhdr) + sizeof(struct ipv6hdr);
 	const __u32 known = sizeof(struct nd_packet) - 8;

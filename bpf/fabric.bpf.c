@@ -197,17 +197,17 @@ static __always_inline enum drop_reason admit(struct passage *way, const struct 
 static __always_inline int receive_ip(struct __sk_buff *skb, struct passage *way,
 				      const struct ethhdr *eth, enum family family)
 {
-	struct packet p = {.limit = skb->len};
-	enum drop_reason reason = parse_packet(skb, sizeof(*eth), family, &p);
+	struct packet *p = blank_packet(PACKET_AT_HAND, skb->len);
+	enum drop_reason reason = parse_packet(skb, sizeof(*eth), family, p);
 
 	if (reason)
 		return drop(way->in.ifindex, reason);
-	if (is_neighbour_discovery(&p))
-		return answer_nd(skb, &p, way->in.ifindex);
-	reason = admit(way, eth, &p);
+	if (is_neighbour_discovery(p))
+		return answer_nd(skb, p, way->in.ifindex);
+	reason = admit(way, eth, p);
 	if (reason)
 		return drop(way->in.ifindex, reason);
-	return route_packet(skb, way, &p);
+	return route_packet(skb, way, p);
 }
 
 /* Read the frame and its port; on DROP_NONE both are valid. */
@@ -228,7 +228,7 @@ SEC("tc")
 int fabric_port(struct __sk_buff *skb)
 {
 	struct passage way = {};
-	struct ethhdr eth;
+	struct ethhdr eth = {}; /* before Linux 6.3 the verifier sees the compiler read it early */
 	enum drop_reason reason = receive_frame(skb, &way.in, &eth);
 
 	if (reason)
@@ -246,20 +246,19 @@ int fabric_port(struct __sk_buff *skb)
 }
 
 /* The port of a service's client, as remembered when it asked; ICMP errors quote that packet. */
-int find_client(struct __sk_buff *skb, const struct packet *p, __u32 ifindex)
+static __attribute__((noinline)) int find_client(struct __sk_buff *skb, const struct packet *p,
+						 __u32 ifindex)
 {
-	struct packet quoted = {};
+	struct packet *quoted = blank_packet(PACKET_QUOTED, p ? p->end : 0);
 	struct flow_key key = {};
 	struct flow *flow;
 
 	if (!p)
 		return 0;
 	if (is_icmp_error(p)) {
-		quoted.is_quoted = true;
-		quoted.limit = p->end;
-		if (parse_packet(skb, p->l4 + sizeof(struct icmp_start), p->family, &quoted))
+		if (parse_packet(skb, p->l4 + sizeof(struct icmp_start), p->family, quoted))
 			return 0;
-		make_flow_key(&key, ifindex, INGRESS, &quoted);
+		make_flow_key(&key, ifindex, INGRESS, quoted);
 	} else {
 		make_flow_key(&key, ifindex, EGRESS, p);
 	}
@@ -292,17 +291,17 @@ SEC("tc")
 int fabric_services(struct __sk_buff *skb)
 {
 	struct passage way = {};
-	struct packet p = {.limit = skb->len};
-	struct ethhdr eth;
+	struct packet *p = blank_packet(PACKET_AT_HAND, skb->len);
+	struct ethhdr eth = {}; /* before Linux 6.3 the verifier sees the compiler read it early */
 	enum drop_reason reason = receive_frame(skb, &way.in, &eth);
 
 	if (!reason && eth.h_proto != bpf_htons(ETH_P_IP))
 		reason = DROP_ETHERTYPE;
 	if (!reason)
-		reason = parse_packet(skb, sizeof(eth), FAMILY_V4, &p);
-	if (reason)
+		reason = parse_packet(skb, sizeof(eth), FAMILY_V4, p);
+	if (reason || !p)
 		return drop(way.in.ifindex, reason);
-	return answer_client(skb, &way, &p);
+	return answer_client(skb, &way, p);
 }
 
 /* The kernel's spelling for the two licences of the headers above. */

@@ -184,19 +184,18 @@ static __always_inline bool quotes_known_flow(struct __sk_buff *skb, const struc
 {
 	/* The error travels against the packet it quotes. */
 	enum direction quoted_direction = view->direction == EGRESS ? INGRESS : EGRESS;
-	struct packet quoted = {};
+	struct packet *quoted = blank_packet(PACKET_QUOTED, error->end);
 	struct flow_key key = {};
 
-	quoted.is_quoted = true;
-	quoted.limit = error->end;
-	if (parse_packet(skb, error->l4 + sizeof(struct icmp_start), error->family, &quoted))
+	if (parse_packet(skb, error->l4 + sizeof(struct icmp_start), error->family, quoted))
 		return false;
-	make_flow_key(&key, view->ifindex, quoted_direction, &quoted);
+	make_flow_key(&key, view->ifindex, quoted_direction, quoted);
 	return find_flow(&key) != NULL;
 }
 
 /* Let the packet pass the port's security groups, or say why not. */
-enum drop_reason pass_groups(struct __sk_buff *skb, const struct packet *p, const struct view *view)
+static __attribute__((noinline)) enum drop_reason
+pass_groups(struct __sk_buff *skb, const struct packet *p, const struct view *view)
 {
 	struct flow_key key = {};
 	const struct port *port;

@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "fabric.h"
+#include "packet.h"
 
 #define PORTS_MAX      4096
 #define ADDRESSES_MAX  65536  /* 4096 ENIs with 16 addresses each */
@@ -115,6 +116,36 @@ static __always_inline void count_ingress(__u32 port, __u32 bytes)
 		c->ingress_packets++;
 		c->ingress_bytes += bytes;
 	}
+}
+
+enum packet_slot {
+	PACKET_AT_HAND,
+	PACKET_QUOTED, /* by the ICMP error at hand */
+	PACKET_SLOTS,
+};
+
+/*
+ * What is parsed, by `enum packet_slot`. Not on the stack, where the verifier remembers each value
+ * that a byte may have and goes each way on with each of them: what is in a map is just a number.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct packet);
+	__uint(max_entries, PACKET_SLOTS);
+} packets SEC(".maps");
+
+/* Return a packet to parse into, of which nothing beyond `limit` is read. */
+static __always_inline struct packet *blank_packet(__u32 slot, __u32 limit)
+{
+	struct packet *p = bpf_map_lookup_elem(&packets, &slot);
+
+	if (!p)
+		return NULL;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->limit = limit;
+	p->is_quoted = slot == PACKET_QUOTED;
+	return p;
 }
 
 #endif

@@ -301,10 +301,11 @@ static __always_inline enum drop_reason parse_ipv6(struct __sk_buff *skb, __u32 
 /*
  * Read the IP packet at `offset` into `p`, which is zero but for `limit` and `is_quoted`.
  *
- * A global function: the verifier checks it once by itself, not again on each way through its
- * callers. So are the others that are not static; they take values and stack memory only.
+ * Static, though the verifier checks a global function but once: that such a one takes a packet's
+ * context is believed only by a kernel with BTF of itself. Where much follows, `p` is in a map.
  */
-enum drop_reason parse_packet(struct __sk_buff *skb, __u32 offset, __u32 family, struct packet *p)
+static __attribute__((noinline)) enum drop_reason parse_packet(struct __sk_buff *skb, __u32 offset,
+							       __u32 family, struct packet *p)
 {
 	enum drop_reason reason;
 

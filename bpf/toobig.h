@@ -51,7 +51,8 @@ static __always_inline bool may_answer(const struct packet *p)
 	return !p->is_later && !is_icmp_error(p);
 }
 
-int answer_too_big_v4(struct __sk_buff *skb, const struct packet *p, __u32 ifindex, __u32 mtu)
+static __attribute__((noinline)) int
+answer_too_big_v4(struct __sk_buff *skb, const struct packet *p, __u32 ifindex, __u32 mtu)
 {
 	struct too_big_v4 head = {};
 	struct arrival in;
@@ -106,7 +107,8 @@ static __always_inline __be16 too_big_v6_checksum(const struct too_big_v6 *head,
 	return fold(bpf_csum_diff(NULL, 0, (void *)quote, QUOTE_V6, sum));
 }
 
-int answer_too_big_v6(struct __sk_buff *skb, const struct packet *p, __u32 ifindex, __u32 mtu)
+static __attribute__((noinline)) int
+answer_too_big_v6(struct __sk_buff *skb, const struct packet *p, __u32 ifindex, __u32 mtu)
 {
 	struct too_big_v6 head = {};
 	struct arrival in;
