@@ -7,12 +7,18 @@ import errno
 import os
 import platform
 import struct
+import time
 
 from terway.model.errors import BugError, ConflictError, TransientError, UsageError, VpcError
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280}
 _INFO_BY_FD = 15
 _INFO = struct.Struct("=IIQ")  # fd, length, address
+
+# Maps without preallocation take their entries from a small reserve (Linux 6.1, bpf_mem_alloc),
+# which an interrupt refills: at once on most machines, with the next timer tick, 10 ms at most,
+# where the architecture has no interrupt for it.
+_REFILLED_WITHIN_S = (0.002, 0.01, 0.02, 0.05)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -26,8 +32,16 @@ def try_bpf(command: int, attr: bytes) -> tuple[int, bytes]:
 
 
 def bpf(command: int, attr: bytes) -> tuple[int, bytes]:
-    """Call bpf(2); return its result and the attribute as the kernel left it, or raise OSError."""
+    """Call bpf(2); return its result and the attribute as the kernel left it, or raise OSError.
+
+    Waits some milliseconds for memory where there is none at once.
+    """
     result, filled = try_bpf(command, attr)
+    for pause_s in _REFILLED_WITHIN_S:
+        if result != -errno.ENOMEM:
+            break
+        time.sleep(pause_s)
+        result, filled = try_bpf(command, attr)
     if result < 0:
         raise OSError(-result, os.strerror(-result))
     return result, filled
