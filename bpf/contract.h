@@ -103,7 +103,27 @@ struct settings {
 };
 _Static_assert(sizeof(struct settings) == 60, "settings has padding");
 
+#define STAMP                                                                                      \
+	0x7e2a57a9 /* in cb[1]: cb[0] is an endpoint's number, and no process has put it there */
+
 /* ---- connections ------------------------------------------------------------------------- */
+
+/* Key of `pieces`: a packet that came in fragments, and its ports. */
+struct piece_key {
+	struct address source;
+	struct address destination;
+	__be32 id;
+	__u8 protocol;
+	__u8 family;
+	__u16 zero;
+};
+_Static_assert(sizeof(struct piece_key) == 40, "piece_key has padding");
+
+struct piece {
+	__be16 source_port;
+	__be16 destination_port;
+};
+_Static_assert(sizeof(struct piece) == 4, "piece has padding");
 
 /* As the side that opened it sends it, after translation. ICMP: the identifier is source_port. */
 struct flow_tuple {
@@ -314,5 +334,13 @@ struct event {
 	__u32 bytes;
 };
 _Static_assert(sizeof(struct event) == 80, "event has padding");
+
+/* The entry of each CPU of `telling`: what was told of the ring's messages, and what was not. */
+struct telling {
+	__u64 second; /* of CLOCK_MONOTONIC, that `told` is about */
+	__u64 told;
+	__u64 left_out; /* ever: above `per_second`, or the ring was full */
+};
+_Static_assert(sizeof(struct telling) == 24, "telling has padding");
 
 #endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * tell.h - counts what is lost, and tells whoever watches what happens
+ *
+ * Writes: losses, telling, events.  Reads: watching.
+ * Oracle: tests/bpf/test_tell.py.
+ *
+ *   loss ─► losses[(endpoint, reason)]        flow ─┐
+ *     └──────────────► watched? ◄───────────────────┘
+ *                        └ asked for, within the budget of the second ─► events
+ *
+ * Nobody watches, mostly: that is one look into an array for each connection that opens or ends,
+ * and nothing at all for the packets between. How much is told is bounded on each CPU; what is left
+ * out is counted, so that who watches knows. Built with TELL_NOTHING, nothing of this is there:
+ * bench compares the two.
+ */
+#ifndef TERWAY_TELL_H
+#define TERWAY_TELL_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+
+#include "contract.h"
+
+#define LOSSES_MAX    65536     /* 4,096 endpoints with 16 reasons each; made as they occur */
+#define EVENTS_BYTES  (1 << 18) /* 2,978 messages: a second's worth at most rates */
+#define TELL_NS_PER_S 1000000000ULL
+
+#ifdef TELL_NOTHING
+#define IS_TELLING false
+#else
+#define IS_TELLING true
+#endif
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__type(key, struct loss_key);
+	__type(value, struct loss_count);
+	__uint(max_entries, LOSSES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} losses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct watching);
+	__uint(max_entries, 1);
+} watching SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct telling);
+	__uint(max_entries, 1);
+} telling SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENTS_BYTES);
+} events SEC(".maps");
+
+/* The entry of `key`, made where there is none yet. */
+static __always_inline struct loss_count *loss_count_of(const struct loss_key *key)
+{
+	struct loss_count *count = bpf_map_lookup_elem(&losses, key);
+	const struct loss_count none = {};
+
+	if (count)
+		return count;
+	bpf_map_update_elem(&losses, key, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&losses, key);
+}
+
+/* Where there is no room for one pod's entry, the loss is counted as nobody's. */
+static __noinline int count_loss(__u32 endpoint, __u32 reason, __u32 bytes)
+{
+	struct loss_key key = {.endpoint = endpoint, .reason = reason};
+	struct loss_count *count = loss_count_of(&key);
+
+	if (!count) {
+		key.endpoint = 0;
+		count = loss_count_of(&key);
+	}
+	if (!count)
+		return 0;
+	count->packets++;
+	count->bytes += bytes;
+	return 0;
+}
+
+/* Who watches, if somebody asked for `what` of this endpoint. */
+static __always_inline const struct watching *watched(__u32 what, __u32 endpoint)
+{
+	__u32 only = 0;
+	const struct watching *asked = bpf_map_lookup_elem(&watching, &only);
+
+	if (!asked || !(asked->flags & what))
+		return NULL;
+	return !asked->endpoint || asked->endpoint == endpoint ? asked : NULL;
+}
+
+/* May one more be told on this CPU in this second? */
+static __always_inline bool is_in_budget(struct telling *so_far, __u64 now, __u32 per_second)
+{
+	if (so_far->second != now / TELL_NS_PER_S) {
+		so_far->second = now / TELL_NS_PER_S;
+		so_far->told = 0;
+	}
+	return so_far->told < per_second;
+}
+
+/* All messages of a connection are told, or none: the choice is by what does not change in it. */
+static __always_inline bool is_sampled(const struct flow_tuple *flow, __u32 one_in)
+{
+	__u32 mixed = flow->source_port << 16 | flow->destination_port;
+
+	mixed ^= flow->source.word[0] ^ flow->source.word[3];
+	mixed ^= flow->destination.word[0] ^ flow->destination.word[3];
+	mixed *= 0x9e3779b1; /* 2^32 over the golden ratio: Knuth's multiplicative hashing */
+	return one_in < 2 || (mixed >> 8) % one_in == 0;
+}
+
+/* A place in the ring with all that every message has, or NULL: not now. */
+static __always_inline struct event *new_event(struct __sk_buff *skb, __u32 endpoint,
+					       __u32 per_second)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u32 only = 0;
+	struct telling *so_far = bpf_map_lookup_elem(&telling, &only);
+	struct event *event = NULL;
+
+	if (!so_far)
+		return NULL;
+	if (is_in_budget(so_far, now, per_second))
+		event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		so_far->left_out++;
+		return NULL;
+	}
+	so_far->told++;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->at_ns = now;
+	event->endpoint = endpoint;
+	event->ifindex = skb->ifindex;
+	event->bytes = skb->len;
+	return event;
+}
+
+static __noinline int send_loss(struct __sk_buff *skb, __u32 endpoint,
+				const struct flow_tuple *flow, __u32 reason)
+{
+	const struct watching *asked = watched(WATCH_LOSSES, endpoint);
+	struct event *event = asked ? new_event(skb, endpoint, asked->per_second) : NULL;
+
+	if (!event)
+		return 0;
+	event->happening = HAPPENED_LOSS;
+	event->reason = reason;
+	if (flow)
+		event->flow = *flow;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+/* `what`: the frontend's port, and in the lower 8 bits what happened. Five arguments, no more. */
+static __noinline int send_flow(struct __sk_buff *skb, __u32 endpoint,
+				const struct flow_tuple *flow, const struct address *frontend,
+				__u32 what)
+{
+	const struct watching *asked = watched(WATCH_FLOWS, endpoint);
+	struct event *event;
+
+	if (!asked || !is_sampled(flow, asked->one_in))
+		return 0;
+	event = new_event(skb, endpoint, asked->per_second);
+	if (!event)
+		return 0;
+	event->happening = what;
+	event->flow = *flow;
+	if (frontend) {
+		event->frontend = *frontend;
+		event->frontend_port = what >> 8;
+	}
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+/* A packet goes no further. `flow` is what was read of it, or NULL. Endpoint 0: nobody's. */
+static __always_inline void tell_loss(struct __sk_buff *skb, __u32 endpoint,
+				      const struct flow_tuple *flow, enum loss reason)
+{
+	if (!IS_TELLING)
+		return;
+	count_loss(endpoint, reason, skb->len);
+	send_loss(skb, endpoint, flow, reason);
+}
+
+/* Something happened to a connection. `frontend` is the service's it is for, or NULL. */
+static __always_inline void tell_flow(struct __sk_buff *skb, __u32 endpoint,
+				      const struct flow_tuple *flow, const struct address *frontend,
+				      __be16 frontend_port, enum happening happening)
+{
+	if (IS_TELLING && watched(WATCH_FLOWS, endpoint))
+		send_flow(skb, endpoint, flow, frontend, frontend_port << 8 | happening);
+}
+
+#endif
