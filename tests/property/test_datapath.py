@@ -87,7 +87,7 @@ async def _kernel() -> MemoryKernel:
 async def _converge(kernel: MemoryKernel, wanted: tuple[AttachmentState, ...]) -> None:
     """What the agent does: detach what is not wanted, attach what is, put the node in order."""
     for pod in PODS:
-        if pod.veth.host.name not in {one.veth.host.name for one in wanted}:
+        if pod.birth.host.name not in {one.birth.host.name for one in wanted}:
             await kernel.apply(plan_detach(pod, await kernel.read_attachment(pod)))
     for pod in wanted:
         await kernel.apply(plan_attach(pod, await kernel.read_attachment(pod)))

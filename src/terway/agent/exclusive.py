@@ -154,7 +154,7 @@ class ExclusiveNetwork(KernelNetwork):
             admitted = self.mender.admit(self._plan(whole), actual)
             await self._kernel.apply(admitted.operations)
             self.mender.mended(admitted, pod=attachment.pod, is_inside=True)
-            if whole.leg.veth in admitted.operations:
+            if whole.leg.birth in admitted.operations:
                 await self._learn_link(attachment, whole.leg)
         return bool(admitted.operations)
 
@@ -225,7 +225,7 @@ def _bad_netns(device: Device, why: str) -> CniError:
 def _links_of(
     leg: AttachmentState, device: Device, gateways: IPPair, *, has_leg: bool
 ) -> AttachedLinks:
-    host = leg.veth.host
+    host = leg.birth.host
     assert host.mac is not None  # it is planned
     return AttachedLinks(
         host_name=host.name if has_leg else "",

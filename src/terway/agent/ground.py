@@ -37,7 +37,7 @@ def ground_of(
     links: Iterable[Link],
 ) -> Ground:
     """Return what is ours among `links`."""
-    owners = {state.veth.host.name: key for key, state in held}
+    owners = {state.birth.host.name: key for key, state in held}
     numbers = {eni.ifindex for eni in enis}
     known: dict[int, tuple[Link, AttachmentKey | None]] = {}
     pods: dict[int, AttachmentKey] = {}

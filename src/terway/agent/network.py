@@ -146,7 +146,7 @@ class KernelNetwork:
     ) -> tuple[str, ...]:
         """Return what is not as it should be, in words; empty when all is."""
         desired = await self._with_own_table(self._desired(attachment), attachment)
-        if pod_mac is not None and pod_mac != desired.veth.peer.mac:
+        if pod_mac is not None and pod_mac != desired.birth.peer.mac:
             await self.fit_guard(attachment)  # the chain has changed it since ADD
         actual = await self._read(desired)
         return tuple(map(str, verify_chained(desired, actual, pod_mac=pod_mac)))
@@ -214,7 +214,7 @@ class KernelNetwork:
     async def _learn_link(self, attachment: Attachment, desired: AttachmentState) -> None:
         """Know the host link that was made since the last sweep, so that its end is heard of."""
         for link in await self._kernel.links():
-            if link.name == desired.veth.host.name:
+            if link.name == desired.birth.host.name:
                 self.ground = self.ground.with_pod(attachment.key, link)
 
     @property
@@ -324,7 +324,7 @@ class KernelNetwork:
     ) -> tuple[object, ...]:
         """Do what is missing and return what is still missing."""
         if actual.pod is None:
-            text = f"CNI_NETNS {desired.veth.netns!r} does not exist"
+            text = f"CNI_NETNS {desired.birth.netns!r} does not exist"
             raise CniError(Code.INVALID_NETNS, text, field="CNI_NETNS")
         try:
             operations = plan_attach(desired, actual)
@@ -392,12 +392,12 @@ def _settings(objects: Iterable[NetObject]) -> tuple[Sysctl, ...]:
 
 
 def _bad_netns(desired: AttachmentState, error: UsageError) -> CniError:
-    text = f"CNI_NETNS {desired.veth.netns!r}: {error}"
+    text = f"CNI_NETNS {desired.birth.netns!r}: {error}"
     return CniError(Code.INVALID_NETNS, text, field="CNI_NETNS")
 
 
 def _links_of(desired: AttachmentState, node: NodeFacts) -> AttachedLinks:
-    host, pod = desired.veth.host, desired.veth.peer
+    host, pod = desired.birth.host, desired.birth.peer
     assert host.mac is not None  # both MACs are planned
     assert pod.mac is not None
     return AttachedLinks(

@@ -76,15 +76,17 @@ class Revival:
         the pod that moved or renamed its end.
         """
         actual = await self._kernel.read_attachment(desired)
-        if has_link(actual.node, desired.veth.host.name) or not self._is_missed(attachment, actual):
+        if has_link(actual.node, desired.birth.host.name) or not self._is_missed(
+            attachment, actual
+        ):
             return False
         doubt = self.homes.doubt(attachment.key, actual)
-        if not doubt and has_link(actual.pod, desired.veth.peer.name):
+        if not doubt and has_link(actual.pod, desired.birth.peer.name):
             doubt = _TAKEN
         if doubt:
-            mender.lost(attachment, link=desired.veth.host.name, why=doubt)
+            mender.lost(attachment, link=desired.birth.host.name, why=doubt)
             return False
-        wanted = replace(desired, veth=replace(desired.veth, netns_id=actual.netns_id))
+        wanted = replace(desired, birth=replace(desired.birth, netns_id=actual.netns_id))
         admitted = mender.admit(plan_attach(wanted, actual), (*actual.node, *(actual.pod or ())))
         await self._kernel.apply(admitted.operations)
         mender.mended(admitted, pod=attachment.pod, is_inside=True)
@@ -100,4 +102,4 @@ def lost_links(
 ) -> frozenset[AttachmentKey]:
     """Return the attachments whose host link is not among `links`, of those that have one."""
     there = frozenset(links)
-    return frozenset(key for key, one in held if one.node and one.veth.host.name not in there)
+    return frozenset(key for key, one in held if one.node and one.birth.host.name not in there)

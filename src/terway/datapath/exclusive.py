@@ -102,7 +102,7 @@ def desired_leg(attachment: Attachment, *, node: NodeFacts) -> AttachmentState:
     addresses = attachment.lease.addresses
     families = tuple(map(family_of, addresses))
     return AttachmentState(
-        veth=_birth(attachment, node),
+        birth=_birth(attachment, node),
         addresses=addresses,
         alias=alias_of(attachment.key),
         is_paired=True,

@@ -43,7 +43,7 @@ def suited(desired: AttachmentState, actual: AttachmentState) -> AttachmentState
     """
     if not actual.is_paired or actual.pod is None:
         return desired
-    name = desired.veth.peer.name
+    name = desired.birth.peer.name
     end = next(
         (one for one in actual.pod if isinstance(one, LinkSettings) and one.name == name), None
     )
@@ -60,8 +60,8 @@ def suited(desired: AttachmentState, actual: AttachmentState) -> AttachmentState
 
 
 def _is_planned(desired: AttachmentState, mac: MacAddress, pod: Iterable[NetObject]) -> bool:
-    own = _own_link_local(pod, desired.veth.peer.name)
-    return mac == desired.veth.peer.mac and own in (None, link_local_of(mac))
+    own = _own_link_local(pod, desired.birth.peer.name)
+    return mac == desired.birth.peer.mac and own in (None, link_local_of(mac))
 
 
 def _own_link_local(pod: Iterable[NetObject], link: str) -> IPv6Address | None:

@@ -62,14 +62,14 @@ def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     interface must not exist), ConflictError (code ENOENT) when its namespace is gone.
     """
     if actual.pod is None or desired.pod is None:
-        raise ConflictError(f"network namespace {desired.veth.netns!r} is gone", code="ENOENT")
+        raise ConflictError(f"network namespace {desired.birth.netns!r} is gone", code="ENOENT")
     is_ours = actual.is_paired and actual.alias in (desired.alias, "")
     birth: tuple[Operation, ...] = ()
     if not is_ours:
         birth, actual = _plan_birth(desired, actual)
     desired = suited(desired, actual)
-    is_owned = partial(_is_ours_in_pod, link=desired.veth.peer.name)
-    pod = diff(desired.pod or (), actual.pod or (), netns=desired.veth.netns, is_owned=is_owned)
+    is_owned = partial(_is_ours_in_pod, link=desired.birth.peer.name)
+    pod = diff(desired.pod or (), actual.pod or (), netns=desired.birth.netns, is_owned=is_owned)
     node = diff(desired.node, actual.node, netns=NODE, is_owned=_is_attachments)
     # The guard stands before the pod's end is up: no packet is earlier.
     guards = tuple(put for put in node.puts if isinstance(put.object, Guard))
@@ -98,18 +98,18 @@ def _plan_birth(
     desired: AttachmentState, actual: AttachmentState
 ) -> tuple[tuple[Operation, ...], AttachmentState]:
     """Return the operations that make the veth, and the state after them."""
-    host, peer = desired.veth.host.name, desired.veth.peer.name
+    host, peer = desired.birth.host.name, desired.birth.peer.name
     if has_link(actual.pod, peer):
         raise UsageError(
-            f"interface {peer!r} exists already in {desired.veth.netns}",
+            f"interface {peer!r} exists already in {desired.birth.netns}",
             field="CNI_IFNAME",
             code="EEXIST",
         )
     if not has_link(actual.node, host):
-        return (desired.veth,), actual
+        return (desired.birth,), actual
     # With the link goes all that is on it.
     kept = tuple(one for one in actual.node if link_of(one) != host)
-    return (DeleteLink(name=host, now=True), desired.veth), replace(actual, node=kept)
+    return (DeleteLink(name=host, now=True), desired.birth), replace(actual, node=kept)
 
 
 def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Operation, ...]:
@@ -119,7 +119,7 @@ def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     lead to somebody else by now. A host link that a later sandbox of the pod has made stays.
     """
     gone = diff((), actual.node, netns=NODE, is_owned=is_of_a_pod)
-    host = desired.veth.host.name
+    host = desired.birth.host.name
     is_ours = has_link(actual.node, host) and actual.alias in (desired.alias, "")
     return (*gone.removals, *((DeleteLink(name=host),) if is_ours else ()))
 
@@ -176,12 +176,12 @@ def link_of(one: NetObject) -> str | None:
 
 
 def _has_its_link(pod: AttachmentState, there: dict[str, Link]) -> bool:
-    link = there.get(pod.veth.host.name)
+    link = there.get(pod.birth.host.name)
     return link is not None and link.alias in (pod.alias, "")
 
 
 def _strays(pods: Iterable[AttachmentState], links: Iterable[Link]) -> Iterable[Link]:
-    wanted = {pod.veth.host.name for pod in pods}
+    wanted = {pod.birth.host.name for pod in pods}
     for link in links:
         is_ours = link.kind == "veth" and link.alias.startswith(OWNER_PREFIX)
         if is_ours and link.name not in wanted:

@@ -94,11 +94,11 @@ def plan_limits(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     if not actual.is_paired:
         return ()
     desired = suited(desired, actual)
-    end = desired.veth.peer.name
+    end = desired.birth.peer.name
     inside = (one for one in _traffic(actual.pod or ()) if one.link == end)
     sides = (
         (NODE, desired.node, actual.node),
-        (desired.veth.netns, desired.pod or (), tuple(inside)),
+        (desired.birth.netns, desired.pod or (), tuple(inside)),
     )
     changes = (
         diff(_traffic(wanted), _traffic(found), netns=netns, is_owned=lambda _: True)

@@ -49,16 +49,16 @@ def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Differenc
     """
     pod = desired.pod
     if actual.pod is None or pod is None:
-        return (_different(desired.veth.netns, "network namespace", "present", "nothing"),)
+        return (_different(desired.birth.netns, "network namespace", "present", "nothing"),)
     node = suited(desired, actual).node
-    pair = f"veth {desired.veth.host.name} and {desired.veth.peer.name}"
+    pair = f"veth {desired.birth.host.name} and {desired.birth.peer.name}"
     unpaired = () if actual.is_paired else (_different(NODE, pair, "one veth", "no such pair"),)
     return (
         *unpaired,
         *verify_objects(node, actual.node),
-        *verify_objects(pod, actual.pod, netns=desired.veth.netns),
+        *verify_objects(pod, actual.pod, netns=desired.birth.netns),
         *_competitors(node, actual.node),
-        *past_limits(pod, actual.pod, desired.veth.netns, desired.veth.peer.name),
+        *past_limits(pod, actual.pod, desired.birth.netns, desired.birth.peer.name),
     )
 
 
@@ -76,7 +76,7 @@ def verify_chained(
     kept = (
         one for one in desired.pod or () if not isinstance(one, Neighbour) or place_of(one) in there
     )
-    end = LinkSettings(name=desired.veth.peer.name)
+    end = LinkSettings(name=desired.birth.peer.name)
     pod = tuple(replace(one, mac=pod_mac) if one == end else one for one in kept)
     return verify(replace(desired, pod=pod), actual)
 

@@ -61,7 +61,7 @@ def desired_attachment(attachment: Attachment, *, eni: ENILink, node: NodeFacts)
     addresses = attachment.lease.addresses
     families = tuple(family_of(address) for address in addresses)
     return AttachmentState(
-        veth=_birth(attachment, node),
+        birth=_birth(attachment, node),
         addresses=addresses,
         alias=alias_of(attachment.key),
         is_paired=True,

@@ -278,7 +278,7 @@ class MemoryKernel:
 
     async def read_attachment(self, desired: AttachmentState) -> AttachmentState:
         """See `Kernel.read_attachment`."""
-        veth, node = desired.veth, self._namespaces[NODE]
+        veth, node = desired.birth, self._namespaces[NODE]
         pod = self._namespaces.get(veth.netns)
         host = node.links.get(veth.host.name)
         peer = None if pod is None else pod.links.get(veth.peer.name)
@@ -314,7 +314,7 @@ class MemoryKernel:
         self, desired: AttachmentState, plan: Planner, *, is_as_made: bool = True
     ) -> None:
         """See `Kernel.undo`."""
-        link = self._namespaces[NODE].links.get(desired.veth.host.name)
+        link = self._namespaces[NODE].links.get(desired.birth.host.name)
         is_whole = is_as_made and link is not None and link.alias == desired.alias
         actual = desired if is_whole else await self.read_attachment(desired)
         await self.apply(plan(desired, actual))
@@ -397,11 +397,11 @@ def _concerns(one: NetObject, desired: AttachmentState) -> bool:
     own = {str(address) for address in desired.addresses}
     match one:
         case LinkSettings(name=name) | LinkAddress(link=name):
-            return name == desired.veth.host.name
+            return name == desired.birth.host.name
         case Neighbour():
             return False
         case TrafficObject(link=name):
-            return name == desired.veth.host.name or _is_class_of(one, own)
+            return name == desired.birth.host.name or _is_class_of(one, own)
         case Route(destination=destination, table=table):
             exact = destination.prefixlen == destination.max_prefixlen
             return table == MAIN_TABLE and exact and str(destination.network_address) in own

@@ -47,7 +47,7 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
     (sysctl): those that are desired.
     """
     node = session.namespace(NODE)
-    host = _read_host_link(node.sock, desired.veth.host.name)
+    host = _read_host_link(node.sock, desired.birth.host.name)
     node_side = tuple(_read_node_side(node, host, desired))
     pod_side, peer = _read_pod(session, desired)
     return replace(
@@ -57,13 +57,13 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
         node=node_side,
         pod=pod_side,
         pod_ifindex=None if peer is None else peer.link.ifindex,
-        netns_id="" if pod_side is None else session.namespace(desired.veth.netns).identity,
+        netns_id="" if pod_side is None else session.namespace(desired.birth.netns).identity,
     )
 
 
 def is_there(desired: AttachmentState, session: Session) -> bool:
     """Return whether the host link of an attachment is there, and is this attachment's."""
-    host = _read_host_link(session.namespace(NODE).sock, desired.veth.host.name)
+    host = _read_host_link(session.namespace(NODE).sock, desired.birth.host.name)
     return host is not None and host.link.alias == desired.alias
 
 
@@ -74,7 +74,7 @@ def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
     node's tables, which hold every pod's rules and routes, stay unread.
     """
     node = session.namespace(NODE)
-    host = _read_host_link(node.sock, desired.veth.host.name)
+    host = _read_host_link(node.sock, desired.birth.host.name)
     guarded = () if host is None else tuple(node.traffic.read_guarded(node.sock, host.link))
     classes = tuple(node.traffic.read_classes(node.sock, desired.node))
     pod_side, peer = _read_pod(session, desired)
@@ -85,7 +85,7 @@ def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
         node=(*guarded, *classes),
         pod=pod_side,
         pod_ifindex=None if peer is None else peer.link.ifindex,
-        netns_id="" if pod_side is None else session.namespace(desired.veth.netns).identity,
+        netns_id="" if pod_side is None else session.namespace(desired.birth.netns).identity,
     )
 
 
@@ -151,10 +151,10 @@ def _read_pod(
     if desired.pod is None:
         return None, None
     try:
-        pod = session.namespace(desired.veth.netns)
+        pod = session.namespace(desired.birth.netns)
     except ConflictError:
         return None, None
-    names = (desired.veth.peer.name, "lo")
+    names = (desired.birth.peer.name, "lo")
     links = [one for one in pod.sock.query(devconf.all_configured()) if one.link.name in names]
     peer = next((one for one in links if one.link.name == names[0]), None)
     return tuple(read_interface(pod, links, peer, desired.pod)), peer

@@ -210,13 +210,13 @@ Operation = CreateVeth | DeleteLink | RenameLink | MoveLink | Put | Remove
 class AttachmentState:
     """The kernel's state of one attachment, desired or actual.
 
-    `veth` and `addresses` say where to look, and how the veth is made; the others what should
+    `birth` and `addresses` say where to look, and how the links are made; the others what should
     be, or is, there. `alias` is the host end's. `pod` is None when the pod's namespace is gone.
-    `is_paired` says that the two names of `veth` are the ends of one veth. `netns_id` tells the
+    `is_paired` says that the two names of `birth` are the ends of one veth. `netns_id` tells the
     pod's namespace from every other that there was or will be until the machine starts anew.
     """
 
-    veth: CreateVeth
+    birth: CreateVeth
     addresses: IPPair
     alias: str
     is_paired: bool

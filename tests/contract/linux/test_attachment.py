@@ -68,7 +68,7 @@ class Site:
         await self.kernel.apply([DeleteLink(name="nobody", now=True)])
         # a doomed link is deleted by whoever reads it first
         await self.kernel.read_attachment(desired)
-        return desired.veth.host.name not in {one.name for one in await self.kernel.links()}
+        return desired.birth.host.name not in {one.name for one in await self.kernel.links()}
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_pod_traffic_leaves_by_its_eni_with_the_pods_own_address(site, pod
 
     for address, target in zip(desired.addresses, ("198.51.100.1", "2001:db8::1"), strict=True):
         found = site.world.node.run(
-            f"ip route get {target} from {address} iif {desired.veth.host.name}"
+            f"ip route get {target} from {address} iif {desired.birth.host.name}"
         )
         assert "dev eth1" in found
 
@@ -172,7 +172,7 @@ async def test_two_enis_of_one_vswitch_carry_pods_side_by_side(site, pod, other_
     # then each has its own way out, and nothing remains to be done
     for desired, link in ((one, "eth1"), (two, "eth2")):
         for owner, target in zip(desired.addresses, ("198.51.100.1", "2001:db8::1"), strict=True):
-            host_link = desired.veth.host.name
+            host_link = desired.birth.host.name
             way = site.world.node.run(f"ip route get {target} from {owner} iif {host_link}")
             assert f"dev {link} " in way
     of_pods = [part for pod in (one, two) for part in pod.node if isinstance(part, Sysctl)]
@@ -184,7 +184,7 @@ async def test_two_enis_of_one_vswitch_carry_pods_side_by_side(site, pod, other_
 async def test_applying_a_whole_plan_twice_is_success(site, pod):
     desired = await site.attach(site.desired(1, pod))
     puts = [Put(netns=NODE, object=one) for one in desired.node]
-    puts += [Put(netns=desired.veth.netns, object=one) for one in desired.pod or ()]
+    puts += [Put(netns=desired.birth.netns, object=one) for one in desired.pod or ()]
 
     await site.kernel.apply(puts)
     await site.kernel.apply(puts)
@@ -246,7 +246,7 @@ FAULTS = [
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: re.sub(r"\W+", "-", fault.command))
 async def test_every_fault_is_named_and_mended(site, pod, fault):
     desired = await site.attach(site.desired(1, pod))
-    host = desired.veth.host.name
+    host = desired.birth.host.name
 
     place = pod if fault.at == "pod" else site.world.node
     place.run(fault.command.format(host=host))
@@ -356,7 +356,7 @@ async def test_a_namespace_that_is_gone_stops_the_plan(site):
         await site.kernel.apply(plan)
 
     assert caught.value.code == "ENOENT"
-    assert desired.veth.host.name not in {one.name for one in await site.kernel.links()}
+    assert desired.birth.host.name not in {one.name for one in await site.kernel.links()}
 
 
 async def test_ipv6_works_in_a_namespace_where_the_runtime_switched_it_off(site, pod):

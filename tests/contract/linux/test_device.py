@@ -162,7 +162,7 @@ async def test_a_return_that_was_cut_off_is_gone_on_with(place):
 async def test_an_interface_of_the_name_is_not_touched(place):
     stranger = attachment(2, netns=place.attachment.netns)
     other = desired_leg(stranger, node=FACTS)
-    veth = replace(other.veth, peer=replace(other.veth.peer, name="eth0"))
+    veth = replace(other.birth, peer=replace(other.birth.peer, name="eth0"))
     await place.kernel.apply((veth,))
 
     with pytest.raises(UsageError, match="eth0"):

@@ -65,7 +65,7 @@ def send(pod: ScratchNetns, ethertype: int, payload: bytes, *, mac: str | None =
 
 def drops(world: NodeWithENI, desired: AttachmentState) -> dict[GuardReason, int]:
     with world.node.entered(), open_route_socket() as sock:
-        found = read_drops(sock, desired.veth.host.name)
+        found = read_drops(sock, desired.birth.host.name)
     assert found is not None
     return found
 
@@ -91,7 +91,7 @@ async def test_a_pod_that_gives_itself_a_neighbours_address_is_heard_by_nobody(w
 
 
 async def test_arp_for_a_neighbours_address_is_not_believed(world, pod, guarded):
-    name = guarded.veth.host.name
+    name = guarded.birth.host.name
     claim = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + bytes.fromhex("020000000009")
     send(pod, 0x0806, claim + OTHER4.packed + bytes(6) + OTHER4.packed)
 
@@ -134,7 +134,7 @@ async def test_after_another_plugin_changed_the_mac_the_guard_is_made_to_fit(
 )
 async def test_a_guard_that_somebody_took_away_is_put_back(world, kernel, pod, guarded, damage):
     # bug class 52: other users of traffic control
-    world.node.run(damage.format(guarded.veth.host.name))
+    world.node.run(damage.format(guarded.birth.host.name))
 
     actual = await kernel.read_attachment(guarded)
     assert any("guard" in str(one) for one in verify(guarded, actual))
@@ -149,7 +149,7 @@ async def test_filters_of_others_on_the_link_stay_and_see_what_the_guard_let_thr
     world, kernel, pod, guarded
 ):
     """Bug class 52: other users of traffic control."""
-    name = guarded.veth.host.name
+    name = guarded.birth.host.name
     world.node.run(
         f"ip link add seen type ifb; ip link set seen up;"
         f"tc filter add dev {name} ingress pref 200 protocol ip u32 match u32 0 0"
@@ -167,7 +167,7 @@ async def test_the_guard_stays_when_the_agent_goes_and_the_next_one_goes_on_with
 ):
     """Bug class 46: what stands before a pod is away for a moment."""
     send(pod, 0x0800, ipv4(OTHER4, WORLD4, 1, echo(1)))
-    before = world.node.run(f"tc filter show dev {guarded.veth.host.name} ingress")
+    before = world.node.run(f"tc filter show dev {guarded.birth.host.name} ingress")
 
     with world.node.entered():
         async with open_kernel() as next_kernel:
@@ -175,7 +175,7 @@ async def test_the_guard_stays_when_the_agent_goes_and_the_next_one_goes_on_with
 
             assert plan_attach(guarded, actual) == ()
 
-    assert world.node.run(f"tc filter show dev {guarded.veth.host.name} ingress") == before
+    assert world.node.run(f"tc filter show dev {guarded.birth.host.name} ingress") == before
     assert drops(world, guarded) == {GuardReason.SOURCE_ADDRESS: 1}
 
 

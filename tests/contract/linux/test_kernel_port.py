@@ -205,10 +205,10 @@ async def test_an_attachment_whose_namespace_is_gone_has_no_pod_side(port, eni_u
 
 
 async def test_a_second_veth_of_the_name_is_a_conflict(port):
-    await port.apply(port.desired.veth)
+    await port.apply(port.desired.birth)
 
     with pytest.raises(ConflictError) as caught:
-        await port.apply(port.desired.veth)
+        await port.apply(port.desired.birth)
 
     assert caught.value.code == "EEXIST"
 
@@ -265,9 +265,9 @@ async def test_a_new_link_has_the_settings_of_default(port):
         ("net/ipv6/conf/default/disable_ipv6", "0"),
     )
 
-    await port.apply(port.desired.veth)
+    await port.apply(port.desired.birth)
 
-    values = await _values(port, port.desired.veth.host.name)
+    values = await _values(port, port.desired.birth.host.name)
     assert tuple(values.values()) == ("1", "2", "1", "0")
 
 
@@ -298,7 +298,7 @@ async def test_a_veth_is_made_only_in_the_very_namespace_that_was_meant(port):
     """A path, and an inode's number, are another namespace's as soon as the first has ended."""
     read = await port.kernel.read_attachment(port.desired)
     assert read.netns_id == (await port.attach()).netns_id != ""
-    veth = port.desired.veth
+    veth = port.desired.birth
     await port.apply(DeleteLink(name=veth.host.name, now=True))
 
     with pytest.raises(ConflictError, match="another one by now"):

@@ -45,5 +45,5 @@ async def test_both_ends_of_a_pods_veth_have_macs_that_were_set(world, kernel, p
 
     await kernel.apply(plan_attach(desired, await kernel.read_attachment(desired)))
 
-    assert _assigned(world.node, desired.veth.host.name) == SET
-    assert _assigned(pod, desired.veth.peer.name) == SET
+    assert _assigned(world.node, desired.birth.host.name) == SET
+    assert _assigned(pod, desired.birth.peer.name) == SET

@@ -84,7 +84,7 @@ class Attached:
         """Return every object that should be there, each with its namespace."""
         state = self.network._desired(self.one)
         node = (*self.network._desired_host(), *state.node)
-        return [(NODE, one) for one in node] + [(state.veth.netns, one) for one in state.pod]
+        return [(NODE, one) for one in node] + [(state.birth.netns, one) for one in state.pod]
 
 
 @pytest.fixture
@@ -398,7 +398,7 @@ async def test_a_veth_that_is_deleted_before_the_next_look_at_the_node_is_made_a
     await running.daemon.node.run("ADD", CNI_NETNS=pod, CNI_CONTAINERID="young")
     await terwayd.verbs.proof.read_back()
     one = next(one for one in terwayd.pool.attachments() if one.netns == pod)
-    name = terwayd.network._desired(one).veth.host.name
+    name = terwayd.network._desired(one).birth.host.name
 
     async def is_whole():
         return await terwayd.network.differences(one, pod_mac=None) == ()
@@ -424,7 +424,7 @@ async def test_a_stranger_at_the_path_gets_no_veth_and_it_is_told_once(attached)
 
 
 async def test_a_veth_in_a_namespace_that_was_never_seen_is_told_with_the_remedy(attached):
-    host = attached.network._desired(attached.one).veth.host.name
+    host = attached.network._desired(attached.one).birth.host.name
     sh(f"ip link del {host}")
 
     told = [*await attached.mend(), *await attached.mend()]

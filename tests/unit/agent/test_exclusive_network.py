@@ -189,7 +189,7 @@ async def test_a_namespace_that_is_not_there_is_the_runtimes_mistake(world):
 
 async def test_an_interface_that_is_there_already_is_refused_before_anything_moves(world):
     world.kernel.create_netns("/ns/other")
-    veth = world.network._leg(world.pod, NODE_FACTS).veth
+    veth = world.network._leg(world.pod, NODE_FACTS).birth
     stranger = replace(
         veth, host=replace(veth.host, name="x"), peer=replace(veth.peer, name="eth0")
     )

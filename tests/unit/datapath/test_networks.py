@@ -177,4 +177,4 @@ def test_without_symmetric_routing_there_is_neither_rule_nor_table():
 def test_a_new_interface_beside_the_first_is_planned_without_reading():
     state = desired(second())
 
-    assert plan_attach(state, unborn(state))[0] == state.veth
+    assert plan_attach(state, unborn(state))[0] == state.birth

@@ -32,7 +32,7 @@ from tests.support.attachments import ENI, NODE_FACTS, attachment
 
 DESIRED = desired_attachment(attachment(), eni=ENI, node=NODE_FACTS)
 ABSENT = replace(DESIRED, alias="", is_paired=False, node=(), pod=(LinkSettings(name="lo"),))
-HOST = DESIRED.veth.host.name
+HOST = DESIRED.birth.host.name
 
 
 def with_link(state: AttachmentState, **changes: object) -> AttachmentState:
@@ -48,7 +48,7 @@ def stray_rule(table: int = 1009, priority: int = 2048) -> RoutingRule:
 def test_a_new_attachment_starts_with_its_veth_and_removes_nothing():
     plan = plan_attach(DESIRED, ABSENT)
 
-    assert plan[0] == DESIRED.veth
+    assert plan[0] == DESIRED.birth
     assert not [one for one in plan if isinstance(one, Remove | DeleteLink)]
 
 
@@ -67,7 +67,7 @@ def test_the_pods_side_is_made_before_packets_are_routed_to_it():
 def test_a_host_link_left_by_an_earlier_sandbox_goes_first():
     plan = plan_attach(DESIRED, with_link(ABSENT, alias="terway old/eth0"))
 
-    assert plan[:2] == (DeleteLink(name=HOST, now=True), DESIRED.veth)
+    assert plan[:2] == (DeleteLink(name=HOST, now=True), DESIRED.birth)
 
 
 def test_an_interface_of_somebody_else_in_the_pod_is_refused():

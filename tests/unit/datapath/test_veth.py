@@ -66,7 +66,7 @@ def test_a_pod_has_the_same_shape_in_every_family(addresses, node, pod):
 def test_the_pods_gateway_is_a_permanent_neighbour_with_the_host_links_mac():
     desired = desired_attachment(attachment(), eni=ENI, node=NODE_FACTS)
 
-    mac = desired.veth.host.mac
+    mac = desired.birth.host.mac
     assert f"neighbour 169.254.1.1 dev eth0: {mac}" in lines(desired.pod)
     assert f"neighbour fe80::1 dev eth0: {mac}" in lines(desired.pod)
 
@@ -74,7 +74,7 @@ def test_the_pods_gateway_is_a_permanent_neighbour_with_the_host_links_mac():
 def test_both_ends_are_born_with_the_nodes_mtu():
     node = replace(NODE_FACTS, mtu_bytes=8500)
 
-    veth = desired_attachment(attachment(), eni=ENI, node=node).veth
+    veth = desired_attachment(attachment(), eni=ENI, node=node).birth
 
     assert (veth.host.mtu_bytes, veth.peer.mtu_bytes) == (8500, 8500)
 
