@@ -50,6 +50,7 @@ enum endpoint_kind {
 };
 
 #define ENDPOINT_NO_METADATA 0x1
+#define ENDPOINT_QUEUED      0x2 /* what comes to the pod waits in the queue of `link` */
 
 /* One interface of a pod of this node, by the number that the agent gave it (`endpoints`). */
 struct endpoint {

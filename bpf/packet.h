@@ -65,7 +65,8 @@ struct packet {
 	bool is_fragment;   /* any fragment */
 	bool is_later;      /* a fragment without a transport header */
 	bool is_quoted;     /* inside an ICMP error: may be cut off after 8 bytes */
-	__u16 zero;
+	__u8 ttl;           /* or hop limit */
+	__u8 zero;
 };
 _Static_assert(sizeof(struct packet) == 64, "packet has padding: the verifier minds");
 
@@ -228,6 +229,7 @@ static __always_inline enum drop_reason parse_ipv4(struct __sk_buff *skb, __u32 
 	p->fragment_id = ip.id;
 	p->family = FAMILY_V4;
 	p->protocol = ip.protocol;
+	p->ttl = ip.ttl;
 	p->source.word[0] = ip.saddr;
 	p->destination.word[0] = ip.daddr;
 	p->l4 = offset + header;
@@ -292,6 +294,7 @@ static __always_inline enum drop_reason parse_ipv6(struct __sk_buff *skb, __u32 
 		return DROP_MALFORMED;
 	p->family = FAMILY_V6;
 	p->protocol = ip.nexthdr;
+	p->ttl = ip.hop_limit;
 	__builtin_memcpy(&p->source, &ip.saddr, sizeof(p->source));
 	__builtin_memcpy(&p->destination, &ip.daddr, sizeof(p->destination));
 	p->l4 = offset + sizeof(ip);

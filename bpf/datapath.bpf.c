@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * datapath.bpf.c - what becomes of the packets of this node's pods
+ *
+ * Hooks:  see each program; docs/design/ebpf.md has the table.
+ * Reads:  endpoints, links, locals, host_stack, settings.  Writes: flows, pieces, losses, events.
+ * Oracle: tests/support/datapath_oracle.py answers the same question in Python; tests/bpf feeds
+ * both.
+ *
+ *   from_pod ─► leave ─┬─► of this node ─► enter ─► into the pod
+ *                      ├─► the stack's: node, host_stack, too big, TTL
+ *                      └─► by the ENI to the gateway
+ *   from_eni ─► enter ─► into the pod              to_pod ─► enter ─► on to the pod
+ *
+ * `leave` is the sender's half of a passage, `enter` the receiver's; a packet between two pods of
+ * the node has both in one program. What is nobody's business here goes on to the next filter.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "contract.h"
+#include "deliver.h"
+#include "passage.h"
+#include "tables.h"
+#include "tell.h"
+#include "track.h"
+
+#define GO_ON         TC_ACT_UNSPEC /* to the next filter, and to the stack */
+#define METADATA_IPV4 0x646464c8    /* 100.100.100.200, help page "Instance metadata" */
+
+static __always_inline __u32 family_of(const struct __sk_buff *skb)
+{
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return FAMILY_V4;
+	return skb->protocol == bpf_htons(ETH_P_IPV6) ? FAMILY_V6 : 0;
+}
+
+static __always_inline int lose(struct __sk_buff *skb, const struct passage *at, enum loss reason)
+{
+	tell_loss(skb, at->endpoint, at->sent.family ? &at->sent : NULL, reason);
+	return TC_ACT_SHOT;
+}
+
+static __always_inline int lose_unread(struct __sk_buff *skb, __u32 endpoint, enum loss reason)
+{
+	tell_loss(skb, endpoint, NULL, reason);
+	return TC_ACT_SHOT;
+}
+
+/* Talk of the link itself: neighbours, routers, groups. It leads nowhere else. */
+static __always_inline bool is_of_link(const struct packet *p)
+{
+	return is_multicast(p) || is_link_local(&p->destination, p->family) ||
+	       is_link_local(&p->source, p->family) || is_none(&p->source) ||
+	       is_neighbour_discovery(p);
+}
+
+static __always_inline bool is_metadata(const struct packet *p)
+{
+	return p->family == FAMILY_V4 && p->destination.word[0] == bpf_htonl(METADATA_IPV4);
+}
+
+/* The sender's half: what it is part of, and whether the pod may send it. */
+SUBPROGRAM enum loss leave(struct __sk_buff *skb, struct passage *at)
+{
+	(void)skb;
+	find_connection(at);
+	return LOSS_NONE;
+}
+
+/* The receiver's half: whether the pod may get it. */
+SUBPROGRAM enum loss enter(struct __sk_buff *skb, struct passage *at)
+{
+	(void)skb;
+	if (!at->opened.family)
+		find_connection(at);
+	return LOSS_NONE;
+}
+
+static __always_inline bool may_go_past_stack(const struct __sk_buff *skb, const struct passage *at,
+					      __u16 mtu)
+{
+	return at->p.ttl > 1 && fits(skb, &at->p, mtu);
+}
+
+/* Through the queue of the pod's link, where `to_pod` does the receiver's half. */
+static __always_inline int enqueue_for(struct __sk_buff *skb, const struct passage *at,
+				       const struct endpoint *to)
+{
+	enum loss lost = age(skb, at);
+
+	if (!lost)
+		lost = address_frame(skb, to->pod_mac, to->link_mac);
+	return lost ? lose(skb, at, lost) : bpf_redirect(to->link, 0);
+}
+
+/* Into the namespace of a pod that is here. */
+SUBPROGRAM int put_into(struct __sk_buff *skb, struct passage *at, __u32 number,
+			const struct endpoint *to)
+{
+	enum loss lost;
+
+	if (to->kind == ENDPOINT_EXCLUSIVE || !may_go_past_stack(skb, at, to->mtu))
+		return GO_ON;
+	if (to->kind == ENDPOINT_IPVLAN || to->flags & ENDPOINT_QUEUED)
+		return enqueue_for(skb, at, to);
+	at->endpoint = number;
+	lost = enter(skb, at);
+	if (!lost)
+		lost = remember(skb, at);
+	if (!lost)
+		lost = age(skb, at);
+	if (!lost)
+		lost = address_frame(skb, to->pod_mac, to->link_mac);
+	return lost ? lose(skb, at, lost) : bpf_redirect_peer(to->link, 0);
+}
+
+/* Out to the VPC: by the pod's ENI, or by the uplink where the question came in by it. */
+SUBPROGRAM int put_out(struct __sk_buff *skb, struct passage *at, const struct endpoint *from)
+{
+	const struct settings *node = node_settings();
+	bool is_by_uplink = at->standing == STANDING_BACK && at->flow.flags & FLOW_BY_UPLINK;
+	__u32 mtu = node && is_by_uplink ? node->uplink_mtu : from->mtu;
+	enum loss lost = remember(skb, at);
+
+	if (lost)
+		return lose(skb, at, lost);
+	if (!node || !from->eni || !may_go_past_stack(skb, at, mtu))
+		return GO_ON;
+	lost = age(skb, at);
+	if (lost)
+		return lose(skb, at, lost);
+	if (is_by_uplink)
+		return send_by(node->uplink, at->p.family, node->gateway4, &node->gateway6);
+	return send_by(from->eni, at->p.family, from->gateway4, &from->gateway6);
+}
+
+/* What a pod sent is read, and may leave: where to? */
+static __always_inline int route(struct __sk_buff *skb, struct passage *at,
+				 const struct endpoint *from)
+{
+	__u32 number = local_of(&at->p.destination, at->p.family);
+	const struct endpoint *to = number && number != LOCAL_NODE ? endpoint_of(number) : NULL;
+	enum loss lost;
+
+	if (to)
+		return put_into(skb, at, number, to);
+	if (number || is_for_host_stack(&at->p.destination, at->p.family) ||
+	    (from->flags & ENDPOINT_NO_METADATA && is_metadata(&at->p))) {
+		lost = remember(skb, at);
+		return lost ? lose(skb, at, lost) : GO_ON;
+	}
+	return put_out(skb, at, from);
+}
+
+/* tc ingress of the node's end of a pod's veth, after the guard. */
+SEC("tc")
+int from_pod(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	const __u32 *number = bpf_map_lookup_elem(&links, &ifindex);
+	const struct endpoint *from = number ? endpoint_of(*number) : NULL;
+	__u32 family = family_of(skb);
+	struct passage *at;
+	enum loss lost;
+
+	if (!family)
+		return GO_ON;
+	at = new_passage();
+	if (!from || !at)
+		return lose_unread(skb, 0, LOSS_UNKNOWN_POD);
+	at->endpoint = *number;
+	lost = read_packet(skb, at, family);
+	if (lost)
+		return lose(skb, at, lost);
+	if (is_of_link(&at->p))
+		return GO_ON;
+	lost = leave(skb, at);
+	return lost ? lose(skb, at, lost) : route(skb, at, from);
+}
+
+/* tc egress of the node's end of a pod's veth: what the stack sends to the pod. */
+SEC("tc")
+int to_pod(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	const __u32 *number = bpf_map_lookup_elem(&links, &ifindex);
+	__u32 family = family_of(skb);
+	struct passage *at;
+	enum loss lost;
+
+	if (!family)
+		return GO_ON;
+	at = new_passage();
+	if (!number || !at)
+		return lose_unread(skb, 0, LOSS_UNKNOWN_POD);
+	at->endpoint = *number;
+	lost = read_packet(skb, at, family);
+	if (lost)
+		return lose(skb, at, lost);
+	if (is_of_link(&at->p))
+		return GO_ON;
+	lost = enter(skb, at);
+	if (!lost)
+		lost = remember(skb, at);
+	return lost ? lose(skb, at, lost) : GO_ON;
+}
+
+/* Ingress of an ENI that pods share. What is for no pod is the stack's. */
+SEC("tc")
+int from_eni(struct __sk_buff *skb)
+{
+	__u32 family = family_of(skb);
+	struct passage *at = family ? new_passage() : NULL;
+	const struct endpoint *to;
+	__u32 number;
+	enum loss lost;
+
+	if (!at)
+		return GO_ON;
+	lost = read_packet(skb, at, family);
+	if (lost == LOSS_MALFORMED)
+		return GO_ON; /* nobody knows for whom: `to_pod` sees it if it is for a pod */
+	number = local_of(&at->p.destination, family);
+	to = number && number != LOCAL_NODE ? endpoint_of(number) : NULL;
+	if (!to)
+		return GO_ON;
+	if (to->kind == ENDPOINT_IPVLAN && to->eni == skb->ifindex)
+		return GO_ON; /* the ENI itself leads to its children */
+	at->endpoint = number;
+	return lost ? lose(skb, at, lost) : put_into(skb, at, number, to);
+}
+
+/* Whose device this is inside a pod: the program before this one has said. */
+static __always_inline __u32 stamped(const struct __sk_buff *skb)
+{
+	return skb->cb[1] == STAMP ? skb->cb[0] : 0;
+}
+
+/* Does the pod speak for itself? On the node's side of a veth the guard asks that. */
+static __always_inline bool is_own(const struct passage *at, const struct endpoint *from)
+{
+	const struct packet *p = &at->p;
+
+	if (p->family == FAMILY_V4)
+		return from->v4 && p->source.word[0] == from->v4;
+	if (is_same(&p->source, &from->v6))
+		return !is_none(&p->source);
+	return (is_none(&p->source) || is_link_local(&p->source, FAMILY_V6)) && is_of_link(p) &&
+	       (is_multicast(p) || is_link_local(&p->destination, FAMILY_V6));
+}
+
+/* On an IPvlan child, a frame to its own hardware address goes to a sibling or to the node. */
+static __always_inline int keep_on_node(struct __sk_buff *skb, const struct passage *at,
+					const struct endpoint *from)
+{
+	enum loss lost = address_frame(skb, from->pod_mac, from->pod_mac);
+
+	return lost ? lose(skb, at, lost) : GO_ON;
+}
+
+/* Out of a device inside the pod: where the device itself does not lead the right way. */
+static __always_inline int route_inside(struct __sk_buff *skb, struct passage *at,
+					const struct endpoint *from)
+{
+	__u32 number = local_of(&at->p.destination, at->p.family);
+	bool is_for_node =
+		number == LOCAL_NODE || is_for_host_stack(&at->p.destination, at->p.family);
+	const struct address leg6 = {{bpf_htonl(0xfe800000), 0, 0, bpf_htonl(1)}};
+
+	if (from->kind == ENDPOINT_IPVLAN)
+		return number || is_for_node ? keep_on_node(skb, at, from) : GO_ON;
+	if (is_for_node && from->leg)
+		return send_by(from->leg, at->p.family, bpf_htonl(0xa9fe0101), &leg6);
+	return GO_ON;
+}
+
+/* tc egress of a pod's own device, inside the pod: an IPvlan child, or a whole ENI. */
+SEC("tc")
+int out_of_pod(struct __sk_buff *skb)
+{
+	__u32 number = stamped(skb);
+	const struct endpoint *from = endpoint_of(number);
+	__u32 family = family_of(skb);
+	struct passage *at;
+	enum loss lost;
+
+	if (!family)
+		return skb->protocol == bpf_htons(ETH_P_ARP) ? GO_ON
+							     : lose_unread(skb, number, LOSS_VLAN);
+	at = new_passage();
+	if (!from || !at)
+		return lose_unread(skb, 0, LOSS_UNKNOWN_POD);
+	at->endpoint = number;
+	lost = read_packet(skb, at, family);
+	if (!lost && !is_own(at, from))
+		lost = LOSS_SOURCE;
+	if (!lost && from->flags & ENDPOINT_NO_METADATA && is_metadata(&at->p))
+		lost = LOSS_METADATA;
+	if (lost)
+		return lose(skb, at, lost);
+	if (is_of_link(&at->p))
+		return GO_ON;
+	lost = leave(skb, at);
+	if (!lost)
+		lost = remember(skb, at);
+	return lost ? lose(skb, at, lost) : route_inside(skb, at, from);
+}
+
+/* tc ingress of a pod's own device, inside the pod. */
+SEC("tc")
+int into_pod(struct __sk_buff *skb)
+{
+	__u32 family = family_of(skb);
+	struct passage *at;
+	enum loss lost;
+
+	if (!family)
+		return GO_ON;
+	at = new_passage();
+	if (!at || !endpoint_of(stamped(skb)))
+		return lose_unread(skb, 0, LOSS_UNKNOWN_POD);
+	at->endpoint = stamped(skb);
+	lost = read_packet(skb, at, family);
+	if (lost)
+		return lose(skb, at, lost);
+	if (is_of_link(&at->p))
+		return GO_ON;
+	lost = enter(skb, at);
+	if (!lost)
+		lost = remember(skb, at);
+	return lost ? lose(skb, at, lost) : GO_ON;
+}
+
+/* The kernel's spelling for the two licences of the headers above. */
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * track.h - which connection is this packet of, and which side opened it
+ *
+ * Reads, writes: flows.  Oracle: tests/support/flow_oracle.py.
+ *
+ *   as sent? ─yes─► FORTH        turned round? ─yes─► BACK        neither ► NEW
+ *
+ * What is found is copied into the passage, and written back where it has changed: the entry may be
+ * evicted meanwhile, and two CPUs that carry one connection must not fight for its cache line.
+ */
+#ifndef TERWAY_TRACK_H
+#define TERWAY_TRACK_H
+
+#include "passage.h"
+#include "tell.h"
+
+#define TRACK_NS_PER_S 1000000000ULL
+
+/* Idle limits, in seconds: those of the kernel's own connection tracking (nf_conntrack_*_timeout).
+ */
+#define TCP_OPENING_S  120
+#define TCP_OPEN_S     432000
+#define TCP_CLOSING_S  120
+#define TCP_RESET_S    10
+#define UDP_ASKED_S    30
+#define UDP_ANSWERED_S 120
+#define ICMP_S         30
+#define OTHER_S        600
+
+static __always_inline bool opens_tcp(const struct packet *p)
+{
+	return p->protocol == IPPROTO_TCP && !p->is_later &&
+	       (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static __always_inline bool has_ended(__u32 flags)
+{
+	const __u32 fins = FLOW_OPENER_FIN | FLOW_OTHER_FIN;
+
+	return flags & FLOW_RST || (flags & fins) == fins;
+}
+
+static __always_inline __u64 idle_limit_s(__u32 flags, __u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_SCTP:
+		if (flags & FLOW_RST)
+			return TCP_RESET_S;
+		if (flags & (FLOW_OPENER_FIN | FLOW_OTHER_FIN))
+			return TCP_CLOSING_S;
+		return flags & FLOW_ANSWERED ? TCP_OPEN_S : TCP_OPENING_S;
+	case IPPROTO_UDP:
+		return flags & FLOW_ANSWERED ? UDP_ANSWERED_S : UDP_ASKED_S;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return ICMP_S;
+	default:
+		return OTHER_S;
+	}
+}
+
+/* Return the live entry of `key`. No difference of times: another CPU may be ahead of our "now". */
+static __always_inline const struct flow_state *live_flow(const struct flow_tuple *key, __u64 now)
+{
+	const struct flow_state *flow = bpf_map_lookup_elem(&flows, key);
+
+	if (!flow)
+		return NULL;
+	return flow->seen_ns + idle_limit_s(flow->flags, key->protocol) * TRACK_NS_PER_S < now
+		       ? NULL
+		       : flow;
+}
+
+/*
+ * Find the connection of `at->sent`: sets `standing`, `opened` and `flow`.
+ *
+ * A SYN that meets an ended connection opens a new one, in whichever direction that was.
+ */
+SUBPROGRAM int find_connection(struct passage *at)
+{
+	__u64 now = bpf_ktime_get_ns();
+	const struct flow_state *flow = live_flow(&at->sent, now);
+	struct flow_tuple turned = {};
+
+	at->opened = at->sent;
+	if (flow) {
+		at->flow = *flow;
+		at->standing = STANDING_FORTH;
+	} else {
+		turn_round(&turned, &at->sent);
+		flow = live_flow(&turned, now);
+		if (!flow || (opens_tcp(&at->p) && has_ended(flow->flags))) {
+			at->standing = STANDING_NEW;
+			return 0;
+		}
+		at->flow = *flow;
+		at->opened = turned;
+		at->standing = STANDING_BACK;
+	}
+	if (is_icmp_error(&at->p))
+		at->standing = STANDING_ERROR;
+	return 0;
+}
+
+static __always_inline __u32 flags_after(__u32 flags, const struct passage *at)
+{
+	const struct packet *p = &at->p;
+	bool is_back = at->standing == STANDING_BACK;
+
+	if (is_back)
+		flags |= FLOW_ANSWERED;
+	if (p->protocol != IPPROTO_TCP || p->is_later)
+		return flags;
+	if (opens_tcp(p) && !is_back && has_ended(flags))
+		flags &= ~(FLOW_OPENER_FIN | FLOW_OTHER_FIN | FLOW_RST | FLOW_ANSWERED);
+	if (p->tcp_flags & TCP_FIN)
+		flags |= is_back ? FLOW_OTHER_FIN : FLOW_OPENER_FIN;
+	if (p->tcp_flags & TCP_RST)
+		flags |= FLOW_RST;
+	return flags;
+}
+
+static __always_inline void tell_connection(struct __sk_buff *skb, const struct passage *at,
+					    enum happening happening)
+{
+	const struct address *frontend = at->flow.frontend_port ? &at->flow.frontend : NULL;
+
+	tell_flow(skb, at->endpoint, &at->opened, frontend, at->flow.frontend_port, happening);
+}
+
+/*
+ * Remember what this packet makes of its connection. To be called once it is sure to go on.
+ *
+ * Only what changed is written, the time once in a second.
+ */
+SUBPROGRAM enum loss remember(struct __sk_buff *skb, struct passage *at)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u32 before = at->flow.flags;
+	__u32 flags;
+
+	if (at->standing == STANDING_ERROR || is_icmp_error(&at->p))
+		return LOSS_NONE;
+	flags = flags_after(before, at);
+	if (at->standing != STANDING_NEW && !at->is_changed && flags == before &&
+	    at->flow.seen_ns + TRACK_NS_PER_S > now)
+		return LOSS_NONE;
+	at->flow.flags = flags;
+	at->flow.seen_ns = now;
+	if (bpf_map_update_elem(&flows, &at->opened, &at->flow, BPF_ANY))
+		return LOSS_TABLE_FULL;
+	if (at->standing == STANDING_NEW)
+		tell_connection(skb, at, HAPPENED_OPEN);
+	else if (has_ended(flags) && !has_ended(before))
+		tell_connection(skb, at, HAPPENED_CLOSE);
+	return LOSS_NONE;
+}
+
+#endif
