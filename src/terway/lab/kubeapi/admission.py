@@ -1,11 +1,11 @@
-"""What does the server add to, or refuse of, a new object, given the rest of the cluster?"""
+"""What does the server add to, or refuse of, an object, given the rest of the cluster?"""
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from itertools import chain
 
 from terway.lab.kubeapi.defaults import NOT_READY
-from terway.lab.kubeapi.errors import ApiError, Cause, forbidden, invalid, not_found
+from terway.lab.kubeapi.errors import forbidden, not_found
 from terway.lab.kubeapi.objects import (
     Object,
     is_condition_true,
@@ -16,18 +16,37 @@ from terway.lab.kubeapi.objects import (
     replace_in,
 )
 from terway.lab.kubeapi.resources import NAMESPACE, NODE, SERVICE, ResourceDef
-from terway.lab.kubeapi.store import Key, Store
+from terway.lab.kubeapi.serviceaddresses import ServiceRanges, with_addresses
+from terway.lab.kubeapi.servicefamilies import HEADLESS, addresses_in
+from terway.lab.kubeapi.store import Key, Store, key_of
 
 
-def admit(store: Store, resource: ResourceDef, obj: Object, *, service_cidr: str) -> Object:
+def admit(store: Store, resource: ResourceDef, obj: Object, *, services: ServiceRanges) -> Object:
     """Return the object as admitted. ApiError 403 or 404 when its namespace is no place for it."""
     if resource.namespaced:
         _check_namespace(store, resource, obj)
     if resource is NODE:
         return _with_not_ready_taint(obj)
     if resource is SERVICE:
-        return _with_cluster_ip(store, obj, service_cidr)
+        return _with_addresses(store, obj, None, services)
     return obj
+
+
+def admit_change(
+    store: Store, resource: ResourceDef, held: Object, obj: Object, *, services: ServiceRanges
+) -> Object:
+    """Return what is to be stored in place of `held`."""
+    return _with_addresses(store, obj, held, services) if resource is SERVICE else obj
+
+
+def _with_addresses(
+    store: Store, service: Object, held: Object | None, ranges: ServiceRanges
+) -> Object:
+    others = (one.object for one in store.items(SERVICE) if key_of(one.object) != key_of(service))
+    taken = chain.from_iterable(addresses_in(one["spec"]) for one in others)
+    return with_addresses(
+        service, held, ranges=ranges, taken=[one for one in taken if one != HEADLESS]
+    )
 
 
 def _check_namespace(store: Store, resource: ResourceDef, obj: Object) -> None:
@@ -50,28 +69,3 @@ def _with_not_ready_taint(node: Object) -> Object:
     if is_condition_true(node, "Ready") or any(taint.get("key") == NOT_READY for taint in taints):
         return node
     return replace_in(node, "spec.taints", [*taints, {"key": NOT_READY, "effect": "NoSchedule"}])
-
-
-def _with_cluster_ip(store: Store, service: Object, cidr: str) -> Object:
-    spec = service["spec"]
-    if spec["type"] == "ExternalName" or spec.get("clusterIP") == "None":
-        return service
-    taken = {read_path(held.object, "spec.clusterIP") for held in store.items(SERVICE)}
-    wanted = spec.get("clusterIP")
-    if wanted in taken and wanted:
-        message = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: already allocated'
-        cause = Cause(field="spec.clusterIPs", reason="FieldValueInvalid", message=message)
-        raise invalid(SERVICE, name_of(service), (cause,))
-    address = wanted or next(
-        (str(ip) for ip in ip_network(cidr).hosts() if str(ip) not in taken), ""
-    )
-    if not address:
-        raise ApiError(500, "InternalError", f"service range {cidr} is full")
-    filled = {
-        **spec,
-        "clusterIP": address,
-        "clusterIPs": [address],
-        "ipFamilies": ["IPv6" if ":" in address else "IPv4"],
-        "ipFamilyPolicy": "SingleStack",
-    }
-    return {**service, "spec": filled}

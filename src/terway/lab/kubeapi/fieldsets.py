@@ -69,7 +69,8 @@ def step_of(item: Any, type_: FieldType) -> str:
     """Return the step to an item of a keyed list or set."""
     if type_.is_set:
         return "v:" + _compact(item)
-    return "k:" + _compact({key: item[key] for key in type_.keys if key in item})
+    named = {**dict(type_.key_defaults), **item}
+    return "k:" + _compact({key: named[key] for key in type_.keys if key in named})
 
 
 def _compact(value: Any) -> str:

@@ -2,9 +2,10 @@
 
 schema.json has one line a type: field -> type, where ``[]T`` is a list and ``{}T`` a map. After a
 list's type come the keys by which its items are told apart (``[]Container name``; the first is
-the strategic merge key, all are the keys of server-side apply) or ``set``. No keys: the list is
-one value. Source: Kubernetes API v1.3x, fields as the official Python client lists them, keys as
-the patchMergeKey and listMapKey tags of k8s.io/api.
+the strategic merge key, all are the keys of server-side apply, ``protocol=TCP`` with what it is
+where an item does not say) or ``set``. No keys: the list is one value. Source: Kubernetes API
+v1.3x, fields as the official Python client lists them, keys as the patchMergeKey and listMapKey
+tags of k8s.io/api.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class FieldType:
     name: str  # "[]", "{}", a type of the schema, or a scalar as `decoding` lists them
     item: FieldType | None = None
     keys: tuple[str, ...] = ()
+    key_defaults: tuple[tuple[str, str], ...] = ()
     is_set: bool = False
 
 
@@ -40,10 +42,12 @@ def _parse(text: str) -> FieldType:
     text, _, keys = text.partition(" ")
     if text[:2] in ("[]", "{}"):
         is_set = keys == "set"
+        pairs = [key.partition("=") for key in keys.split(",")] if keys and not is_set else []
         return FieldType(
             name=text[:2],
             item=_parse(text[2:]),
-            keys=tuple(keys.split(",")) if keys and not is_set else (),
+            keys=tuple(name for name, _, _ in pairs),
+            key_defaults=tuple((name, default) for name, _, default in pairs if default),
             is_set=is_set,
         )
     return FieldType(name=text)

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from terway.kube.clock import format_time
-from terway.lab.kubeapi.admission import admit
+from terway.lab.kubeapi.admission import admit, admit_change
 from terway.lab.kubeapi.deletion import (
     DEFAULT_DELETE,
     DeleteOptions,
@@ -29,6 +29,7 @@ from terway.lab.kubeapi.patch import json_patch, merge_patch, strategic_patch
 from terway.lab.kubeapi.resources import ResourceDef, ResourceTable
 from terway.lab.kubeapi.schema import type_named
 from terway.lab.kubeapi.selectors import Predicate, everything
+from terway.lab.kubeapi.serviceaddresses import read_service_ranges
 from terway.lab.kubeapi.store import Key, Store, Stored, key_of
 from terway.lab.kubeapi.writes import (
     DEFAULT_OPTIONS,
@@ -48,8 +49,10 @@ PATCH_TYPES = (JSON, MERGE, STRATEGIC, APPLY)
 class ClusterState:
     """All objects of one cluster, and what can be done to them.
 
-    `clock` gives seconds since the epoch. Objects that come out are the store's own: read them,
-    do not change them. Every method raises ApiError for what the API refuses.
+    `clock` gives seconds since the epoch; `service_cidr` is the range of services' addresses, or
+    one of each family with a comma, of which the first is the cluster's own. Objects that come
+    out are the store's own: read them, do not change them. Every method raises ApiError for what
+    the API refuses.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class ClusterState:
         self.rng = rng
         self.table = table or ResourceTable()
         self.store = Store(history_limit=history_limit)
-        self.service_cidr = service_cidr
+        self._services = read_service_ranges(service_cidr)
 
     def now_text(self) -> str:
         """Return the time as objects have it."""
@@ -115,7 +118,7 @@ class ClusterState:
     def _insert(self, resource: ResourceDef, prepared: Object, options: WriteOptions) -> Stored:
         if self.store.get(resource, key_of(prepared)) is not None:
             raise already_exists(resource, name_of(prepared))
-        admitted = admit(self.store, resource, prepared, service_cidr=self.service_cidr)
+        admitted = admit(self.store, resource, prepared, services=self._services)
         if options.dry_run:
             return Stored(admitted)
         return self.store.put(resource, admitted)
@@ -200,7 +203,9 @@ class ClusterState:
         tracked: bool = False,
     ) -> Stored:
         new = prepare_update(resource, held.object, changed, subresource=subresource)
-        if new is held.object:
+        if not subresource:
+            new = admit_change(self.store, resource, held.object, new, services=self._services)
+        if new == held.object:
             return held
         if not tracked:
             manager = Manager(name=options.field_manager, subresource=subresource)
