@@ -103,6 +103,7 @@ _INT_RESULTS: _Signatures = (
     ("bpf_map__value_size", (ctypes.c_void_p,)),
     ("bpf_map__max_entries", (ctypes.c_void_p,)),
     ("bpf_map__set_max_entries", (ctypes.c_void_p, ctypes.c_uint32)),
+    ("bpf_map__reuse_fd", (ctypes.c_void_p, ctypes.c_int)),
     ("bpf_map__set_initial_value", (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)),
 )
 
@@ -220,15 +221,18 @@ def load_object(
     programs: tuple[str, ...] | None = None,
     constants: bytes | None = None,
     max_entries: Mapping[str, int] = MappingProxyType({}),
+    reuse: Mapping[str, int] = MappingProxyType({}),
 ) -> LoadedObject:
     """Load the object into the kernel and return its descriptors.
 
     `programs` names those to load (all by default), `constants` replaces .rodata as a whole and
-    `max_entries` the size of maps. Takes 5 to 50 ms, most of it the verifier's.
+    `max_entries` the size of maps. `reuse` are descriptors of maps, by name, to take instead of
+    making new ones; they stay the caller's. Takes 5 to 50 ms, most of it the verifier's.
     Raises BugError with the verifier's words when the kernel refuses a program.
     """
     with _opened(spec.path) as handle:
-        _configure(handle, spec, programs, constants, max_entries)
+        _configure(handle, spec, programs, constants)
+        _size(handle, max_entries, reuse)
         if _lib().bpf_object__load(handle) != 0:
             raise _failure("load eBPF object", spec.path)
         return _loaded(handle, programs)
@@ -239,16 +243,21 @@ def _configure(
     spec: ObjectSpec,
     programs: tuple[str, ...] | None,
     constants: bytes | None,
-    max_entries: Mapping[str, int],
 ) -> None:
     for program, pointer in _programs(handle):
         if programs is not None and program.name not in programs:
             _lib().bpf_program__set_autoload(pointer, False)
     for found, pointer in _maps(handle):
-        if found.name in max_entries:
-            _lib().bpf_map__set_max_entries(pointer, max_entries[found.name])
         if constants is not None and found.name.endswith(_RODATA):
             _set_constants(pointer, constants, spec)
+
+
+def _size(handle: int, max_entries: Mapping[str, int], reuse: Mapping[str, int]) -> None:
+    for found, pointer in _maps(handle):
+        if found.name in max_entries:
+            _lib().bpf_map__set_max_entries(pointer, max_entries[found.name])
+        if found.name in reuse and _lib().bpf_map__reuse_fd(pointer, reuse[found.name]) != 0:
+            raise BugError(f"map {found.name}: libbpf does not take the one that is there")
 
 
 def _set_constants(pointer: int, constants: bytes, spec: ObjectSpec) -> None:
