@@ -317,10 +317,12 @@ enum happening {
 struct watching {
 	__u32 flags;
 	__u32 one_in;     /* of flows, one in so many is told */
-	__u32 endpoint;   /* 0: all */
 	__u32 per_second; /* at most, on each CPU */
+	__u32 endpoint;   /* what happens there, or at the addresses below, alone; 0: everything */
+	struct address v6;
+	__be32 v4;
 };
-_Static_assert(sizeof(struct watching) == 16, "watching has padding");
+_Static_assert(sizeof(struct watching) == 36, "watching has padding");
 
 /* One message of the ring `events`. */
 struct event {

@@ -89,15 +89,34 @@ static __noinline int count_loss(__u32 endpoint, __u32 reason, __u32 bytes)
 	return 0;
 }
 
-/* Who watches, if somebody asked for `what` of this endpoint. */
-static __always_inline const struct watching *watched(__u32 what, __u32 endpoint)
+/* Who watches, if somebody asked for `what`. */
+static __always_inline const struct watching *watched(__u32 what)
 {
 	__u32 only = 0;
 	const struct watching *asked = bpf_map_lookup_elem(&watching, &only);
 
-	if (!asked || !(asked->flags & what))
-		return NULL;
-	return !asked->endpoint || asked->endpoint == endpoint ? asked : NULL;
+	return asked && asked->flags & what ? asked : NULL;
+}
+
+static __always_inline bool is_watched(const struct watching *asked, const struct address *address,
+				       __u32 family)
+{
+	const struct address *v6 = &asked->v6;
+
+	if (family == FAMILY_V4)
+		return asked->v4 && address->word[0] == asked->v4;
+	return v6->word[0] && address->word[0] == v6->word[0] && address->word[1] == v6->word[1] &&
+	       address->word[2] == v6->word[2] && address->word[3] == v6->word[3];
+}
+
+/* Is it about the endpoint that is watched: at its link, or from or to its addresses? */
+static __always_inline bool is_asked_for(const struct watching *asked, __u32 endpoint,
+					 const struct flow_tuple *flow)
+{
+	if (!asked->endpoint || asked->endpoint == endpoint)
+		return true;
+	return flow && (is_watched(asked, &flow->source, flow->family) ||
+			is_watched(asked, &flow->destination, flow->family));
 }
 
 /* May one more be told on this CPU in this second? */
@@ -150,9 +169,12 @@ static __always_inline struct event *new_event(struct __sk_buff *skb, __u32 endp
 static __noinline int send_loss(struct __sk_buff *skb, __u32 endpoint,
 				const struct flow_tuple *flow, __u32 reason)
 {
-	const struct watching *asked = watched(WATCH_LOSSES, endpoint);
-	struct event *event = asked ? new_event(skb, endpoint, asked->per_second) : NULL;
+	const struct watching *asked = watched(WATCH_LOSSES);
+	struct event *event;
 
+	if (!asked || !is_asked_for(asked, endpoint, flow))
+		return 0;
+	event = new_event(skb, endpoint, asked->per_second);
 	if (!event)
 		return 0;
 	event->happening = HAPPENED_LOSS;
@@ -168,10 +190,10 @@ static __noinline int send_flow(struct __sk_buff *skb, __u32 endpoint,
 				const struct flow_tuple *flow, const struct address *frontend,
 				__u32 what)
 {
-	const struct watching *asked = watched(WATCH_FLOWS, endpoint);
+	const struct watching *asked = watched(WATCH_FLOWS);
 	struct event *event;
 
-	if (!asked || !is_sampled(flow, asked->one_in))
+	if (!asked || !is_asked_for(asked, endpoint, flow) || !is_sampled(flow, asked->one_in))
 		return 0;
 	event = new_event(skb, endpoint, asked->per_second);
 	if (!event)
@@ -201,7 +223,7 @@ static __always_inline void tell_flow(struct __sk_buff *skb, __u32 endpoint,
 				      const struct flow_tuple *flow, const struct address *frontend,
 				      __be16 frontend_port, enum happening happening)
 {
-	if (IS_TELLING && watched(WATCH_FLOWS, endpoint))
+	if (IS_TELLING && watched(WATCH_FLOWS))
 		send_flow(skb, endpoint, flow, frontend, frontend_port << 8 | happening);
 }
 

@@ -199,7 +199,14 @@ LOSS_KEY = Layout(name="loss_key", fields=(("endpoint", "I"), ("reason", "I")))
 LOSS_COUNT = Layout(name="loss_count", fields=(("packets", "Q"), ("bytes", "Q")))
 WATCHING = Layout(
     name="watching",
-    fields=(("flags", "I"), ("one_in", "I"), ("endpoint", "I"), ("per_second", "I")),
+    fields=(
+        ("flags", "I"),
+        ("one_in", "I"),
+        ("per_second", "I"),
+        ("endpoint", "I"),
+        ("v6", "16s"),
+        ("v4", "4s"),
+    ),
 )
 EVENT = Layout(
     name="event",
@@ -215,6 +222,7 @@ EVENT = Layout(
         ("bytes", "I"),
     ),
 )
+TELLING = Layout(name="telling", fields=(("second", "Q"), ("told", "Q"), ("left_out", "Q")))
 TELLING = Layout(name="telling", fields=(("second", "Q"), ("told", "Q"), ("left_out", "Q")))
 
 WATCH_LOSSES = 0x1
