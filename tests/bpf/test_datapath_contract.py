@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from terway.linux.ebpf import contract
-from terway.linux.ebpf.contract import EndpointKind, Happening
+from terway.linux.ebpf.contract import Happening
 from terway.linux.ebpf.losses import Loss
 from terway.linux.layout import Layout
+from terway.model.endpoint import EndpointKind
 from tests.support.btf import Btf, read_btf
 
 HEADER = Path(__file__).parents[2] / "bpf" / "contract.h"

@@ -6,7 +6,8 @@
 
 A link of a cgroup stands beside those of others and has an owner: nobody takes it away by
 attaching. Its program is exchanged in one step, so that no call finds none.
-Source: bpf(2), BPF_LINK_CREATE, BPF_LINK_UPDATE; include/uapi/linux/bpf.h. All of it is in 5.10.
+Source: bpf(2), BPF_LINK_CREATE, BPF_LINK_UPDATE,
+BPF_LINK_DETACH; include/uapi/linux/bpf.h. All are in 5.10.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from terway.model.errors import UsageError
 
 _LINK_CREATE = 28
 _LINK_UPDATE = 29
+_LINK_DETACH = 34
 _CREATE = struct.Struct("=IIII")  # program, target, attach type, flags
 _UPDATE = struct.Struct("=IIII")  # link, new program, flags, old program
+_DETACH = struct.Struct("=I")
 _LINK_INFO = struct.Struct("=IIIxxxxQI")  # type, number, program, cgroup, attach type
 _LINK_INFO_BYTES = 64
 
@@ -99,14 +102,14 @@ def attach(cgroup: Path, programs: Mapping[SocketCall, int], folder: Path) -> No
         for call, program in programs.items():
             where = folder / call.word
             if not _exchange(where, program, number):
-                where.unlink(missing_ok=True)
+                _remove(where)
                 _make(target, call, program, where)
 
 
 def detach(folder: Path) -> None:
-    """Take the programs from all calls. Idempotent."""
+    """Take the programs from all calls, at once. Idempotent."""
     for call in SocketCall:
-        (folder / call.word).unlink(missing_ok=True)
+        _remove(folder / call.word)
     if folder.is_dir():
         folder.rmdir()
 
@@ -172,3 +175,17 @@ def _make(cgroup: int, call: SocketCall, program: int, where: Path) -> None:
         pin(fd, where)
     finally:
         os.close(fd)
+
+
+def _remove(where: Path) -> None:
+    """Detach and unpin. Without the first, the kernel would detach it some time later."""
+    fd = open_pinned(where)
+    if fd is None:
+        return
+    try:
+        bpf(_LINK_DETACH, _DETACH.pack(fd))
+    except OSError as error:
+        raise translate(error, f"detach {where}") from error
+    finally:
+        os.close(fd)
+    where.unlink(missing_ok=True)

@@ -43,7 +43,6 @@ SETTINGS = Layout(
         ("node4", "4s"),
         ("flags", "I"),
         ("uplink", "I"),
-        ("policy_nets", "I"),
         ("gateway4", "4s"),
         ("gateway6", "16s"),
         ("uplink_mac", "6s"),
@@ -53,20 +52,11 @@ SETTINGS = Layout(
 
 LOCAL_NODE = 0xFFFFFFFF
 ENDPOINT_NO_METADATA = 0x1
+ENDPOINT_QUEUED = 0x2
 PREFIX_BEFORE = 32  # bits of PREFIX_OF that count beside those of the address
 SETTING_SERVICES = 0x1
 SETTING_POLICY = 0x2
 SETTING_NODE_IN = 0x4
-
-
-class EndpointKind(IntEnum):
-    """Where an endpoint's programs are (`enum endpoint_kind`)."""
-
-    VETH = 1
-    IPVLAN = 2
-    EXCLUSIVE = 3
-
-
 STAMP = 0x7E2A57A9
 
 # ---- connections
@@ -125,24 +115,31 @@ FLOW_HAIRPIN = 0x100
 
 # ---- policy
 
+POLICY_TURN = Layout(name="policy_turn", fields=(("since", "I"), ("before", "I"), ("after", "I")))
 SIDES = Layout(
     name="sides", fields=(("ingress", "I"), ("egress", "I"), ("own_node", "I"), ("itself", "I"))
 )
+POLICY_SIDES = Layout(
+    name="policy_sides", fields=(("since", "I"), ("before", "16s"), ("after", "16s"))
+)
 POLICY_NET = Layout(
     name="policy_net",
-    fields=(("prefixlen", "I"), ("generation", "I"), ("family", "I"), ("address", "16s")),
+    fields=(("prefixlen", "I"), ("nets", "I"), ("family", "I"), ("address", "16s")),
 )
 POLICY_PAIR = Layout(name="policy_pair", fields=(("rule_set", "I"), ("class_id", "I")))
-POLICY_PORT = Layout(
-    name="policy_port",
-    fields=(("prefixlen", "I"), ("ports", "I"), ("zero", "B"), ("protocol", "B"), ("port", "2s")),
+POLICY_PAGE_OF = Layout(
+    name="policy_page_of", fields=(("ports", "I"), ("protocol", "B"), ("upper", "B"), ("zero", "H"))
 )
+POLICY_PAGE = Layout(name="policy_page", fields=(("bits", "32s"),))
 
 POLICY_NET_BEFORE = 64  # bits of POLICY_NET that count beside those of the address
-POLICY_PORT_BEFORE = 48  # bits of POLICY_PORT that count beside those of the port
-CLASS_DEFAULT = 0xFFFFFFFF
-PORTS_NONE = 0
-PORTS_ALL = 1
+CLASS_NOBODY = 0
+CLASS_NONE = 0xFFFFFFFF
+PORTS_TCP = 0x80000000
+PORTS_UDP = 0x40000000
+PORTS_SCTP = 0x20000000
+PORTS_OTHER = 0x10000000
+PORTS_SET = 0x0FFFFFFF
 
 # ---- services
 
