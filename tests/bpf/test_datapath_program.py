@@ -29,13 +29,15 @@ def endpoint(number: int, address: str, **changes: object) -> Endpoint:
         "pod_mac": MacAddress(f"02:00:00:00:00:{number:02x}"),
         "link_mac": MacAddress(f"02:00:00:00:01:{number:02x}"),
     }
-    return Endpoint(**{**given, **changes})
+    return Endpoint(**{**given, **changes})  # type: ignore[arg-type]  # by name
 
 
 A, B = endpoint(1, "192.168.32.1"), endpoint(2, "192.168.32.2")
 
 
-def echo(source: Endpoint, destination: IPv4Address) -> bytes:
+def echo(source: Endpoint, destination: IPv4Address | None) -> bytes:
+    assert source.addresses.v4 is not None
+    assert destination is not None
     head = bytes.fromhex((source.link_mac + source.pod_mac).replace(":", "")) + b"\x08\x00"
     return head + ipv4(source.addresses.v4, destination, 1, b"\x08\0\0\0\0\x07\0\x01" + bytes(24))
 
