@@ -136,8 +136,11 @@ static __always_inline bool is_sampled(const struct flow_tuple *flow, __u32 one_
 
 	mixed ^= flow->source.word[0] ^ flow->source.word[3];
 	mixed ^= flow->destination.word[0] ^ flow->destination.word[3];
-	mixed *= 0x9e3779b1; /* 2^32 over the golden ratio: Knuth's multiplicative hashing */
-	return one_in < 2 || (mixed >> 8) % one_in == 0;
+	/* The finalizer of MurmurHash3: each bit of the input turns half of the result's. */
+	mixed = (mixed ^ mixed >> 16) * 0x85ebca6b;
+	mixed = (mixed ^ mixed >> 13) * 0xc2b2ae35;
+	mixed ^= mixed >> 16;
+	return one_in < 2 || mixed % one_in == 0;
 }
 
 /* A place in the ring with all that every message has, or NULL: not now. */
