@@ -23,9 +23,17 @@ class Clock:
         self.now += seconds
 
 
+SERVICE_CIDRS = "172.21.0.0/20,fd00:21::/112"
+
+
 def make_cluster(clock: Clock | None = None, *, history_limit: int = 10_000) -> ClusterState:
-    """Return a cluster with its first namespaces."""
-    state = ClusterState(clock=clock or Clock(), rng=Random(7), history_limit=history_limit)
+    """Return a cluster with its first namespaces, and Service ranges of both families."""
+    state = ClusterState(
+        clock=clock or Clock(),
+        rng=Random(7),
+        history_limit=history_limit,
+        service_cidr=SERVICE_CIDRS,
+    )
     bootstrap(state)
     return state
 

@@ -18,6 +18,8 @@ from terway.lab.kubeapi.objects import (
 from terway.lab.kubeapi.resources import NAMESPACE, NODE, SERVICE, ResourceDef
 from terway.lab.kubeapi.serviceaddresses import ServiceRanges, with_addresses
 from terway.lab.kubeapi.servicefamilies import HEADLESS, addresses_in
+from terway.lab.kubeapi.services.fields import needs_node_port, node_ports_of
+from terway.lab.kubeapi.services.nodeports import with_node_ports
 from terway.lab.kubeapi.store import Key, Store, key_of
 
 
@@ -28,7 +30,7 @@ def admit(store: Store, resource: ResourceDef, obj: Object, *, services: Service
     if resource is NODE:
         return _with_not_ready_taint(obj)
     if resource is SERVICE:
-        return _with_addresses(store, obj, None, services)
+        return _with_node_ports(store, _with_addresses(store, obj, None, services), None)
     return obj
 
 
@@ -36,7 +38,17 @@ def admit_change(
     store: Store, resource: ResourceDef, held: Object, obj: Object, *, services: ServiceRanges
 ) -> Object:
     """Return what is to be stored in place of `held`."""
-    return _with_addresses(store, obj, held, services) if resource is SERVICE else obj
+    if resource is SERVICE:
+        return _with_node_ports(store, _with_addresses(store, obj, held, services), held)
+    return obj
+
+
+def _with_node_ports(store: Store, service: Object, held: Object | None) -> Object:
+    if not needs_node_port(service["spec"]):
+        return service
+    others = (one.object for one in store.items(SERVICE) if key_of(one.object) != key_of(service))
+    taken = frozenset(chain.from_iterable(node_ports_of(one["spec"]) for one in others))
+    return with_node_ports(service, taken, held)
 
 
 def _with_addresses(

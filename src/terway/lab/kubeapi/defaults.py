@@ -22,6 +22,7 @@ from terway.lab.kubeapi.resources import (
     SERVICE,
     ResourceDef,
 )
+from terway.lab.kubeapi.services.defaults import service_defaults
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -222,20 +223,6 @@ def _secret(obj: Object) -> Object:
     return _fill(obj, type="Opaque")
 
 
-def _service(obj: Object) -> Object:
-    spec = _fill(
-        obj.get("spec") or {},
-        type="ClusterIP",
-        sessionAffinity="None",
-        internalTrafficPolicy="Cluster",
-    )
-    spec["ports"] = [
-        {**_fill(port, protocol="TCP"), "targetPort": port.get("targetPort") or port.get("port")}
-        for port in spec.get("ports") or ()
-    ]
-    return {**obj, "spec": spec, "status": _fill(obj.get("status") or {}, loadBalancer={})}
-
-
 _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     POD: _pod,
     DEPLOYMENT: _deployment,
@@ -244,6 +231,6 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     NAMESPACE: _namespace,
     NODE: _node,
     SECRET: _secret,
-    SERVICE: _service,
+    SERVICE: service_defaults,
     NETWORK_POLICY: network_policy_defaults,
 }

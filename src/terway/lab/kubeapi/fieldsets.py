@@ -33,6 +33,9 @@ _SERVERS_OWN = frozenset(
     )
 )
 
+# A key that is left out counts as its default, or what is applied again would be another item.
+_KEY_DEFAULTS = {"protocol": "TCP"}
+
 
 def fields_of(obj: dict[str, Any], type_: FieldType) -> FieldSet:
     """Return the paths of all fields that `obj` sets, without those that the server owns."""

@@ -35,6 +35,7 @@ from terway.lab.kubeapi.resources import (
     ResourceDef,
 )
 from terway.lab.kubeapi.selectors import label_selector
+from terway.lab.kubeapi.services.validation import validate_service, validate_service_update
 
 _PERCENT = re.compile(r"^[0-9]+%$")
 _ANNOTATIONS_LIMIT_BYTES = 256 * 1024
@@ -60,6 +61,8 @@ def validate_update(resource: ResourceDef, old: Object, new: Object) -> tuple[Ca
     """Return what is wrong with a change; `new` has passed `validate`."""
     if resource is POD:
         return tuple(_pod_update(old, new))
+    if resource is SERVICE:
+        return tuple(validate_service_update(old, new))
     if resource in (DEPLOYMENT, REPLICA_SET, DAEMON_SET):
         before, after = read_path(old, "spec.selector"), read_path(new, "spec.selector")
         if before != after:
@@ -71,7 +74,10 @@ def _metadata(resource: ResourceDef, obj: Object) -> Iterator[Cause]:
     name = str(metadata(obj).get("name", ""))
     if not name:
         yield required("metadata.name", "name or generateName is required")
-    elif resource in (NAMESPACE, SERVICE):
+    elif resource is SERVICE:
+        if not names.is_dns_1035_label(name):
+            yield invalid_value("metadata.name", name, names.LABEL_1035_MESSAGE)
+    elif resource is NAMESPACE:
         if not names.is_dns_label(name):
             yield invalid_value("metadata.name", name, names.LABEL_MESSAGE)
     elif not names.is_dns_subdomain(name) and resource is not EVENT:
@@ -192,17 +198,6 @@ def _strategy(obj: Object) -> Iterator[Cause]:
                 yield invalid_value(f"spec.{strategy}.rollingUpdate.{name}", value, why)
 
 
-def _service(obj: Object) -> Iterator[Cause]:
-    spec = obj.get("spec") or {}
-    needs_ports = spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
-    if needs_ports and not spec.get("ports"):
-        yield required("spec.ports")
-    for index, port in enumerate(spec.get("ports") or ()):
-        if not 0 < port.get("port", 0) < 65536:
-            why = "must be between 1 and 65535, inclusive"
-            yield invalid_value(f"spec.ports[{index}].port", port.get("port", 0), why)
-
-
 def _pod_update(old: Object, new: Object) -> Iterator[Cause]:
     if _frozen_part(old) != _frozen_part(new):
         yield forbidden_value("spec", _POD_UPDATE)
@@ -230,7 +225,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     DEPLOYMENT: _workload,
     REPLICA_SET: _workload,
     DAEMON_SET: _workload,
-    SERVICE: _service,
+    SERVICE: validate_service,
     NETWORK_POLICY: validate_network_policy,
     CLUSTER_NETWORK_POLICY: validate_cluster_network_policy,
     ADMIN_NETWORK_POLICY: validate_admin_network_policy,

@@ -16,8 +16,9 @@ from terway.lab.kubeapi.decoding import check_object, normalize
 from terway.lab.kubeapi.defaults import with_defaults
 from terway.lab.kubeapi.errors import ApiError, bad_request, conflict, invalid
 from terway.lab.kubeapi.objects import Object, metadata, name_of
-from terway.lab.kubeapi.resources import NODE, POD, ResourceDef
+from terway.lab.kubeapi.resources import NODE, POD, SERVICE, ResourceDef
 from terway.lab.kubeapi.schema import type_named
+from terway.lab.kubeapi.services.inherit import inherit
 from terway.lab.kubeapi.validation import validate, validate_update
 
 # A status write leaves these as they are; pods and nodes alone may change labels and annotations.
@@ -145,6 +146,8 @@ def prepare_update(
         merged.pop("status", None)
         if "status" in old:
             merged["status"] = old["status"]
+    if resource is SERVICE:
+        merged = inherit(old, with_defaults(resource, merged))
     merged = checked(resource, merged)
     if causes := validate_update(resource, old, merged):
         raise invalid(resource, name_of(old), causes)
