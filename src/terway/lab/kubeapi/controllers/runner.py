@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from terway.lab.kubeapi.controllers.actions import Action, apply
 from terway.lab.kubeapi.controllers.daemonsets import plan_daemon_sets
 from terway.lab.kubeapi.controllers.deployments import plan_deployments
+from terway.lab.kubeapi.controllers.endpointslices import concerns_slices, plan_endpoint_slices
 from terway.lab.kubeapi.controllers.garbage import (
     plan_expired_events,
     plan_garbage,
@@ -32,6 +34,7 @@ from terway.lab.kubeapi.resources import (
 from terway.lab.kubeapi.state import ClusterState
 from terway.lab.kubeapi.store import Change
 
+SLICES = "endpointslices"
 TICK_S = 1.0  # how often those look whose plan depends on the time
 _ROUNDS = 100  # that settling may take; more means that two controllers undo each other
 
@@ -85,10 +88,19 @@ CONTROLLERS = (
         ticks=True,
     ),
     Controller(name="scheduler", plan=plan_bindings, wants=_any_of(POD, NODE)),
+    Controller(name=SLICES, plan=plan_endpoint_slices, wants=concerns_slices),
     Controller(name="garbage", plan=plan_garbage, wants=_concerns_owners),
     Controller(name="namespaces", plan=plan_namespaces, wants=_concerns_namespaces),
     Controller(name="events", plan=plan_expired_events, wants=lambda change: False, ticks=True),
 )
+
+
+def with_slices_of(
+    limit: int, controllers: tuple[Controller, ...] = CONTROLLERS
+) -> tuple[Controller, ...]:
+    """Return the controllers, with at most `limit` endpoints in a slice."""
+    limited = partial(plan_endpoint_slices, limit=limit)
+    return tuple(replace(one, plan=limited) if one.name == SLICES else one for one in controllers)
 
 
 class Runner:

@@ -1,0 +1,109 @@
+"""Which addresses do Services of type LoadBalancer have? The lab's cloud controller manager.
+
+    typed LoadBalancer ─► finalizer ─► address of each family in status ─► … deleted, or retyped
+                                        ─► status emptied ─► finalizer gone
+
+A Service with a loadBalancerClass is somebody else's. What the addresses do is `lab/balancer`'s.
+Source: k8s.io/cloud-provider controllers/service/controller.go, v1.34.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+
+from terway.lab.kubeapi.controllers.actions import Action, Patch, Tell, status_patch
+from terway.lab.kubeapi.controllers.view import View
+from terway.lab.kubeapi.objects import Object, is_terminating, metadata, read_path
+from terway.lab.kubeapi.resources import SERVICE
+from terway.lab.kubeapi.store import Change
+from terway.model.address import IPAddress, IPNetwork
+
+FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
+_COMPONENT = "service-controller"
+
+
+def is_balanced(service: Object) -> bool:
+    """Return whether the lab gives this Service addresses."""
+    is_typed = read_path(service, "spec.type") == "LoadBalancer"
+    is_ours = not read_path(service, "spec.loadBalancerClass")
+    return is_typed and is_ours and not is_terminating(service)
+
+
+def addresses_of(service: Object) -> tuple[IPAddress, ...]:
+    """Return the addresses that a Service was given, in the order of its status."""
+    ingress = read_path(service, "status.loadBalancer.ingress", ())
+    return tuple(ip_address(one["ip"]) for one in ingress if one.get("ip"))
+
+
+def concerns_balancers(change: Change) -> bool:
+    """Return whether somebody may want an address, or has one to give back."""
+    held = (change.new, change.old)
+    objects = [one.object for one in held if one is not None]
+    return change.resource is SERVICE and any(is_balanced(one) or _is_held(one) for one in objects)
+
+
+def plan_load_balancers(view: View, *, ranges: Sequence[IPNetwork]) -> Iterator[Action]:
+    """Yield finalizers and addresses of `ranges`, and take them away again."""
+    services = view.all(SERVICE)
+    taken = {address for one in services for address in addresses_of(one)}
+    for service in services:
+        if is_balanced(service):
+            yield from _give(service, ranges, taken)
+        elif _is_held(service):
+            yield from _take_back(service)
+
+
+def _is_held(service: Object) -> bool:
+    return FINALIZER in (metadata(service).get("finalizers") or ())
+
+
+def _give(service: Object, ranges: Sequence[IPNetwork], taken: set[IPAddress]) -> Iterator[Action]:
+    if not _is_held(service):
+        finalizers = [*(metadata(service).get("finalizers") or ()), FINALIZER]
+        yield Patch(
+            resource=SERVICE, object=service, patch={"metadata": {"finalizers": finalizers}}
+        )
+        return  # this version of the Service is gone: the next look goes on
+    has = addresses_of(service)
+    wanted = []
+    for family in read_path(service, "spec.ipFamilies", ("IPv4",)):
+        kept = next((one for one in has if f"IPv{one.version}" == family), None)
+        address = kept or _free(family, ranges, taken)
+        if address is None:
+            yield _tell(
+                service, "SyncLoadBalancerFailed", f"no {family} address is free", "Warning"
+            )
+            return
+        taken.add(address)
+        wanted.append(address)
+    if tuple(wanted) != has:
+        ingress = [{"ip": str(one), "ipMode": "VIP"} for one in wanted]
+        yield status_patch(SERVICE, service, {"loadBalancer": {"ingress": ingress}})
+        yield _tell(service, "EnsuredLoadBalancer", "Ensured load balancer")
+
+
+def _take_back(service: Object) -> Iterator[Action]:
+    if addresses_of(service):
+        patch = {"status": {"loadBalancer": {"ingress": None}}}
+        yield Patch(resource=SERVICE, object=service, patch=patch, subresource="status")
+        return
+    kept = [one for one in metadata(service)["finalizers"] if one != FINALIZER]
+    yield _tell(service, "DeletedLoadBalancer", "Deleted load balancer")
+    yield Patch(resource=SERVICE, object=service, patch={"metadata": {"finalizers": kept}})
+
+
+def _free(family: str, ranges: Sequence[IPNetwork], taken: set[IPAddress]) -> IPAddress | None:
+    fitting = [one for one in ranges if f"IPv{one.version}" == family]
+    return next((host for one in fitting for host in one.hosts() if host not in taken), None)
+
+
+def _tell(service: Object, reason: str, message: str, kind: str = "Normal") -> Tell:
+    return Tell(
+        resource=SERVICE,
+        object=service,
+        reason=reason,
+        message=message,
+        component=_COMPONENT,
+        type=kind,
+    )
