@@ -95,14 +95,13 @@ struct settings {
 	struct address node6; /* the node's own addresses, those of its default routes */
 	__be32 node4;
 	__u32 flags;
-	__u32 uplink;      /* ifindex */
-	__u32 policy_nets; /* which generation of `policy_nets` counts */
-	__be32 gateway4;   /* of the uplink */
+	__u32 uplink;    /* ifindex */
+	__be32 gateway4; /* of the uplink */
 	struct address gateway6;
 	__u8 uplink_mac[6];
 	__u16 uplink_mtu;
 };
-_Static_assert(sizeof(struct settings) == 60, "settings has padding");
+_Static_assert(sizeof(struct settings) == 56, "settings has padding");
 
 #define STAMP                                                                                      \
 	0x7e2a57a9 /* in cb[1]: cb[0] is an endpoint's number, and no process has put it there */
@@ -126,7 +125,10 @@ struct piece {
 };
 _Static_assert(sizeof(struct piece) == 4, "piece has padding");
 
-/* As the side that opened it sends it, after translation. ICMP: the identifier is source_port. */
+/*
+ * A packet's ends, after translation; an echo request's identifier is its source_port. As the key of
+ * `flows` the lesser end is first, so that both directions are one entry and found by one look.
+ */
 struct flow_tuple {
 	struct address source;
 	struct address destination;
@@ -147,6 +149,7 @@ _Static_assert(sizeof(struct flow_tuple) == 40, "flow_tuple has padding");
 #define FLOW_SOURCE     0x40  /* the source was translated, too: `client`, `client_port` */
 #define FLOW_BY_UPLINK  0x80  /* came in by the uplink: answers leave by it */
 #define FLOW_HAIRPIN    0x100 /* a pod to itself, by a service */
+#define FLOW_SECOND    0x200 /* the second end of the key opened it */
 
 /* What is remembered of a connection (`flows`). */
 struct flow_state {
@@ -172,7 +175,18 @@ _Static_assert(sizeof(struct choice) == 16, "choice has padding");
 
 /* ---- policy ------------------------------------------------------------------------------ */
 
-/* The rule sets of an endpoint (`policy_sides`); 0: nothing restricts it. policy/compiled.py. */
+/*
+ * A number that is to change with others at once. What `policy_generation` says decides, once for
+ * each packet: from generation `since` on it is `after`, until then it was `before`.
+ */
+struct policy_turn {
+	__u32 since;
+	__u32 before;
+	__u32 after;
+};
+_Static_assert(sizeof(struct policy_turn) == 12, "policy_turn has padding");
+
+/* The rule sets of an endpoint; 0: nothing restricts it. The fields of Sides, compiled.py. */
 struct sides {
 	__u32 ingress;
 	__u32 egress;
@@ -181,36 +195,55 @@ struct sides {
 };
 _Static_assert(sizeof(struct sides) == 16, "sides has padding");
 
-/* Key of `policy_nets`: prefixes of one generation, by family. */
+/* In `policy_sides`, by endpoint: see policy_turn. */
+struct policy_sides {
+	__u32 since;
+	struct sides before;
+	struct sides after;
+};
+_Static_assert(sizeof(struct policy_sides) == 36, "policy_sides has padding");
+
+#define CLASS_NOBODY 0 /* whom no rule names; in `policy_verdicts`: all classes not there */
+#define CLASS_NONE   0xffffffff /* in `policy_hosts`: no host of its own; the nets are asked */
+
+/* Key of `policy_nets`: prefixes of one generation of nets, by family. */
 struct policy_net {
 	__u32 prefixlen; /* whole: 64 bits more than the prefix of the address */
-	__u32 generation;
+	__u32 nets;      /* the generation, of which `policy_nets_turn` has the one that counts */
 	__u32 family;
 	struct address address;
 };
 _Static_assert(sizeof(struct policy_net) == 28, "policy_net has padding");
 
-#define CLASS_DEFAULT 0xffffffff /* the entry of `policy_verdicts` for all classes without one */
-
-/* Key of `policy_verdicts`; the value is the number of a set of ports. */
+/* Key of `policy_verdicts`. The value: the protocols that are allowed as a whole, and the number of
+ * a set of ports that are allowed besides, 0 if none is.
+ */
 struct policy_pair {
 	__u32 rule_set;
 	__u32 class_id;
 };
 _Static_assert(sizeof(struct policy_pair) == 8, "policy_pair has padding");
 
-#define PORTS_NONE 0
-#define PORTS_ALL  1 /* every protocol and port */
+#define PORTS_TCP   0x80000000
+#define PORTS_UDP   0x40000000
+#define PORTS_SCTP  0x20000000
+#define PORTS_OTHER 0x10000000 /* ICMP, and whatever has no ports */
+#define PORTS_SET   0x0fffffff
 
-/* Key of `policy_ports`: what a set of ports allows. No entry: denied. */
-struct policy_port {
-	__u32 prefixlen; /* 48, and as many bits of the port as count */
+/* Key of `policy_ports`: 256 ports of a set, those with one upper byte. No entry: none of them. */
+struct policy_page_of {
 	__u32 ports;
-	__u8 zero;
 	__u8 protocol;
-	__be16 port;
+	__u8 upper;
+	__u16 zero;
 };
-_Static_assert(sizeof(struct policy_port) == 12, "policy_port has padding");
+_Static_assert(sizeof(struct policy_page_of) == 8, "policy_page_of has padding");
+
+/* A bit for each lower byte, the lowest first. */
+struct policy_page {
+	__u32 bits[8];
+};
+_Static_assert(sizeof(struct policy_page) == 32, "policy_page has padding");
 
 /* ---- services ---------------------------------------------------------------------------- */
 

@@ -3,7 +3,8 @@
  * datapath.bpf.c - what becomes of the packets of this node's pods
  *
  * Hooks:  see each program; docs/design/ebpf.md has the table.
- * Reads:  endpoints, links, locals, host_stack, settings.  Writes: flows, pieces, losses, events.
+ * Reads:  endpoints, links, locals, host_stack, settings, policy_*.  Writes: flows, pieces, losses,
+ *         events.
  * Oracle: tests/support/datapath_oracle.py answers the same question in Python; tests/bpf feeds
  * both.
  *
@@ -23,6 +24,7 @@
 #include "contract.h"
 #include "deliver.h"
 #include "passage.h"
+#include "policy.h"
 #include "tables.h"
 #include "tell.h"
 #include "track.h"
@@ -67,7 +69,7 @@ SUBPROGRAM enum loss leave(struct __sk_buff *skb, struct passage *at)
 {
 	(void)skb;
 	find_connection(at);
-	return LOSS_NONE;
+	return judge(at, false);
 }
 
 /* The receiver's half: whether the pod may get it. */
@@ -76,7 +78,7 @@ SUBPROGRAM enum loss enter(struct __sk_buff *skb, struct passage *at)
 	(void)skb;
 	if (!at->opened.family)
 		find_connection(at);
-	return LOSS_NONE;
+	return judge(at, true);
 }
 
 static __always_inline bool may_go_past_stack(const struct __sk_buff *skb, const struct passage *at,

@@ -33,12 +33,13 @@ struct passage {
 	struct packet p;          /* as the packet is now, translations included */
 	struct packet quoted;     /* by the ICMP error `p` */
 	struct flow_tuple sent;   /* the same, as a tuple; of an ICMP error: of what it quotes */
-	struct flow_tuple opened; /* its connection, as the opener sends it: the key of `flows` */
+	struct flow_tuple opened; /* its connection, as the opener sends it */
 	struct flow_state flow;   /* of it: a copy, or what a new one will begin with */
+	__u64 now_ns;
 	__u32 standing;
 	__u32 endpoint;   /* whose link it is at; 0: no pod's */
 	__u32 is_changed; /* `flow` is to be written back */
-	__u32 zero;
+	__u32 generation; /* of the policies; 0: not asked for yet */
 };
 
 struct {
@@ -48,14 +49,24 @@ struct {
 	__uint(max_entries, 1);
 } passages SEC(".maps");
 
+/* Set by the loader where the kernel has bpf_ktime_get_coarse_ns (5.11): a third of the cost. */
+volatile const __u32 has_coarse_clock = 0;
+
+static __always_inline __u64 clock_ns(void)
+{
+	return has_coarse_clock ? bpf_ktime_get_coarse_ns() : bpf_ktime_get_ns();
+}
+
 /* Return the CPU's passage, empty. */
 static __always_inline struct passage *new_passage(void)
 {
 	const __u32 only = 0;
 	struct passage *at = bpf_map_lookup_elem(&passages, &only);
 
-	if (at)
-		__builtin_memset(at, 0, sizeof(*at));
+	if (!at)
+		return NULL;
+	__builtin_memset(at, 0, sizeof(*at));
+	at->now_ns = clock_ns();
 	return at;
 }
 
