@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator
 
@@ -13,6 +12,7 @@ from terway.lab.cloud.inprocess import inprocess_ecs_client
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.node import NodeHandle
 from terway.model.address import Family
+from tests.support.iproute import ip_in
 
 pytestmark = pytest.mark.lab
 
@@ -27,16 +27,13 @@ async def lab() -> AsyncIterator[Lab]:
 
 
 async def table_of_eth1(node: NodeHandle) -> int | None:
-    links = json.loads(await node.exec("ip", "-j", "link"))
+    links = await ip_in(node, "link")
     return next((1000 + one["ifindex"] for one in links if one["ifname"] == "eth1"), None)
 
 
 async def eni_tables(node: NodeHandle) -> set[int]:
     """Return the tables in the ENIs' range that have a route of either family."""
-    said = [
-        json.loads(await node.exec("ip", family, "-j", "route", "show", "table", "all"))
-        for family in ("-4", "-6")
-    ]
+    said = [await ip_in(node, family, "route", "show", "table", "all") for family in ("-4", "-6")]
     names = {str(route.get("table", "")) for routes in said for route in routes}
     return {int(name) for name in names if name.isdigit() and int(name) > 1000}
 

@@ -20,6 +20,7 @@ from terway.lab.world.node import NodeHandle, run_command
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle, pod_manifest
 from terway.model.address import Family, IPAddress
+from tests.support.iproute import ip_in
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -61,13 +62,13 @@ def mac_of(lab: Lab, pod: PodHandle) -> str:
 
 
 async def link_of(pod: PodHandle, name: str = "eth0") -> dict[str, object]:
-    (found,) = json.loads(await pod.exec("ip", "-d", "-j", "link", "show", "dev", name))
+    (found,) = await ip_in(pod, "-d", "link", "show", "dev", name)
     return dict(found)
 
 
 async def devices(node: NodeHandle, *, only_down: bool = False) -> set[str]:
     """Return the MACs of the node's links."""
-    found = json.loads(await node.exec("ip", "-j", "link"))
+    found = await ip_in(node, "link")
     return {
         one["address"]
         for one in found
@@ -77,7 +78,7 @@ async def devices(node: NodeHandle, *, only_down: bool = False) -> set[str]:
 
 async def host_links(node: NodeHandle) -> set[str]:
     """Return the node's ends of pods' second legs."""
-    found = json.loads(await node.exec("ip", "-j", "link"))
+    found = await ip_in(node, "link")
     return {one["ifname"] for one in found if one["ifname"].startswith("cali")}
 
 

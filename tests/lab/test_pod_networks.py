@@ -18,6 +18,7 @@ from terway.lab.world.pods import PodHandle
 from terway.model.address import Family, IPAddress, family_of
 from terway.model.errors import UsageError
 from terway.model.ids import ZoneId
+from tests.support.iproute import ip_in
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -74,7 +75,7 @@ async def pods(lab: Lab) -> dict[str, PodHandle]:
 
 
 async def addresses_on(pod: PodHandle, link: str) -> dict[Family, IPAddress]:
-    (shown,) = json.loads(await pod.exec("ip", "-j", "address", "show", link))
+    (shown,) = await ip_in(pod, "address", "show", link)
     found = [ip_address(one["local"]) for one in shown["addr_info"] if one["scope"] == "global"]
     return {family_of(one): one for one in found}
 
@@ -124,9 +125,9 @@ async def test_rules_and_tables_in_the_pod_are_those_of_both_families(
 ) -> None:
     one, v = pods["one"], f"-{family.value}"
     for link in ("eth0", "eth1"):
-        (shown,) = json.loads(await one.exec("ip", "-j", "link", "show", link))
+        (shown,) = await ip_in(one, "link", "show", link)
         table = str(1000 + shown["ifindex"])
-        rules = json.loads(await one.exec("ip", v, "-j", "rule"))
+        rules = await ip_in(one, v, "rule")
         ours = [rule for rule in rules if rule["priority"] == 512 and rule["table"] == table]
         assert {rule.get("oif", rule["src"]) for rule in ours} == {
             link,

@@ -5,7 +5,6 @@ Bug class 46. Packets go in at a rate at which some are always in the midst of t
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from terway.policy.compiled import Change, ClassId, Compiled, RuleSet, RuleSetId
 from terway.policy.nft.skeleton import FlowLog, Options
 from terway.policy.policies import Direction
 from terway.policy.ports import NOTHING, ports_of
+from tests.support.iproute import ip_here
 from tests.support.netns import ScratchNetns, scratch_netns
 
 pytestmark = pytest.mark.root
@@ -125,7 +125,7 @@ def arrived(receiver: socket.socket) -> int:
 
 def not_taken_in(netns: ScratchNetns) -> int:
     """Return how many packets the link dropped: on a busy machine, before any rule saw them."""
-    (link,) = json.loads(netns.run("ip -json -stats link show dev eth0"))
+    (link,) = ip_here("-stats", "link", "show", "dev", "eth0", netns=netns.path)
     return int(link["stats64"]["rx"]["dropped"])
 
 

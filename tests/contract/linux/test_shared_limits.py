@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
@@ -17,6 +16,7 @@ from terway.linux.kernel import Kernel
 from terway.model.attachment import Attachment
 from terway.model.interface import UNLIMITED, Bandwidth
 from tests.support.attachments import ENI, NODE_FACTS, attachment
+from tests.support.iproute import ip_here
 from tests.support.netns import NodeWithENI, ScratchNetns
 from tests.support.rate import both_bytes_s, held_bytes_s, rate_bytes_s
 
@@ -140,7 +140,7 @@ async def test_what_somebody_takes_from_a_limit_is_seen_and_mended(world, pod, e
 async def test_a_pod_without_limits_has_no_link_for_them(pod, exclusive):
     assert await exclusive.hold(UNLIMITED) == ()
 
-    names = {one["ifname"] for one in json.loads(pod.run("ip -j link"))}
+    names = {one["ifname"] for one in ip_here("link", netns=pod.path)}
     assert names == {"lo", "eth0", "veth1"}
 
 

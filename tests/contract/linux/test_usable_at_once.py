@@ -5,7 +5,6 @@ Bug class 29: duplicate address detection makes IPv6 addresses unusable for a se
 
 from __future__ import annotations
 
-import json
 import socket
 
 import pytest
@@ -18,6 +17,7 @@ from terway.datapath.veth import desired_attachment
 from terway.linux.kernel import open_kernel
 from terway.model.address import IPPair
 from tests.support.attachments import ENI, NODE_FACTS, attachment, dual_stack
+from tests.support.iproute import ip_here
 from tests.support.netns import ScratchNetns, scratch_netns
 
 pytestmark = pytest.mark.root
@@ -31,7 +31,7 @@ def _waiting(pod: ScratchNetns) -> list[str]:
 
     The one that each link gives itself (fe80::) is nobody's to be reached at.
     """
-    links = json.loads(pod.run("ip -6 -j address"))
+    links = ip_here("-6", "address", netns=pod.path)
     addresses = [one for link in links for one in link["addr_info"] if one["scope"] != "link"]
     return [one["local"] for one in addresses if UNUSABLE & one.keys()]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 
 from terway.lab.cloud.inprocess import inprocess_ecs_client
 from tests.support.emulated_node import emulated_cloud, in_process_terwayd
+from tests.support.iproute import ip_here
 from tests.support.kernel_node import WORLD_V4, WORLD_V6, kernel_node, node_state, sh
 from tests.support.kill_walk import eventually, read_state
 
@@ -29,12 +29,12 @@ async def world(machine):
 
 
 def table_of(ifname):
-    (link,) = json.loads(sh(f"ip -j link show {ifname}"))
+    (link,) = ip_here("link", "show", ifname)
     return 1000 + link["ifindex"]
 
 
 def is_plugged(ifname):
-    return ifname in {one["ifname"] for one in json.loads(sh("ip -j link"))}
+    return ifname in {one["ifname"] for one in ip_here("link")}
 
 
 async def add(daemon, container, pod):
@@ -144,8 +144,7 @@ def rules_of(lines):
 
 def eni_tables():
     """Return the tables in an ENI's range that have a route."""
-    said = sh("ip -j route show table all; ip -6 -j route show table all")
-    routes = [one for line in said.splitlines() for one in json.loads(line)]
+    routes = [one for v in ("-4", "-6") for one in ip_here(v, "route", "show", "table", "all")]
     return {int(table) for one in routes if (table := str(one.get("table", ""))).isdigit()}
 
 

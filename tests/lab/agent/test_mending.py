@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import subprocess
 import time
 import tracemalloc
@@ -36,6 +35,7 @@ from terway.model.network import (
 from terway.model.traffic import TrafficObject
 from tests.support.attachments import attachment
 from tests.support.emulated_node import emulated_cloud, in_process_terwayd
+from tests.support.iproute import ip_here
 from tests.support.kernel_node import (
     ENI,
     WORLD_V4,
@@ -192,8 +192,8 @@ class Running:
 
     def __init__(self, machine, daemon, pod, addresses):
         self.machine, self.daemon, self.pod, self.addresses = machine, daemon, pod, addresses
-        (host,) = (one for one in json.loads(sh("ip -j link")) if one["ifname"].startswith("cali"))
-        (eni,) = json.loads(sh("ip -j link show eth1"))
+        (host,) = (one for one in ip_here("link") if one["ifname"].startswith("cali"))
+        (eni,) = ip_here("link", "show", "eth1")
         self.words = {
             "CALI": host["ifname"],
             "TABLE": str(1000 + eni["ifindex"]),
@@ -419,7 +419,7 @@ async def test_a_stranger_at_the_path_gets_no_veth_and_it_is_told_once(attached)
     told = [*await attached.mend(), *await attached.mend()]
 
     assert [line["why"] for line in told] == ["the namespace at its path is not the pod's any more"]
-    assert [one["ifname"] for one in json.loads(sh(f"nsenter --net={pod} ip -j link"))] == ["lo"]
+    assert [one["ifname"] for one in ip_here("link", netns=pod)] == ["lo"]
     assert "cali" not in sh("ip -o link")
 
 

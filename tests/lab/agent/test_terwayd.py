@@ -11,6 +11,7 @@ import pytest
 from terway.lab.cloud.faults import Fault
 from tests.support.cni import conf_of, valid
 from tests.support.emulated_node import CONFLIST, AwayCloud, emulated_cloud, in_process_terwayd
+from tests.support.iproute import ip_here
 from tests.support.kernel_node import kernel_node, links_are_gone, node_state, sh
 from tests.support.kill_walk import eventually, read_state
 
@@ -150,7 +151,7 @@ async def test_what_others_took_from_the_kernel_is_mended(world, machine, tmp_pa
 
 
 def table_of_eth1():
-    (link,) = json.loads(sh("ip -j link show eth1"))
+    (link,) = ip_here("link", "show", "eth1")
     return str(1000 + link["ifindex"])
 
 
