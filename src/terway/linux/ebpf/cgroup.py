@@ -6,8 +6,7 @@
 
 A link of a cgroup stands beside those of others and has an owner: nobody takes it away by
 attaching. Its program is exchanged in one step, so that no call finds none.
-Source: bpf(2), BPF_LINK_CREATE, BPF_LINK_UPDATE,
-BPF_LINK_DETACH; include/uapi/linux/bpf.h. All are in 5.10.
+Source: bpf(2), BPF_LINK_CREATE, BPF_LINK_UPDATE, BPF_LINK_DETACH, all of them in Linux 5.10.
 """
 
 from __future__ import annotations
