@@ -4,7 +4,7 @@
  *
  * Reads, writes: flows.  Oracle: tests/support/flow_oracle.py.
  *
- *   as sent? ─yes─► FORTH        turned round? ─yes─► BACK        neither ► NEW
+ *   no entry of both ends ► NEW        as its opener sends it ► FORTH        turned round ► BACK
  *
  * What is found is copied into the passage, and written back where it has changed: the entry may be
  * evicted meanwhile, and two CPUs that carry one connection must not fight for its cache line.
@@ -61,6 +61,28 @@ static __always_inline __u64 idle_limit_s(__u32 flags, __u8 protocol)
 	}
 }
 
+/* Is the source of `tuple` the lesser end? Any order will do that both directions agree on. */
+static __always_inline bool is_lesser_first(const struct flow_tuple *tuple)
+{
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		if (tuple->source.word[i] != tuple->destination.word[i])
+			return tuple->source.word[i] < tuple->destination.word[i];
+	}
+	return tuple->source_port <= tuple->destination_port;
+}
+
+/* Make the key of `flows` for a tuple; return whether that is the tuple turned round. */
+static __always_inline bool make_flow_key_of(struct flow_tuple *key, const struct flow_tuple *tuple)
+{
+	if (is_lesser_first(tuple)) {
+		*key = *tuple;
+		return false;
+	}
+	turn_round(key, tuple);
+	return true;
+}
+
 /* Return the live entry of `key`. No difference of times: another CPU may be ahead of our "now". */
 static __always_inline const struct flow_state *live_flow(const struct flow_tuple *key, __u64 now)
 {
@@ -76,29 +98,26 @@ static __always_inline const struct flow_state *live_flow(const struct flow_tupl
 /*
  * Find the connection of `at->sent`: sets `standing`, `opened` and `flow`.
  *
- * A SYN that meets an ended connection opens a new one, in whichever direction that was.
+ * A SYN that meets an ended connection from the other side opens a new one.
  */
 SUBPROGRAM int find_connection(struct passage *at)
 {
-	__u64 now = bpf_ktime_get_ns();
-	const struct flow_state *flow = live_flow(&at->sent, now);
-	struct flow_tuple turned = {};
+	struct flow_tuple key = {};
+	bool is_turned = make_flow_key_of(&key, &at->sent);
+	const struct flow_state *flow = live_flow(&key, at->now_ns);
+	bool is_forth;
 
 	at->opened = at->sent;
-	if (flow) {
-		at->flow = *flow;
-		at->standing = STANDING_FORTH;
-	} else {
-		turn_round(&turned, &at->sent);
-		flow = live_flow(&turned, now);
-		if (!flow || (opens_tcp(&at->p) && has_ended(flow->flags))) {
-			at->standing = STANDING_NEW;
-			return 0;
-		}
-		at->flow = *flow;
-		at->opened = turned;
-		at->standing = STANDING_BACK;
-	}
+	at->standing = STANDING_NEW;
+	if (!flow)
+		return 0;
+	is_forth = is_turned == !!(flow->flags & FLOW_SECOND);
+	if (!is_forth && opens_tcp(&at->p) && has_ended(flow->flags))
+		return 0;
+	at->flow = *flow;
+	at->standing = is_forth ? STANDING_FORTH : STANDING_BACK;
+	if (!is_forth)
+		turn_round(&at->opened, &at->sent);
 	if (is_icmp_error(&at->p))
 		at->standing = STANDING_ERROR;
 	return 0;
@@ -137,19 +156,20 @@ static __always_inline void tell_connection(struct __sk_buff *skb, const struct 
  */
 SUBPROGRAM enum loss remember(struct __sk_buff *skb, struct passage *at)
 {
-	__u64 now = bpf_ktime_get_ns();
 	__u32 before = at->flow.flags;
+	struct flow_tuple key = {};
 	__u32 flags;
 
 	if (at->standing == STANDING_ERROR || is_icmp_error(&at->p))
 		return LOSS_NONE;
 	flags = flags_after(before, at);
 	if (at->standing != STANDING_NEW && !at->is_changed && flags == before &&
-	    at->flow.seen_ns + TRACK_NS_PER_S > now)
+	    at->flow.seen_ns + TRACK_NS_PER_S > at->now_ns)
 		return LOSS_NONE;
+	flags = make_flow_key_of(&key, &at->opened) ? flags | FLOW_SECOND : flags & ~FLOW_SECOND;
 	at->flow.flags = flags;
-	at->flow.seen_ns = now;
-	if (bpf_map_update_elem(&flows, &at->opened, &at->flow, BPF_ANY))
+	at->flow.seen_ns = at->now_ns;
+	if (bpf_map_update_elem(&flows, &key, &at->flow, BPF_ANY))
 		return LOSS_TABLE_FULL;
 	if (at->standing == STANDING_NEW)
 		tell_connection(skb, at, HAPPENED_OPEN);
