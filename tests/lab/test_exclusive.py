@@ -37,7 +37,7 @@ async def lab() -> AsyncIterator[Lab]:
         name=f"t{uuid.uuid4().hex[:8]}",
         nodes=1,
         pools=(POOL,),
-        eni_conf={"service_cidr": "172.21.0.0/20,fd00:21::/112", "ip_cooldown_period": "1s"},
+        eni_conf={"ip_cooldown_period": "1s"},
     ) as lab:
         yield lab
 

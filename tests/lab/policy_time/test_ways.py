@@ -93,17 +93,10 @@ async def service(node: NodeHandle, family: Family, target: End) -> AsyncIterato
         await node.exec("nft", f"delete table {table}")
 
 
-def require_way_to_services(crew: Crew) -> None:
-    """Pods with an ENI reach service addresses of the plan by their node: those of IPv4."""
-    if crew.pool != "node" and crew.family is Family.V6:
-        pytest.skip("a lab's plan has no service addresses of IPv6")
-
-
 async def test_behind_a_service_it_is_the_pod_and_its_port_that_count(
     world: PolicyLab, crew: Crew, wires: Wires
 ):
     """Bug class 49: by the address of the service nobody is let in, or kept out."""
-    require_way_to_services(crew)
     # Past its node, a pod with an ENI is seen as the node: docs/policy.md, "Limits".
     part = "server" if crew.pool == "node" else "near"
     server, client = await wires.udp(crew.end(part), PORT), await wires.udp(crew.client)
@@ -132,7 +125,6 @@ async def test_a_pod_reaches_itself_by_its_service_whatever_its_policies(
     world: PolicyLab, crew: Crew, wires: Wires
 ):
     """Bug class 44."""
-    require_way_to_services(crew)
     await world.policies(
         network_policy("shut", selects=crew.labels("client"), ingress=NOBODY, egress=NOBODY)
     )
@@ -154,7 +146,6 @@ async def test_a_cluster_policy_keeps_a_pod_from_itself_by_its_service(
     world: PolicyLab, crew: Crew, wires: Wires, direction: str
 ):
     """NetworkPolicy, which selects the pod as well, never does."""
-    require_way_to_services(crew)
     await world.policies(
         network_policy("shut", selects=crew.labels("client"), ingress=NOBODY, egress=NOBODY)
     )

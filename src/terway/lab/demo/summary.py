@@ -22,7 +22,7 @@ def summary_lines(status: Json, *, columns: int | None = None) -> list[str]:
     """
     vpc = status["vpc"]
     lines = [
-        f"VPC {vpc['cidr']}  {vpc['ipv6_cidr']}  services {vpc['service_cidr']}",
+        f"VPC {vpc['cidr']}  {vpc['ipv6_cidr']}  services {'  '.join(vpc['service_cidrs'])}",
         *(
             f"  vSwitch {one['name']:<6} {one['cidr']:<18} {one['ipv6_cidr']:<24} "
             f"{one['ipv4_in_use']} in use"

@@ -72,7 +72,7 @@ class LabWorld:
     async def ranges(self) -> tuple[IPNetwork, ...]:
         """Return the ranges in which addresses of the lab are."""
         vpc = (await self._request("GET", "/status"))["vpc"]
-        inside = [vpc["cidr"], vpc["service_cidr"], *filter(None, [vpc["ipv6_cidr"]])]
+        inside = [vpc["cidr"], *vpc["service_cidrs"], *filter(None, [vpc["ipv6_cidr"]])]
         return (*map(ip_network, inside), *SUBSTITUTES)
 
     async def _request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:

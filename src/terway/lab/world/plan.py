@@ -1,7 +1,8 @@
 """Which world does a lab begin with? The documentation's address plan, as values.
 
 VPC 192.168.0.0/16, node vSwitch 192.168.0.0/19, pod vSwitch 192.168.32.0/19, service CIDR
-172.21.0.0/20, an IPv6 /56. Source: ACK help, "Plan the network of an ACK managed cluster".
+172.21.0.0/20, an IPv6 /56. Source: ACK help, "Plan the network of an ACK managed cluster". It
+plans no services of IPv6: theirs is a unique local range of ours.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from terway.model.address import IPStack
+from terway.model.address import Family, IPNetwork, IPStack
 
 VPC_CIDR = IPv4Network("192.168.0.0/16")
 NODE_CIDR = IPv4Network("192.168.0.0/19")
 POD_CIDR = IPv4Network("192.168.32.0/19")
 SERVICE_CIDR = IPv4Network("172.21.0.0/20")
+SERVICE_CIDR_V6 = IPv6Network("fd00:21::/112")  # 65,536 addresses: the most that are given
 IPV6_CIDR = IPv6Network("2001:db8:0:100::/56")  # of the documentation's range, RFC 3849
 
 METADATA = IPv4Address("100.100.100.200")
@@ -66,6 +68,7 @@ class LabPlan:
     node_cidr: IPv4Network = NODE_CIDR
     pod_cidr: IPv4Network = POD_CIDR
     service_cidr: IPv4Network = SERVICE_CIDR
+    service_cidr_v6: IPv6Network = SERVICE_CIDR_V6
     ipv6_cidr: IPv6Network = IPV6_CIDR
     min_free: int = 2
     max_free: int = 10
@@ -77,6 +80,15 @@ class LabPlan:
     cloud_only: bool = False  # without Kubernetes nodes, now and later
     kubeconfig: str = ""  # of another API server, in place of the embedded one
     pools: tuple[NodePool, ...] = ()  # beside the `nodes`
+
+    @property
+    def service_cidrs(self) -> tuple[IPNetwork, ...]:
+        """Return the ranges of services of the families that pods have, IPv4 first."""
+        ranges: dict[Family, IPNetwork] = {
+            Family.V4: self.service_cidr,
+            Family.V6: self.service_cidr_v6,
+        }
+        return tuple(ranges[family] for family in self.stack.families)
 
     def node_names(self) -> tuple[str, ...]:
         """Return the names of the nodes that the lab begins with."""
@@ -103,7 +115,8 @@ def plan_from_json(text: str) -> LabPlan:
     raw = json.loads(text)
     for name in ("vpc_cidr", "node_cidr", "pod_cidr", "service_cidr"):
         raw[name] = IPv4Network(raw[name])
-    raw["ipv6_cidr"] = IPv6Network(raw["ipv6_cidr"])
+    for name in ("ipv6_cidr", "service_cidr_v6"):
+        raw[name] = IPv6Network(raw[name])
     raw["stack"] = IPStack(raw["stack"])
     raw["network"] = PodNetwork(raw["network"])
     raw["chained"] = tuple(raw["chained"])
@@ -123,7 +136,7 @@ def eni_config(
         "version": "1",
         "max_pool_size": plan.max_free,
         "min_pool_size": plan.min_free,
-        "service_cidr": str(plan.service_cidr),
+        "service_cidr": ",".join(map(str, plan.service_cidrs)),
         "vswitches": {plan.zone_id: list(vswitch_ids)},
         "security_group": security_group_id,
         "ip_stack": plan.stack.value,

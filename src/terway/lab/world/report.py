@@ -49,7 +49,7 @@ def _vpc(lab: Lab) -> Json:
         "id": vpc.id,
         "cidr": str(vpc.cidr),
         "ipv6_cidr": str(vpc.ipv6_cidr or ""),
-        "service_cidr": str(lab.plan.service_cidr),
+        "service_cidrs": [str(one) for one in lab.plan.service_cidrs],
         "vswitches": [
             {
                 "id": one.id,

@@ -113,7 +113,8 @@ async def _open_kube(
         return _Kube(
             connection=connection, kubeconfig_path=path, node_kubeconfig=text, cluster=None
         )
-    cluster = ClusterState(clock=time.time, rng=Random(), service_cidr=str(plan.service_cidr))
+    ranges = ",".join(map(str, plan.service_cidrs))
+    cluster = ClusterState(clock=time.time, rng=Random(), service_cidr=ranges)
     bootstrap(cluster)
     token = secrets.token_urlsafe(24)
     guarded = Access(tokens={token: ADMIN})
