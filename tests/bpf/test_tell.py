@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -28,8 +28,8 @@ from tests.support.tell_program import FRAME, TellProgram, build_tell, open_tell
 
 pytestmark = pytest.mark.root
 
-A, B = ip_address("192.168.32.1"), ip_address("192.168.32.2")
-A6, B6 = ip_address("2408::1"), ip_address("2408::2")
+A, B = IPv4Address("192.168.32.1"), IPv4Address("192.168.32.2")
+A6, B6 = IPv6Address("2408::1"), IPv6Address("2408::2")
 FLOW = Tuple(source=A, destination=B, source_port=40000, destination_port=80, protocol=6)
 FLOW6 = replace(FLOW, source=A6, destination=B6)
 ALL = Asked(losses=True, flows=True)
@@ -92,7 +92,7 @@ def test_a_loss_of_what_could_not_be_read_is_told_without_a_connection(program):
 
 def test_who_watches_is_told_of_a_connection_and_its_service(program):
     watch(program.maps.watching, ALL)
-    frontend = (ip_address("172.16.0.10"), 443)
+    frontend = (IPv4Address("172.16.0.10"), 443)
 
     program.happen(Happening.CHOICE, FLOW, endpoint=7, frontend=frontend)
 

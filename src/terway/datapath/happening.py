@@ -57,7 +57,7 @@ class Happened:
     node: str
     what: What
     pod: str = ""
-    link: str = ""
+    interface: str = ""
     reason: str = ""
     meaning: str = ""
     protocol: str = ""
@@ -119,7 +119,7 @@ def _raw(happened: Happened) -> dict[str, Any]:
         "reason": happened.reason,
         "meaning": happened.meaning,
         "pod": happened.pod,
-        "link": happened.link,
+        "interface": happened.interface,
         "protocol": happened.protocol,
         "source": _raw_place(happened.source),
         "destination": _raw_place(happened.destination),
@@ -156,7 +156,7 @@ def _read(raw: Mapping[str, Any]) -> Happened:
         node=str(raw.get("node", "")),
         what=What(raw["what"]),
         pod=str(raw.get("pod", "")),
-        link=str(raw.get("link", "")),
+        interface=str(raw.get("interface", "")),
         reason=str(raw.get("reason", "")),
         meaning=str(raw.get("meaning", "")),
         protocol=str(raw.get("protocol", "")),

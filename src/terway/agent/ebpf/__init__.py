@@ -1,0 +1,1 @@
+"""The eBPF data path in terwayd: its endpoints, its maps, and what it tells."""
