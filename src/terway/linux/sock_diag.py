@@ -74,7 +74,7 @@ def _connected(
         name = body[_ANSWER.size : _ANSWER.size + _NAME.size]
         _source, port, _from, address, _device, cookie = _NAME.unpack(name)
         key = (protocol, int.from_bytes(port, "big"), int.from_bytes(cookie, "little"))
-        is_wanted = by_peer.get(key) in _spellings(address)
+        is_wanted = by_peer.get(key, b"") in tuple(_spellings(address))
         return _Found(family=family, protocol=protocol, name=name) if is_wanted else None
 
     body = _ASK.pack(family, protocol, 0, _ALL_STATES) + bytes(_NAME.size)
