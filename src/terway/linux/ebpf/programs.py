@@ -41,7 +41,7 @@ OBJECT = object_path("datapath")
 # What is nobody else's knowledge: connections, and what was chosen for them.
 STRUCTS: Structs = {"flows": (FLOW_TUPLE, FLOW_STATE), "choices": (FLOW_TUPLE, CHOICE)}
 
-_SCRATCH_TYPES = frozenset({6, 27})  # per-CPU array, ring: they hold nothing between two packets
+_SCRATCH_TYPES = frozenset({6, 27})  # per-CPU array, ring: nothing in them is worth a copy
 _NO_SIZES: Mapping[str, int] = MappingProxyType({})
 _FAILED_MAP = re.compile(r"map '([\w.]+)': failed to create")
 
@@ -128,8 +128,8 @@ class DataPathObject:
 
 
 def is_kept(one: Map) -> bool:
-    """Return whether a map outlives its program: what is more than scratch or constants."""
-    return one.type not in _SCRATCH_TYPES and "." not in one.name
+    """Return whether a map outlives its program: what is more than its constants."""
+    return "." not in one.name
 
 
 def open_object(
@@ -180,7 +180,7 @@ def open_object(
 def _is_same(wanted: MapSpec, there: Mapping[str, Map], sizes: Mapping[str, int]) -> bool:
     """Return whether a pinned map is what the object would make."""
     found = there.get(wanted.name)
-    if found is None or not is_kept(found):
+    if found is None:
         return False
     entries = sizes.get(wanted.name, wanted.max_entries)
     return (found.type, found.key_size, found.value_size, found.max_entries) == (
@@ -219,7 +219,7 @@ def _of_other_size(maps: Mapping[str, Map], there: Mapping[str, Map]) -> Iterato
     """Yield what fills maps of this layout that the configuration has of another size now."""
     for name, source in there.items():
         target = maps.get(name)
-        if target is not None and is_kept(target) and _is_alike(source, target):
+        if target is not None and _is_alike(source, target):
             yield _Copy(source=source, target=target, key_of=_as_it_is, value_of=_as_it_is)
 
 
@@ -239,7 +239,11 @@ def _of_other_layout(
 
 
 def _is_alike(source: Map, target: Map) -> bool:
-    return (source.type, source.key_size, source.value_size) == (
+    return source.type not in _SCRATCH_TYPES and (
+        source.type,
+        source.key_size,
+        source.value_size,
+    ) == (
         target.type,
         target.key_size,
         target.value_size,
