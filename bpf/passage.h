@@ -139,12 +139,22 @@ SUBPROGRAM enum loss join_pieces(struct passage *at)
 	return LOSS_NONE;
 }
 
+/* SCTP has its ports where TCP and UDP have them (RFC 9260, section 3.1). */
+static __always_inline bool read_sctp_ports(struct __sk_buff *skb, struct packet *p)
+{
+	if (p->protocol != IPPROTO_SCTP || p->is_later)
+		return true;
+	return has_bytes(p, p->l4, p->is_quoted ? 8 : 12) &&
+	       !bpf_skb_load_bytes(skb, p->l4, &p->source_port, 4);
+}
+
 /* The connection of an ICMP error is that of the packet it quotes, as that one was sent. */
 SUBPROGRAM enum loss read_quoted(struct __sk_buff *skb, struct passage *at)
 {
 	at->quoted.limit = at->p.end;
 	at->quoted.is_quoted = true;
-	if (parse_packet(skb, at->p.l4 + sizeof(struct icmp_start), at->p.family, &at->quoted))
+	if (parse_packet(skb, at->p.l4 + sizeof(struct icmp_start), at->p.family, &at->quoted) ||
+	    !read_sctp_ports(skb, &at->quoted))
 		return LOSS_MALFORMED;
 	describe(&at->sent, &at->quoted);
 	return LOSS_NONE;
@@ -156,7 +166,7 @@ SUBPROGRAM enum loss read_packet(struct __sk_buff *skb, struct passage *at, __u3
 	enum loss lost;
 
 	at->p.limit = skb->len;
-	if (parse_packet(skb, ETH_HLEN, family, &at->p))
+	if (parse_packet(skb, ETH_HLEN, family, &at->p) || !read_sctp_ports(skb, &at->p))
 		return LOSS_MALFORMED;
 	if (is_icmp_error(&at->p))
 		return read_quoted(skb, at);
