@@ -4,7 +4,8 @@
  *
  * Hook:   tc ingress (clsact, direct action) of the fabric's end of each ENI's veth
  *         [fabric_port], and of the veth to the provider's services [fabric_services].
- * Reads:  ports, addresses, routes, rule_lists.  Writes: flows, fragments, counters.
+ * Reads:  ports, addresses, routes, rule_lists, listeners.
+ * Writes: flows, fragments, connections, counters.
  * Oracle: src/terway/lab/vpc/oracle/ answers the same questions in Python; tests/bpf feeds both.
  *
  *   A │ eth0 ═══ e… fabric_port ──► groups of A ─► MTU ─► groups of B ──► eth1 │ B
@@ -18,42 +19,14 @@
 #include <bpf/bpf_helpers.h>
 
 #include "answers.h"
+#include "balancer.h"
 #include "fabric.h"
 #include "flows.h"
 #include "maps.h"
 #include "packet.h"
 #include "router.h"
 #include "toobig.h"
-
-/* A packet on its way: where from, and, once it is known, where to. */
-struct passage {
-	struct arrival in;
-	const struct port *out;
-	__u32 out_ifindex;
-	__u32 sender; /* the port of the ENI that has the source address, or 0 */
-};
-
-/* The wire of a port may be bad in both directions. */
-static __always_inline bool is_lost(const struct port *port)
-{
-	return port && port->loss && bpf_get_prandom_u32() <= port->loss;
-}
-
-/* Into the receiver's namespace. Nothing else of the packet changes. */
-static __always_inline int deliver(struct __sk_buff *skb, const struct passage *way)
-{
-	__u8 macs[2 * ETH_ALEN];
-
-	if (is_lost(way->in.port) || is_lost(way->out))
-		return drop(way->in.ifindex, DROP_FAULT);
-	__builtin_memcpy(macs, way->out->mac, ETH_ALEN);
-	__builtin_memcpy(macs + ETH_ALEN, ROUTER_MAC, ETH_ALEN);
-	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
-		return drop(way->in.ifindex, DROP_KERNEL);
-	count_egress(way->in.ifindex, skb->len);
-	count_ingress(way->out_ifindex, skb->len);
-	return bpf_redirect_peer(way->out_ifindex, 0);
-}
+#include "transit.h"
 
 /* The first fragment leaves its ports for those that follow; pieces out of order are dropped. */
 static __always_inline enum drop_reason join_fragments(__u32 ifindex, struct packet *p)
@@ -109,13 +82,6 @@ static __always_inline enum drop_reason find_next_hop(struct passage *way, const
 	return route->port ? DROP_NONE : DROP_NO_ADDRESS;
 }
 
-static __always_inline __u32 path_mtu(const struct passage *way)
-{
-	__u32 in = way->in.port->mtu;
-
-	return in < way->out->mtu ? in : way->out->mtu;
-}
-
 /* Cross the fabric: the sender's groups, the size, the receiver's groups. */
 static __always_inline int cross(struct __sk_buff *skb, const struct passage *way,
 				 const struct packet *p, __u32 receiver)
@@ -156,6 +122,18 @@ static __always_inline int reach_gateway(struct __sk_buff *skb, const struct pas
 	return answer_gateway(skb, &way->in, p);
 }
 
+/* To an address that is a load balancer's; it answers echo requests as the gateway does. */
+static __always_inline int reach_balancer(struct __sk_buff *skb, struct passage *way,
+					  const struct packet *p)
+{
+	return is_icmp(p) ? reach_gateway(skb, way, p) : cross_to_backend(skb, way, p);
+}
+
+static __always_inline bool is_services(const struct owner *owner)
+{
+	return owner && (owner->kind == OWNER_SERVICES || owner->kind == OWNER_PROBER);
+}
+
 static __always_inline int route_packet(struct __sk_buff *skb, struct passage *way,
 					const struct packet *p)
 {
@@ -164,6 +142,8 @@ static __always_inline int route_packet(struct __sk_buff *skb, struct passage *w
 
 	if (owner && owner->kind == OWNER_GATEWAY)
 		return reach_gateway(skb, way, p);
+	if (owner && owner->kind == OWNER_BALANCER)
+		return reach_balancer(skb, way, p);
 	way->out_ifindex = owner ? owner->port : 0;
 	reason = owner ? DROP_NONE : find_next_hop(way, p);
 	if (reason)
@@ -173,8 +153,16 @@ static __always_inline int route_packet(struct __sk_buff *skb, struct passage *w
 	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);
 	if (!way->out)
 		return drop(way->in.ifindex, DROP_NO_ADDRESS);
-	if (owner && owner->kind == OWNER_SERVICES)
+	if (is_services(owner))
 		return cross_to_services(skb, way, p);
+	if (way->in.port->flags & PORT_BACKEND && is_balanced(p)) {
+		struct connection to = {};
+
+		if (find_answer(p, way->in.port->vpc, &to))
+			return cross_to_client(skb, way, p, &to);
+	}
+	if (way->out->flags & PORT_BACKEND && opens_connection(p))
+		forget_answers(p, way->in.port->vpc);
 	return cross(skb, way, p, owner ? way->out_ifindex : 0);
 }
 
@@ -269,6 +257,18 @@ static __attribute__((noinline)) int find_client(struct __sk_buff *skb, const st
 	return flow->peer;
 }
 
+/* The port that a probe goes to, 0 for what is none: from the prober, to an ENI of its VPC. */
+static __always_inline __u32 find_probed(const struct passage *way, const struct packet *p)
+{
+	__u32 vpc = way->in.port->vpc;
+	const struct owner *owner = find_owner(vpc, p->family, &p->source);
+
+	if (!owner || owner->kind != OWNER_PROBER)
+		return 0;
+	owner = find_owner(vpc, p->family, &p->destination);
+	return owner && owner->kind == OWNER_PORT ? owner->port : 0;
+}
+
 static __always_inline int answer_client(struct __sk_buff *skb, struct passage *way,
 					 struct packet *p)
 {
@@ -277,6 +277,8 @@ static __always_inline int answer_client(struct __sk_buff *skb, struct passage *
 	if (reason)
 		return drop(way->in.ifindex, reason);
 	way->out_ifindex = find_client(skb, p, way->in.ifindex);
+	if (!way->out_ifindex)
+		way->out_ifindex = find_probed(way, p);
 	if (!way->out_ifindex)
 		return drop(way->in.ifindex, DROP_NO_ROUTE);
 	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);

@@ -35,6 +35,8 @@ enum drop_reason {
 	DROP_FLOW_TABLE,      /* the flow could not be remembered */
 	DROP_KERNEL,          /* a helper refused to change the packet */
 	DROP_FAULT,           /* lost on purpose: the port has a fault */
+	DROP_NO_LISTENER,     /* a load balancer does not listen at this port */
+	DROP_NO_BACKEND,      /* a load balancer has nobody healthy to forward to */
 	DROP_REASONS,         /* how many there are */
 };
 
@@ -57,6 +59,7 @@ struct subnet {
 _Static_assert(sizeof(struct subnet) == 48, "subnet has padding");
 
 #define PORT_SOURCE_CHECK 0x1 /* a source must be an address of the ENI */
+#define PORT_BACKEND      0x2 /* load balancers forward to it: its answers may be theirs */
 
 #define GROUP_WORDS   4 /* 256 security groups in a lab; a region's quota is 100 */
 #define GROUP_ANYBODY 0 /* this bit is set for every peer, ENI or not */
@@ -94,6 +97,8 @@ enum owner_kind {
 	OWNER_PORT = 1,     /* an address of the ENI at this port */
 	OWNER_GATEWAY = 2,  /* the router's own address in a vSwitch */
 	OWNER_SERVICES = 3, /* answered behind the services port */
+	OWNER_BALANCER = 4, /* a load balancer's; 0 for its port */
+	OWNER_PROBER = 5,   /* as a service's, and it may speak first: to ENIs of its VPC */
 };
 
 struct owner {
@@ -178,6 +183,50 @@ struct fragment {
 	__be16 source_port;
 	__be16 destination_port;
 };
+
+#define LISTENER_BACKENDS 64 /* nodes behind a listener that are healthy */
+
+/* A port at which a load balancer listens. */
+struct listener_key {
+	__u32 vpc;
+	__u16 family;
+	__u16 protocol;
+	struct address address;
+	__be16 port;
+	__u16 zero;
+};
+_Static_assert(sizeof(struct listener_key) == 28, "listener_key has padding");
+
+/* All backends listen at the same port. */
+struct listener {
+	__u32 count;
+	__be16 port;
+	__u16 zero;
+	struct address backends[LISTENER_BACKENDS];
+};
+_Static_assert(sizeof(struct listener) == 8 + 16 * LISTENER_BACKENDS, "listener has padding");
+
+/* A packet of a balanced connection as it comes: from the client, or from the backend. */
+struct connection_key {
+	__u32 vpc;
+	__u16 family;
+	__u16 protocol;
+	struct address source;
+	struct address destination;
+	__be16 source_port;
+	__be16 destination_port;
+};
+_Static_assert(sizeof(struct connection_key) == 44, "connection_key has padding");
+
+/* What is put in its place: the client's destination, or the backend's source. */
+struct connection {
+	__u64 last_seen; /* bpf_ktime_get_ns, written once a second at most */
+	struct address address;
+	__be16 port;
+	__u16 is_answer; /* of the backend */
+	__u32 zero;
+};
+_Static_assert(sizeof(struct connection) == 32, "connection has padding");
 
 /* Per port and CPU; ingress is to the ENI. A drop by ingress rules counts at the receiver. */
 struct counters {

@@ -11,12 +11,14 @@
 #include "fabric.h"
 #include "packet.h"
 
-#define PORTS_MAX      4096
-#define ADDRESSES_MAX  65536  /* 4096 ENIs with 16 addresses each */
-#define ROUTES_MAX     4096   /* vSwitch ranges and custom route entries */
-#define RULE_LISTS_MAX 512    /* 256 groups, two directions; 45 kB each when used */
-#define FLOWS_MAX      131072 /* two entries a flow: 65536 flows at once, 14 MB */
-#define FRAGMENTS_MAX  1024   /* packets in flight in pieces */
+#define PORTS_MAX       4096
+#define ADDRESSES_MAX   65536  /* 4096 ENIs with 16 addresses each */
+#define ROUTES_MAX      4096   /* vSwitch ranges and custom route entries */
+#define RULE_LISTS_MAX  512    /* 256 groups, two directions; 45 kB each when used */
+#define FLOWS_MAX       131072 /* two entries a flow: 65536 flows at once, 14 MB */
+#define LISTENERS_MAX   4096   /* ports of load balancers; 1 kB each when used */
+#define CONNECTIONS_MAX 65536  /* two entries a connection: 32768 at once, 6 MB */
+#define FRAGMENTS_MAX   1024   /* packets in flight in pieces */
 
 /* By ifindex in the fabric's namespace. */
 struct {
@@ -64,6 +66,21 @@ struct {
 	__type(value, struct fragment);
 	__uint(max_entries, FRAGMENTS_MAX);
 } fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct listener_key);
+	__type(value, struct listener);
+	__uint(max_entries, LISTENERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct connection_key);
+	__type(value, struct connection);
+	__uint(max_entries, CONNECTIONS_MAX);
+} connections SEC(".maps");
 
 /* By ifindex; an entry for each port is made before the port. Key 0 counts what has no port. */
 struct {

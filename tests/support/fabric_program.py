@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from terway.lab.vpc.contract import FLOW, SERVICES_MAC, SERVICES_MTU_BYTES, DropReason, pack_u32
+from terway.lab.vpc.contract import (
+    CONNECTION,
+    FLOW,
+    SERVICES_MAC,
+    SERVICES_MTU_BYTES,
+    DropReason,
+    pack_u32,
+)
 from terway.lab.vpc.counters import PortCounters, add_counters
 from terway.lab.vpc.kernel import OBJECT
 from terway.lab.vpc.numbers import Numbers
@@ -76,10 +83,11 @@ class FabricProgram:
             ports=self._maps["ports"].items(),
             addresses=self._maps["addresses"].items(),
             routes=self._maps["routes"].items(),
+            listeners=self._maps["listeners"].items(),
         )
 
     def forget_flows(self) -> None:
-        for name in ("flows", "fragments"):
+        for name in ("flows", "fragments", "connections"):
             for key in list(self._maps[name].keys()):
                 self._maps[name].delete(key)
 
@@ -90,6 +98,14 @@ class FabricProgram:
             fields = FLOW.unpack(value)
             aged = {**fields, "last_seen": int(fields["last_seen"]) - int(seconds * 1e9)}
             flows.update(key, FLOW.pack(**aged))
+
+    def age_connections(self, seconds: float) -> None:
+        """Make all balanced connections look as if nothing had come for `seconds` more."""
+        connections = self._maps["connections"]
+        for key, value in connections.items().items():
+            fields = CONNECTION.unpack(value)
+            aged = {**fields, "last_seen": int(fields["last_seen"]) - int(seconds * 1e9)}
+            connections.update(key, CONNECTION.pack(**aged))
 
     def send(self, eni_id: ENIId, frame: bytes, *, gso_size: int = 0) -> Observed:
         """Run the program on a frame that arrives from `eni_id`, or from the services."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from terway.lab.vpc.balancers import check_balancers
 from terway.lab.vpc.contract import PORTS_MAX, PREFIX_BITS
 from terway.lab.vpc.state import Port, VpcState
 from terway.lab.vpc.tables import ranges_of
@@ -26,6 +27,7 @@ def check_state(state: VpcState) -> None:
     _check_unique("ifname", (f"{port.instance_id}/{port.ifname}" for port in state.ports))
     _check_addresses(state)
     _check_prefixes(state)
+    check_balancers(state)
 
 
 def _check_port(port: Port, state: VpcState) -> None:
@@ -61,6 +63,11 @@ def _check_addresses(state: VpcState) -> None:
     for vswitch in state.vswitches:
         for cidr in ranges_of(vswitch):
             owners[(vswitch.vpc_id, gateway_of(cidr))] = f"gateway of {vswitch.id}"
+    for balancer in state.balancers:
+        name = f"load balancer {balancer.address}"
+        if owners.setdefault((balancer.vpc_id, balancer.address), name) != name:
+            other = owners[(balancer.vpc_id, balancer.address)]
+            raise _refusal("balancers", f"{balancer.address} belongs to {other}")
     for port in state.ports:
         addresses: tuple[IPAddress, ...] = (*port.ipv4, *port.ipv6, *state.services)
         for address in addresses:

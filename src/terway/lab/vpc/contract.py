@@ -22,6 +22,7 @@ MAX_RULES = 1024
 GROUP_BITS = 256
 GROUP_ANYBODY = 0
 PORTS_MAX = 4096
+LISTENER_BACKENDS = 64
 PREFIX_OF = 0x100  # with the family in a key of `addresses`: all addresses of a prefix
 PREFIX_BITS = {Family.V4: 28, Family.V6: 80}
 
@@ -50,6 +51,8 @@ class DropReason(IntEnum):
     FLOW_TABLE = 18
     KERNEL = 19
     FAULT = 20
+    NO_LISTENER = 21
+    NO_BACKEND = 22
 
 
 class OwnerKind(IntEnum):
@@ -58,12 +61,15 @@ class OwnerKind(IntEnum):
     PORT = 1
     GATEWAY = 2
     SERVICES = 3
+    BALANCER = 4
+    PROBER = 5
 
 
 class PortFlag(IntFlag):
     """The PORT_ flags."""
 
     SOURCE_CHECK = 1
+    BACKEND = 2
 
 
 SUBNET = Layout(name="subnet", fields=(("network", "16s"), ("mask", "16s"), ("gateway", "16s")))
@@ -133,6 +139,48 @@ FRAGMENT_KEY = Layout(
         ("protocol", "I"),
     ),
 )
+LISTENER_KEY = Layout(
+    name="listener_key",
+    fields=(
+        ("vpc", "I"),
+        ("family", "H"),
+        ("protocol", "H"),
+        ("address", "16s"),
+        ("port", "2s"),
+        ("zero", "H"),
+    ),
+)
+LISTENER = Layout(
+    name="listener",
+    fields=(
+        ("count", "I"),
+        ("port", "2s"),
+        ("zero", "H"),
+        ("backends", f"{16 * LISTENER_BACKENDS}s"),
+    ),
+)
+CONNECTION_KEY = Layout(
+    name="connection_key",
+    fields=(
+        ("vpc", "I"),
+        ("family", "H"),
+        ("protocol", "H"),
+        ("source", "16s"),
+        ("destination", "16s"),
+        ("source_port", "2s"),
+        ("destination_port", "2s"),
+    ),
+)
+CONNECTION = Layout(
+    name="connection",
+    fields=(
+        ("last_seen", "Q"),
+        ("address", "16s"),
+        ("port", "2s"),
+        ("is_answer", "H"),
+        ("zero", "I"),
+    ),
+)
 COUNTERS = Layout(
     name="counters",
     fields=(
@@ -162,6 +210,11 @@ def pack_u64(value: int) -> bytes:
 def pack_address(address: IPAddress) -> bytes:
     """Return a struct address: an IPv4 address fills the first word, the rest is zero."""
     return address.packed.ljust(16, b"\0")
+
+
+def pack_port(number: int) -> bytes:
+    """Return a __be16."""
+    return number.to_bytes(2, "big")
 
 
 def pack_mac(mac: MacAddress) -> bytes:

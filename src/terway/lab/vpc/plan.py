@@ -122,7 +122,7 @@ def ifindexes(ports: Iterable[Port], actual: Iterable[Link]) -> Mapping[ENIId, i
     return {plug.eni_id: by_alias[plug.alias] for plug in wanted if plug.alias in by_alias}
 
 
-_ORDER = ("rule_lists", "ports", "routes", "addresses")
+_ORDER = ("rule_lists", "ports", "routes", "listeners", "addresses")
 
 
 def plan_tables(desired: Tables, actual: Tables) -> tuple[MapOperation, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
-from terway.model.address import IPNetwork
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.eni import VSwitch
 from terway.model.ids import (
     ENIId,
@@ -94,6 +94,43 @@ class SecurityGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A port of a load balancer: what comes there goes to `backend_port` of a healthy backend.
+
+    `protocol` is TCP or UDP, by its number. Backends are addresses of ENIs, of the family of the
+    load balancer; without any, the port is closed to new connections.
+    """
+
+    protocol: int
+    port: int
+    backend_port: int
+    backends: tuple[IPAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balancer:
+    """An address of a load balancer, the provider's own: it is no ENI's and in no vSwitch.
+
+    It forwards past the backends' security groups and keeps the client's address, as a classic
+    load balancer does at layer 4. `members` are all that it may forward to, healthy or not: their
+    answers to what it forwarded come from its address.
+    """
+
+    vpc_id: VpcId
+    address: IPAddress
+    listeners: tuple[Listener, ...] = ()
+    members: tuple[IPAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prober:
+    """From where load balancers ask for their backends' health: one of the `services`."""
+
+    vpc_id: VpcId
+    address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VpcState:
     """Everything the fabric carries. An empty state is an empty fabric.
 
@@ -107,3 +144,5 @@ class VpcState:
     routes: tuple[RouteEntry, ...] = ()
     security_groups: tuple[SecurityGroup, ...] = ()
     services: tuple[IPv4Address, ...] = ()
+    balancers: tuple[Balancer, ...] = ()
+    prober: Prober | None = None

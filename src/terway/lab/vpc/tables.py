@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from terway.lab.vpc.balancers import balancers_of, listener_entries
 from terway.lab.vpc.contract import (
     ADDRESS_KEY,
     GROUP_ANYBODY,
@@ -31,7 +32,7 @@ from terway.lab.vpc.contract import (
 )
 from terway.lab.vpc.numbers import Numbers
 from terway.lab.vpc.rules import RuleList, compile_rules, pack_range
-from terway.lab.vpc.state import Direction, Port, SecurityGroup, VpcState
+from terway.lab.vpc.state import Direction, Port, Prober, SecurityGroup, VpcState
 from terway.model.address import IPAddress, IPNetwork, family_of, gateway_of
 from terway.model.eni import VSwitch
 from terway.model.ids import ENIId, MacAddress, SecurityGroupId, VpcId
@@ -63,6 +64,7 @@ class Tables:
     ports: Entries = field(default_factory=dict)
     addresses: Entries = field(default_factory=dict)
     routes: Entries = field(default_factory=dict)
+    listeners: Entries = field(default_factory=dict)
 
 
 def compile_tables(state: VpcState, wiring: Wiring, numbers: Numbers) -> Tables:
@@ -76,12 +78,15 @@ def compile_tables(state: VpcState, wiring: Wiring, numbers: Numbers) -> Tables:
         pack_u32(wiring.ports[port.eni_id]): _pack_port(port, state, lists, numbers)
         for port in plugged
     }
-    ports[pack_u32(wiring.services)] = _pack_services(wiring)
+    prober = state.prober
+    vpc = numbers.vpc(prober.vpc_id) if prober else 0
+    ports[pack_u32(wiring.services)] = _pack_services(wiring, vpc)
     return Tables(
         rule_lists=lists.entries(plugged),
         ports=ports,
         addresses=dict(_addresses(state, plugged, wiring, numbers)),
         routes=_routes(state, wiring, numbers),
+        listeners=dict(listener_entries(state, numbers)),
     )
 
 
@@ -130,14 +135,22 @@ def _pack_port(port: Port, state: VpcState, lists: _Lists, numbers: Numbers) -> 
         vpc=numbers.vpc(port.vpc_id),
         mtu=port.mtu_bytes,
         epoch=lists.epoch(port),
-        flags=PortFlag.SOURCE_CHECK if port.source_check else 0,
+        flags=_flags(port, state),
         mac=pack_mac(port.mac),
         loss=round(port.loss * _ALWAYS),
     )
 
 
-def _pack_services(wiring: Wiring) -> bytes:
+def _flags(port: Port, state: VpcState) -> int:
+    flags = PortFlag.SOURCE_CHECK if port.source_check else PortFlag(0)
+    own = {*port.ipv4, *port.ipv6}
+    is_backend = any(own.intersection(one.members) for one in balancers_of(state, port.vpc_id))
+    return flags | PortFlag.BACKEND if is_backend else flags
+
+
+def _pack_services(wiring: Wiring, vpc: int) -> bytes:
     return PORT.pack(
+        vpc=vpc,
         groups=pack_groups(1 << GROUP_ANYBODY),
         vswitch=_SERVICES_SUBNET + _NO_SUBNET,
         mtu=wiring.services_mtu_bytes,
@@ -161,7 +174,11 @@ def _addresses(
 ) -> Iterator[tuple[bytes, bytes]]:
     for vpc_id in sorted({vswitch.vpc_id for vswitch in state.vswitches}):
         for service in state.services:
-            yield _owned(numbers.vpc(vpc_id), service, OwnerKind.SERVICES, wiring.services)
+            is_prober = state.prober == Prober(vpc_id=vpc_id, address=service)
+            kind = OwnerKind.PROBER if is_prober else OwnerKind.SERVICES
+            yield _owned(numbers.vpc(vpc_id), service, kind, wiring.services)
+        for balancer in balancers_of(state, vpc_id):
+            yield _owned(numbers.vpc(vpc_id), balancer.address, OwnerKind.BALANCER, 0)
     for vswitch in state.vswitches:
         for cidr in ranges_of(vswitch):
             vpc = numbers.vpc(vswitch.vpc_id)

@@ -17,9 +17,16 @@ from terway.lab.vpc.contract import (
     pack_mac,
 )
 from terway.lab.vpc.oracle import answers
+from terway.lab.vpc.oracle.balancer import (
+    Connections,
+    Target,
+    is_balanced,
+    seen_by_client,
+    translated,
+)
 from terway.lab.vpc.oracle.groups import Flow, accepts
-from terway.lab.vpc.oracle.packet import MalformedError, Packet, parse_packet
-from terway.lab.vpc.state import Direction, Port, VpcState
+from terway.lab.vpc.oracle.packet import ICMP, ICMPV6, MalformedError, Packet, parse_packet
+from terway.lab.vpc.state import Balancer, Direction, Port, VpcState
 from terway.model.address import Family, IPAddress, IPNetwork, family_of, gateway_of
 from terway.model.eni import VSwitch
 from terway.model.ids import ENIId, MacAddress, SecurityGroupId
@@ -91,6 +98,7 @@ class Oracle:
     def __init__(self, state: VpcState) -> None:
         self.state = state
         self._flows: dict[Tuple, Direction] = {}
+        self._connections = Connections()
         self._fragments: dict[tuple[object, ...], tuple[int, int]] = {}
 
     def receive(self, eni_id: ENIId, frame: bytes, *, gso_size: int = 0) -> Outcome:
@@ -169,9 +177,56 @@ class Oracle:
             return self._to_services(way)
         if receiver is None and destination in self._gateways(port):
             return self._reach_gateway(way)
+        if (balancer := self._balancer(port, destination)) is not None:
+            return self._to_backend(way, balancer)
         out = receiver or self._next_hop(port, destination)
         _drop_if(out is port, DropReason.HAIRPIN)
+        if self._is_backend(port):
+            target = self._connections.answer(port.vpc_id, way.packet)
+            if target is not None:
+                return self._to_client(way, out, target)
+        if self._is_backend(out) and way.packet.opens_connection:
+            self._connections.forget(port.vpc_id, way.packet)
         return self._cross(way, out, receiver)
+
+    def _balancer(self, port: Port, address: IPAddress) -> Balancer | None:
+        found = (one for one in self.state.balancers if one.vpc_id == port.vpc_id)
+        return next((one for one in found if one.address == address), None)
+
+    def _is_backend(self, port: Port) -> bool:
+        own = {*port.ipv4, *port.ipv6}
+        found = (one for one in self.state.balancers if one.vpc_id == port.vpc_id)
+        return any(own.intersection(one.members) for one in found)
+
+    def _to_backend(self, way: _Transit, balancer: Balancer) -> Outcome:
+        """The balancer's address answers echo requests; the backend's groups are not asked."""
+        port, packet = way.port, way.packet
+        if packet.protocol == (ICMP if packet.family is Family.V4 else ICMPV6):
+            return self._reach_gateway(way)
+        _drop_if(not is_balanced(packet), DropReason.NO_LISTENER)
+        _drop_if(not self._passes(port, packet, Direction.EGRESS, None), DropReason.EGRESS)
+        target = self._connections.choose(balancer, packet)
+        if isinstance(target, DropReason):
+            raise _DropError(target)
+        out = self._owner(port, target.address)
+        _drop_if(out is port, DropReason.HAIRPIN)
+        if out is None:
+            raise _DropError(DropReason.NO_BACKEND)
+        mtu = min(port.mtu_bytes, out.mtu_bytes)
+        if way.wire_bytes > mtu:
+            return self._too_big(way, mtu)
+        frame = translated(way.frame, packet, target)
+        return Delivered(to=out.eni_id, frame=_readdressed(frame, out.mac))
+
+    def _to_client(self, way: _Transit, out: Port, target: Target) -> Outcome:
+        mtu = min(way.port.mtu_bytes, out.mtu_bytes)
+        if way.wire_bytes > mtu:
+            return self._too_big(way, mtu)
+        seen = seen_by_client(way.packet, target)
+        if not self._passes(out, seen, Direction.INGRESS, None):
+            return Dropped(at=out.eni_id, reason=DropReason.INGRESS)
+        frame = translated(way.frame, way.packet, target)
+        return Delivered(to=out.eni_id, frame=_readdressed(frame, out.mac))
 
     def _to_services(self, way: _Transit) -> Outcome:
         mtu = min(way.port.mtu_bytes, SERVICES_MTU_BYTES)

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * balancer.h - forwards what comes to a load balancer's address, and gives the answers its source
+ *
+ *   client ──► VIP:port ══► backend:port of the listener         the client's source stays
+ *   client ◄── VIP:port ◄══ backend:port
+ *
+ * Oracle: src/terway/lab/vpc/oracle/balancer.py. TCP and UDP; a connection stays at its backend
+ * for as long as it lives, healthy or not: whether it is cut is for those who serve it to say.
+ */
+#ifndef TERWAY_BALANCER_H
+#define TERWAY_BALANCER_H
+
+#include <linux/bpf.h>
+#include <stddef.h>
+
+#include "fabric.h"
+#include "flows.h"
+#include "maps.h"
+#include "packet.h"
+#include "toobig.h"
+#include "transit.h"
+
+#define HASH_SEED        2166136261U /* FNV-1a, word by word */
+#define HASH_FACTOR      16777619U
+#define ADDRESS_WORDS    4
+#define TCP_CHECKSUM_AT  16
+#define UDP_CHECKSUM_AT  6
+#define IPV4_CHECKSUM_AT 10
+#define IPV4_SOURCE_AT   12
+#define IPV6_SOURCE_AT   8
+
+static __always_inline bool is_balanced(const struct packet *p)
+{
+	return p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP;
+}
+
+static __always_inline void make_connection_key(struct connection_key *key, const struct packet *p,
+						__u32 vpc)
+{
+	key->vpc = vpc;
+	key->family = p->family;
+	key->protocol = p->protocol;
+	key->source = p->source;
+	key->destination = p->destination;
+	key->source_port = p->source_port;
+	key->destination_port = p->destination_port;
+}
+
+static __always_inline __u64 connection_limit_ns(__u16 protocol)
+{
+	return (protocol == IPPROTO_TCP ? TCP_ESTABLISHED_S : OTHER_S) * SECOND_NS;
+}
+
+static __always_inline struct connection *find_connection(const struct connection_key *key)
+{
+	struct connection *found = bpf_map_lookup_elem(&connections, key);
+	__u64 now = bpf_ktime_get_ns();
+
+	if (!found || found->last_seen + connection_limit_ns(key->protocol) < now)
+		return NULL;
+	if (found->last_seen + SECOND_NS < now)
+		found->last_seen = now;
+	return found;
+}
+
+static __always_inline __u32 hash_address(__u32 hash, const struct address *address)
+{
+#pragma unroll
+	for (int i = 0; i < ADDRESS_WORDS; i++)
+		hash = (hash ^ address->word[i]) * HASH_FACTOR;
+	return hash;
+}
+
+/* The same for all packets of a connection, in the byte order of the machine. */
+static __always_inline __u32 hash_of(const struct packet *p)
+{
+	__u32 hash = hash_address(HASH_SEED, &p->source);
+
+	hash = hash_address(hash, &p->destination);
+	hash = (hash ^ p->source_port) * HASH_FACTOR;
+	hash = (hash ^ p->destination_port) * HASH_FACTOR;
+	hash = (hash ^ p->protocol) * HASH_FACTOR;
+	return hash ^ hash >> 16;
+}
+
+/* The key of the backend's answers to what goes to `to`. */
+static __always_inline void make_answer_key(struct connection_key *key,
+					    const struct connection_key *asked,
+					    const struct connection *to)
+{
+	*key = *asked;
+	key->source = to->address;
+	key->source_port = to->port;
+	key->destination = asked->source;
+	key->destination_port = asked->source_port;
+}
+
+static __always_inline enum drop_reason remember_connection(const struct connection_key *asked,
+							    const struct connection *to)
+{
+	struct connection_key answered = {};
+	struct connection back = {
+		.last_seen = to->last_seen,
+		.address = asked->destination,
+		.port = asked->destination_port,
+		.is_answer = true,
+	};
+
+	make_answer_key(&answered, asked, to);
+	if (bpf_map_update_elem(&connections, asked, to, BPF_ANY) ||
+	    bpf_map_update_elem(&connections, &answered, &back, BPF_ANY))
+		return DROP_FLOW_TABLE;
+	return DROP_NONE;
+}
+
+/* Where a client's packet goes: to the backend that its connection has, or to one by its hash. */
+enum drop_reason choose_backend(const struct packet *p, __u32 vpc, struct connection *to)
+{
+	struct connection_key key = {};
+	struct listener_key at = {};
+	const struct connection *held;
+	const struct listener *listener;
+	__u32 chosen;
+
+	if (!p || !to)
+		return DROP_KERNEL;
+	make_connection_key(&key, p, vpc);
+	held = opens_connection(p) ? NULL : find_connection(&key);
+	if (held) {
+		*to = *held;
+		return DROP_NONE;
+	}
+	at.vpc = vpc;
+	at.family = p->family;
+	at.protocol = p->protocol;
+	at.address = p->destination;
+	at.port = p->destination_port;
+	listener = bpf_map_lookup_elem(&listeners, &at);
+	if (!listener)
+		return DROP_NO_LISTENER;
+	if (!listener->count)
+		return DROP_NO_BACKEND;
+	chosen = hash_of(p) % listener->count;
+	if (chosen >= LISTENER_BACKENDS)
+		return DROP_KERNEL;
+	to->last_seen = bpf_ktime_get_ns();
+	to->address = listener->backends[chosen];
+	to->port = listener->port;
+	return remember_connection(&key, to);
+}
+
+/* Whether a packet answers a balanced connection; `to` is then the source that it must show. */
+bool find_answer(const struct packet *p, __u32 vpc, struct connection *to)
+{
+	struct connection_key key = {};
+	const struct connection *held;
+
+	if (!p || !to)
+		return false;
+	make_connection_key(&key, p, vpc);
+	held = find_connection(&key);
+	if (!held || !held->is_answer)
+		return false;
+	*to = *held;
+	return true;
+}
+
+/* A connection to the backend itself, from where a balanced one had come: its answers are its own.
+ */
+static __always_inline void forget_answers(const struct packet *p, __u32 vpc)
+{
+	struct connection_key key = {};
+	struct connection to = {.address = p->destination, .port = p->destination_port};
+	struct connection_key answered = {};
+
+	make_connection_key(&key, p, vpc);
+	make_answer_key(&answered, &key, &to);
+	bpf_map_delete_elem(&connections, &answered);
+}
+
+static __always_inline long replace_address(struct __sk_buff *skb, const struct packet *p,
+					    const struct address *old, const struct address *new,
+					    bool is_source)
+{
+	__u32 ip = ETH_HLEN;
+
+	if (p->family == FAMILY_V4) {
+		__u32 at = ip + IPV4_SOURCE_AT + (is_source ? 0 : sizeof(__be32));
+
+		return bpf_l3_csum_replace(skb, ip + IPV4_CHECKSUM_AT, old->word[0], new->word[0],
+					   sizeof(__be32)) ||
+		       bpf_skb_store_bytes(skb, at, new, sizeof(__be32), 0);
+	}
+	return bpf_skb_store_bytes(skb,
+				   ip + IPV6_SOURCE_AT + (is_source ? 0 : sizeof(struct address)),
+				   new, sizeof(*new), 0);
+}
+
+/* The transport's checksum covers the addresses too; a later fragment has neither it nor ports. */
+static __always_inline long replace_port(struct __sk_buff *skb, const struct packet *p,
+					 const struct address *old, const struct connection *to,
+					 bool is_source)
+{
+	bool is_udp = p->protocol == IPPROTO_UDP;
+	__u32 checksum = p->l4 + (is_udp ? UDP_CHECKSUM_AT : TCP_CHECKSUM_AT);
+	__u64 flags = is_udp ? BPF_F_MARK_MANGLED_0 : 0;
+	__be16 port = is_source ? p->source_port : p->destination_port;
+	long failed = 0;
+
+	if (p->is_later)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < ADDRESS_WORDS; i++) {
+		if (i && p->family == FAMILY_V4)
+			break;
+		failed |= bpf_l4_csum_replace(skb, checksum, old->word[i], to->address.word[i],
+					      flags | BPF_F_PSEUDO_HDR | sizeof(__be32));
+	}
+	failed |= bpf_l4_csum_replace(skb, checksum, port, to->port, flags | sizeof(port));
+	return failed | bpf_skb_store_bytes(skb, p->l4 + (is_source ? 0 : sizeof(port)), &to->port,
+					    sizeof(port), 0);
+}
+
+/* Put another address and port into the packet, as its destination or its source. */
+enum drop_reason translate(struct __sk_buff *skb, const struct packet *p,
+			   const struct connection *to)
+{
+	struct address old;
+
+	if (!p || !to)
+		return DROP_KERNEL;
+	old = to->is_answer ? p->source : p->destination;
+	if (replace_port(skb, p, &old, to, to->is_answer) ||
+	    replace_address(skb, p, &old, &to->address, to->is_answer))
+		return DROP_KERNEL;
+	return DROP_NONE;
+}
+
+/* The port that has the backend's address. */
+static __always_inline enum drop_reason find_backend(struct passage *way, const struct packet *p,
+						     const struct connection *to)
+{
+	const struct owner *owner = find_owner(way->in.port->vpc, p->family, &to->address);
+
+	if (!owner || owner->kind != OWNER_PORT)
+		return DROP_NO_BACKEND;
+	if (owner->port == way->in.ifindex)
+		return DROP_HAIRPIN;
+	way->out_ifindex = owner->port;
+	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);
+	return way->out ? DROP_NONE : DROP_NO_BACKEND;
+}
+
+/* From a client to a backend, past the backend's groups: a balancer is the provider's own. */
+static __always_inline int cross_to_backend(struct __sk_buff *skb, struct passage *way,
+					    const struct packet *p)
+{
+	struct view egress = {way->in.ifindex, EGRESS, 0};
+	struct connection to = {};
+	enum drop_reason reason = is_balanced(p) ? DROP_NONE : DROP_NO_LISTENER;
+
+	if (!reason)
+		reason = pass_groups(skb, p, &egress);
+	if (!reason)
+		reason = choose_backend(p, way->in.port->vpc, &to);
+	if (!reason)
+		reason = find_backend(way, p, &to);
+	if (reason)
+		return drop(way->in.ifindex, reason);
+	if (wire_bytes(skb, p) > path_mtu(way))
+		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+	if (translate(skb, p, &to))
+		return drop(way->in.ifindex, DROP_KERNEL);
+	return deliver(skb, way);
+}
+
+/* From a backend back to the client, who sees the balancer. */
+static __always_inline int cross_to_client(struct __sk_buff *skb, struct passage *way,
+					   const struct packet *p, const struct connection *to)
+{
+	struct view ingress = {way->out_ifindex, INGRESS, 0};
+	struct packet seen = *p; /* as the client does */
+	enum drop_reason reason;
+
+	if (wire_bytes(skb, p) > path_mtu(way))
+		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+	seen.source = to->address;
+	seen.source_port = to->port;
+	reason = pass_groups(skb, &seen, &ingress);
+	if (reason)
+		return drop(way->out_ifindex, reason);
+	if (translate(skb, p, to))
+		return drop(way->in.ifindex, DROP_KERNEL);
+	return deliver(skb, way);
+}
+
+#endif

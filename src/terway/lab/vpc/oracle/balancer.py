@@ -1,0 +1,156 @@
+"""What does a load balancer make of a packet: which backend it goes to, and its bytes then.
+
+The choice is FNV-1a over the words of the addresses in the machine's byte order; checksums are
+changed word by word as the kernel does (csum_replace4), so that wrong ones stay wrong alike.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from terway.lab.vpc.contract import DropReason, pack_address
+from terway.lab.vpc.oracle.packet import TCP, UDP, Packet
+from terway.lab.vpc.state import Balancer
+from terway.model.address import IPAddress
+from terway.model.ids import VpcId
+
+_ETHERNET = 14
+_SEED, _FACTOR, _WORD = 2166136261, 16777619, 0xFFFFFFFF
+_CHECKSUM_AT = {TCP: 16, UDP: 6}
+
+Key = tuple[VpcId, int, IPAddress, int, IPAddress, int]
+"""VPC, protocol, source and its port, destination and its port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is put into a packet: a destination, or, of an answer, a source."""
+
+    address: IPAddress
+    port: int
+    is_answer: bool = False
+
+
+class Connections:
+    """The balanced connections of one fabric. Nothing is ever forgotten by time here."""
+
+    def __init__(self) -> None:
+        self._targets: dict[Key, Target] = {}
+
+    def choose(self, balancer: Balancer, packet: Packet) -> Target | DropReason:
+        """Return where a client's packet goes, or why it does not."""
+        asked = _key(balancer.vpc_id, packet)
+        if not packet.opens_connection and (held := self._targets.get(asked)) is not None:
+            return held
+        wanted = (packet.protocol, packet.destination_port)
+        found = (one for one in balancer.listeners if (one.protocol, one.port) == wanted)
+        listener = next(found, None)
+        if listener is None:
+            return DropReason.NO_LISTENER
+        if not listener.backends:
+            return DropReason.NO_BACKEND
+        backend = listener.backends[_hash(packet) % len(listener.backends)]
+        target = Target(address=backend, port=listener.backend_port)
+        self._targets[asked] = target
+        self._targets[_answer_key(balancer.vpc_id, packet, target)] = Target(
+            address=packet.destination, port=packet.destination_port, is_answer=True
+        )
+        return target
+
+    def answer(self, vpc_id: VpcId, packet: Packet) -> Target | None:
+        """Return what the source of a backend's packet becomes, None if it is nobody's answer."""
+        held = self._targets.get(_key(vpc_id, packet)) if is_balanced(packet) else None
+        return held if held is not None and held.is_answer else None
+
+    def forget(self, vpc_id: VpcId, packet: Packet) -> None:
+        """A packet opens a connection to the backend itself: its answers are its own."""
+        itself = Target(address=packet.destination, port=packet.destination_port)
+        self._targets.pop(_answer_key(vpc_id, packet, itself), None)
+
+
+def is_balanced(packet: Packet) -> bool:
+    """Return whether load balancers forward packets of this protocol."""
+    return packet.protocol in (TCP, UDP)
+
+
+def _key(vpc_id: VpcId, packet: Packet) -> Key:
+    source = (packet.source, packet.source_port)
+    return (vpc_id, packet.protocol, *source, packet.destination, packet.destination_port)
+
+
+def _answer_key(vpc_id: VpcId, packet: Packet, target: Target) -> Key:
+    client = (packet.source, packet.source_port)
+    return (vpc_id, packet.protocol, target.address, target.port, *client)
+
+
+def _hash(packet: Packet) -> int:
+    found = _SEED
+    ports = (packet.source_port.to_bytes(2, "big"), packet.destination_port.to_bytes(2, "big"))
+    words = [*_words(pack_address(packet.source)), *_words(pack_address(packet.destination))]
+    words += [int.from_bytes(one, sys.byteorder) for one in ports]
+    for word in (*words, packet.protocol):
+        found = ((found ^ word) * _FACTOR) & _WORD
+    return found ^ found >> 16
+
+
+def _words(data: bytes) -> Iterator[int]:
+    return (int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4))
+
+
+def translated(frame: bytes, packet: Packet, target: Target) -> bytes:
+    """Return the frame with another destination, or of an answer another source."""
+    old, port = (
+        (packet.source, packet.source_port)
+        if target.is_answer
+        else (packet.destination, packet.destination_port)
+    )
+    changed = bytearray(frame)
+    if not packet.is_later:
+        _replace_transport(changed, packet, (old.packed, target.address.packed), (port, target))
+    before = 0 if target.is_answer else len(old.packed)
+    at = _ETHERNET + (12 if old.version == 4 else 8) + before
+    if old.version == 4:
+        _replace(changed, _ETHERNET + 10, old.packed, target.address.packed)
+    changed[at : at + len(old.packed)] = target.address.packed
+    return bytes(changed)
+
+
+def _replace_transport(
+    frame: bytearray, packet: Packet, addresses: tuple[bytes, bytes], ports: tuple[int, Target]
+) -> None:
+    start = _ETHERNET + packet.transport
+    at = start + _CHECKSUM_AT[packet.protocol]
+    port, target = ports
+    new_port = target.port.to_bytes(2, "big")
+    is_udp = packet.protocol == UDP
+    if not (is_udp and frame[at : at + 2] == b"\0\0"):  # UDP over IPv4 may go without
+        for word in range(0, len(addresses[0]), 4):
+            _replace(frame, at, *(one[word : word + 4] for one in addresses), is_udp=is_udp)
+        _replace(frame, at, port.to_bytes(2, "big"), new_port, is_udp=is_udp)
+    start += 0 if target.is_answer else 2
+    frame[start : start + 2] = new_port
+
+
+def _replace(frame: bytearray, at: int, old: bytes, new: bytes, *, is_udp: bool = False) -> None:
+    """One step of the kernel's csum_replace4; UDP writes a checksum of zero as all ones."""
+    held = int.from_bytes(frame[at : at + 2], sys.byteorder)
+    was, now = (int.from_bytes(one, sys.byteorder) for one in (old, new))
+    total = _add(_add(held ^ _WORD, was ^ _WORD), now)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    checksum = total ^ 0xFFFF
+    if is_udp and not checksum:
+        checksum = 0xFFFF
+    frame[at : at + 2] = checksum.to_bytes(2, sys.byteorder)
+
+
+def _add(one: int, other: int) -> int:
+    total = one + other
+    return (total & _WORD) + (total >> 32)
+
+
+def seen_by_client(packet: Packet, target: Target) -> Packet:
+    """Return an answer as the client's groups see it: from the load balancer."""
+    return replace(packet, source=target.address, source_port=target.port)
