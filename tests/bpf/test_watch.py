@@ -22,8 +22,9 @@ from terway.datapath.happening import Happened, LeftOut, Line, Place, Wanted, Wh
 from terway.linux.ebpf.contract import Happening
 from terway.linux.ebpf.losses import Loss
 from terway.linux.ebpf.told import Asked, Tuple, open_told, read_losses, watch
-from tests.support.attachments import attachment, dual_stack
-from tests.support.tell_program import TellProgram, build_tell, endpoint_entry, open_tell
+from terway.model.endpoint import endpoint_number
+from tests.support.attachments import attachment
+from tests.support.tell_program import TellProgram, build_tell, open_tell
 
 pytestmark = pytest.mark.root
 
@@ -31,7 +32,7 @@ PINS = Path("/sys/fs/bpf/watch")
 POD = attachment(1)
 ADDRESS, FAR = IPv4Address("192.168.32.1"), IPv4Address("192.168.0.200")
 FLOW = Tuple(source=ADDRESS, destination=FAR, source_port=40000, destination_port=80, protocol=6)
-NUMBER = 7
+NUMBER = endpoint_number(POD.key)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,6 @@ def built(tmp_path_factory) -> Path:
 @pytest.fixture
 def program(built) -> Iterator[TellProgram]:
     with open_tell(built, PINS) as opened:
-        own = endpoint_entry(*dual_stack(1))
-        opened.maps.endpoints.update(NUMBER.to_bytes(4, "little"), own)
         yield opened
 
 
@@ -65,7 +64,7 @@ async def lines_of(watcher: Watcher) -> AsyncIterator[Line]:
 async def silent(program: TellProgram) -> None:
     """Wait until the programs are to tell nothing. A map of the kernel's has no event."""
     async with asyncio.timeout(10):
-        while any(program.maps.watching.lookup(bytes(4))):  # noqa: ASYNC110
+        while any(program.maps.watching.lookup(bytes(4)) or b""):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 

@@ -12,7 +12,7 @@ from hatch_build import WARNINGS
 
 from terway.linux import bpf
 from terway.linux.bpf_program import run_program
-from terway.linux.ebpf.contract import ENDPOINT, FLOW_TUPLE, Happening
+from terway.linux.ebpf.contract import FLOW_TUPLE, Happening
 from terway.linux.ebpf.losses import Loss
 from terway.linux.ebpf.told import ToldMaps, Tuple, open_told
 from terway.linux.layout import Layout
@@ -101,7 +101,7 @@ def open_tell(built: Path, pins: Path) -> Iterator[TellProgram]:
     loaded = load_object(read_object(built))
     pins.mkdir()
     try:
-        for name in ("losses", "watching", "telling", "events", "endpoints"):
+        for name in ("losses", "watching", "telling", "events"):
             bpf.pin(loaded.maps[name], pins / name)
         with open_told(pins) as maps:
             assert maps is not None
@@ -111,9 +111,3 @@ def open_tell(built: Path, pins: Path) -> Iterator[TellProgram]:
             pin.unlink()
         pins.rmdir()
         loaded.close()
-
-
-def endpoint_entry(*addresses: IPAddress) -> bytes:
-    """Return an entry of `endpoints` with these addresses."""
-    parts = {f"v{one.version}": one.packed for one in addresses}
-    return ENDPOINT.pack(**parts)

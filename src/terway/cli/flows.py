@@ -14,8 +14,8 @@ import click
 from terway.cli.flows_source import follow, read_files
 from terway.cli.flows_text import Tally, line_words
 from terway.cli.place import find_place, place_options
+from terway.cli.stream import parse_seconds
 from terway.cli.table import wrapped
-from terway.config.duration import parse_duration
 from terway.model.errors import UsageError
 from terway.policy.records.flow_filter import FlowFilter, filter_of
 from terway.policy.records.recorded import Line, RecordedFlow, line_of
@@ -73,8 +73,7 @@ def command(
     else:
         asked = {**wanted.words(), "sample": str(sample), "last": str(last or 0)}
         asked |= {"follow": "1"} if goes_on else {}
-        seconds = _seconds(duration) if duration else None
-        lines = follow(find_place(**where), asked, seconds=seconds)
+        lines = follow(find_place(**where), asked, seconds=parse_seconds(duration))
     with _open_copy(write) as copy:
         _show(tally.count(lines), copy, as_json=as_json)
     if not as_json:
@@ -84,13 +83,6 @@ def command(
 
 def _is_wanted(wanted: FlowFilter, line: Line) -> bool:
     return not isinstance(line, RecordedFlow) or wanted.matches(line)
-
-
-def _seconds(text: str) -> float:
-    seconds = parse_duration(text)
-    if seconds is None:
-        raise UsageError(f"--for {text!r}: write 10s, 5m or 1h", field="--for")
-    return seconds
 
 
 def _show(lines: Iterator[Line], copy: TextIO | None, *, as_json: bool) -> None:

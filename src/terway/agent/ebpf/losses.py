@@ -1,8 +1,7 @@
 """How much has the data path lost, by pod and reason, when somebody asks for metrics?
 
 Of pods that are here, and of reasons that occurred: so there are no more series than that. What a
-pod lost that is gone is added up without its name; then the kernel forgets it, so that its number
-can be another's.
+pod lost that is gone is added up without its name; then the kernel forgets it.
 """
 
 from __future__ import annotations
@@ -37,16 +36,10 @@ class LossMetrics:
         except VpcError:
             return ()  # a page of metrics goes on without these
 
-    def sweep(self, maps: ToldMaps) -> None:
-        """Forget the losses of endpoints that are gone, but for their sum."""
-        here = {int.from_bytes(key, "little") for key in maps.endpoints.items()}
-        for one in forget_losses(maps.losses, here):
-            self._gone[one.reason.word] += one.packets
-
     def _read(self, maps: ToldMaps) -> Iterator[Metric]:
-        self.sweep(maps)
-        names = Names(self._attachments, maps.endpoints)
-        names.refresh()
+        names = Names(self._attachments())
+        for gone in forget_losses(maps.losses, names.numbers):
+            self._gone[gone.reason.word] += gone.packets
         lost = Counter(
             name="terway_datapath_drops_total",
             text="packets that the eBPF data path lost, by pod and reason",

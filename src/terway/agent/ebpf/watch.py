@@ -87,7 +87,8 @@ class _Relay:
     ) -> None:
         self._node = node
         self._maps = maps
-        self._names = Names(attachments, maps.endpoints)
+        self._attachments = attachments
+        self._names = Names(())
         self._watchers = watchers
         self._left_out = read_left_out(maps.telling)
 
@@ -98,7 +99,7 @@ class _Relay:
             try:
                 while (wish := self._watchers.wish()) is not None:
                     self._watchers.changed.clear()
-                    self._names.refresh()
+                    self._names = Names(self._attachments())
                     watch(self._maps.watching, self._asked(wish))
                     self._watchers.begin(_remark(self._node, text=_begun(wish)))
                     await self._hand_on(ring)

@@ -220,7 +220,6 @@ EVENT = Layout(
     ),
 )
 TELLING = Layout(name="telling", fields=(("second", "Q"), ("told", "Q"), ("left_out", "Q")))
-TELLING = Layout(name="telling", fields=(("second", "Q"), ("told", "Q"), ("left_out", "Q")))
 
 WATCH_LOSSES = 0x1
 WATCH_FLOWS = 0x2

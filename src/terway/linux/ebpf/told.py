@@ -29,18 +29,17 @@ from terway.linux.ebpf.losses import Loss
 from terway.model.address import IPAddress, IPPair
 
 _ONLY = bytes(4)  # the key of maps with one entry
-_NAMES = ("losses", "watching", "telling", "events", "endpoints")
+_NAMES = ("losses", "watching", "telling", "events")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldMaps:
-    """The maps that programs tell by, and whose endpoints they speak of."""
+    """The maps that programs tell by."""
 
     losses: Map
     watching: Map
     telling: Map
     events: Map
-    endpoints: Map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
