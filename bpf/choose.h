@@ -15,13 +15,9 @@
 #define TERWAY_CHOOSE_H
 
 #include "passage.h"
+#include "relay.h"
 #include "service.h"
 #include "track.h"
-
-enum scope {
-	SCOPE_INSIDE, /* who asks is in the cluster */
-	SCOPE_OUTSIDE,
-};
 
 #define BACKENDS_TRIED 3 /* where others have the connection that it would become */
 #define PORTS_TRIED    8 /* and then with another source port each */
@@ -185,6 +181,12 @@ static __always_inline void keep_affinity(const struct search *search, const str
 
 /* ---- what the packet becomes ------------------------------------------------------------- */
 
+/* Who is outside reaches a backend elsewhere by this node only. */
+static __always_inline bool is_relayed(const struct passage *at, const struct backend *backend)
+{
+	return at->scope == SCOPE_OUTSIDE && !local_of(&backend->address, backend->family);
+}
+
 /*
  * Write to `opened` and `flow` what the packet becomes with a backend and a source port.
  *
@@ -205,11 +207,14 @@ static __always_inline bool aim(struct passage *at, __u32 number, __be16 source_
 	at->opened.source_port = source_port;
 	if (is_hairpin)
 		at->opened.source = at->sent.destination;
+	if (is_relayed(at, backend) && !relay(&at->opened))
+		return false;
 	__builtin_memset(&at->flow, 0, sizeof(at->flow));
 	at->flow.frontend = at->sent.destination;
 	at->flow.frontend_port = at->sent.destination_port;
 	at->flow.backend = number;
-	if (is_hairpin || source_port != at->sent.source_port) {
+	if (!is_same(&at->opened.source, &at->sent.source) ||
+	    at->opened.source_port != at->sent.source_port) {
 		at->flow.client = at->sent.source;
 		at->flow.client_port = at->sent.source_port;
 		at->flow.flags = FLOW_SOURCE | (is_hairpin ? FLOW_HAIRPIN : 0);
@@ -297,7 +302,7 @@ SUBPROGRAM enum loss choose(struct passage *at, const struct frontend *asked, __
 	if (!may_ask(asked, &at->sent))
 		return LOSS_SOURCE_RANGE;
 	search.service = asked->service;
-	search.set = scope == SCOPE_INSIDE ? asked->inside : asked->outside;
+	search.set = scope == SCOPE_OUTSIDE ? asked->outside : asked->inside;
 	search.affinity_s = asked->affinity_s;
 	search.flags = asked->flags;
 	search.hash = hash_of(&at->sent);

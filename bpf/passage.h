@@ -29,6 +29,13 @@ enum standing {
 	STANDING_ERROR,   /* an ICMP error about a flow (`opened`), whichever side it goes to */
 };
 
+/* Where who asks for a service is. */
+enum scope {
+	SCOPE_INSIDE,  /* a pod of this node */
+	SCOPE_OUTSIDE, /* came in by the uplink */
+	SCOPE_NODE,    /* a process of this node */
+};
+
 struct passage {
 	struct packet p;          /* as the packet is now, translations included */
 	struct packet quoted;     /* by the ICMP error `p` */
@@ -40,6 +47,8 @@ struct passage {
 	__u32 endpoint;   /* whose link it is at; 0: no pod's */
 	__u32 is_changed; /* `flow` is to be written back */
 	__u32 generation; /* of the policies; 0: not asked for yet */
+	__u32 scope;      /* where who asks is: enum scope */
+	__u32 zero;
 };
 
 struct {

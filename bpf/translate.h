@@ -73,6 +73,11 @@ SUBPROGRAM enum loss serve_error(struct __sk_buff *skb, struct passage *at)
 	return lost;
 }
 
+static __always_inline bool is_for_outside(const struct frontend *asked)
+{
+	return asked->flags & (FRONTEND_EXTERNAL | FRONTEND_HOST_PORT);
+}
+
 SUBPROGRAM enum loss serve_new(struct __sk_buff *skb, struct passage *at, __u32 scope)
 {
 	const struct frontend *asked;
@@ -85,7 +90,7 @@ SUBPROGRAM enum loss serve_new(struct __sk_buff *skb, struct passage *at, __u32 
 	if (at->standing != STANDING_NEW)
 		return LOSS_NONE;
 	asked = find_frontend(&at->sent);
-	if (!asked)
+	if (!asked || (scope == SCOPE_OUTSIDE && !is_for_outside(asked)))
 		return LOSS_NONE;
 	lost = choose(at, asked, scope);
 	return lost ? lost : send_to_backend(skb, at, scope);
@@ -103,6 +108,7 @@ SUBPROGRAM enum loss serve(struct __sk_buff *skb, struct passage *at, __u32 scop
 
 	if (!at)
 		return LOSS_KERNEL;
+	at->scope = scope;
 	if (is_icmp_error(&at->p))
 		return serve_error(skb, at);
 	recalled = recall(at, &at->sent);
