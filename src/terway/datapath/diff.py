@@ -18,6 +18,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
+from terway.model.programs import PodPrograms
 from terway.model.traffic import (
     Pacing,
     PriorityClass,
@@ -85,6 +86,8 @@ def _place_of_traffic(one: TrafficObject) -> Hashable:
             return (PriorityClass, one.link, source)
         case SharedLimit(direction=direction):
             return (SharedLimit, one.link, direction)
+        case PodPrograms(endpoint=endpoint):
+            return (PodPrograms, one.link, endpoint.number)
         case TokenBucket() | Pacing():
             return ("queue", one.link)  # either is the root of the link
         case _:

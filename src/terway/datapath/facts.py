@@ -60,3 +60,5 @@ class NodeFacts:
     has_priorities: bool = False  # pods' packets leave ENIs in three classes
     has_pacing: bool = False  # what pods send is held by departure times, not by queues
     has_shared_limits: bool = True  # links of a pod can share a limit
+    has_datapath: bool = False  # programs of eBPF see pods' packets
+    has_services: bool = False  # and lead those for services to a backend

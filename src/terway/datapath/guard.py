@@ -21,6 +21,7 @@ from terway.model.network import (
     NetObject,
     Put,
 )
+from terway.model.programs import PodPrograms
 from terway.model.traffic import Guard
 
 
@@ -52,11 +53,18 @@ def suited(desired: AttachmentState, actual: AttachmentState) -> AttachmentState
     link_local = _own_link_local(actual.pod, name) or link_local_of(end.mac)
     return replace(
         desired,
-        node=tuple(
-            replace(one, mac=end.mac, link_local=link_local) if isinstance(one, Guard) else one
-            for one in desired.node
-        ),
+        node=tuple(_of_end(one, mac=end.mac, link_local=link_local) for one in desired.node),
     )
+
+
+def _of_end(one: NetObject, *, mac: MacAddress, link_local: IPv6Address) -> NetObject:
+    match one:
+        case Guard():
+            return replace(one, mac=mac, link_local=link_local)
+        case PodPrograms(endpoint=endpoint):
+            return replace(one, endpoint=replace(endpoint, pod_mac=mac))
+        case _:
+            return one
 
 
 def _is_planned(desired: AttachmentState, mac: MacAddress, pod: Iterable[NetObject]) -> bool:
@@ -70,8 +78,8 @@ def _own_link_local(pod: Iterable[NetObject], link: str) -> IPv6Address | None:
 
 
 def plan_guard(desired: AttachmentState, actual: AttachmentState) -> tuple[Put, ...]:
-    """Return what makes the guard fit the pod's end as it is. Nothing, when it does."""
+    """Return what makes guard and programs fit the pod's end as it is. Nothing, when they do."""
     if not actual.is_paired:
         return ()
-    guards = (one for one in suited(desired, actual).node if isinstance(one, Guard))
+    guards = (one for one in suited(desired, actual).node if isinstance(one, Guard | PodPrograms))
     return tuple(Put(netns=NODE, object=one) for one in guards if one not in actual.node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
 
+from terway.datapath.ebpf import eni_programs
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.names import table_of
 from terway.datapath.priority import bands_of
@@ -60,6 +61,7 @@ def desired_eni(eni: ENILink, node: NodeFacts) -> tuple[NetObject, ...]:
         *_no_duplicate_detection(eni, node.families),
         LinkSettings(name=eni.name, mtu_bytes=node.mtu_bytes),
         *bands_of(eni, node),
+        *eni_programs(eni, node),
         *(one for family in node.families for one in _eni_of(family, eni, node)),
     )
 

@@ -42,6 +42,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
+from terway.model.programs import EdgePrograms, PodPrograms
 from terway.model.traffic import Guard, PriorityBands, PriorityClass, TrafficObject
 
 # What `desired_host` sets in "default", and a new link takes from there (inetdev_init,
@@ -72,7 +73,7 @@ def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     pod = diff(desired.pod or (), actual.pod or (), netns=desired.birth.netns, is_owned=is_owned)
     node = diff(desired.node, actual.node, netns=NODE, is_owned=_is_attachments)
     # The guard stands before the pod's end is up: no packet is earlier.
-    guards = tuple(put for put in node.puts if isinstance(put.object, Guard))
+    guards = tuple(put for put in node.puts if isinstance(put.object, Guard | PodPrograms))
     others = tuple(put for put in node.puts if put not in guards)
     return (*birth, *guards, *pod.operations, *others, *node.removals)
 
@@ -207,7 +208,7 @@ class _NodeOwner:
             case LinkAddress():
                 return one.link in self._eni_links | self._pod_links
             case TrafficObject():
-                return isinstance(one, PriorityBands)
+                return isinstance(one, PriorityBands | EdgePrograms)
             case LinkSettings() | Neighbour() | Sysctl():
                 return False
 
@@ -257,7 +258,7 @@ def is_of_a_pod(one: NetObject) -> bool:
             # The VPC gave the address to this pod: whatever else leads there is a leftover.
             return table == MAIN_TABLE and _is_host(destination)
         case TrafficObject():
-            return isinstance(one, PriorityClass)
+            return isinstance(one, PriorityClass | PodPrograms)
         case LinkAddress() | LinkSettings() | Neighbour() | Sysctl():
             return False
 

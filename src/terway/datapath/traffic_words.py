@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from terway.model.endpoint import Endpoint
+from terway.model.programs import EdgePrograms, InnerPrograms, NodeKnowledge, PodPrograms
 from terway.model.traffic import (
     Guard,
     Pacing,
@@ -19,6 +21,10 @@ _KINDS: dict[type[TrafficObject], str] = {
     Pacing: "pacing",
     PriorityBands: "priorities",
     PriorityClass: "priority",
+    PodPrograms: "data path",
+    InnerPrograms: "data path",
+    EdgePrograms: "data path",
+    NodeKnowledge: "data path's knowledge",
 }
 
 
@@ -41,4 +47,26 @@ def traffic_value(one: TrafficObject) -> str:
         case PriorityClass(source=source, priority=priority):
             return f"from {source} {priority.value}"
         case _:
+            return _programs_value(one)
+
+
+def _programs_value(one: TrafficObject) -> str:
+    match one:
+        case PodPrograms(endpoint=endpoint):
+            return _endpoint(endpoint)
+        case InnerPrograms(number=number, leg=leg):
+            return f"endpoint {number}, to the node by {leg or 'itself'}"
+        case NodeKnowledge(addresses=addresses, host_stack=prefixes):
+            own = ", ".join(map(str, addresses))
+            return f"{own}; to the node's stack: {', '.join(map(str, prefixes)) or 'nothing'}"
+        case _:
             return "present"
+
+
+def _endpoint(one: Endpoint) -> str:
+    addresses = ", ".join(map(str, one.addresses))
+    queued = " queued" if one.is_queued else ""
+    metadata = "" if one.has_metadata else " without metadata"
+    way = f" by link {one.eni}" if one.eni else ""
+    head = f"endpoint {one.number} {one.kind.name.lower()} {addresses} lladdr {one.pod_mac}"
+    return f"{head}{way} mtu {one.mtu_bytes}{queued}{metadata}"

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
 
+from terway.datapath.ebpf import veth_programs
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.guard import guard_of
 from terway.datapath.host import GATEWAY_SCOPE, host_route_scope, link_sysctls
@@ -88,6 +89,7 @@ def _node_side(
     name = host_link_name(key, attachment.pod)
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield guard_of(name, mac=pod_mac(key), addresses=attachment.lease.addresses)
+    yield from veth_programs(attachment, eni, node)
     yield from ingress_limits(attachment.spec.bandwidth, name)
     yield from classes_of(attachment, eni, node)
     yield from link_sysctls(name, families)

@@ -170,6 +170,8 @@ class _Writer:
     def _remove_from_link(self, unwanted: _OnLink) -> None:
         index = self._namespace.index_of(unwanted.link)
         if index is None:
+            if isinstance(unwanted, TrafficObject):
+                self._namespace.traffic.forget(unwanted)
             return  # it went with its link
         match unwanted:
             case LinkAddress():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from terway.linux import pacing, shared_limits
+from terway.linux.ebpf.datapath import DataPath, OfDataPath
 from terway.linux.guard import Guards
 from terway.linux.netlink import qdisc
 from terway.linux.netlink.codec import Request
@@ -15,6 +16,7 @@ from terway.linux.netlink.socket import RouteSocket
 from terway.linux.priorities import Priorities
 from terway.model.errors import BugError
 from terway.model.network import Link, NetObject
+from terway.model.programs import PodPrograms
 from terway.model.traffic import (
     Guard,
     Pacing,
@@ -27,14 +29,23 @@ from terway.model.traffic import (
 
 
 class Traffic:
-    """Traffic control of the node's links and of the pods'."""
+    """Traffic control of the node's links and of the pods'.
+
+    `datapath` is set where the node has one in eBPF.
+    """
 
     def __init__(self) -> None:
         self.guards = Guards()
         self.priorities = Priorities()
+        self.datapath: DataPath | None = None
 
     def puts(self, sock: RouteSocket, wanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
         """Return the messages that put `wanted` on the link `ifindex`."""
+        if isinstance(wanted, OfDataPath):
+            return self._loaded(wanted).puts(sock, wanted, ifindex)
+        return self._puts(sock, wanted, ifindex)
+
+    def _puts(self, sock: RouteSocket, wanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
         match wanted:
             case Guard():
                 return self.guards.requests(sock, wanted, ifindex)
@@ -54,10 +65,22 @@ class Traffic:
             case _:
                 raise BugError(f"nobody knows how to put {wanted}")
 
+    def _loaded(self, wanted: TrafficObject) -> DataPath:
+        if self.datapath is None:
+            raise BugError(f"the data path is not loaded that {wanted} is of")
+        return self.datapath
+
     def removals(
         self, sock: RouteSocket, unwanted: TrafficObject, ifindex: int
     ) -> tuple[Request, ...]:
         """Return the messages that take `unwanted` from the link `ifindex`."""
+        if isinstance(unwanted, OfDataPath):
+            return self._loaded(unwanted).removals(unwanted, ifindex)
+        return self._removals(sock, unwanted, ifindex)
+
+    def _removals(
+        self, sock: RouteSocket, unwanted: TrafficObject, ifindex: int
+    ) -> tuple[Request, ...]:
         match unwanted:
             case Guard():
                 return (self.guards.remove(ifindex),)
@@ -76,26 +99,46 @@ class Traffic:
             case _:
                 raise BugError(f"nobody knows how to remove {unwanted}")
 
+    def forget(self, unwanted: TrafficObject) -> None:
+        """Forget what is known of an object whose link is gone already."""
+        if isinstance(unwanted, PodPrograms):
+            self._loaded(unwanted).removals(unwanted, None)
+
     def read_guarded(self, sock: RouteSocket, found: Link) -> Iterator[TrafficObject]:
         """Read what a host link has: its guard, and its limits."""
         held = self.guards.read(sock, found.name, found.ifindex)
         if held is not None:
             yield held
+        pod = None if self.datapath is None else self.datapath.read_pod(sock, found)
+        if pod is not None:
+            yield pod
         yield from self.read_limits(sock, found)
 
     def read_classes(
         self, sock: RouteSocket, wanted: Iterable[NetObject]
-    ) -> Iterator[PriorityClass]:
-        """Read the classes of the addresses that `wanted` has classes for."""
+    ) -> Iterator[TrafficObject]:
+        """Read what `wanted` has on links that pods share: classes of addresses, endpoints."""
         for one in wanted:
-            held = self.priorities.read_class(sock, one) if isinstance(one, PriorityClass) else None
+            held: TrafficObject | None = None
+            if isinstance(one, PriorityClass):
+                held = self.priorities.read_class(sock, one)
+            elif isinstance(one, PodPrograms) and self.datapath is not None:
+                held = self.datapath.read_child(sock, one)
             if held is not None:
                 yield held
+
+    def read_edges(self, sock: RouteSocket, links: Iterable[Link]) -> Iterator[TrafficObject]:
+        """Read the data path's programs of the devices that lead to the node."""
+        if self.datapath is not None:
+            yield from self.datapath.read_node(sock, links)
 
     def read_limits(self, sock: RouteSocket, found: Link) -> Iterator[TrafficObject]:
         """Read the limits that a link has."""
         yield from shared_limits.read(sock, found)
         yield from pacing.read(sock, found)
+        inner = None if self.datapath is None else self.datapath.read_inner(sock, found)
+        if inner is not None:
+            yield inner
         if found.qdisc != "tbf":
             return
         for one in sock.query(qdisc.qdiscs_of(found.ifindex)):

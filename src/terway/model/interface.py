@@ -17,6 +17,7 @@ class Mode(Enum):
     """How a pod's interface and an ENI come together."""
 
     VETH = "veth"  # the pod has one of the addresses of a shared ENI, by policy routing
+    DATAPATHV2 = "datapathv2"  # the same, and programs of eBPF that go past the node's stack
     EXCLUSIVE = "exclusive"  # the ENI itself is in the pod
 
 

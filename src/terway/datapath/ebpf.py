@@ -1,0 +1,91 @@
+"""What has the eBPF data path of a node, its ENIs and its pods? Programs, and what they are told.
+
+Nothing of the layout is different for it: the rules and routes of policy routing stay, and lead
+what the programs leave to the node's own stack. Where a node has no such data path
+(`NodeFacts.has_datapath`), nothing of it is desired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from terway.datapath.facts import ENILink, NodeFacts
+from terway.datapath.names import host_link_name, host_mac, pod_mac
+from terway.model.address import IPNetwork
+from terway.model.attachment import Attachment
+from terway.model.endpoint import Endpoint, EndpointKind, endpoint_number
+from terway.model.programs import Edge, EdgePrograms, InnerPrograms, NodeKnowledge, PodPrograms
+
+
+def veth_programs(attachment: Attachment, eni: ENILink, node: NodeFacts) -> Iterator[PodPrograms]:
+    """Yield the programs at the node's end of a pod that shares an ENI by policy routing."""
+    if not node.has_datapath:
+        return
+    spec = attachment.spec
+    yield PodPrograms(
+        link=host_link_name(attachment.key, attachment.pod),
+        endpoint=Endpoint(
+            number=endpoint_number(attachment.key),
+            kind=EndpointKind.VETH,
+            addresses=attachment.lease.addresses,
+            gateways=eni.gateways,
+            eni=eni.ifindex,
+            pod_mac=pod_mac(attachment.key),
+            link_mac=host_mac(attachment.key),
+            mtu_bytes=node.mtu_bytes,
+            has_metadata=spec.has_metadata,
+            is_queued=spec.bandwidth.ingress is not None,
+        ),
+    )
+
+
+def leg_programs(attachment: Attachment, node: NodeFacts) -> Iterator[PodPrograms]:
+    """Yield the programs at the node's end of an exclusive pod's second leg."""
+    if not node.has_datapath:
+        return
+    yield PodPrograms(
+        link=host_link_name(attachment.key, attachment.pod),
+        endpoint=Endpoint(
+            number=endpoint_number(attachment.key),
+            kind=EndpointKind.EXCLUSIVE,
+            addresses=attachment.lease.addresses,
+            pod_mac=pod_mac(attachment.key),
+            link_mac=host_mac(attachment.key),
+            mtu_bytes=node.mtu_bytes,
+            has_metadata=attachment.spec.has_metadata,
+        ),
+    )
+
+
+def inner_programs(attachment: Attachment, node: NodeFacts, leg: str) -> Iterator[InnerPrograms]:
+    """Yield the programs at a pod's own device, inside the pod."""
+    if node.has_datapath:
+        number = endpoint_number(attachment.key)
+        yield InnerPrograms(link=attachment.key.ifname, number=number, leg=leg)
+
+
+def eni_programs(eni: ENILink, node: NodeFacts) -> Iterator[EdgePrograms]:
+    """Yield the programs at an ENI that pods share."""
+    if node.has_datapath:
+        yield EdgePrograms(link=eni.name, edge=Edge.ENI)
+
+
+def node_programs(node: NodeFacts) -> Iterator[EdgePrograms | NodeKnowledge]:
+    """Yield the programs at the node's uplink, and what all programs know of the node."""
+    if not node.has_datapath:
+        return
+    yield NodeKnowledge(
+        link=node.uplink,
+        addresses=node.addresses,
+        gateways=node.gateways,
+        mtu_bytes=node.mtu_bytes,
+        host_stack=_left_to_the_stack(node),
+    )
+    yield EdgePrograms(link=node.uplink, edge=Edge.UPLINK)
+
+
+def _left_to_the_stack(node: NodeFacts) -> tuple[IPNetwork, ...]:
+    """Return the prefixes of the host's stack: services too, where somebody else does those."""
+    services = () if node.has_services else node.service_cidrs
+    found = (*node.host_stack_cidrs, *services)
+    return tuple(sorted(set(found), key=lambda one: (one.version, one)))
