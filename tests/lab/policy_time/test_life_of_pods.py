@@ -112,7 +112,9 @@ async def test_a_pod_that_is_terminating_is_still_held_to_its_policy_and_still_a
     assert dying.metadata.deletion_timestamp is not None
     assert not await wires.passes(crew.client, end, PORT)
     assert await wires.passes(end, crew.server, PORT)
-    await world.lab.kube.delete(PODS, pod.name, namespace="default", grace_s=0)
+    wires.forget(end)
+    await pod.node.exec("kill", "-9", str(pod.pid))
+    await world.lab.delete_pod(pod.name)
 
 
 async def test_a_pod_made_again_under_its_name_is_held_to_its_own_policy(
@@ -155,8 +157,6 @@ async def test_an_address_inherits_nothing_of_the_pod_that_had_it_before(
     world: PolicyLab, crew: Crew, wires: Wires
 ):
     """Bug class 5: neither as a peer, nor as who is selected, nor by a connection of old."""
-    if crew.pool != "node":
-        pytest.skip("an ENI goes back to the cloud with its address")
     labels = {"role": "first", "pool": crew.pool}
     await world.policies(
         network_policy("its", selects=labels, ingress=NOBODY),
@@ -166,14 +166,14 @@ async def test_an_address_inherits_nothing_of_the_pod_that_had_it_before(
             ingress=[peers("from", ("UDP", PORT), pods=labels)],
         ),
     )
-    first = await world.lab.pod(unique("first"), node="node-1", labels=labels)
+    first = await world.lab.pod(unique("first"), node=f"{crew.pool}-1", labels=labels)
     end = end_of(first, crew.family)
     assert await wires.passes(end, crew.server, PORT)
     assert not await wires.passes(crew.client, end, PORT)
 
     wires.forget(end)
     await world.lab.delete_pod(first.name)
-    async with world.pod_with_address(end.address, node="node-1") as pod:
+    async with world.pod_with_address(end.address, node=f"{crew.pool}-1") as pod:
         second = end_of(pod, crew.family)
         assert not await wires.passes(second, crew.server, PORT)
         assert await wires.passes(crew.client, second, PORT)
@@ -184,8 +184,6 @@ async def test_a_completed_pod_no_longer_owns_its_address(
     world: PolicyLab, crew: Crew, wires: Wires
 ):
     """Its object stays listed, with the address; its labels let nobody in any more."""
-    if crew.pool != "node":
-        pytest.skip("an ENI goes back to the cloud with its address")
     labels = {"role": "job", "pool": crew.pool}
     await world.policies(
         network_policy(
@@ -201,7 +199,7 @@ async def test_a_completed_pod_no_longer_owns_its_address(
     addresses = pair_of([ip_address(one.ip) for one in done.status.pod_ips])
     address = addresses.of(crew.family)
     assert address is not None
-    async with world.pod_with_address(address, node="node-1") as pod:
+    async with world.pod_with_address(address, node=f"{crew.pool}-1") as pod:
         second = end_of(pod, crew.family)
         assert not await wires.passes(second, crew.server, PORT)
         wires.forget(second)
