@@ -6,18 +6,30 @@ import os
 
 import pytest
 
+from tests.support.guest_kernel import GUEST
 from tests.support.isolation import enter_private_namespaces
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Isolate the process that runs tests: the xdist worker, or pytest itself without xdist."""
+    config.addinivalue_line("markers", "guest: needs a kernel with ipvlan and fq, a guest")
     runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
     if os.geteuid() == 0 and runs_tests:
         enter_private_namespaces()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a person choose among the tests that run in the guest kernel."""
+    parser.addoption("--guest", action="append", help="run these tests in the guest, not all")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs root where there is none, and say so."""
+    """Skip what needs root, or another kernel, where there is none, and say so."""
+    if GUEST not in os.environ:
+        elsewhere = "runs in the guest kernel, by tests/contract/test_guest_kernel.py"
+        for item in items:
+            if item.get_closest_marker("guest"):
+                item.add_marker(pytest.mark.skip(reason=elsewhere))
     if os.geteuid() == 0:
         return
     for item in items:

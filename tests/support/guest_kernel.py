@@ -1,11 +1,13 @@
-"""A Linux of its own for a test that needs what the machine's kernel lacks: User-Mode Linux.
+"""A Linux of its own for tests that need what the machine's kernel lacks: User-Mode Linux.
 
     machine                          guest (a process)
     /  ──hostfs, read-only──►        / with an overlay in memory
     folder  ──hostfs──────────►      the same path: the one that both write to
 
 Debian's user-mode-linux is a kernel as an ordinary program; it has nearly every network module.
-It runs best on one CPU: it hands over between two processes at each system call.
+It runs best on one CPU: it hands over between two processes at each system call. Booting it and
+importing a lab take some seconds, so all tests with the marker `guest` share one (GUEST tells them
+where they are).
 """
 
 from __future__ import annotations
@@ -13,9 +15,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
+GUEST = "TERWAY_TESTS_IN_GUEST"
 KERNEL = "linux.uml"
 MODULES = "/usr/lib/uml/modules"
 
@@ -71,7 +77,7 @@ def run_in_guest(command: str, folder: Path, *, timeout_s: float) -> GuestRun:
     words = (
         *("taskset", "-c", str(max(os.sched_getaffinity(0)))),
         *("timeout", "--kill-after=5", f"{timeout_s:g}"),
-        *(KERNEL, "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
+        *(KERNEL, "mem=2G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
         *(f"init={folder}/first", f"folder={folder}", "con=null", "con0=null,fd:1"),
         *("con1=null", "quiet", "random.trust_cpu=on"),
     )
@@ -88,3 +94,43 @@ def run_in_guest(command: str, folder: Path, *, timeout_s: float) -> GuestRun:
         status=int(status.read_text()) if status.exists() else None,
         output=output.read_text(errors="replace") if output.exists() else "",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestTest:
+    """How one test in a guest ended: "passed", "skipped" or "failed", and what it said."""
+
+    name: str
+    outcome: str
+    text: str = ""
+
+
+def run_tests_in_guest(
+    root: Path, *arguments: str, folder: Path, timeout_s: float
+) -> tuple[GuestTest, ...]:
+    """Run pytest in a guest, in the folder `root`, and return how each test ended.
+
+    Raises AssertionError with the guest's last words when it did not come to its end.
+    """
+    words = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
+    quoted = " ".join(f"'{word}'" for word in (*words, f"--junitxml={folder}/junit.xml"))
+    run = run_in_guest(f"cd {root} && {GUEST}=1 {quoted}", folder, timeout_s=timeout_s)
+    report = folder / "junit.xml"
+    if run.status is None or not report.exists():
+        how = "did not end in time" if run.status is None else f"ended with {run.status}"
+        raise AssertionError(f"the guest {how}:\n{run.output[-6000:]}")
+    return tuple(_ended(ElementTree.parse(report).getroot()))
+
+
+def _ended(report: ElementTree.Element) -> Iterator[GuestTest]:
+    for case in report.iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        bad = [one for one in case if one.tag in ("failure", "error")]
+        left = case.find("skipped")
+        if bad:
+            text = "\n".join(one.text or one.get("message") or "" for one in bad)
+            yield GuestTest(name=name, outcome="failed", text=text)
+        elif left is not None:
+            yield GuestTest(name=name, outcome="skipped", text=left.get("message") or "")
+        else:
+            yield GuestTest(name=name, outcome="passed")

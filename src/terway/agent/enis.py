@@ -19,6 +19,7 @@ from terway.agent.pool_ports import ManagedENI
 from terway.datapath.diff import diff
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.host import EVERYWHERE, desired_eni
+from terway.datapath.ipvlan import plan_host_children
 from terway.datapath.names import table_of
 from terway.datapath.verify import verify_objects
 from terway.linux.kernel import Kernel
@@ -116,11 +117,12 @@ class ENILinks:
             text = f"ENI {link.mac} ({link.name}): its vSwitch has not been described by the cloud"
             raise TransientError(text, code="NoVSwitch")
         eni = ENILink(name=link.name, ifindex=link.ifindex, mac=link.mac, gateways=gateways)
-        await self._make_as(desired_eni(eni, self._node))
+        await self._make_as(eni, desired_eni(eni, self._node))
         return eni
 
-    async def _make_as(self, wanted: tuple[NetObject, ...]) -> None:
+    async def _make_as(self, eni: ENILink, wanted: tuple[NetObject, ...]) -> None:
         settings = tuple(one for one in wanted if isinstance(one, Sysctl))
+        await self._kernel.apply(plan_host_children((eni,), await self._kernel.links(), self._node))
         actual = await self._kernel.read_node(settings)
         changes = diff(wanted, actual.objects, netns=NODE, is_owned=lambda _: False)
         await self._kernel.apply(changes.puts)

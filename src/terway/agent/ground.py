@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from terway.datapath.facts import ENILink
+from terway.datapath.names import host_child_name
 from terway.model.attachment import AttachmentKey
-from terway.model.network import AttachmentState, Link
+from terway.model.network import AttachmentState, CreateVeth, Link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """Links by their number, and pods by the number of their namespace, at the last look.
 
-    `links` has the attachment that a link belongs to, None for an ENI's.
+    `links` has the attachment that a link belongs to, None for an ENI's and its host child.
     """
 
     links: Mapping[int, tuple[Link, AttachmentKey | None]] = field(
@@ -37,8 +38,10 @@ def ground_of(
     links: Iterable[Link],
 ) -> Ground:
     """Return what is ours among `links`."""
-    owners = {state.birth.host.name: key for key, state in held}
+    pairs = ((key, state.birth) for key, state in held)
+    owners = {birth.host.name: key for key, birth in pairs if isinstance(birth, CreateVeth)}
     numbers = {eni.ifindex for eni in enis}
+    children = {host_child_name(number) for number in numbers}
     known: dict[int, tuple[Link, AttachmentKey | None]] = {}
     pods: dict[int, AttachmentKey] = {}
     for link in links:
@@ -47,6 +50,6 @@ def ground_of(
             known[link.ifindex] = (link, owner)
             if link.peer_nsid is not None:
                 pods[link.peer_nsid] = owner
-        elif link.ifindex in numbers:
+        elif link.ifindex in numbers or link.name in children:
             known[link.ifindex] = (link, None)
     return Ground(links=known, pods=pods)

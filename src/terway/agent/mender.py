@@ -21,7 +21,7 @@ from terway.datapath.damage import Damage, damage_of
 from terway.datapath.fights import PATIENCE, PAUSE_S, Fights
 from terway.linux.foreign import name_of_process
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
-from terway.model.network import NODE, CreateVeth, NetObject, Operation
+from terway.model.network import NODE, Birth, NetObject, Operation
 
 MENDED = "NetworkMended"
 FOUGHT = "NetworkFoughtOver"
@@ -113,9 +113,9 @@ class Mender:
                 held.append(damage.operation)
             else:
                 damages.append(damage)
-        if any(isinstance(one, CreateVeth) for one in held):
+        if any(isinstance(one, Birth) for one in held):
             return Admitted(operations=(), damages=())
-        births = [one for one in damages if isinstance(one.operation, CreateVeth)]
+        births = [one for one in damages if isinstance(one.operation, Birth)]
         return Admitted(
             operations=tuple(one for one in operations if one not in held),
             damages=tuple(births or damages),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 
 import structlog
@@ -17,20 +18,20 @@ from terway.agent.ground import Ground, ground_of
 from terway.agent.links import AttachedLinks
 from terway.agent.mender import quiet_mender
 from terway.agent.revival import Revival, lost_links
-from terway.agent.states import DesiredStates
+from terway.agent.states import DesiredStates, desired_of
 from terway.cni.errors import CniError, Code
 from terway.datapath.damage import plan_inside
 from terway.datapath.diff import diff
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.guard import plan_guard
 from terway.datapath.host import desired_eni
+from terway.datapath.ipvlan import plan_host_children
 from terway.datapath.networks import needs_own_table, with_own_table
 from terway.datapath.node import desired_node
 from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
 from terway.datapath.shaping import plan_limits
 from terway.datapath.symmetric import symmetric_tables
 from terway.datapath.verify import verify, verify_chained
-from terway.datapath.veth import desired_attachment
 from terway.linux.kernel import Kernel
 from terway.linux.nftables import OwnedTable
 from terway.model.address import IPPair
@@ -40,6 +41,8 @@ from terway.model.ids import MacAddress
 from terway.model.network import (
     NODE,
     AttachmentState,
+    CreateIpvlan,
+    CreateVeth,
     NetObject,
     Operation,
     Put,
@@ -92,7 +95,7 @@ class KernelNetwork:
         """
         node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
         eni = await self._enis.link_of(attachment.lease.eni_mac)
-        desired = desired_attachment(attachment, eni=eni, node=node)
+        desired = desired_of(attachment, eni=eni, node=node)
         async with self._gate.shared():
             if not await self._is_born(desired):
                 await self._make(desired)
@@ -100,7 +103,7 @@ class KernelNetwork:
             desired = await self._with_own_table(desired, attachment)
             async with self._gate.shared():
                 await self._make(desired)
-        return _links_of(desired, node)
+        return _links_of(desired, node, eni)
 
     async def _is_born(self, desired: AttachmentState) -> bool:
         """Make the attachment where nothing of it is; return False when there was something.
@@ -133,13 +136,21 @@ class KernelNetwork:
     async def detach(self, attachment: Attachment) -> None:
         """Remove what the attachment has in the kernel; nothing there is success.
 
-        The pod's namespace is not even looked at: its path may lead to somebody else by now.
+        The pod's namespace is not even looked at: its path may lead to somebody else by now. Only
+        an ipvlan child is, whose alias tells that it is the pod's.
         """
-        desired = replace(self._desired(attachment), pod=None)
+        desired = self._desired(attachment)
+        blind = replace(desired, pod=None)
         self._revival.homes.leave(attachment.key)
         async with self._gate.shared():
             is_as_made = self._enis.known(attachment.lease.eni_mac) in self._swept
-            await self._kernel.undo(desired, plan_detach, is_as_made=is_as_made)
+            undo = partial(self._kernel.undo, plan=plan_detach, is_as_made=is_as_made)
+            if isinstance(desired.birth, CreateVeth):
+                return await undo(blind)
+            try:
+                await undo(desired)
+            except UsageError:  # the path leads to something that is no namespace
+                await undo(blind)
 
     async def differences(
         self, attachment: Attachment, *, pod_mac: MacAddress | None
@@ -250,6 +261,7 @@ class KernelNetwork:
         """
         async with self._gate.alone():
             self.mender.begin()
+            await self._ensure_host_children()
             ready = frozenset(self._enis.ready)
             held = {one: self._desired(one) for one in attachments()}
             away = {mac for mac in _macs(held) if self._enis.known(mac) is None}
@@ -267,12 +279,21 @@ class KernelNetwork:
             self.mender.mended(admitted)
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)
-            self._swept = ready
             self._note_lost(held, at_work, (link.name for link in actual.links))
+            self._swept = ready
             self._states.keep(one.key for one in held)
         for table in await self._ensure_tables():
             self.mender.remade(f"table {table.name}")
         return admitted.operations
+
+    async def _ensure_host_children(self) -> None:
+        """Make the host children again that somebody has deleted."""
+        if not self._node.has_children:
+            return
+        missing = plan_host_children(self._enis.ready, await self._kernel.links(), self._node)
+        await self._kernel.apply(missing)
+        for one in missing:
+            self.mender.remade(f"link {one.peer.name}")
 
     def _note_lost(
         self,
@@ -281,11 +302,24 @@ class KernelNetwork:
         links: Iterable[str],
     ) -> None:
         lost = lost_links(((one.key, state) for one, state in held.items()), links)
+        lost |= self._orphans(held)
         self.lost = frozenset(
             one.key for one in held if one.key in lost and one.owner not in at_work
         )
         self.mender.keep_lost(lost)
         self._revival.homes.keep(one.key for one in held)
+
+    def _orphans(self, held: Mapping[Attachment, AttachmentState]) -> frozenset[AttachmentKey]:
+        """Return the ipvlan pods of ENIs that have come since the last sweep.
+
+        An ENI that is unplugged takes its children along, and comes back without them.
+        """
+        new = {one.mac for one in self._enis.ready if one not in self._swept}
+        return frozenset(
+            one.key
+            for one, state in held.items()
+            if isinstance(state.birth, CreateIpvlan) and one.lease.eni_mac in new
+        )
 
     def _desired_host(self) -> tuple[NetObject, ...]:
         enis = (part for eni in self._enis.ready for part in desired_eni(eni, self._node))
@@ -396,10 +430,18 @@ def _bad_netns(desired: AttachmentState, error: UsageError) -> CniError:
     return CniError(Code.INVALID_NETNS, text, field="CNI_NETNS")
 
 
-def _links_of(desired: AttachmentState, node: NodeFacts) -> AttachedLinks:
+def _links_of(desired: AttachmentState, node: NodeFacts, eni: ENILink) -> AttachedLinks:
     host, pod = desired.birth.host, desired.birth.peer
     assert host.mac is not None  # both MACs are planned
     assert pod.mac is not None
+    if isinstance(desired.birth, CreateIpvlan):
+        return AttachedLinks(
+            host_name="",
+            host_mac=host.mac,
+            pod_mac=pod.mac,
+            mtu_bytes=node.mtu_bytes,
+            gateways=eni.gateways,
+        )
     return AttachedLinks(
         host_name=host.name, host_mac=host.mac, pod_mac=pod.mac, mtu_bytes=node.mtu_bytes
     )

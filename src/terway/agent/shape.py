@@ -23,6 +23,7 @@ from terway.model.interface import Mode
 
 _CAPACITY: Mapping[Mode, CapacityMode] = {
     Mode.VETH: CapacityMode.SHARED,
+    Mode.IPVLAN: CapacityMode.SHARED,
     Mode.EXCLUSIVE: CapacityMode.EXCLUSIVE,
 }
 

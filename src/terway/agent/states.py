@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from terway.datapath.facts import ENILink, NodeFacts
+from terway.datapath.ipvlan import desired_child
 from terway.datapath.veth import desired_attachment
 from terway.model.attachment import Attachment, AttachmentKey
+from terway.model.interface import Mode
 from terway.model.network import AttachmentState
 
 
@@ -23,6 +25,13 @@ class _Known:
     eni: ENILink
     node: NodeFacts
     state: AttachmentState
+
+
+def desired_of(attachment: Attachment, *, eni: ENILink, node: NodeFacts) -> AttachmentState:
+    """Return what the kernel should have for a pod that shares an ENI, in the mode it was made."""
+    if attachment.spec.mode is Mode.IPVLAN:
+        return desired_child(attachment, eni=eni, node=node)
+    return desired_attachment(attachment, eni=eni, node=node)
 
 
 class DesiredStates:
@@ -37,7 +46,7 @@ class DesiredStates:
         is_same = known is not None and known.attachment is attachment and known.node is node
         if known is not None and is_same and known.eni == eni:
             return known.state
-        state = desired_attachment(attachment, eni=eni, node=node)
+        state = desired_of(attachment, eni=eni, node=node)
         self._known[attachment.key] = _Known(attachment=attachment, eni=eni, node=node, state=state)
         return state
 

@@ -301,7 +301,7 @@ class Terwayd:
 
     def _networking(self, kernel: Kernel, facts: NodeFacts) -> tuple[ENILinks, KernelNetwork]:
         """Return the two that depend on whether pods share ENIs."""
-        if self._setup.interfaces.mode is Mode.VETH:
+        if self._setup.interfaces.mode is not Mode.EXCLUSIVE:
             enis = ENILinks(kernel, facts, self._enis)
             return enis, KernelNetwork(kernel, facts, enis)
         devices = DeviceLinks(kernel, facts, self._enis, self._attachments)

@@ -7,6 +7,7 @@ from enum import Enum
 
 from terway.model.network import (
     MAIN_TABLE,
+    CreateIpvlan,
     CreateVeth,
     DeleteLink,
     LinkAddress,
@@ -72,8 +73,11 @@ def command_of(operation: Operation) -> str:
     match operation:
         case CreateVeth(host=host, peer=peer):
             return f"ip link add {host.name} type veth peer name {peer.name}"
-        case DeleteLink(name=name):
-            return f"ip link delete {name}"
+        case CreateIpvlan(parent=parent, peer=peer, netns=netns):
+            place = f" netns {netns}" if netns else ""
+            return f"ip link add {peer.name}{place} link {parent} type ipvlan mode l2"
+        case DeleteLink(name=name, netns=netns):
+            return _inside(netns) + f"ip link delete {name}"
         case Put(netns=netns, object=one):
             return _inside(netns) + _put(one)
         case Remove(netns=netns, object=one):

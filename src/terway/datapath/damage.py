@@ -11,6 +11,7 @@ from terway.datapath.verify import Difference, difference
 from terway.model.network import (
     NODE,
     AttachmentState,
+    CreateIpvlan,
     CreateVeth,
     DeleteLink,
     LinkAddress,
@@ -85,6 +86,16 @@ def _damage(operation: Operation, found: Mapping[Hashable, NetObject]) -> Damage
             return Damage(
                 operation=operation,
                 place=(NODE, ("link", host.name)),
+                kind="link",
+                difference=change,
+            )
+        case CreateIpvlan(peer=peer, netns=netns):
+            change = Difference(
+                where=netns, object=f"link {peer.name}", wanted="the pod's", found="deleted"
+            )
+            return Damage(
+                operation=operation,
+                place=(netns, ("link", peer.name)),
                 kind="link",
                 difference=change,
             )

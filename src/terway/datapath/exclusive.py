@@ -75,16 +75,17 @@ def desired_device(attachment: Attachment, *, gateways: IPPair, node: NodeFacts)
 
 def _device_side(attachment: Attachment, gateways: IPPair, node: NodeFacts) -> Iterator[NetObject]:
     ifname, addresses = attachment.key.ifname, attachment.lease.addresses
-    yield from _pod_settings(ifname, tuple(map(family_of, addresses)))
+    yield from pod_sysctls(ifname, tuple(map(family_of, addresses)))
     yield LinkSettings(name="lo")
     yield LinkSettings(name=ifname, mac=attachment.lease.eni_mac)
     yield from shared_limits(attachment.spec.bandwidth, ifname, node)
     for address in addresses:
         yield LinkAddress(link=ifname, address=ip_interface(address))
-        yield from _way_out(attachment, family_of(address), gateways)
+        yield from ways_out(attachment, family_of(address), gateways)
 
 
-def _way_out(attachment: Attachment, family: Family, gateways: IPPair) -> Iterator[Route]:
+def ways_out(attachment: Attachment, family: Family, gateways: IPPair) -> Iterator[Route]:
+    """Yield the routes of a pod that reaches its vSwitch's gateway itself."""
     ifname, gateway = attachment.key.ifname, gateways.of(family)
     if gateway is None:
         return
@@ -139,7 +140,7 @@ def _node_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator
 def _leg_side(
     attachment: Attachment, families: tuple[Family, ...], node: NodeFacts
 ) -> Iterator[NetObject]:
-    yield from _pod_settings(LEG_IFNAME, families)
+    yield from pod_sysctls(LEG_IFNAME, families)
     yield LinkSettings(name=LEG_IFNAME)
     yield from shared_limits(attachment.spec.bandwidth, LEG_IFNAME, node)
     for address in attachment.lease.addresses:
@@ -168,7 +169,8 @@ def _by_the_node(attachment: Attachment, family: Family, node: NodeFacts) -> tup
     return tuple(dict.fromkeys(one for one in ranges if family_of(one) is family))
 
 
-def _pod_settings(link: str, families: tuple[Family, ...]) -> Iterator[Sysctl]:
+def pod_sysctls(link: str, families: tuple[Family, ...]) -> Iterator[Sysctl]:
+    """Yield the settings of a pod's link whose neighbour is not the node."""
     if Family.V6 not in families:
         return
     # Some runtimes switch IPv6 off in every new namespace; and a packet of the pod to itself

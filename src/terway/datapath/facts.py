@@ -62,3 +62,4 @@ class NodeFacts:
     has_shared_limits: bool = True  # links of a pod can share a limit
     has_datapath: bool = False  # programs of eBPF see pods' packets
     has_services: bool = False  # and lead those for services to a backend
+    has_children: bool = False  # ENIs have a host child, because pods are children of them

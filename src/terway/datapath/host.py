@@ -7,7 +7,7 @@ from ipaddress import ip_interface, ip_network
 
 from terway.datapath.ebpf import eni_programs
 from terway.datapath.facts import ENILink, NodeFacts
-from terway.datapath.names import table_of
+from terway.datapath.names import host_child_name, table_of
 from terway.datapath.priority import bands_of
 from terway.model.address import Family, IPAddress, IPNetwork
 from terway.model.network import LinkAddress, LinkSettings, NetObject, Route, Scope, Sysctl
@@ -58,20 +58,37 @@ def desired_eni(eni: ENILink, node: NodeFacts) -> tuple[NetObject, ...]:
     """
     return (
         *link_sysctls(eni.name, node.families),
-        *_no_duplicate_detection(eni, node.families),
+        *_no_duplicate_detection(eni.name, node.families),
         LinkSettings(name=eni.name, mtu_bytes=node.mtu_bytes),
         *bands_of(eni, node),
         *eni_programs(eni, node),
         *(one for family in node.families for one in _eni_of(family, eni, node)),
+        *(desired_host_child(eni, node) if node.has_children else ()),
     )
 
 
-def _no_duplicate_detection(eni: ENILink, families: tuple[Family, ...]) -> Iterator[Sysctl]:
+def desired_host_child(eni: ENILink, node: NodeFacts) -> tuple[NetObject, ...]:
+    """Return the desired state of the node's own ipvlan child of an ENI.
+
+    A parent does not hear its children. So the node has a child, too, with its own address, by
+    which it and the pods among them reach each other.
+    """
+    name = host_child_name(eni.ifindex)
+    own = (one for family in node.families if (one := node.addresses.of(family)) is not None)
+    return (
+        *link_sysctls(name, node.families),
+        *_no_duplicate_detection(name, node.families),
+        LinkSettings(name=name, mtu_bytes=node.mtu_bytes),
+        *(LinkAddress(link=name, address=ip_interface(one)) for one in own),
+    )
+
+
+def _no_duplicate_detection(link: str, families: tuple[Family, ...]) -> Iterator[Sysctl]:
     # The node asks for the gateway from the ENI's link-local address. Detection would keep that
     # unusable for one or two seconds after a hot-plug, and the first pod's packets with it; the
     # VPC makes MACs, and so these addresses, unique.
     if Family.V6 in families:
-        yield Sysctl(path=f"net/ipv6/conf/{eni.name}/accept_dad", value="0")
+        yield Sysctl(path=f"net/ipv6/conf/{link}/accept_dad", value="0")
 
 
 def _eni_of(family: Family, eni: ENILink, node: NodeFacts) -> Iterator[NetObject]:

@@ -18,6 +18,7 @@ FROM_POD_PRIORITY = 2048
 IN_POD_PRIORITY = 512  # in the namespace of a pod with several interfaces
 
 HOST_LINK_PREFIX = "cali"
+HOST_CHILD_PREFIX = "ipvl_"
 OWNER_PREFIX = "terway "
 
 _FIRST_TABLE = 1000
@@ -52,6 +53,11 @@ def host_link_name(key: AttachmentKey, pod: PodRef | None) -> str:
     suffix = "" if key.ifname == "eth0" else key.ifname
     digest = sha1(f"{owner}{suffix}".encode(), usedforsecurity=False).hexdigest()
     return HOST_LINK_PREFIX + digest[:11]
+
+
+def host_child_name(eni_ifindex: int) -> str:
+    """Return the name of the node's own ipvlan child of an ENI."""
+    return f"{HOST_CHILD_PREFIX}{eni_ifindex}"
 
 
 def alias_of(key: AttachmentKey) -> str:

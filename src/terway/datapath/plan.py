@@ -17,6 +17,7 @@ from terway.datapath.diff import Changes, diff
 from terway.datapath.guard import suited
 from terway.datapath.names import (
     FROM_POD_PRIORITY,
+    HOST_CHILD_PREFIX,
     OWNER_PREFIX,
     TO_POD_PRIORITY,
     is_eni_table,
@@ -30,6 +31,7 @@ from terway.model.network import (
     MAIN_TABLE,
     NODE,
     AttachmentState,
+    CreateIpvlan,
     DeleteLink,
     Link,
     LinkAddress,
@@ -98,7 +100,7 @@ def _is_inherited(one: Sysctl) -> bool:
 def _plan_birth(
     desired: AttachmentState, actual: AttachmentState
 ) -> tuple[tuple[Operation, ...], AttachmentState]:
-    """Return the operations that make the veth, and the state after them."""
+    """Return the operations that make the pod's link, and the state after them."""
     host, peer = desired.birth.host.name, desired.birth.peer.name
     if has_link(actual.pod, peer):
         raise UsageError(
@@ -106,7 +108,7 @@ def _plan_birth(
             field="CNI_IFNAME",
             code="EEXIST",
         )
-    if not has_link(actual.node, host):
+    if isinstance(desired.birth, CreateIpvlan) or not has_link(actual.node, host):
         return (desired.birth,), actual
     # With the link goes all that is on it.
     kept = tuple(one for one in actual.node if link_of(one) != host)
@@ -116,11 +118,17 @@ def _plan_birth(
 def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Operation, ...]:
     """Return what takes an attachment away. Nothing, when nothing of it is there.
 
-    Only the node's side is touched: the pod's end goes with the host's, and a namespace path may
-    lead to somebody else by now. A host link that a later sandbox of the pod has made stays.
+    Of a veth only the node's side is touched: the pod's end goes with the host's, and a namespace
+    path may lead to somebody else by now. A host link that a later sandbox of the pod has made
+    stays. An ipvlan child has no other end: it is deleted where its alias says whose it is.
     """
     gone = diff((), actual.node, netns=NODE, is_owned=is_of_a_pod)
-    host = desired.birth.host.name
+    birth = desired.birth
+    if isinstance(birth, CreateIpvlan):
+        is_ours = has_link(actual.pod, birth.peer.name) and actual.alias == desired.alias
+        child = DeleteLink(name=birth.peer.name, netns=birth.netns, now=True)
+        return (*gone.removals, *((child,) if is_ours else ()))
+    host = birth.host.name
     is_ours = has_link(actual.node, host) and actual.alias in (desired.alias, "")
     return (*gone.removals, *((DeleteLink(name=host),) if is_ours else ()))
 
@@ -178,7 +186,8 @@ def link_of(one: NetObject) -> str | None:
 
 def _has_its_link(pod: AttachmentState, there: dict[str, Link]) -> bool:
     link = there.get(pod.birth.host.name)
-    return link is not None and link.alias in (pod.alias, "")
+    is_shared = isinstance(pod.birth, CreateIpvlan)
+    return link is not None and (is_shared or link.alias in (pod.alias, ""))
 
 
 def _strays(pods: Iterable[AttachmentState], links: Iterable[Link]) -> Iterable[Link]:
@@ -196,7 +205,9 @@ class _NodeOwner:
         routes = [one for one in host if isinstance(one, Route)]
         self._tables = {one.table for one in routes if is_eni_table(one.table)}
         self._eni_links = {one.link for one in routes if is_eni_table(one.table)}
-        self._pod_links = {one.name for one in pods if isinstance(one, LinkSettings)}
+        children = (one for one in host if is_host_child(one))
+        links = (*pods, *children)
+        self._pod_links = {one.name for one in links if isinstance(one, LinkSettings)}
 
     def owns(self, one: NetObject) -> bool:
         match one:
@@ -267,6 +278,11 @@ def _is_ours_in_pod(one: NetObject, *, link: str) -> bool:
     """Return whether a surplus object in a pod is one that we made: a limit that was, a rule."""
     is_limit = isinstance(one, TrafficObject) and one.link == link
     return is_limit or is_stale_in_pod(one, link=link)
+
+
+def is_host_child(one: NetObject) -> bool:
+    """Return whether an object is the node's own ipvlan child of an ENI."""
+    return isinstance(one, LinkSettings) and one.name.startswith(HOST_CHILD_PREFIX)
 
 
 def has_link(objects: Iterable[NetObject] | None, name: str) -> bool:

@@ -14,6 +14,8 @@ from terway.model.ids import MacAddress
 from terway.model.network import (
     NODE,
     AttachmentState,
+    Birth,
+    CreateIpvlan,
     LinkAddress,
     LinkSettings,
     Neighbour,
@@ -51,8 +53,7 @@ def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Differenc
     if actual.pod is None or pod is None:
         return (_different(desired.birth.netns, "network namespace", "present", "nothing"),)
     node = suited(desired, actual).node
-    pair = f"veth {desired.birth.host.name} and {desired.birth.peer.name}"
-    unpaired = () if actual.is_paired else (_different(NODE, pair, "one veth", "no such pair"),)
+    unpaired = () if actual.is_paired else (_unpaired(desired.birth),)
     return (
         *unpaired,
         *verify_objects(node, actual.node),
@@ -60,6 +61,14 @@ def verify(desired: AttachmentState, actual: AttachmentState) -> tuple[Differenc
         *_competitors(node, actual.node),
         *past_limits(pod, actual.pod, desired.birth.netns, desired.birth.peer.name),
     )
+
+
+def _unpaired(birth: Birth) -> Difference:
+    if isinstance(birth, CreateIpvlan):
+        child = f"ipvlan {birth.peer.name}"
+        return _different(birth.netns, child, f"child of {birth.parent}", "no such child")
+    pair = f"veth {birth.host.name} and {birth.peer.name}"
+    return _different(NODE, pair, "one veth", "no such pair")
 
 
 def verify_chained(

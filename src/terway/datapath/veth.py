@@ -40,7 +40,7 @@ from terway.datapath.networks import routes_of
 from terway.datapath.priority import classes_of
 from terway.datapath.reach import metadata_rules
 from terway.datapath.shaping import egress_limits, ingress_limits
-from terway.model.address import Family, IPNetwork, family_of
+from terway.model.address import Family, IPAddress, family_of
 from terway.model.attachment import Attachment
 from terway.model.network import (
     MAIN_TABLE,
@@ -99,11 +99,13 @@ def _node_side(
     for address in attachment.lease.addresses:
         family, exactly = family_of(address), ip_network(address)
         yield Route(destination=exactly, link=name, scope=host_route_scope(family))
-        yield from _rules(family, exactly, table_of(eni.ifindex))
+        yield from rules_of(address, eni)
     yield from metadata_rules(attachment)
 
 
-def _rules(family: Family, exactly: IPNetwork, table: int) -> Iterator[RoutingRule]:
+def rules_of(address: IPAddress, eni: ENILink) -> Iterator[RoutingRule]:
+    """Yield the rules by which the node forwards to and from a pod's address."""
+    family, exactly, table = family_of(address), ip_network(address), table_of(eni.ifindex)
     yield RoutingRule(
         family=family, priority=TO_POD_PRIORITY, destination=exactly, table=MAIN_TABLE
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import assert_never
 
@@ -19,6 +20,8 @@ from terway.linux.session import Namespace, Session
 from terway.model.errors import ConflictError, TransientError
 from terway.model.network import (
     NODE,
+    Birth,
+    CreateIpvlan,
     CreateVeth,
     DeleteLink,
     LinkAddress,
@@ -67,7 +70,9 @@ def _where(operation: Operation) -> Netns:
             return netns
         case MoveLink(source=source):
             return source
-        case CreateVeth() | DeleteLink():
+        case DeleteLink(netns=netns):
+            return netns
+        case CreateVeth() | CreateIpvlan():
             return NODE
 
 
@@ -86,6 +91,8 @@ class _Writer:
             match operation:
                 case CreateVeth():
                     self._create_veth(operation)
+                case CreateIpvlan():
+                    self._create_ipvlan(operation)
                 case DeleteLink():
                     self._delete_link(operation)
                 case RenameLink():
@@ -106,18 +113,44 @@ class _Writer:
 
     def _create_veth(self, wanted: CreateVeth) -> None:
         self._flush()
-        pod = self._session.namespace(wanted.netns)
-        if wanted.netns_id not in ("", pod.identity):
-            text = f"network namespace {wanted.netns!r} is another one by now"
-            raise ConflictError(text, code="ESTALE")
+        pod = self._birthplace(wanted)
         assert pod.fd is not None  # no veth has both its ends on the node
         made = link.create_veth(wanted.host, wanted.peer, peer_netns_fd=pod.fd)
         self._socket.request(made)
         self._namespace.forget(wanted.host.name)
 
+    def _create_ipvlan(self, wanted: CreateIpvlan) -> None:
+        self._flush()
+        place, name = self._birthplace(wanted), wanted.peer.name
+        if place.index_of(name) is not None:
+            raise ConflictError(f"link add {name} type ipvlan: EEXIST", code="EEXIST")
+        is_nodes = wanted.netns == NODE
+        first_name = name if is_nodes else link.name_not_of_ours(name)
+        made = link.create_ipvlan(
+            replace(wanted.peer, name=first_name),
+            self._index_of(wanted.parent),
+            netns_fd=place.fd,
+            is_noarp=is_nodes,
+        )
+        self._socket.request(made)
+        place.forget(name)
+        if place.index_of(name) is None:
+            number = place.index_of(first_name)
+            assert number is not None  # it was just made
+            place.sock.request(link.rename(number, name))
+            place.forget(first_name)
+
+    def _birthplace(self, wanted: Birth) -> Namespace:
+        """Return where a pod's link is to be; raises ConflictError where that is another's."""
+        place = self._session.namespace(wanted.netns)
+        if wanted.netns_id not in ("", place.identity):
+            text = f"network namespace {wanted.netns!r} is another one by now"
+            raise ConflictError(text, code="ESTALE")
+        return place
+
     def _delete_link(self, unwanted: DeleteLink) -> None:
         self._flush()
-        if unwanted.now:
+        if unwanted.now or unwanted.netns != NODE:
             self._socket.request(link.delete(unwanted.name))
         else:
             self._socket.request(link.set_group(unwanted.name, REAPED_GROUP))

@@ -22,6 +22,8 @@ from terway.model.network import (
     MAIN_TABLE,
     NODE,
     AttachmentState,
+    Birth,
+    CreateIpvlan,
     CreateVeth,
     DeleteLink,
     Link,
@@ -192,7 +194,9 @@ class MemoryKernel:
 
     def unplug(self, name: str, *, netns: str = NODE) -> None:
         """Unplug an ENI, on the node or in the pod that has its device."""
-        self._namespaces[Netns(netns)].drop_link(name)
+        gone = self._namespaces[Netns(netns)].drop_link(name)
+        if gone is not None:
+            self._drop_with(gone)
 
     def pull(self, mac: MacAddress) -> None:
         """Unplug an ENI, wherever its device is."""
@@ -218,8 +222,10 @@ class MemoryKernel:
             match operation:
                 case CreateVeth():
                     self._create_veth(operation)
-                case DeleteLink(name=name):
-                    self._delete_link(name)
+                case CreateIpvlan():
+                    self._create_ipvlan(operation)
+                case DeleteLink(name=name, netns=netns):
+                    self._delete_link(name, self._namespace(netns))
                 case RenameLink(netns=netns, name=name, new_name=new_name):
                     self._namespace(netns).rename(name, new_name)
                 case MoveLink(name=name, source=source, target=target):
@@ -247,12 +253,33 @@ class MemoryKernel:
         node.add_link(replace(host, peer_ifindex=peer.ifindex))
         pod.add_link(replace(peer, peer_ifindex=host.ifindex))
 
-    def _delete_link(self, name: str) -> None:
-        gone = self._namespaces[NODE].drop_link(name)
-        if gone is None:
-            return
+    def _create_ipvlan(self, wanted: CreateIpvlan) -> None:
+        parent, place = (
+            self._namespaces[NODE].links.get(wanted.parent),
+            self._namespace(wanted.netns),
+        )
+        if parent is None:
+            raise ConflictError(f"there is no link {wanted.parent!r}", code="ENODEV")
+        if wanted.netns_id not in ("", place.identity):
+            raise ConflictError(f"{wanted.netns!r} is another one by now", code="ESTALE")
+        if wanted.peer.name in place.links:
+            raise ConflictError(f"link add {wanted.peer.name}: EEXIST", code="EEXIST")
+        child = self._born(replace(wanted.peer, is_up=False), kind="ipvlan")
+        place.add_link(replace(child, mac=parent.mac, parent_ifindex=parent.ifindex))
+
+    def _delete_link(self, name: str, place: _Namespace) -> None:
+        gone = place.drop_link(name)
+        if gone is not None:
+            self._drop_with(gone)
+
+    def _drop_with(self, gone: Link) -> None:
+        """Drop what goes with a link: the other end of a veth, the children of an ENI."""
         for stack in self._namespaces.values():
-            ends = [one.name for one in stack.links.values() if one.peer_ifindex == gone.ifindex]
+            ends = [
+                one.name
+                for one in stack.links.values()
+                if gone.ifindex in (one.peer_ifindex, one.parent_ifindex)
+            ]
             for end in ends:
                 stack.drop_link(end)
 
@@ -278,19 +305,29 @@ class MemoryKernel:
 
     async def read_attachment(self, desired: AttachmentState) -> AttachmentState:
         """See `Kernel.read_attachment`."""
-        veth, node = desired.birth, self._namespaces[NODE]
-        pod = self._namespaces.get(veth.netns)
-        host = node.links.get(veth.host.name)
-        peer = None if pod is None else pod.links.get(veth.peer.name)
+        birth, node = desired.birth, self._namespaces[NODE]
+        pod = self._namespaces.get(birth.netns)
+        host = node.links.get(birth.host.name)
+        peer = None if pod is None else pod.links.get(birth.peer.name)
+        holder, is_paired = self._ends(birth, host, peer)
         return replace(
             desired,
-            alias="" if host is None else host.alias,
-            is_paired=host is not None and peer is not None and host.peer_ifindex == peer.ifindex,
+            alias="" if holder is None else holder.alias,
+            is_paired=is_paired,
             node=tuple(one for one in node.read(desired.node) if _concerns(one, desired)),
             pod=None if pod is None else pod.read(desired.pod or ()),
             pod_ifindex=None if peer is None else peer.ifindex,
             netns_id="" if pod is None or desired.pod is None else pod.identity,
         )
+
+    def _ends(self, birth: Birth, host: Link | None, peer: Link | None) -> tuple[Link | None, bool]:
+        """Return which link has the alias, and whether the pod's is what it should be."""
+        if isinstance(birth, CreateVeth):
+            return host, host is not None and peer is not None and host.peer_ifindex == peer.ifindex
+        parent = self._namespaces[NODE].links.get(birth.parent)
+        if peer is None or peer.kind != "ipvlan":
+            return None, False
+        return peer, parent is not None and peer.parent_ifindex == parent.ifindex
 
     async def read_inside(self, desired: AttachmentState) -> AttachmentState:
         """See `Kernel.read_inside`."""
@@ -314,9 +351,9 @@ class MemoryKernel:
         self, desired: AttachmentState, plan: Planner, *, is_as_made: bool = True
     ) -> None:
         """See `Kernel.undo`."""
-        link = self._namespaces[NODE].links.get(desired.birth.host.name)
-        is_whole = is_as_made and link is not None and link.alias == desired.alias
-        actual = desired if is_whole else await self.read_attachment(desired)
+        actual = await self.read_attachment(desired)
+        if is_as_made and actual.alias == desired.alias:
+            actual = desired
         await self.apply(plan(desired, actual))
 
     async def read_node(self, sysctls: Iterable[Sysctl] = ()) -> NodeState:
@@ -397,7 +434,7 @@ def _concerns(one: NetObject, desired: AttachmentState) -> bool:
     own = {str(address) for address in desired.addresses}
     match one:
         case LinkSettings(name=name) | LinkAddress(link=name):
-            return name == desired.birth.host.name
+            return name == desired.birth.host.name and isinstance(desired.birth, CreateVeth)
         case Neighbour():
             return False
         case TrafficObject(link=name):

@@ -13,12 +13,13 @@ from terway.linux.netlink.devconf import ConfiguredLink
 from terway.linux.netlink.socket import RouteSocket
 from terway.linux.session import Namespace, Session
 from terway.model.address import IPAddress
-from terway.model.errors import ConflictError
+from terway.model.errors import ConflictError, UsageError
 from terway.model.network import (
     LOCAL_TABLE,
     MAIN_TABLE,
     NODE,
     AttachmentState,
+    CreateIpvlan,
     Link,
     LinkAddress,
     NetObject,
@@ -47,13 +48,13 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
     (sysctl): those that are desired.
     """
     node = session.namespace(NODE)
-    host = _read_host_link(node.sock, desired.birth.host.name)
+    host = _read_host_link(node.sock, desired)
     node_side = tuple(_read_node_side(node, host, desired))
     pod_side, peer = _read_pod(session, desired)
     return replace(
         desired,
-        alias="" if host is None else host.link.alias,
-        is_paired=host is not None and peer is not None and _are_paired(host.link, peer.link),
+        alias=_alias(desired, host, peer),
+        is_paired=_are_paired(desired, node, host, peer),
         node=node_side,
         pod=pod_side,
         pod_ifindex=None if peer is None else peer.link.ifindex,
@@ -62,9 +63,10 @@ def read_attachment(desired: AttachmentState, session: Session) -> AttachmentSta
 
 
 def is_there(desired: AttachmentState, session: Session) -> bool:
-    """Return whether the host link of an attachment is there, and is this attachment's."""
-    host = _read_host_link(session.namespace(NODE).sock, desired.birth.host.name)
-    return host is not None and host.link.alias == desired.alias
+    """Return whether the link of an attachment is there, and is this attachment's."""
+    host = _read_host_link(session.namespace(NODE).sock, desired)
+    peer = _find_child(session, desired)
+    return _alias(desired, host, peer) == desired.alias
 
 
 def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
@@ -74,14 +76,14 @@ def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
     node's tables, which hold every pod's rules and routes, stay unread.
     """
     node = session.namespace(NODE)
-    host = _read_host_link(node.sock, desired.birth.host.name)
+    host = _read_host_link(node.sock, desired)
     guarded = () if host is None else tuple(node.traffic.read_guarded(node.sock, host.link))
     classes = tuple(node.traffic.read_classes(node.sock, desired.node))
     pod_side, peer = _read_pod(session, desired)
     return replace(
         desired,
-        alias="" if host is None else host.link.alias,
-        is_paired=host is not None and peer is not None and _are_paired(host.link, peer.link),
+        alias=_alias(desired, host, peer),
+        is_paired=_are_paired(desired, node, host, peer),
         node=(*guarded, *classes),
         pod=pod_side,
         pod_ifindex=None if peer is None else peer.link.ifindex,
@@ -89,20 +91,58 @@ def read_inside(desired: AttachmentState, session: Session) -> AttachmentState:
     )
 
 
-def _read_host_link(sock: RouteSocket, name: str) -> ConfiguredLink | None:
+def _read_host_link(sock: RouteSocket, desired: AttachmentState) -> ConfiguredLink | None:
     """Return the host link; one that is doomed is gone when this returns.
 
     Its deletion was promised already, and until then it has the name, in the pod too: a container
-    that is detached and attached again within some milliseconds needs both.
+    that is detached and attached again within some milliseconds needs both. An ipvlan child has
+    none of its own.
     """
-    found = sock.first(devconf.configured_by_name(name))
+    if isinstance(desired.birth, CreateIpvlan):
+        return None
+    found = sock.first(devconf.configured_by_name(desired.birth.host.name))
     if found is not None and found.link.group == REAPED_GROUP:
         sock.request(link.delete_group(REAPED_GROUP))
         return None
     return found
 
 
-def _are_paired(host: Link, pod: Link) -> bool:
+def _find_child(session: Session, desired: AttachmentState) -> ConfiguredLink | None:
+    """Return the ipvlan child of an attachment, if it has one and its namespace can be found."""
+    if not isinstance(desired.birth, CreateIpvlan):
+        return None
+    try:
+        pod = session.namespace(desired.birth.netns)
+    except (ConflictError, UsageError):
+        return None
+    return pod.sock.first(devconf.configured_by_name(desired.birth.peer.name))
+
+
+def _alias(
+    desired: AttachmentState, host: ConfiguredLink | None, peer: ConfiguredLink | None
+) -> str:
+    """Return the alias that says whose the attachment's link is; empty where there is no link."""
+    if not isinstance(desired.birth, CreateIpvlan):
+        return "" if host is None else host.link.alias
+    return "" if peer is None or peer.link.kind != "ipvlan" else peer.link.alias
+
+
+def _are_paired(
+    desired: AttachmentState,
+    node: Namespace,
+    host: ConfiguredLink | None,
+    peer: ConfiguredLink | None,
+) -> bool:
+    if peer is None:
+        return False
+    if isinstance(desired.birth, CreateIpvlan):
+        parent = desired.birth.parent
+        return bool(parent) and peer.link.parent_ifindex == node.index_of(parent)
+    ends = (host.link, peer.link) if host is not None else None
+    return ends is not None and _are_ends(*ends)
+
+
+def _are_ends(host: Link, pod: Link) -> bool:
     return host.peer_ifindex == pod.ifindex and pod.peer_ifindex == host.ifindex
 
 

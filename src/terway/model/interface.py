@@ -18,6 +18,7 @@ class Mode(Enum):
 
     VETH = "veth"  # the pod has one of the addresses of a shared ENI, by policy routing
     DATAPATHV2 = "datapathv2"  # the same, and programs of eBPF that go past the node's stack
+    IPVLAN = "ipvlan"  # the pod is a child of a shared ENI, and has one of its addresses
     EXCLUSIVE = "exclusive"  # the ENI itself is in the pod
 
 

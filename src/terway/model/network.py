@@ -60,6 +60,7 @@ class Link:
     group: int = 0
     peer_ifindex: int | None = None  # of a veth: the other end, in its own namespace
     peer_nsid: int | None = None  # the number that this namespace has for the other end's
+    parent_ifindex: int | None = None  # of an ipvlan: its parent, in the namespace it is in
     has_carrier: bool = True
     qdisc: str = ""  # the kind at its root: "noqueue", "tbf", …
 
@@ -155,15 +156,36 @@ class CreateVeth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteLink:
-    """Delete a link of the node's namespace.
+class CreateIpvlan:
+    """Create an ipvlan child (L2) of the node's link `parent`, by its final name in `netns`.
 
-    With `now` false the link is only marked, and gone within some tens of ms together with
-    others: a single delete costs 10 to 35 ms, one of fifty costs 0.5 ms.
+    It has the parent's MAC. `host` is the node's own child of the same parent, which leads to all
+    the others; it is made with the ENI, and without ARP: there `host` and `peer` are one.
+
+    With `netns_id`, only where the path leads to that very namespace: a path may be another's.
+    """
+
+    parent: str
+    host: LinkSettings
+    peer: LinkSettings
+    netns: Netns
+    netns_id: str = ""
+
+
+Birth = CreateVeth | CreateIpvlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteLink:
+    """Delete a link.
+
+    With `now` false a link of the node's namespace is only marked, and gone within some tens of ms
+    together with others: a single delete costs 10 to 35 ms, one of fifty costs 0.5 ms.
     """
 
     name: str
     now: bool = False
+    netns: Netns = NODE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +225,7 @@ class MoveLink:
     target: Netns
 
 
-Operation = CreateVeth | DeleteLink | RenameLink | MoveLink | Put | Remove
+Operation = Birth | DeleteLink | RenameLink | MoveLink | Put | Remove
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,12 +233,13 @@ class AttachmentState:
     """The kernel's state of one attachment, desired or actual.
 
     `birth` and `addresses` say where to look, and how the links are made; the others what should
-    be, or is, there. `alias` is the host end's. `pod` is None when the pod's namespace is gone.
-    `is_paired` says that the two names of `birth` are the ends of one veth. `netns_id` tells the
-    pod's namespace from every other that there was or will be until the machine starts anew.
+    be, or is, there. `alias` is the host end's; an ipvlan child has it itself. `pod` is None when
+    the pod's namespace is gone. `is_paired` says that the two names of `birth` are the ends of one
+    veth, or that the pod's link is the ENI's child. `netns_id` tells the pod's namespace from every
+    other that there was or will be until the machine starts anew.
     """
 
-    birth: CreateVeth
+    birth: Birth
     addresses: IPPair
     alias: str
     is_paired: bool

@@ -34,6 +34,7 @@ RTM_GETLINK = 18
 
 _IFINFO = struct.Struct("=BxHiII")  # family, device type, ifindex, flags, change
 _IFF_UP = 0x1
+_IFF_NOARP = 0x80
 _IFF_LOWER_UP = 0x10000
 
 _IFLA_ADDRESS = 1
@@ -54,10 +55,13 @@ _IFLA_QDISC = 6
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _VETH_INFO_PEER = 1
+_IPVLAN_MODE = 1
+_IPVLAN_MODE_L2 = 0
 _IFLA_INET6_ADDR_GEN_MODE = 8  # 1: none
 _RTEXT_FILTER_SKIP_STATS = 8  # half of a link's message is counters nobody asked for
 
 _NAME_MAX = 15  # IFNAMSIZ - 1
+_PROVISIONAL = "terway-new"
 
 _GONE = frozenset({errno.ENODEV})
 
@@ -86,6 +90,39 @@ def create_veth(
         body=_IFINFO.pack(0, 0, 0, up, up) + b"".join(parts),
         what=f"link add {host.name} type veth peer name {peer.name}",
     )
+
+
+def create_ipvlan(
+    settings: LinkSettings, parent: int, *, netns_fd: int | None = None, is_noarp: bool = False
+) -> Request:
+    """Create an ipvlan child (L2) of the link `parent`, right in the namespace of `netns_fd`.
+
+    It has its parent's MAC, whatever is asked for. Source: include/uapi/linux/if_link.h.
+    """
+    where = () if netns_fd is None else (attr_u32(_IFLA_NET_NS_FD, netns_fd),)
+    linkinfo = nested(
+        _IFLA_LINKINFO,
+        attr_str(_IFLA_INFO_KIND, "ipvlan"),
+        nested(_IFLA_INFO_DATA, attr(_IPVLAN_MODE, struct.pack("=H", _IPVLAN_MODE_L2))),
+    )
+    parts = (attr_u32(_IFLA_LINK, parent), *_birth(replace(settings, mac=None)), *where, linkinfo)
+    flags = _IFF_NOARP if is_noarp else 0
+    return Request(
+        type=RTM_NEWLINK,
+        flags=NLM_F_CREATE | NLM_F_EXCL,
+        body=_IFINFO.pack(0, 0, 0, flags, flags) + b"".join(parts),
+        what=f"link add {settings.name} link {parent} type ipvlan mode l2",
+    )
+
+
+def name_not_of_ours(name: str) -> str:
+    """Return a name to create a link by in another namespace, where it is to be called `name`.
+
+    The kernel looks for the name in the namespace of whoever asks, too (rtnl_newlink), and every
+    node has an eth0 itself. A pattern is no name, and becomes the first number that is free:
+    where nothing is yet, ``eth%d`` is eth0. To rename a link costs an RCU grace period, 10 ms.
+    """
+    return f"{name[:-1]}%d" if name.endswith("0") else _PROVISIONAL
 
 
 def create_ifb(name: str) -> Request:
@@ -221,6 +258,7 @@ def decode(body: bytes) -> Link:
     _family, _type, ifindex, flags, _change = _IFINFO.unpack_from(body)
     found = attributes(body, 16)
     kind = _kind(found)
+    other = u32(found[_IFLA_LINK]) if _IFLA_LINK in found else None
     mac = found.get(_IFLA_ADDRESS, b"")
     return Link(
         ifindex=ifindex,
@@ -231,7 +269,8 @@ def decode(body: bytes) -> Link:
         kind=kind,
         alias=text(found.get(_IFLA_IFALIAS, b"")),
         group=u32(found[_IFLA_GROUP]) if _IFLA_GROUP in found else 0,
-        peer_ifindex=u32(found[_IFLA_LINK]) if kind == "veth" and _IFLA_LINK in found else None,
+        peer_ifindex=other if kind == "veth" else None,
+        parent_ifindex=other if kind == "ipvlan" else None,
         peer_nsid=u32(found[_IFLA_LINK_NETNSID]) if _IFLA_LINK_NETNSID in found else None,
         has_carrier=bool(flags & _IFF_LOWER_UP),
         qdisc=text(found.get(_IFLA_QDISC, b"")),

@@ -1,0 +1,33 @@
+"""All tests that need another kernel than the machine's, in one guest.
+
+They have the marker `guest`, and are passed over everywhere else. To run some of them:
+pytest tests/contract/test_guest_kernel.py --guest=tests/contract/linux/test_ipvlan.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.guest_kernel import has_guest, run_tests_in_guest
+
+pytestmark = pytest.mark.root
+
+_ROOT = Path(__file__).parents[2]
+_TIMEOUT_S = 1200.0  # a machine with other work on every core
+
+
+def test_what_needs_another_kernel_works_in_one(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    assert has_guest(), "no guest kernel: apt-get install user-mode-linux busybox-static kmod"
+    chosen = pytestconfig.getoption("guest") or ["tests"]
+
+    ended = run_tests_in_guest(_ROOT, "-m", "guest", *chosen, folder=tmp_path, timeout_s=_TIMEOUT_S)
+
+    bad = [one for one in ended if one.outcome != "passed"]
+    told = "\n\n".join(f"{one.name} {one.outcome} in the guest:\n{one.text}" for one in bad)
+    assert ended, "no test has the marker guest"
+    assert not bad, told
+    print(f"{len(ended)} tests passed in the guest kernel")
