@@ -89,6 +89,7 @@ _Static_assert(sizeof(struct prefix_of) == 24, "prefix_of has padding");
 #define SETTING_SERVICES 0x1 /* ours; else the service range is in `host_stack` */
 #define SETTING_POLICY   0x2
 #define SETTING_NODE_IN  0x4 /* node ports, external and load balancer addresses: ours, too */
+#define SETTING_NODE_OUT 0x8 /* what the node's processes ask of services: at eth0, not sockets */
 
 /* The only entry of `settings`. */
 struct settings {
@@ -126,8 +127,8 @@ struct piece {
 _Static_assert(sizeof(struct piece) == 4, "piece has padding");
 
 /*
- * A packet's ends, after translation; an echo request's identifier is its source_port. As the key of
- * `flows` the lesser end is first, so that both directions are one entry and found by one look.
+ * A packet's ends, after translation; an echo request's identifier is its source_port. As the key
+ * of `flows` the lesser end is first, so that both directions are one entry and found by one look.
  */
 struct flow_tuple {
 	struct address source;
@@ -149,9 +150,12 @@ _Static_assert(sizeof(struct flow_tuple) == 40, "flow_tuple has padding");
 #define FLOW_SOURCE     0x40  /* the source was translated, too: `client`, `client_port` */
 #define FLOW_BY_UPLINK  0x80  /* came in by the uplink: answers leave by it */
 #define FLOW_HAIRPIN    0x100 /* a pod to itself, by a service */
-#define FLOW_SECOND    0x200 /* the second end of the key opened it */
+#define FLOW_SECOND     0x200 /* the second end of the key opened it */
 
-/* What is remembered of a connection (`flows`). */
+/*
+ * What is remembered of a connection (`flows`). An end that is an endpoint of this node is told
+ * from whoever has its address later; numbers of endpoints have 16 bits here.
+ */
 struct flow_state {
 	__u64 seen_ns;
 	struct address frontend; /* what the client talks to; zero port and address: itself */
@@ -159,10 +163,14 @@ struct flow_state {
 	__be16 frontend_port;
 	__be16 client_port;
 	__u32 flags;
-	__u32 backend; /* number, of `backends`; 0: none */
+	__u32 backend;  /* number, of `backends`; 0: none */
+	__u32 approved; /* by the policies of this generation, at each end that is here; 0: not yet
+			 */
+	__u16 opener;   /* endpoint; 0: it is not here */
+	__u16 other;
 	__u32 zero;
 };
-_Static_assert(sizeof(struct flow_state) == 56, "flow_state has padding");
+_Static_assert(sizeof(struct flow_state) == 64, "flow_state has padding");
 
 /* Which backend a client's connection to a frontend has: by what the client sends (`choices`). */
 struct choice {
@@ -267,7 +275,7 @@ _Static_assert(sizeof(struct frontend_key) == 20, "frontend_key has padding");
 
 /* What an address and port of a service lead to. Sets of backends are by number (`sets`). */
 struct frontend {
-	__u32 service; /* number */
+	__u32 service; /* number, of a port of a service in one family */
 	__u32 inside;  /* the set for pods and processes of the cluster; 0: no endpoint */
 	__u32 outside; /* the set for who comes from outside; 0: no endpoint */
 	__u32 affinity_s;
@@ -286,7 +294,8 @@ struct backend_set {
 };
 _Static_assert(sizeof(struct backend_set) == 76, "backend_set has padding");
 
-#define BACKEND_TERMINATING 0x1 /* goes on with what it has */
+#define BACKEND_TERMINATING 0x1 /* goes on with what it has, and gets nothing new */
+#define BACKEND_LINE_SHIFT  8   /* the flags above: the number of its service, as in `frontend` */
 
 struct backend {
 	struct address address;

@@ -23,8 +23,10 @@
 
 #include "contract.h"
 #include "deliver.h"
+#include "entry.h"
 #include "passage.h"
 #include "policy.h"
+#include "quick.h"
 #include "tables.h"
 #include "tell.h"
 #include "track.h"
@@ -69,6 +71,7 @@ SUBPROGRAM enum loss leave(struct __sk_buff *skb, struct passage *at)
 {
 	(void)skb;
 	find_connection(at);
+	claim_end(at, false);
 	return judge(at, false);
 }
 
@@ -78,7 +81,19 @@ SUBPROGRAM enum loss enter(struct __sk_buff *skb, struct passage *at)
 	(void)skb;
 	if (!at->opened.family)
 		find_connection(at);
+	claim_end(at, true);
 	return judge(at, true);
+}
+
+/* All ends that are here have been asked, by the same policies: what follows need not ask them. */
+static __always_inline void approve(struct passage *at)
+{
+	__u32 generation = generation_of(at);
+
+	if (at->flow.approved == generation)
+		return;
+	at->flow.approved = generation;
+	at->is_changed = true;
 }
 
 static __always_inline bool may_go_past_stack(const struct __sk_buff *skb, const struct passage *at,
@@ -91,7 +106,7 @@ static __always_inline bool may_go_past_stack(const struct __sk_buff *skb, const
 static __always_inline int enqueue_for(struct __sk_buff *skb, const struct passage *at,
 				       const struct endpoint *to)
 {
-	enum loss lost = age(skb, at);
+	enum loss lost = age(skb, at->p.family);
 
 	if (!lost)
 		lost = address_frame(skb, to->pod_mac, to->link_mac);
@@ -102,40 +117,46 @@ static __always_inline int enqueue_for(struct __sk_buff *skb, const struct passa
 SUBPROGRAM int put_into(struct __sk_buff *skb, struct passage *at, __u32 number,
 			const struct endpoint *to)
 {
-	enum loss lost;
+	bool is_by_stack = to->kind == ENDPOINT_EXCLUSIVE || !may_go_past_stack(skb, at, to->mtu);
+	bool is_queued = to->kind == ENDPOINT_IPVLAN || to->flags & ENDPOINT_QUEUED;
+	enum loss lost = LOSS_NONE;
 
-	if (to->kind == ENDPOINT_EXCLUSIVE || !may_go_past_stack(skb, at, to->mtu))
+	/* Who does the receiver's half finds here what was translated. */
+	if ((is_by_stack || is_queued) && at->flow.frontend_port)
+		lost = remember(skb, at);
+	if (lost)
+		return lose(skb, at, lost);
+	if (is_by_stack)
 		return GO_ON;
-	if (to->kind == ENDPOINT_IPVLAN || to->flags & ENDPOINT_QUEUED)
+	if (is_queued)
 		return enqueue_for(skb, at, to);
 	at->endpoint = number;
 	lost = enter(skb, at);
+	approve(at);
 	if (!lost)
 		lost = remember(skb, at);
 	if (!lost)
-		lost = age(skb, at);
+		lost = age(skb, at->p.family);
 	if (!lost)
 		lost = address_frame(skb, to->pod_mac, to->link_mac);
 	return lost ? lose(skb, at, lost) : bpf_redirect_peer(to->link, 0);
 }
 
-/* Out to the VPC: by the pod's ENI, or by the uplink where the question came in by it. */
+/* Out to the VPC by the pod's ENI. Where the question came in by the uplink, the stack knows why. */
 SUBPROGRAM int put_out(struct __sk_buff *skb, struct passage *at, const struct endpoint *from)
 {
-	const struct settings *node = node_settings();
 	bool is_by_uplink = at->standing == STANDING_BACK && at->flow.flags & FLOW_BY_UPLINK;
-	__u32 mtu = node && is_by_uplink ? node->uplink_mtu : from->mtu;
-	enum loss lost = remember(skb, at);
+	enum loss lost;
 
+	approve(at);
+	lost = remember(skb, at);
 	if (lost)
 		return lose(skb, at, lost);
-	if (!node || !from->eni || !may_go_past_stack(skb, at, mtu))
+	if (is_by_uplink || !from->eni || !may_go_past_stack(skb, at, from->mtu))
 		return GO_ON;
-	lost = age(skb, at);
+	lost = age(skb, at->p.family);
 	if (lost)
 		return lose(skb, at, lost);
-	if (is_by_uplink)
-		return send_by(node->uplink, at->p.family, node->gateway4, &node->gateway6);
 	return send_by(from->eni, at->p.family, from->gateway4, &from->gateway6);
 }
 
@@ -157,6 +178,32 @@ static __always_inline int route(struct __sk_buff *skb, struct passage *at,
 	return put_out(skb, at, from);
 }
 
+/* On to a backend elsewhere, or to a client: both are beyond the uplink. */
+static __always_inline int put_by_uplink(struct __sk_buff *skb, const struct passage *at,
+					 const struct settings *node)
+{
+	enum loss lost = fits(skb, &at->p, node->uplink_mtu) ? age(skb, at->p.family) : LOSS_TOO_BIG;
+
+	if (lost)
+		return lose(skb, at, lost);
+	return send_by(node->uplink, at->p.family, node->gateway4, &node->gateway6);
+}
+
+/* A pod answers who came by the uplink, or a process of the node that asked for its service. */
+SUBPROGRAM int answer_outside(struct __sk_buff *skb, struct passage *at)
+{
+	const struct settings *node = node_settings();
+	enum loss lost = answer(skb, at);
+
+	if (!lost)
+		lost = remember(skb, at);
+	if (lost || !node)
+		return lose(skb, at, lost ? lost : LOSS_KERNEL);
+	if (local_of(&at->p.destination, at->p.family) == LOCAL_NODE)
+		return GO_ON;
+	return put_by_uplink(skb, at, node);
+}
+
 /* tc ingress of the node's end of a pod's veth, after the guard. */
 SEC("tc")
 int from_pod(struct __sk_buff *skb)
@@ -167,9 +214,15 @@ int from_pod(struct __sk_buff *skb)
 	__u32 family = family_of(skb);
 	struct passage *at;
 	enum loss lost;
+	int quick;
 
 	if (!family)
 		return GO_ON;
+	if (from) {
+		quick = go_quickly(skb, family, *number);
+		if (quick != NOT_QUICK)
+			return quick;
+	}
 	at = new_passage();
 	if (!from || !at)
 		return lose_unread(skb, 0, LOSS_UNKNOWN_POD);
@@ -180,7 +233,19 @@ int from_pod(struct __sk_buff *skb)
 	if (is_of_link(&at->p))
 		return GO_ON;
 	lost = leave(skb, at);
-	return lost ? lose(skb, at, lost) : route(skb, at, from);
+	if (lost)
+		return lose(skb, at, lost);
+	return is_answer_at_node(at) ? answer_outside(skb, at) : route(skb, at, from);
+}
+
+/* What the stack forwards from the uplink is answered by it: only the stack knows why. */
+static __always_inline void mark_way_in(const struct __sk_buff *skb, struct passage *at)
+{
+	const struct settings *node = node_settings();
+
+	if (node && node->uplink && skb->ingress_ifindex == node->uplink &&
+	    at->standing == STANDING_NEW)
+		at->flow.flags |= FLOW_BY_UPLINK;
 }
 
 /* tc egress of the node's end of a pod's veth: what the stack sends to the pod. */
@@ -205,6 +270,7 @@ int to_pod(struct __sk_buff *skb)
 	if (is_of_link(&at->p))
 		return GO_ON;
 	lost = enter(skb, at);
+	mark_way_in(skb, at);
 	if (!lost)
 		lost = remember(skb, at);
 	return lost ? lose(skb, at, lost) : GO_ON;
@@ -215,11 +281,18 @@ SEC("tc")
 int from_eni(struct __sk_buff *skb)
 {
 	__u32 family = family_of(skb);
-	struct passage *at = family ? new_passage() : NULL;
 	const struct endpoint *to;
+	struct passage *at;
 	__u32 number;
 	enum loss lost;
+	int quick;
 
+	if (!family)
+		return GO_ON;
+	quick = go_quickly(skb, family, 0);
+	if (quick != NOT_QUICK)
+		return quick;
+	at = new_passage();
 	if (!at)
 		return GO_ON;
 	lost = read_packet(skb, at, family);
@@ -233,6 +306,71 @@ int from_eni(struct __sk_buff *skb)
 		return GO_ON; /* the ENI itself leads to its children */
 	at->endpoint = number;
 	return lost ? lose(skb, at, lost) : put_into(skb, at, number, to);
+}
+
+/* What came by the uplink has the ends that it goes on with. */
+static __always_inline int lead_in(struct __sk_buff *skb, struct passage *at,
+				   const struct settings *node)
+{
+	__u32 number = local_of(&at->p.destination, at->p.family);
+	const struct endpoint *to = number && number != LOCAL_NODE ? endpoint_of(number) : NULL;
+	enum loss lost;
+
+	if (to)
+		return put_into(skb, at, number, to);
+	lost = remember(skb, at);
+	if (lost)
+		return lose(skb, at, lost);
+	return number ? GO_ON : put_by_uplink(skb, at, node);
+}
+
+/* Ingress of the uplink: who asks this node from outside, and what comes back to it. */
+SEC("tc")
+int from_uplink(struct __sk_buff *skb)
+{
+	const struct settings *node = node_settings();
+	__u32 ours = node ? node->flags & (SETTING_NODE_IN | SETTING_NODE_OUT) : 0;
+	__u32 family = family_of(skb);
+	struct passage *at = family && ours ? new_passage() : NULL;
+	enum loss lost;
+
+	/* What cannot be read is for nobody that is known here: the stack's. */
+	if (!at || read_packet(skb, at, family) || is_of_link(&at->p))
+		return GO_ON;
+	lost = come_in(skb, at, ours & SETTING_NODE_IN);
+	if (lost)
+		return lose(skb, at, lost);
+	return is_at_node(at) ? lead_in(skb, at, node) : GO_ON;
+}
+
+/* What leaves by the uplink is for a pod of this node: a process asked for its service. */
+static __always_inline int turn_to(struct __sk_buff *skb, const struct passage *at)
+{
+	__u32 number = local_of(&at->p.destination, at->p.family);
+	const struct endpoint *to = number && number != LOCAL_NODE ? endpoint_of(number) : NULL;
+
+	return to && to->link ? enqueue_for(skb, at, to) : GO_ON;
+}
+
+/* Egress of the uplink: what processes of the node answer to who asked from outside. */
+SEC("tc")
+int to_uplink(struct __sk_buff *skb)
+{
+	const struct settings *node = node_settings();
+	__u32 ours = node ? node->flags & (SETTING_NODE_IN | SETTING_NODE_OUT) : 0;
+	__u32 family = family_of(skb);
+	struct passage *at = family && ours ? new_passage() : NULL;
+	enum loss lost;
+
+	if (!at || read_packet(skb, at, family) || is_of_link(&at->p))
+		return GO_ON;
+	lost = go_out(skb, at, ours & SETTING_NODE_OUT);
+	if (lost)
+		return lose(skb, at, lost);
+	if (!is_at_node(at))
+		return GO_ON;
+	lost = remember(skb, at);
+	return lost ? lose(skb, at, lost) : turn_to(skb, at);
 }
 
 /* Whose device this is inside a pod: the program before this one has said. */
@@ -268,8 +406,8 @@ static __always_inline int route_inside(struct __sk_buff *skb, struct passage *a
 					const struct endpoint *from)
 {
 	__u32 number = local_of(&at->p.destination, at->p.family);
-	bool is_for_node =
-		number == LOCAL_NODE || is_for_host_stack(&at->p.destination, at->p.family);
+	bool is_for_node = number == LOCAL_NODE || is_answer_at_node(at) ||
+			   is_for_host_stack(&at->p.destination, at->p.family);
 	const struct address leg6 = {{bpf_htonl(0xfe800000), 0, 0, bpf_htonl(1)}};
 
 	if (from->kind == ENDPOINT_IPVLAN)

@@ -60,9 +60,9 @@ static __always_inline enum loss age_ipv6(struct __sk_buff *skb)
 }
 
 /* One hop more, as any router counts it. LOSS_TTL: that was the last. */
-static __always_inline enum loss age(struct __sk_buff *skb, const struct passage *at)
+static __always_inline enum loss age(struct __sk_buff *skb, __u32 family)
 {
-	return at->p.family == FAMILY_V4 ? age_ipv4(skb) : age_ipv6(skb);
+	return family == FAMILY_V4 ? age_ipv4(skb) : age_ipv6(skb);
 }
 
 /* Bytes of IP of the largest packet that this becomes: the kernel cuts what it has joined. */

@@ -123,6 +123,31 @@ SUBPROGRAM int find_connection(struct passage *at)
 	return 0;
 }
 
+/*
+ * The endpoint is an end of the packet's connection (`is_in`: it gets the packet). What is
+ * remembered of somebody who had the address before it is of another connection.
+ */
+static __always_inline void claim_end(struct passage *at, bool is_in)
+{
+	bool is_opener = (at->standing == STANDING_BACK) == is_in;
+	__u16 known = is_opener ? at->flow.opener : at->flow.other;
+	__u16 endpoint = at->endpoint;
+
+	if (at->standing == STANDING_ERROR || known == endpoint)
+		return;
+	if (known) {
+		__builtin_memset(&at->flow, 0, sizeof(at->flow));
+		at->opened = at->sent;
+		at->standing = STANDING_NEW;
+		is_opener = !is_in;
+	}
+	at->is_changed = true;
+	if (is_opener)
+		at->flow.opener = endpoint;
+	else
+		at->flow.other = endpoint;
+}
+
 static __always_inline __u32 flags_after(__u32 flags, const struct passage *at)
 {
 	const struct packet *p = &at->p;

@@ -57,6 +57,7 @@ PREFIX_BEFORE = 32  # bits of PREFIX_OF that count beside those of the address
 SETTING_SERVICES = 0x1
 SETTING_POLICY = 0x2
 SETTING_NODE_IN = 0x4
+SETTING_NODE_OUT = 0x8
 STAMP = 0x7E2A57A9
 
 # ---- connections
@@ -95,6 +96,9 @@ FLOW_STATE = Layout(
         ("client_port", "2s"),
         ("flags", "I"),
         ("backend", "I"),
+        ("approved", "I"),
+        ("opener", "H"),
+        ("other", "H"),
         ("zero", "I"),
     ),
 )
@@ -112,6 +116,7 @@ FLOW_AT_NODE = 0x20
 FLOW_SOURCE = 0x40
 FLOW_BY_UPLINK = 0x80
 FLOW_HAIRPIN = 0x100
+FLOW_SECOND = 0x200
 
 # ---- policy
 
@@ -189,6 +194,7 @@ FRONTEND_LOCAL_OUTSIDE = 0x8
 FRONTEND_NODE_PORT = 0x10
 FRONTEND_HOST_PORT = 0x20
 BACKEND_TERMINATING = 0x1
+BACKEND_LINE_SHIFT = 8
 
 # ---- what is seen
 

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * entry.h - what passes the uplink and is for a service: who asks from outside, and who is answered
+ *
+ * Oracle: tests/support/entry_oracle.py.
+ *
+ *   in:   client ─► frontend       leads to    client ─► backend here
+ *                                              node's relay port ─► backend elsewhere
+ *         backend ─► relay port    turned to   frontend ─► client, out by the uplink again
+ *   out:  process here ─► client   turned to   frontend ─► client
+ *
+ * What pods answer is turned back where it leaves them (`leave`), and goes out by the uplink: the
+ * VPC takes the frontend's address from no other ENI. Where sockets of the node cannot be helped
+ * (SETTING_NODE_OUT), what its processes send to services is led to backends here, too.
+ */
+#ifndef TERWAY_ENTRY_H
+#define TERWAY_ENTRY_H
+
+#include "deliver.h"
+#include "translate.h"
+
+/* Whether the packet's connection is one that is translated where it enters the node. */
+static __always_inline bool is_at_node(const struct passage *at)
+{
+	return at->flow.flags & FLOW_AT_NODE;
+}
+
+static __always_inline bool is_answer_at_node(const struct passage *at)
+{
+	return is_at_node(at) && (at->standing == STANDING_BACK || at->standing == STANDING_ERROR);
+}
+
+/*
+ * Lead what comes by the uplink to where it belongs: `is_at_node` says whether it is ours.
+ *
+ * `is_serving`: also who asks for a service. What answers them must leave by the uplink.
+ */
+SUBPROGRAM enum loss come_in(struct __sk_buff *skb, struct passage *at, bool is_serving)
+{
+	enum loss lost = LOSS_NONE;
+
+	if (!at)
+		return LOSS_KERNEL;
+	if (is_serving)
+		lost = serve(skb, at, SCOPE_OUTSIDE);
+	else
+		find_connection(at);
+	if (lost)
+		return lost;
+	if (is_answer_at_node(at))
+		return answer(skb, at);
+	if (is_at_node(at) && at->standing == STANDING_NEW)
+		at->flow.flags |= FLOW_BY_UPLINK;
+	return LOSS_NONE;
+}
+
+static __always_inline bool is_from_node(const struct passage *at)
+{
+	return local_of(&at->p.source, at->p.family) == LOCAL_NODE;
+}
+
+/* Turn back what processes of the node answer; `is_serving`: lead also what they ask. */
+SUBPROGRAM enum loss go_out(struct __sk_buff *skb, struct passage *at, bool is_serving)
+{
+	enum loss lost = LOSS_NONE;
+
+	if (!at)
+		return LOSS_KERNEL;
+	if (is_serving && is_from_node(at))
+		lost = serve(skb, at, SCOPE_NODE);
+	else
+		find_connection(at);
+	if (!lost && is_answer_at_node(at))
+		lost = answer(skb, at);
+	return lost;
+}
+
+#endif
