@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,36 +17,15 @@ from terway.linux import bpf
 from terway.linux.ebpf import cgroup, contract
 from terway.linux.ebpf.sockets import SocketPrograms, open_sockets
 from tests.support.netns import ScratchNetns, scratch_netns
+from tests.support.service_tables import ServiceTables
 
 SIZES = {"flows": 1, "pieces": 1, "sockets": 1024, "frontends": 64, "backends": 64, "sets": 64}
 BPFFS = Path("/sys/fs/bpf")
-PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 
 _numbers = itertools.count()
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """An address and a port, as a test writes them: "10.96.0.1", 80."""
-
-    host: str
-    port: int
-
-    @property
-    def family(self) -> int:
-        return ip_address(self.host).version
-
-    def key(self, protocol: str) -> bytes:
-        """Return it as the maps' key; the unspecified address is any of the node."""
-        return contract.FRONTEND_KEY.pack(
-            address=ip_address(self.host).packed,
-            port=self.port.to_bytes(2, "big"),
-            protocol=PROTOCOLS[protocol],
-            family=4 if self.family == 4 else 6,
-        )
-
-
-class SocketBench:
+class SocketBench(ServiceTables):
     """Loaded programs, and what a test says there is."""
 
     def __init__(self, programs: SocketPrograms, node: ScratchNetns, place: Path) -> None:
@@ -57,8 +34,7 @@ class SocketBench:
         self.cgroup = place
         self.pins = BPFFS / place.name
         self.maps = {name: bpf.map_of(fd) for name, fd in programs.loaded.maps.items()}
-        self._sets = itertools.count(1)
-        self._backends = itertools.count(1)
+        super().__init__(self.maps)
         self.settle()
 
     def settle(
@@ -74,67 +50,8 @@ class SocketBench:
         key = contract.ADDRESS_OF.pack(address=ip_address(host).packed, family=family)
         self.maps["locals"].update(key, contract.LOCAL_NODE.to_bytes(4, "little"))
 
-    def add_backend(self, end: End, protocol: str, *, flags: int = 0) -> int:
-        """Add a backend and return its number."""
-        number = next(self._backends)
-        self.maps["backends"].update(_number(number), _backend(end, protocol, flags))
-        return number
-
-    def remove_backend(self, number: int) -> None:
-        self.maps["backends"].delete(_number(number))
-
-    def serve(
-        self,
-        frontend: End,
-        protocol: str,
-        backends: tuple[int, ...],
-        *,
-        flags: int = 0,
-        affinity_s: int = 0,
-        service: int = 1,
-    ) -> int:
-        """Lead a frontend to backends, by number; return the number of their set."""
-        number = next(self._sets)
-        self.change_set(number, backends)
-        value = contract.FRONTEND.pack(
-            service=service, inside=number, outside=0, affinity_s=affinity_s, flags=flags
-        )
-        self.maps["frontends"].update(frontend.key(protocol), value)
-        return number
-
-    def change_set(self, number: int, backends: tuple[int, ...]) -> None:
-        value = contract.BACKEND_SET.pack(
-            count=len(backends), backend=b"".join(map(_number, backends))
-        )
-        self.maps["sets"].update(_number(number), value)
-
-    def allow(self, network: str, *, service: int = 1) -> None:
-        """Let clients of a network use a service with source ranges."""
-        host, _, prefix = network.partition("/")
-        key = contract.SOURCE_RANGE.pack(
-            prefixlen=contract.SOURCE_RANGE_BEFORE + int(prefix),
-            service=service,
-            family=ip_address(host).version,
-            address=ip_address(host).packed,
-        )
-        self.maps["source_ranges"].update(key, _number(1))
-
     def attach(self) -> None:
         self.programs.attach(self.cgroup, self.pins)
-
-
-def _number(value: int) -> bytes:
-    return value.to_bytes(4, "little")
-
-
-def _backend(end: End, protocol: str, flags: int) -> bytes:
-    return contract.BACKEND.pack(
-        address=ip_address(end.host).packed,
-        port=end.port.to_bytes(2, "big"),
-        protocol=PROTOCOLS[protocol],
-        family=ip_address(end.host).version,
-        flags=flags,
-    )
 
 
 @contextmanager

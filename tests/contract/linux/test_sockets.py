@@ -10,7 +10,8 @@ import pytest
 
 from terway.linux.ebpf import contract
 from tests.support.netns import scratch_netns
-from tests.support.sock_program import End, SocketBench, open_socket_bench
+from tests.support.service_tables import End
+from tests.support.sock_program import SocketBench, open_socket_bench
 
 pytestmark = pytest.mark.root
 
