@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
 from terway.linux import apply, conntrack, path_mtu, read, sysctl, translation
 from terway.linux.device import read_device
+from terway.linux.ebpf.datapath import DataPath
+from terway.linux.ebpf.opening import open_datapath
+from terway.linux.ebpf.pins import Pins
+from terway.linux.ebpf.removal import remove_datapath
 from terway.linux.guard_bell import Bell, open_bell
 from terway.linux.limit_support import LimitSupport, read_limit_support
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
@@ -29,6 +33,7 @@ from terway.model.device import Device, DeviceState
 from terway.model.errors import TransientError
 from terway.model.ids import MacAddress
 from terway.model.network import (
+    NODE,
     AttachmentState,
     DeleteLink,
     Link,
@@ -229,6 +234,28 @@ class Kernel:
     async def forget_connections(self, addresses: Collection[IPAddress]) -> int | None:
         """Delete the tracked connections that involve `addresses`; None without conntrack."""
         return await self._workers.run(partial(conntrack.forget, addresses))
+
+    @property
+    def datapath(self) -> DataPath | None:
+        """Return the data path in eBPF; None where the node has none."""
+        return self._traffic.datapath
+
+    async def open_datapath(self, pins: Pins, sizes: Mapping[str, int]) -> DataPath:
+        """Load the data path in eBPF: from now on its objects can be put, and are read back.
+
+        Takes 50 to 300 ms, most of it the verifier's. Raises UsageError with what is missing.
+        """
+        opened = await self._workers.run(partial(open_datapath, pins, sizes=sizes))
+        self._traffic.datapath = opened
+        return opened
+
+    async def remove_datapath(self, pins: Pins) -> int:
+        """Take all of a data path in eBPF away; return how many links had programs of it."""
+
+        def work(session: Session) -> int:
+            return remove_datapath(session.namespace(NODE).sock, pins)
+
+        return await self._run(work)
 
     async def limit_support(self) -> LimitSupport:
         """Return by what this kernel can hold pods to their limits (some 15 ms)."""

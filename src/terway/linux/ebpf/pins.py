@@ -49,6 +49,11 @@ class Pins:
         self._root = root
 
     @property
+    def root(self) -> Path:
+        """Return the folder of everything that is ours."""
+        return self._root
+
+    @property
     def links(self) -> Path:
         """Return the folder of the links of devices."""
         return self._root / "links"

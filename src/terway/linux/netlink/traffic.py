@@ -129,6 +129,16 @@ def attached_programs(ifindex: int, hook: Hook) -> Query[AttachedProgram]:
     )
 
 
+def used_priorities(ifindex: int, hook: Hook) -> Query[int]:
+    """Read the priorities that filters of any kind have on a hook."""
+    return Query(
+        type=RTM_GETTFILTER,
+        body=_TCMSG.pack(0, ifindex, 0, hook.value, 0),
+        decode=lambda body: _TCMSG.unpack_from(body)[4] >> 16,
+        what=f"filter show dev {ifindex} {hook.name.lower()}",
+    )
+
+
 def _program(body: bytes) -> AttachedProgram | None:
     _family, _ifindex, handle, _parent, info = _TCMSG.unpack_from(body)
     found = attributes(body, _TCMSG.size)
