@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("terway.cli.policy", "What policies say: eval, matrix, diff, lint, check, …"),
     "flows": ("terway.cli.flows", "Which connections are allowed and denied, and by what."),
     "monitor": ("terway.cli.monitor", "Losses and connections of the eBPF data path, live."),
+    "drops": ("terway.cli.drops", "How many packets each pod lost, and why."),
     "support-bundle": ("terway.cli.bundle", "Everything about a node in one file."),
     "metrics": ("terway.cli.metrics", "terwayd's own figures."),
     "completion": ("terway.cli.completion", "Completion for bash, zsh or fish."),

@@ -16,9 +16,11 @@ import click
 from terway.cli import read_node
 from terway.cli.place import Place
 from terway.cli.read_cloud import open_cloud, open_metadata, read_cloud, read_instance
+from terway.cli.read_ebpf import read_datapath
 from terway.cli.read_host import read_host, read_programs
 from terway.cli.read_kernel import Question, read_kernel
 from terway.cli.read_kube import read_kube
+from terway.cli.read_services import FrontendQuestion
 from terway.cli.snapshot import (
     CloudView,
     HostView,
@@ -27,6 +29,7 @@ from terway.cli.snapshot import (
     Missing,
     Snapshot,
 )
+from terway.cli.snapshot_ebpf import DataPathView
 from terway.cli.snapshot_policy import PolicyView
 from terway.config.agent_config import AgentConfig
 from terway.model.address import IPAddress
@@ -34,13 +37,13 @@ from terway.model.errors import VpcError
 
 T = TypeVar("T")
 
-ALL = frozenset({"journal", "agent", "config", "kernel", "instance", "cloud", "kubernetes"})
+ALL = frozenset({"journal", "agent", "config", "kernel", "instance", "cloud", "kubernetes", "ebpf"})
 _PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a command needs. `look_at` and `questions` come of what is known by then.
+    """What a command needs. `look_at`, `questions` and `frontends` come of what is known by then.
 
     `read_policy` is given by who wants policies: it brings a compiler, 0.2 s of imports.
     """
@@ -52,6 +55,7 @@ class Wanted:
     read_policy: Callable[[Place, AgentConfig | None], Awaitable[PolicyView]] | None = None
     look_at: Callable[[Snapshot], Iterable[IPAddress]] = lambda _: ()
     questions: Callable[[Snapshot], Iterable[Question]] = lambda _: ()
+    frontends: Callable[[Snapshot], Iterable[FrontendQuestion]] = lambda _: ()
 
 
 class _Collector:
@@ -86,6 +90,7 @@ class _Collector:
                 ("kubernetes", self._kube),
             ):
                 tasks.create_task(self._take(source, reading))
+        await self._take("ebpf", partial(asyncio.to_thread, self._datapath))
         # What is known by now says about which addresses and packets the others are asked.
         asked, questions = self._ask()
         journal = self.snapshot.journal or JournalView()
@@ -98,6 +103,14 @@ class _Collector:
             if self._wanted.read_policy is not None:
                 policy = partial(self._wanted.read_policy, place, config)
                 tasks.create_task(self._take("policy", policy, always=True))
+
+    def _datapath(self) -> DataPathView | None:
+        journal = self.snapshot.journal or JournalView()
+        try:
+            asked = tuple(self._wanted.frontends(self.snapshot))
+        except VpcError:
+            asked = ()  # the command will refuse
+        return read_datapath(journal.attachments, asked, counts=self._wanted.probes)
 
     def _ask(self) -> tuple[tuple[IPAddress, ...], tuple[Question, ...]]:
         """Return what to ask the cloud and the kernel; nothing when the command will refuse."""

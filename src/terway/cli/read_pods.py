@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from terway.cli.read_facts import Ground
-from terway.cli.snapshot import PodView, QueueView
+from terway.cli.snapshot import GuardLoss, PodView, QueueView
 from terway.datapath.device import plan_take, verify_device
 from terway.datapath.exclusive import LEG_IFNAME, desired_device, desired_leg
 from terway.datapath.facts import ENILink
@@ -47,7 +47,7 @@ def read_pod(
         key=attachment.key,
         host_link=host,
         seen=seen,
-        guard_drops=_guard_drops(session, host),
+        guard_losses=_guard_losses(session, host),
         queues=tuple(_queues(session, attachment, host, seen)),
     )
     if ground is None or seen is None:
@@ -103,14 +103,18 @@ def _exclusive(
     return replace(view, differences=_told(found, attachment), repairs=repairs)
 
 
-def _guard_drops(session: Session, link: str) -> tuple[str, ...] | None:
+def _guard_losses(session: Session, link: str) -> tuple[GuardLoss, ...] | None:
     try:
         drops = read_drops(session.namespace(NODE).sock, link)
     except (VpcError, OSError):
         return None  # no eBPF here, or not ours to read
     if drops is None:
         return None
-    return tuple(f"{count} for {why.meaning}" for why, count in drops.items() if count and why)
+    return tuple(
+        GuardLoss(reason=why.name.lower().replace("_", "-"), meaning=why.meaning, packets=count)
+        for why, count in drops.items()
+        if count and why
+    )
 
 
 def _queues(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+from terway.cli.snapshot_ebpf import DataPathView
 from terway.cli.snapshot_policy import PolicyView
 from terway.cloud.inspect import Permission, SecurityGroup, VpcRoute
 from terway.linux.inspect import Lookup, Seen
@@ -100,6 +101,18 @@ class QueueView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardLoss:
+    """What the guard of a pod's link has dropped for a reason."""
+
+    reason: str
+    meaning: str
+    packets: int
+
+    def __str__(self) -> str:
+        return f"{self.packets} for {self.meaning}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
     """The kernel's state of one attachment: its namespace (None: gone), and what is not right.
 
@@ -111,7 +124,7 @@ class PodView:
     seen: Seen | None
     differences: tuple[str, ...] = ()
     repairs: tuple[Operation, ...] = ()
-    guard_drops: tuple[str, ...] | None = None  # None: the host end has no source guard
+    guard_losses: tuple[GuardLoss, ...] | None = None  # None: the host end has no source guard
     queues: tuple[QueueView, ...] = ()
 
 
@@ -263,6 +276,7 @@ class Snapshot:
     config: ConfigView | None = None
     host: HostView | None = None
     policy: PolicyView | None = None
+    ebpf: DataPathView | None = None  # None: there is none, or it was not read
     missing: tuple[Missing, ...] = ()
 
     @property

@@ -48,8 +48,8 @@ def host_link(ground: Ground, attachment: Attachment) -> Iterator[Hop]:
         yield fail(_WHERE, "host link", text, RESTART_AGENT)
     else:
         yield ok(_WHERE, "host link", f"{name} is up")
-        if view.guard_drops is not None:
-            so_far = "; ".join(view.guard_drops) or "nothing"
+        if view.guard_losses is not None:
+            so_far = "; ".join(map(str, view.guard_losses)) or "nothing"
             yield ok(_WHERE, "source guard", f"the address is the pod's; dropped so far: {so_far}")
 
 

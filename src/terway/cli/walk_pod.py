@@ -159,8 +159,8 @@ def limits(ground: Ground, attachment: Attachment, *, is_sender: bool) -> Iterat
 
 def losses(pod: str, view: PodView) -> Iterator[str]:
     """Yield what a pod has lost to its source guard and its bandwidth limits."""
-    for text in view.guard_drops or ():
-        yield f"the source guard of {pod} dropped packets: {text}"
+    for lost in view.guard_losses or ():
+        yield f"the source guard of {pod} dropped packets: {lost}"
     for queue in view.queues:
         if queue.dropped:
             way = "sends" if queue.is_in_pod else "receives"

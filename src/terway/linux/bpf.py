@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 from terway.linux.bpf_call import bpf, info, translate, try_bpf
 from terway.model.errors import BugError
@@ -35,6 +36,8 @@ _MAP_INFO_BYTES = 80
 _PER_CPU_TYPES = frozenset({5, 6, 10, 21})  # per-CPU hash, array, LRU hash, cgroup storage
 _NO_BATCH_TYPES = frozenset({11})  # LPM trie: batches came later than for hashes
 _BATCH_ENTRIES = 4096
+
+_Buffer: TypeAlias = "ctypes.Array[ctypes.c_char]"
 
 
 @cache
@@ -99,6 +102,12 @@ class Map:
             return {key: value for key, value in found if value is not None}
         return self._items_by_batch()
 
+    def count(self) -> int:
+        """Return how many entries there are. Some 0.3 s for a million."""
+        if self.type in _NO_BATCH_TYPES | _PER_CPU_TYPES:
+            return sum(1 for _ in self.keys())
+        return sum(count for _, _, count in self._batches())
+
     def _key(self, key: bytes) -> ctypes.Array[ctypes.c_char]:
         if len(key) != self.key_size:
             raise BugError(f"map {self.name}: key of {len(key)} bytes, not {self.key_size}")
@@ -122,17 +131,22 @@ class Map:
         return True
 
     def _items_by_batch(self) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        for keys, values, count in self._batches():
+            found.update(self._split(keys.raw, values.raw, count))
+        return found
+
+    def _batches(self) -> Iterator[tuple[_Buffer, _Buffer, int]]:
+        """Yield keys, values and how many there are, in buffers that are used again."""
         count = min(self.max_entries, _BATCH_ENTRIES)
         keys = ctypes.create_string_buffer(count * self.key_size)
         values = ctypes.create_string_buffer(count * self.value_size)
         position = ctypes.create_string_buffer(max(self.key_size, 8))
-        found: dict[bytes, bytes] = {}
         start, more = 0, True
         while more:
             got, more = self._batch(start, position, keys, values, count)
-            found.update(self._split(keys.raw, values.raw, got))
+            yield keys, values, got
             start = ctypes.addressof(position)
-        return found
 
     def _batch(
         self,
