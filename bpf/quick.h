@@ -147,8 +147,13 @@ static __always_inline int leave_quickly(struct __sk_buff *skb, const struct pla
 	return send_by(from->eni, plain->sent.family, from->gateway4, &from->gateway6);
 }
 
-/* Return the verdict for a packet of an endpoint (`number`; 0: from elsewhere), or NOT_QUICK. */
-static __always_inline int go_quickly(struct __sk_buff *skb, __u32 family, __u32 number)
+/*
+ * Return the verdict for a packet of an endpoint (`number`; 0: from elsewhere), or NOT_QUICK.
+ *
+ * Its stack is its own: in older kernels each frame counts as a multiple of 32 bytes, and what the
+ * slow way needs below the caller's would be more than 512.
+ */
+SUBPROGRAM int go_quickly(struct __sk_buff *skb, __u32 family, __u32 number)
 {
 	const struct endpoint *from, *to;
 	const struct flow_state *flow;
