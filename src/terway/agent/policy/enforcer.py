@@ -9,7 +9,8 @@ from terway.agent.policy.seats import Seat
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, Compiled
 
-Place = str  # a network namespace by its path; "" is the node's own
+Place = str  # a network namespace by its path; "" is the node's own; or MAPS
+MAPS: Place = "maps of the data path"
 SeatMap = Mapping[PodKey, tuple[Seat, ...]]
 
 

@@ -22,7 +22,7 @@ from typing import Protocol
 import structlog
 
 from terway.agent.exposition import Counter, Gauge, Metric
-from terway.agent.policy.enforcer import Enforcer, Place
+from terway.agent.policy.enforcer import MAPS, Enforcer, Place
 from terway.agent.policy.engine import Engine
 from terway.datapath.fights import Fights
 from terway.linux.workers import Workers
@@ -60,6 +60,12 @@ def counts_of(compiled: Compiled) -> Mapping[str, int]:
         "rule_sets": len(compiled.rule_sets),
         "restricted_pods": len(compiled.sides),
     }
+
+
+def _called(place: Place) -> str:
+    if place == MAPS:
+        return f"what is in the {MAPS}"
+    return f"table {TABLE} inside {place}" if place else f"table {TABLE} at the node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,9 +235,8 @@ class Proof:
         _log.error("policy.differs", differences=len(found), text=text)
         self._teller.tell_node(DIFFERS, f"not as policies say, made anew by terwayd: {text}")
         if self._fights.is_fought_over(place, now=now):
-            where = f"inside {place}" if place else "at the node"
-            text = f"table {TABLE} {where} is changed by others again and again, and made anew"
-            self._teller.tell_node(FOUGHT, f"{text} each time: have them leave it alone")
+            text = f"{_called(place)} is changed by others again and again, and made anew each time"
+            self._teller.tell_node(FOUGHT, f"{text}: have them leave it alone")
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what was found, in numbers."""

@@ -1,0 +1,1 @@
+"""Policies in maps of eBPF: what they hold for what was compiled, and what they say, read back."""
