@@ -99,6 +99,7 @@ static __always_inline void make_answer_key(struct connection_key *key,
 static __always_inline enum drop_reason remember_connection(const struct connection_key *asked,
 							    const struct connection *to)
 {
+	struct connection forth = *to; /* before Linux 6.2 a map takes nothing of a caller's */
 	struct connection_key answered = {};
 	struct connection back = {
 		.last_seen = to->last_seen,
@@ -108,7 +109,7 @@ static __always_inline enum drop_reason remember_connection(const struct connect
 	};
 
 	make_answer_key(&answered, asked, to);
-	if (bpf_map_update_elem(&connections, asked, to, BPF_ANY) ||
+	if (bpf_map_update_elem(&connections, asked, &forth, BPF_ANY) ||
 	    bpf_map_update_elem(&connections, &answered, &back, BPF_ANY))
 		return DROP_FLOW_TABLE;
 	return DROP_NONE;
@@ -223,8 +224,8 @@ static __always_inline long replace_port(struct __sk_buff *skb, const struct pac
 }
 
 /* Put another address and port into the packet, as its destination or its source. */
-enum drop_reason translate(struct __sk_buff *skb, const struct packet *p,
-			   const struct connection *to)
+static __attribute__((noinline)) enum drop_reason
+translate(struct __sk_buff *skb, const struct packet *p, const struct connection *to)
 {
 	struct address old;
 
