@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from terway.datapath.facts import ENILink, NodeFacts
-from terway.datapath.names import host_link_name, host_mac, pod_mac
+from terway.datapath.names import host_child_name, host_link_name, host_mac, pod_mac
 from terway.model.address import IPNetwork
 from terway.model.attachment import Attachment
 from terway.model.endpoint import Endpoint, EndpointKind, endpoint_number
@@ -35,6 +35,26 @@ def veth_programs(attachment: Attachment, eni: ENILink, node: NodeFacts) -> Iter
             mtu_bytes=node.mtu_bytes,
             has_metadata=spec.has_metadata,
             is_queued=spec.bandwidth.ingress is not None,
+        ),
+    )
+
+
+def child_programs(attachment: Attachment, eni: ENILink, node: NodeFacts) -> Iterator[PodPrograms]:
+    """Yield who the endpoint is that is an ipvlan child; its programs are inside the pod."""
+    if not node.has_datapath:
+        return
+    yield PodPrograms(
+        link=host_child_name(eni.ifindex),
+        endpoint=Endpoint(
+            number=endpoint_number(attachment.key),
+            kind=EndpointKind.IPVLAN,
+            addresses=attachment.lease.addresses,
+            gateways=eni.gateways,
+            eni=eni.ifindex,
+            pod_mac=eni.mac,
+            link_mac=eni.mac,
+            mtu_bytes=node.mtu_bytes,
+            has_metadata=attachment.spec.has_metadata,
         ),
     )
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_interface, ip_network
 
+from terway.datapath.ebpf import child_programs, inner_programs
 from terway.datapath.exclusive import pod_sysctls, ways_out
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.host import host_route_scope
@@ -62,6 +63,7 @@ def desired_child(attachment: Attachment, *, eni: ENILink, node: NodeFacts) -> A
 
 
 def _node_side(attachment: Attachment, eni: ENILink, node: NodeFacts) -> Iterator[NetObject]:
+    yield from child_programs(attachment, eni, node)
     yield from classes_of(attachment, eni, node)
     for address in attachment.lease.addresses:
         family = family_of(address)
@@ -79,6 +81,7 @@ def _pod_side(attachment: Attachment, eni: ENILink, node: NodeFacts) -> Iterator
     yield from pod_sysctls(ifname, tuple(map(family_of, addresses)))
     yield LinkSettings(name="lo")
     yield LinkSettings(name=ifname, alias=alias_of(attachment.key))
+    yield from inner_programs(attachment, node, leg="")
     yield from shared_limits(attachment.spec.bandwidth, ifname, node)
     for address in addresses:
         family = family_of(address)

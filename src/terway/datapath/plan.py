@@ -44,12 +44,13 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
-from terway.model.programs import EdgePrograms, PodPrograms
+from terway.model.programs import EdgePrograms, InnerPrograms, PodPrograms
 from terway.model.traffic import Guard, PriorityBands, PriorityClass, TrafficObject
 
 # What `desired_host` sets in "default", and a new link takes from there (inetdev_init,
 # ipv6_add_dev).
 _INHERITED = ("ipv4/forwarding", "ipv4/rp_filter", "ipv6/forwarding", "ipv6/disable_ipv6")
+_BEFORE_ANY_PACKET = (Guard, PodPrograms, InnerPrograms)
 # Settings of one link; those of "all" and "default" are the namespace's.
 _LINK_SYSCTL = re.compile(r"net/ipv[46]/(conf|neigh)/(?!all/|default/)(?P<link>[^/]+)/")
 
@@ -74,10 +75,11 @@ def plan_attach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     is_owned = partial(_is_ours_in_pod, link=desired.birth.peer.name)
     pod = diff(desired.pod or (), actual.pod or (), netns=desired.birth.netns, is_owned=is_owned)
     node = diff(desired.node, actual.node, netns=NODE, is_owned=_is_attachments)
-    # The guard stands before the pod's end is up: no packet is earlier.
-    guards = tuple(put for put in node.puts if isinstance(put.object, Guard | PodPrograms))
-    others = tuple(put for put in node.puts if put not in guards)
-    return (*birth, *guards, *pod.operations, *others, *node.removals)
+    # Guard and programs stand before the pod's end is up: no packet is earlier.
+    puts = (*node.puts, *pod.puts)
+    guards = tuple(put for put in puts if isinstance(put.object, _BEFORE_ANY_PACKET))
+    inside, outside = (tuple(put for put in side.puts if put not in guards) for side in (pod, node))
+    return (*birth, *guards, *inside, *pod.removals, *outside, *node.removals)
 
 
 def unborn(desired: AttachmentState) -> AttachmentState:
