@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from terway.cli.checks_around import check_cloud, check_config, check_host, check_kubernetes
+from terway.cli.checks_ebpf import check_datapath
 from terway.cli.checks_node import (
     check_host_files,
     check_kernel,
@@ -38,6 +39,7 @@ _CHECKS = (
     check_host,
     check_others,
     check_policy,
+    check_datapath,
     check_host_files,
 )
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)

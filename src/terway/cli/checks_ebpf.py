@@ -1,0 +1,156 @@
+"""What is wrong with a node's eBPF data path: its programs, its maps, and what it knows of pods?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from terway.cli.finding import Finding, delete_pod, error, note, warning
+from terway.cli.hops import RESTART_AGENT
+from terway.cli.show import owner_of
+from terway.cli.snapshot import Snapshot
+from terway.cli.snapshot_ebpf import DataPathView, EndpointView, HookView, LocalView, MapView
+from terway.model.attachment import Attachment
+from terway.model.endpoint import EndpointKind, endpoint_number
+
+_NEARLY = 0.9  # of its entries: a map without room loses packets, or fails an ADD
+_KUBE_PROXY = "kube-proxy"
+_SEE = "terway-cli drops; terway-cli monitor --drops"
+
+# Losses that no policy and no stranger causes.
+_TELLING = {
+    "unknown-pod": ("a pod's link has programs, and nobody said whose it is", RESTART_AGENT),
+    "table-full": ("a map is full: make it larger in eni-config", "terway-cli doctor"),
+    "no-port": ("too many connections from here to one backend", _SEE),
+    "neighbour": ("a gateway or a pod's link does not answer", "ip neighbour show"),
+    "kernel": ("the kernel refuses what the programs ask of it", _SEE),
+}
+
+
+def check_datapath(snapshot: Snapshot) -> Iterator[Finding]:
+    """Yield what is wrong; nothing where there is no data path in eBPF."""
+    ebpf, journal = snapshot.ebpf, snapshot.journal
+    if ebpf is None:
+        return
+    attachments = journal.attachments if journal is not None else ()
+    if ebpf.node is None:
+        why = "what pods send out of the node, and answers by eth0, may go the wrong way"
+        yield error("the data path does not know the node's uplink", why, RESTART_AGENT)
+    yield from _maps(ebpf.maps)
+    if journal is not None:
+        yield from _endpoints(ebpf, attachments)
+    yield from _hooks(ebpf)
+    yield from _losses(ebpf)
+    yield from _services(snapshot, ebpf)
+
+
+def _maps(maps: Iterable[MapView]) -> Iterator[Finding]:
+    for one in maps:
+        if one.entries is None or one.forgets or one.entries < one.max_entries * _NEARLY:
+            continue
+        fill = f"map {one.name} has {one.entries:,} of {one.max_entries:,} entries"
+        remedy = "make it larger in eni-config (docs: map sizes), and restart terwayd"
+        if one.entries >= one.max_entries:
+            why = "what has no room there is refused: an ADD fails, or packets are lost"
+            yield error(f"{fill}: it is full", why, remedy)
+        else:
+            yield warning(fill, "it is nearly full", remedy)
+
+
+def _endpoints(ebpf: DataPathView, attachments: Iterable[Attachment]) -> Iterator[Finding]:
+    held = {endpoint_number(one.key): one for one in attachments}
+    known = {one.endpoint.number: one for one in ebpf.endpoints}
+    for number, attachment in held.items():
+        if number in known:
+            yield from _addresses(ebpf, attachment, known[number])
+        else:
+            what = f"pod {owner_of(attachment)} has no endpoint in the data path"
+            why = "its packets go by the node's stack, without services, or are lost"
+            yield error(what, why, f"{RESTART_AGENT}, or: {delete_pod(owner_of(attachment))}")
+    for number in known.keys() - held.keys():
+        addresses = ", ".join(map(str, known[number].endpoint.addresses))
+        what = f"endpoint {number} ({addresses}) of the data path is of no pod"
+        yield warning(what, "packets for it are led nowhere", RESTART_AGENT)
+
+
+def _addresses(
+    ebpf: DataPathView, attachment: Attachment, known: EndpointView
+) -> Iterator[Finding]:
+    """Yield the addresses of a pod that the data path does not lead to it, and a link that went."""
+    pod = owner_of(attachment)
+    for address in attachment.lease.addresses:
+        local = ebpf.local(address)
+        if local is None or local.endpoint != known.endpoint.number:
+            where = _led_to(local)
+            what = f"the data path leads {address} of pod {pod} to {where}"
+            yield error(what, "what is sent to the pod does not reach it", RESTART_AGENT)
+    links = dict(ebpf.links)
+    is_led = known.endpoint.kind is EndpointKind.IPVLAN or not known.link
+    if not is_led and links.get(known.link) != known.endpoint.number:
+        what = f"the link of pod {pod} (number {known.link}) is not known to be its"
+        yield error(what, "everything that the pod sends is dropped", RESTART_AGENT)
+
+
+def _led_to(local: LocalView | None) -> str:
+    if local is None:
+        return "nobody"
+    return f"endpoint {local.endpoint}" if local.endpoint else "the node itself"
+
+
+def _hooks(ebpf: DataPathView) -> Iterator[Finding]:
+    yield from _missing(ebpf)
+    links = dict(ebpf.links)
+    for hook in ebpf.hooks:
+        if hook.program == "from_pod" and hook.ifindex not in links:
+            what = f"{hook.device} has programs of the data path and belongs to no endpoint"
+            yield error(what, "everything that comes from it is dropped", RESTART_AGENT)
+    yield from _versions(ebpf.hooks)
+
+
+def _missing(ebpf: DataPathView) -> Iterator[Finding]:
+    """Yield the links of endpoints and ENIs that lack a program."""
+    there = {(one.ifindex, one.program) for one in ebpf.hooks if one.pod is None}
+    for one in ebpf.endpoints:
+        wanted = [(one.endpoint.eni, "from_eni")] if one.endpoint.eni else []
+        if one.endpoint.kind is not EndpointKind.IPVLAN:
+            wanted += [(one.link, "from_pod"), (one.link, "to_pod")]
+        for ifindex, program in wanted:
+            if (ifindex, program) not in there:
+                addresses = ", ".join(map(str, one.endpoint.addresses))
+                what = f"link {ifindex} of endpoint {addresses} lacks program {program}"
+                why = "policies and services do not apply to what passes there"
+                yield error(what, why, RESTART_AGENT)
+
+
+def _versions(hooks: Iterable[HookView]) -> Iterator[Finding]:
+    """Yield the links that were left with programs of another terwayd."""
+    newest: dict[str, HookView] = {}
+    for hook in hooks:
+        if hook.program not in newest or hook.number > newest[hook.program].number:
+            newest[hook.program] = hook
+    for hook in hooks:
+        latest = newest[hook.program]
+        if hook.tag and hook.tag != latest.tag:
+            what = f"{hook.device} has an older program {hook.program} than {latest.device}"
+            yield warning(what, "it was left by an earlier terwayd", RESTART_AGENT)
+
+
+def _losses(ebpf: DataPathView) -> Iterator[Finding]:
+    for reason, (why, remedy) in _TELLING.items():
+        packets = sum(one.packets for one in ebpf.losses if one.reason == reason)
+        if packets:
+            what = f"the data path has lost {packets:,} packets ({reason})"
+            yield warning(what, why, remedy)
+
+
+def _services(snapshot: Snapshot, ebpf: DataPathView) -> Iterator[Finding]:
+    host = snapshot.host
+    if host is None:
+        return
+    if ebpf.does_services and _KUBE_PROXY in host.programs:
+        why = "it costs rules and time, and a connection of the node may be translated twice"
+        remedy = "remove kube-proxy from this node, or switch services off in eni-config"
+        yield note("kube-proxy runs beside the data path's own services", why, remedy)
+    has_services = bool(snapshot.kubernetes and snapshot.kubernetes.services)
+    if not ebpf.does_services and _KUBE_PROXY not in host.programs and has_services:
+        why = "neither the data path nor kube-proxy does: services do not work on this node"
+        yield error("nobody translates services", why, "switch services on in eni-config")
