@@ -166,9 +166,8 @@ struct flow_state {
 	__u32 backend;  /* number, of `backends`; 0: none */
 	__u32 approved; /* by the policies of this generation, at each end that is here; 0: not yet
 			 */
-	__u16 opener;   /* endpoint; 0: it is not here */
-	__u16 other;
-	__u32 zero;
+	__u32 opener;   /* endpoint; 0: it is not here */
+	__u32 other;
 };
 _Static_assert(sizeof(struct flow_state) == 64, "flow_state has padding");
 

@@ -71,7 +71,6 @@ SUBPROGRAM enum loss leave(struct __sk_buff *skb, struct passage *at)
 {
 	(void)skb;
 	find_connection(at);
-	claim_end(at, false);
 	return judge(at, false);
 }
 
@@ -81,7 +80,6 @@ SUBPROGRAM enum loss enter(struct __sk_buff *skb, struct passage *at)
 	(void)skb;
 	if (!at->opened.family)
 		find_connection(at);
-	claim_end(at, true);
 	return judge(at, true);
 }
 

@@ -35,12 +35,16 @@
 struct plain {
 	struct flow_tuple sent;
 	__u32 header; /* bytes of IP and transport */
+	__u32 total;  /* bytes of the packet, by its own account */
 };
 
 /* Read ports and length of a transport header that changes nothing of its connection. */
-static __always_inline bool read_plain_transport(const __u8 *l4, const void *end, __u8 protocol,
-						 struct plain *plain)
+static __always_inline bool read_plain_transport(const struct __sk_buff *skb, const __u8 *l4,
+						 __u8 protocol, struct plain *plain)
 {
+	const void *end = (const void *)(long)skb->data_end;
+	__u32 least = plain->header + (protocol == IPPROTO_UDP ? 8 : 20);
+
 	if (protocol == IPPROTO_UDP) {
 		if (l4 + 8 > (const __u8 *)end)
 			return false;
@@ -54,7 +58,7 @@ static __always_inline bool read_plain_transport(const __u8 *l4, const void *end
 	plain->sent.source_port = *(const __be16 *)l4;
 	plain->sent.destination_port = *(const __be16 *)(l4 + 2);
 	plain->sent.protocol = protocol;
-	return true;
+	return plain->total >= least && plain->total + ETH_HLEN <= skb->len;
 }
 
 static __always_inline bool read_plain_ipv4(const struct __sk_buff *skb, struct plain *plain)
@@ -69,8 +73,9 @@ static __always_inline bool read_plain_ipv4(const struct __sk_buff *skb, struct 
 	plain->sent.source.word[0] = ip->saddr;
 	plain->sent.destination.word[0] = ip->daddr;
 	plain->sent.family = FAMILY_V4;
+	plain->total = bpf_ntohs(ip->tot_len);
 	plain->header = sizeof(*ip);
-	return read_plain_transport(l4, end, ip->protocol, plain);
+	return read_plain_transport(skb, l4, ip->protocol, plain);
 }
 
 static __always_inline bool read_plain_ipv6(const struct __sk_buff *skb, struct plain *plain)
@@ -84,8 +89,9 @@ static __always_inline bool read_plain_ipv6(const struct __sk_buff *skb, struct 
 	__builtin_memcpy(&plain->sent.source, &ip->saddr, sizeof(struct address));
 	__builtin_memcpy(&plain->sent.destination, &ip->daddr, sizeof(struct address));
 	plain->sent.family = FAMILY_V6;
+	plain->total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	plain->header = sizeof(*ip);
-	return read_plain_transport(l4, end, ip->nexthdr, plain);
+	return read_plain_transport(skb, l4, ip->nexthdr, plain);
 }
 
 /* Return the packet's connection if nothing about it can be new. */
@@ -118,7 +124,7 @@ static __always_inline bool fits_quickly(const struct __sk_buff *skb, const stru
 static __always_inline bool is_end(const struct flow_state *flow, bool is_forth, bool is_in,
 				   __u32 number)
 {
-	return (is_forth != is_in ? flow->opener : flow->other) == (__u16)number;
+	return (is_forth != is_in ? flow->opener : flow->other) == number;
 }
 
 static __always_inline bool is_quick_receiver(const struct endpoint *to)

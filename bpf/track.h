@@ -95,24 +95,39 @@ static __always_inline const struct flow_state *live_flow(const struct flow_tupl
 		       : flow;
 }
 
+/* Return the endpoint that has the address now; 0: it is not a pod's of this node. */
+static __always_inline __u32 endpoint_at(const struct address *address, __u32 family)
+{
+	__u32 number = local_of(address, family);
+
+	return number == LOCAL_NODE ? 0 : number;
+}
+
 /*
  * Find the connection of `at->sent`: sets `standing`, `opened` and `flow`.
  *
- * A SYN that meets an ended connection from the other side opens a new one.
+ * A SYN that meets an ended connection from the other side opens a new one. What is remembered of
+ * somebody who had one of the addresses before is of another connection.
  */
 SUBPROGRAM int find_connection(struct passage *at)
 {
 	struct flow_tuple key = {};
 	bool is_turned = make_flow_key_of(&key, &at->sent);
 	const struct flow_state *flow = live_flow(&key, at->now_ns);
+	__u32 sender = endpoint_at(&at->sent.source, at->sent.family);
+	__u32 receiver = endpoint_at(&at->sent.destination, at->sent.family);
 	bool is_forth;
 
 	at->opened = at->sent;
 	at->standing = STANDING_NEW;
+	at->flow.opener = sender;
+	at->flow.other = receiver;
 	if (!flow)
 		return 0;
 	is_forth = is_turned == !!(flow->flags & FLOW_SECOND);
-	if (!is_forth && opens_tcp(&at->p) && has_ended(flow->flags))
+	if (flow->opener != (is_forth ? sender : receiver) ||
+	    flow->other != (is_forth ? receiver : sender) ||
+	    (!is_forth && opens_tcp(&at->p) && has_ended(flow->flags)))
 		return 0;
 	at->flow = *flow;
 	at->standing = is_forth ? STANDING_FORTH : STANDING_BACK;
@@ -121,31 +136,6 @@ SUBPROGRAM int find_connection(struct passage *at)
 	if (is_icmp_error(&at->p))
 		at->standing = STANDING_ERROR;
 	return 0;
-}
-
-/*
- * The endpoint is an end of the packet's connection (`is_in`: it gets the packet). What is
- * remembered of somebody who had the address before it is of another connection.
- */
-static __always_inline void claim_end(struct passage *at, bool is_in)
-{
-	bool is_opener = (at->standing == STANDING_BACK) == is_in;
-	__u16 known = is_opener ? at->flow.opener : at->flow.other;
-	__u16 endpoint = at->endpoint;
-
-	if (at->standing == STANDING_ERROR || known == endpoint)
-		return;
-	if (known) {
-		__builtin_memset(&at->flow, 0, sizeof(at->flow));
-		at->opened = at->sent;
-		at->standing = STANDING_NEW;
-		is_opener = !is_in;
-	}
-	at->is_changed = true;
-	if (is_opener)
-		at->flow.opener = endpoint;
-	else
-		at->flow.other = endpoint;
 }
 
 static __always_inline __u32 flags_after(__u32 flags, const struct passage *at)

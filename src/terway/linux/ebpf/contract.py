@@ -97,9 +97,8 @@ FLOW_STATE = Layout(
         ("flags", "I"),
         ("backend", "I"),
         ("approved", "I"),
-        ("opener", "H"),
-        ("other", "H"),
-        ("zero", "I"),
+        ("opener", "I"),
+        ("other", "I"),
     ),
 )
 CHOICE = Layout(
