@@ -213,6 +213,8 @@ static __always_inline bool aim(struct passage *at, __u32 number, __be16 source_
 	at->flow.frontend = at->sent.destination;
 	at->flow.frontend_port = at->sent.destination_port;
 	at->flow.backend = number;
+	at->flow.opener = endpoint_at(&at->opened.source, at->opened.family);
+	at->flow.other = endpoint_at(&at->opened.destination, at->opened.family);
 	if (!is_same(&at->opened.source, &at->sent.source) ||
 	    at->opened.source_port != at->sent.source_port) {
 		at->flow.client = at->sent.source;
