@@ -125,11 +125,12 @@ async def test_a_rule_that_somebody_adds_is_named_by_verify_and_told_when_it_is_
     rule = ("nft", "insert", "rule", "inet", "terway_policy", "forward", "accept")
     async with broken(lab, "node-1", *rule):
         found = await ask(lab, "node-1", "policy", "verify", "--json")
-    told = await ask(lab, "node-1", "events")
 
     assert found.code == 1
     assert any("forward" in text for text in failures(found)["the node"])
-    assert "NetworkPolicyDiffers" in told.text
+    async with asyncio.timeout(20):  # it is mended first, and told then
+        while "NetworkPolicyDiffers" not in (await ask(lab, "node-1", "events")).text:
+            pass
 
 
 async def test_a_table_that_is_missing_inside_of_a_pod_is_named(lab):

@@ -240,5 +240,7 @@ async def test_frames_of_every_length_leave_the_fabric_standing(network):
         for length in range(15, len(good)):
             raw.send(good[:length])
 
-    assert await network.drops(A, DropReason.MALFORMED) >= len(good) - 15
+    async with asyncio.timeout(5):  # frames may wait for ksoftirqd after they were sent
+        while await network.drops(A, DropReason.MALFORMED) < len(good) - 15:
+            pass
     assert one.can_reach(B.ipv4[0])
