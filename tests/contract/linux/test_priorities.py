@@ -110,7 +110,8 @@ async def test_who_is_guaranteed_passes_those_who_wait(world, kernel, family):
 
     # then a packet of the guaranteed pod does not wait behind them, and one of their kind does
     guaranteed_ms, best_effort_ms = map(float, said.split())
-    assert guaranteed_ms < 100 < best_effort_ms
+    assert 2 * guaranteed_ms < best_effort_ms  # a busy machine is late by itself
+    assert best_effort_ms > 100
 
 
 async def test_a_class_is_changed_and_forgotten(kernel):
