@@ -1,8 +1,9 @@
-"""What the fabric's map of listeners must hold for the load balancers of a state. Pure."""
+"""The load balancers of a VPC: part of its state, and what the map of listeners must hold. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from terway.lab.vpc.contract import (
     LISTENER,
@@ -13,12 +14,37 @@ from terway.lab.vpc.contract import (
     pack_port,
 )
 from terway.lab.vpc.numbers import Numbers
-from terway.lab.vpc.state import Balancer, Listener, VpcState
+from terway.lab.vpc.state import Balancer, Listener, Prober, VpcState
 from terway.model.address import family_of
 from terway.model.errors import UsageError
 from terway.model.ids import VpcId
 
 _PROTOCOLS = (6, 17)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balancing:
+    """The load balancers of a lab, and from where they ask for health: beside the cloud's state.
+
+    Nothing in the cloud's API speaks of them: a cluster's controller makes them.
+    """
+
+    balancers: tuple[Balancer, ...] = ()
+    prober: Prober | None = None
+
+
+def balanced(state: VpcState, balancing: Balancing) -> VpcState:
+    """Return `state` with the load balancers in it."""
+    if balancing == Balancing():
+        return state
+    prober = balancing.prober
+    asking = () if prober is None or prober.address in state.services else (prober.address,)
+    return replace(
+        state,
+        balancers=balancing.balancers,
+        prober=prober,
+        services=(*state.services, *asking),
+    )
 
 
 def balancers_of(state: VpcState, vpc_id: VpcId) -> Iterator[Balancer]:

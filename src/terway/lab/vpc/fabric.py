@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from terway.lab.vpc.balancers import Balancing, balanced
 from terway.lab.vpc.check import check_state
 from terway.lab.vpc.converge import Wish, converge
 from terway.lab.vpc.counters import PortCounters, add_counters
@@ -47,6 +48,7 @@ class Fabric:
         self._instances: dict[InstanceId, str] = {}
         self._state = VpcState()
         self._faults: dict[ENIId, Impairment] = {}
+        self._balancing = Balancing()
         self._numbers = Numbers()
 
     @property
@@ -99,10 +101,17 @@ class Fabric:
         nothing, when the state is impossible; TransientError when a port could not be plugged
         in (all others are).
         """
-        check_state(state)
+        check_state(balanced(state, self._balancing))
         numbers = self._numbers.after(state)
         async with self._turn:
             self._state, self._numbers = state, numbers
+            await self._converge()
+
+    async def balance(self, balancing: Balancing) -> None:
+        """Have load balancers beside whatever states come, and no others; errors as of `apply`."""
+        check_state(balanced(self._state, balancing))
+        async with self._turn:
+            self._balancing = balancing
             await self._converge()
 
     async def impair(self, faults: Mapping[ENIId, Impairment | None]) -> None:
@@ -144,7 +153,7 @@ class Fabric:
         return self._kernel
 
     async def _converge(self) -> None:
-        state = impaired(self._state, self._faults)
+        state = balanced(impaired(self._state, self._faults), self._balancing)
         wish = Wish(state=state, numbers=self._numbers, instances=dict(self._instances))
         await self._workers.run(partial(converge, self._opened(), wish))
 

@@ -118,7 +118,7 @@ class Control:
 
     async def _outside(self, request: web.Request) -> web.Response:
         """Answer with the network namespace of the host that is the rest of the world."""
-        from terway.lab.policy.outside import open_outside
+        from terway.lab.world.outside import open_outside
 
         return web.json_response({"netns": await open_outside(self._lab)})
 

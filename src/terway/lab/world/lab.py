@@ -15,16 +15,18 @@ from dataclasses import replace
 from typing import Any
 
 from terway.kube.client import KubeClient
+from terway.lab.balancer.run import BalancerPlace, run_balancers
 from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.fabric_view import FabricHabits
 from terway.lab.cloud.transitions import Delays
 from terway.lab.flannel.blocks import NODE_IPAM
-from terway.lab.kubeapi.controllers.runner import CONTROLLERS, run_controllers
+from terway.lab.kubeapi.controllers.runner import load_balancers, run_controllers, with_slices_of
+from terway.lab.kubeapi.state import ClusterState
 from terway.lab.vpc.fabric import Fabric
 from terway.lab.world.ground import lay_ground
 from terway.lab.world.logsource import NodeLogs
 from terway.lab.world.paths import LabPaths, sweep
-from terway.lab.world.plan import KUBE_API, METADATA, OPENAPI, LabPlan, PodNetwork
+from terway.lab.world.plan import KUBE_API, METADATA, OPENAPI, PROBER, LabPlan, PodNetwork
 from terway.lab.world.running import Lab, Progress
 from terway.lab.world.services import open_services
 from terway.lab.world.tasks import BackgroundTasks
@@ -90,9 +92,7 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
     lab.tasks.start(carry(lab.cloud, lab.fabric, lab.progress), name="cloud to fabric")
     lab.tasks.start(lab.fabric.watch(), name="devices that fall back")
     if lab.services.cluster is not None:
-        of_network = () if lab.plan.network is PodNetwork.TERWAY else (NODE_IPAM,)
-        controllers = (*CONTROLLERS, *of_network)
-        lab.tasks.start(run_controllers(lab.services.cluster, controllers), name="controllers")
+        _start_cluster(lab, lab.services.cluster)
     stack.push_async_callback(lab.stop)
     if lab.plan.node_names():
         lab.progress("metadata, OpenAPI and Kubernetes API are listening")
@@ -100,6 +100,25 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
         async with asyncio.TaskGroup() as tasks:
             for name in lab.plan.node_names():
                 tasks.create_task(lab.add_node(name))
+
+
+def _start_cluster(lab: Lab, cluster: ClusterState) -> None:
+    """Start what moves the embedded cluster, its load balancers among it."""
+    plan = lab.plan
+    ranges = (plan.balancer_cidr, plan.balancer_cidr_v6)
+    controllers = (
+        *with_slices_of(plan.endpoints_per_slice),
+        *(() if plan.network is PodNetwork.TERWAY else (NODE_IPAM,)),
+        load_balancers(ranges),
+    )
+    place = BalancerPlace(
+        vpc_id=lab.ground.vpc_id,
+        prober=PROBER,
+        netns_path=lab.fabric.services_netns_path,
+        interval_s=plan.probe_interval_s,
+    )
+    lab.tasks.start(run_controllers(cluster, controllers), name="controllers")
+    lab.tasks.start(run_balancers(cluster, lab.fabric, place), name="load balancers")
 
 
 async def carry(cloud: Cloud, fabric: Fabric, progress: Progress) -> None:

@@ -21,10 +21,15 @@ SERVICE_CIDR = IPv4Network("172.21.0.0/20")
 SERVICE_CIDR_V6 = IPv6Network("fd00:21::/112")  # 65,536 addresses: the most that are given
 IPV6_CIDR = IPv6Network("2001:db8:0:100::/56")  # of the documentation's range, RFC 3849
 
+# Addresses of load balancers, in the VPC and in no vSwitch.
+BALANCER_CIDR = IPv4Network("192.168.255.0/24")
+BALANCER_CIDR_V6 = IPv6Network("2001:db8:0:1ff::/64")
+
 METADATA = IPv4Address("100.100.100.200")
 OPENAPI = IPv4Address("100.100.0.10")
 KUBE_API = IPv4Address("100.100.0.20")
 KUBE_API_PORT = 6443
+PROBER = IPv4Address("100.100.0.30")  # from where load balancers ask for health
 ROLE = "terway-node"  # the RAM role of the instances
 
 
@@ -70,6 +75,10 @@ class LabPlan:
     service_cidr: IPv4Network = SERVICE_CIDR
     service_cidr_v6: IPv6Network = SERVICE_CIDR_V6
     ipv6_cidr: IPv6Network = IPV6_CIDR
+    balancer_cidr: IPv4Network = BALANCER_CIDR
+    balancer_cidr_v6: IPv6Network = BALANCER_CIDR_V6
+    probe_interval_s: float = 2.0  # how often load balancers ask for health
+    endpoints_per_slice: int = 100  # at most, as kube-controller-manager has it
     min_free: int = 2
     max_free: int = 10
     eni_conf: dict[str, object] = field(default_factory=dict)  # merged over the generated one
@@ -113,9 +122,9 @@ def plan_to_json(plan: LabPlan) -> str:
 def plan_from_json(text: str) -> LabPlan:
     """Rebuild a plan from `plan_to_json`."""
     raw = json.loads(text)
-    for name in ("vpc_cidr", "node_cidr", "pod_cidr", "service_cidr"):
+    for name in ("vpc_cidr", "node_cidr", "pod_cidr", "service_cidr", "balancer_cidr"):
         raw[name] = IPv4Network(raw[name])
-    for name in ("ipv6_cidr", "service_cidr_v6"):
+    for name in ("ipv6_cidr", "service_cidr_v6", "balancer_cidr_v6"):
         raw[name] = IPv6Network(raw[name])
     raw["stack"] = IPStack(raw["stack"])
     raw["network"] = PodNetwork(raw["network"])

@@ -28,8 +28,12 @@ def pod_manifest(
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
     ports: Sequence[Mapping[str, Any]] = (),
+    pre_stop: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return a pod with one container, bound to `node` where one is named."""
+    """Return a pod with one container, bound to `node` where one is named.
+
+    `pre_stop` is run before the container is told to end, and waited for: the pod drains.
+    """
     serving = tuple(command) == SERVE and not host_network
     probe = {"tcpSocket": {"port": toolbox.ECHO_PORT}, "periodSeconds": 1}
     container = {
@@ -38,10 +42,11 @@ def pod_manifest(
         "command": list(command),
         "ports": list(ports),
         **({"readinessProbe": probe} if serving else {}),
+        **({"lifecycle": {"preStop": {"exec": {"command": list(pre_stop)}}}} if pre_stop else {}),
     }
     spec: dict[str, Any] = {
         "containers": [container],
-        "terminationGracePeriodSeconds": 2,
+        "terminationGracePeriodSeconds": 30 if pre_stop else 2,
         "hostNetwork": host_network,
         "tolerations": [{"operator": "Exists"}],
     }
@@ -68,6 +73,12 @@ class Flow:
         self._writer.write(data)
         async with asyncio.timeout(timeout_s):
             return await self._reader.readexactly(len(data))
+
+    async def line(self, data: bytes, *, timeout_s: float = 5.0) -> bytes:
+        """Send `data` and return the line that comes back."""
+        self._writer.write(data)
+        async with asyncio.timeout(timeout_s):
+            return await self._reader.readuntil()
 
     async def close(self) -> None:
         """Close the connection."""

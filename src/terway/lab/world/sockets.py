@@ -19,11 +19,13 @@ async def listen_in(netns_path: str, address: IPv4Address, port: int) -> socket.
 
 
 async def connect_in(
-    netns_path: str, host: str, port: int
+    netns_path: str, host: str, port: int, *, source: str = ""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return a TCP connection that begins in another network namespace."""
+    """Return a TCP connection that begins in another network namespace, at `source` if given."""
     sock = await asyncio.to_thread(_make, netns_path, host)
     try:
+        if source:
+            sock.bind((source, 0))
         await asyncio.get_running_loop().sock_connect(sock, (host, port))
     except BaseException:
         sock.close()

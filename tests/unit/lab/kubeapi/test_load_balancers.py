@@ -6,9 +6,13 @@ from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
+from terway.lab.kubeapi.controllers.actions import apply
 from terway.lab.kubeapi.controllers.loadbalancers import (
+    CHOSEN,
     FINALIZER,
+    announce,
     concerns_balancers,
+    is_balanced,
     plan_load_balancers,
 )
 from terway.lab.kubeapi.controllers.runner import CONTROLLERS, Controller, settle
@@ -29,7 +33,11 @@ ALL = (
 
 
 def ingress(state, name: str = "web"):
+    """The addresses in the status, after the VPC has taken what was chosen."""
     settle(state, ALL)
+    for service in state.list(SERVICE):
+        for action in announce(service) if is_balanced(service) else ():
+            apply(state, action)
     return state.get(SERVICE, name, "default").object["status"]["loadBalancer"].get("ingress")
 
 
@@ -39,6 +47,17 @@ def test_a_load_balancer_gets_an_address_and_a_finalizer():
 
     assert ingress(state) == [{"ip": "192.168.255.1", "ipMode": "VIP"}]
     assert metadata(state.get(SERVICE, "web", "default").object)["finalizers"] == [FINALIZER]
+
+
+def test_an_address_is_in_the_status_only_once_it_works():
+    state = make_cluster()
+    create_service(state, type="LoadBalancer")
+    settle(state, ALL)
+
+    held = state.get(SERVICE, "web", "default").object
+
+    assert held["metadata"]["annotations"][CHOSEN] == "192.168.255.1"
+    assert held["status"] == {"loadBalancer": {}}
 
 
 def test_each_family_of_a_service_gets_an_address():
@@ -66,12 +85,13 @@ def test_no_two_services_have_the_same_address_and_one_that_goes_gives_it_back()
 def test_another_type_loses_address_and_finalizer():
     state = make_cluster()
     create_service(state, type="LoadBalancer")
-    settle(state, ALL)
+    assert ingress(state)
 
     state.patch(SERVICE, "web", "default", {"spec": {"type": "ClusterIP"}})
 
     assert ingress(state) is None
-    assert "finalizers" not in metadata(state.get(SERVICE, "web", "default").object)
+    held = metadata(state.get(SERVICE, "web", "default").object)
+    assert not held.keys() & {"finalizers", "annotations"}
 
 
 def test_a_class_of_load_balancers_is_somebody_elses():

@@ -1,9 +1,10 @@
 """Which addresses do Services of type LoadBalancer have? The lab's cloud controller manager.
 
-    typed LoadBalancer ─► finalizer ─► address of each family in status ─► … deleted, or retyped
-                                        ─► status emptied ─► finalizer gone
+    typed LoadBalancer ─► finalizer, addresses chosen ─► [the VPC forwards] ─► addresses in status
+    deleted, or retyped ─► status emptied ─► finalizer gone
 
-A Service with a loadBalancerClass is somebody else's. What the addresses do is `lab/balancer`'s.
+What is chosen is an annotation; it becomes the status when the addresses do what they should, which
+is `lab/balancer`'s to say. A Service with a loadBalancerClass is somebody else's.
 Source: k8s.io/cloud-provider controllers/service/controller.go, v1.34.
 """
 
@@ -14,12 +15,19 @@ from ipaddress import ip_address
 
 from terway.lab.kubeapi.controllers.actions import Action, Patch, Tell, status_patch
 from terway.lab.kubeapi.controllers.view import View
-from terway.lab.kubeapi.objects import Object, is_terminating, metadata, read_path
+from terway.lab.kubeapi.objects import (
+    Object,
+    annotations_of,
+    is_terminating,
+    metadata,
+    read_path,
+)
 from terway.lab.kubeapi.resources import SERVICE
 from terway.lab.kubeapi.store import Change
 from terway.model.address import IPAddress, IPNetwork
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
+CHOSEN = "terway-lab/load-balancer-addresses"
 _COMPONENT = "service-controller"
 
 
@@ -31,9 +39,20 @@ def is_balanced(service: Object) -> bool:
 
 
 def addresses_of(service: Object) -> tuple[IPAddress, ...]:
-    """Return the addresses that a Service was given, in the order of its status."""
-    ingress = read_path(service, "status.loadBalancer.ingress", ())
-    return tuple(ip_address(one["ip"]) for one in ingress if one.get("ip"))
+    """Return the addresses that were chosen for a Service, in the order of its families."""
+    text = annotations_of(service).get(CHOSEN, "")
+    return tuple(ip_address(one) for one in text.split(",") if one)
+
+
+def announce(service: Object) -> tuple[Action, ...]:
+    """Return what tells of the chosen addresses, which work by now; nothing if it was told."""
+    ingress = [{"ip": str(one), "ipMode": "VIP"} for one in addresses_of(service)]
+    if not ingress or read_path(service, "status.loadBalancer.ingress") == ingress:
+        return ()
+    return (
+        status_patch(SERVICE, service, {"loadBalancer": {"ingress": ingress}}),
+        _tell(service, "EnsuredLoadBalancer", "Ensured load balancer"),
+    )
 
 
 def concerns_balancers(change: Change) -> bool:
@@ -59,38 +78,32 @@ def _is_held(service: Object) -> bool:
 
 
 def _give(service: Object, ranges: Sequence[IPNetwork], taken: set[IPAddress]) -> Iterator[Action]:
-    if not _is_held(service):
-        finalizers = [*(metadata(service).get("finalizers") or ()), FINALIZER]
-        yield Patch(
-            resource=SERVICE, object=service, patch={"metadata": {"finalizers": finalizers}}
-        )
-        return  # this version of the Service is gone: the next look goes on
-    has = addresses_of(service)
-    wanted = []
+    has, wanted = addresses_of(service), []
     for family in read_path(service, "spec.ipFamilies", ("IPv4",)):
         kept = next((one for one in has if f"IPv{one.version}" == family), None)
         address = kept or _free(family, ranges, taken)
         if address is None:
-            yield _tell(
-                service, "SyncLoadBalancerFailed", f"no {family} address is free", "Warning"
-            )
+            text = f"no {family} address is free"
+            yield _tell(service, "SyncLoadBalancerFailed", text, "Warning")
             return
         taken.add(address)
         wanted.append(address)
-    if tuple(wanted) != has:
-        ingress = [{"ip": str(one), "ipMode": "VIP"} for one in wanted]
-        yield status_patch(SERVICE, service, {"loadBalancer": {"ingress": ingress}})
-        yield _tell(service, "EnsuredLoadBalancer", "Ensured load balancer")
+    if tuple(wanted) != has or not _is_held(service):
+        held = [one for one in metadata(service).get("finalizers") or () if one != FINALIZER]
+        chosen = {CHOSEN: ",".join(map(str, wanted))}
+        patch = {"metadata": {"finalizers": [*held, FINALIZER], "annotations": chosen}}
+        yield Patch(resource=SERVICE, object=service, patch=patch)
 
 
 def _take_back(service: Object) -> Iterator[Action]:
-    if addresses_of(service):
-        patch = {"status": {"loadBalancer": {"ingress": None}}}
+    if read_path(service, "status.loadBalancer.ingress"):
+        patch: Object = {"status": {"loadBalancer": {"ingress": None}}}
         yield Patch(resource=SERVICE, object=service, patch=patch, subresource="status")
-        return
+        return  # this version of the Service is gone: the next look goes on
     kept = [one for one in metadata(service)["finalizers"] if one != FINALIZER]
     yield _tell(service, "DeletedLoadBalancer", "Deleted load balancer")
-    yield Patch(resource=SERVICE, object=service, patch={"metadata": {"finalizers": kept}})
+    patch = {"metadata": {"finalizers": kept, "annotations": {CHOSEN: None}}}
+    yield Patch(resource=SERVICE, object=service, patch=patch)
 
 
 def _free(family: str, ranges: Sequence[IPNetwork], taken: set[IPAddress]) -> IPAddress | None:

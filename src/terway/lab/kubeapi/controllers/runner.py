@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from terway.lab.kubeapi.controllers.garbage import (
     plan_garbage,
     plan_namespaces,
 )
+from terway.lab.kubeapi.controllers.loadbalancers import concerns_balancers, plan_load_balancers
 from terway.lab.kubeapi.controllers.nodes import plan_nodes
 from terway.lab.kubeapi.controllers.replicasets import plan_replica_sets
 from terway.lab.kubeapi.controllers.scheduler import plan_bindings
@@ -33,6 +34,7 @@ from terway.lab.kubeapi.resources import (
 )
 from terway.lab.kubeapi.state import ClusterState
 from terway.lab.kubeapi.store import Change
+from terway.model.address import IPNetwork
 
 SLICES = "endpointslices"
 TICK_S = 1.0  # how often those look whose plan depends on the time
@@ -101,6 +103,12 @@ def with_slices_of(
     """Return the controllers, with at most `limit` endpoints in a slice."""
     limited = partial(plan_endpoint_slices, limit=limit)
     return tuple(replace(one, plan=limited) if one.name == SLICES else one for one in controllers)
+
+
+def load_balancers(ranges: Sequence[IPNetwork]) -> Controller:
+    """Return the controller that gives load balancers addresses of `ranges`."""
+    plan = partial(plan_load_balancers, ranges=ranges)
+    return Controller(name="load balancers", plan=plan, wants=concerns_balancers)
 
 
 class Runner:

@@ -2,6 +2,10 @@
 
 An instance in a network namespace of the lab's process, without a process in it: the VPC's default
 routes lead there, its ENI may send from any address, and the lab's security group lets all in.
+
+    outside = await outside_host(lab)
+    await outside.add_address("203.0.113.7")
+    flow = await outside.connect(vip, port=80, source="203.0.113.7")
 """
 
 from __future__ import annotations
@@ -9,13 +13,18 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from terway.lab.cloud.provision import add_route, authorize, disable_source_check
 from terway.lab.node.spawner import raise_loopback
-from terway.lab.world.lab import Lab
+from terway.lab.world.node import run_command
+from terway.lab.world.pods import Flow
+from terway.lab.world.running import Lab
+from terway.lab.world.sockets import connect_in
 from terway.linux.netns import OWN_NETNS
-from terway.model.address import Family
+from terway.model.address import Family, IPAddress
 from terway.model.errors import TransientError
 
 NAME = "internet"
@@ -24,6 +33,38 @@ _CLONE_NEWNET = 0x40000000
 _NO_DETECTION = tuple(
     Path("/proc/sys/net/ipv6/conf", name, "accept_dad") for name in ("all", "default")
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """A host in the VPC that is neither node nor pod. `addresses` are those of its ENI."""
+
+    netns_path: str
+    addresses: tuple[IPAddress, ...]
+
+    async def add_address(self, address: str) -> None:
+        """Give the host another address, of any range: the VPC sends what is nobody's here."""
+        length = ip_address(address).max_prefixlen
+        await self.exec("ip", "address", "replace", f"{address}/{length}", "dev", "lo", "nodad")
+
+    async def exec(self, *command: str, check: bool = True) -> str:
+        """Run a command in the host's network and return its output; UsageError when it fails."""
+        return await run_command(["nsenter", f"--net={self.netns_path}", *command], check=check)
+
+    async def connect(
+        self, address: IPAddress, *, port: int, source: str = "", timeout_s: float = 5.0
+    ) -> Flow:
+        """Connect from here; from an address that was added, where one is named."""
+        async with asyncio.timeout(timeout_s):
+            return Flow(*await connect_in(self.netns_path, str(address), port, source=source))
+
+
+async def outside_host(lab: Lab) -> Outside:
+    """Return the host that is the rest of the world, made when it is asked for first."""
+    path = await open_outside(lab)
+    instance = lab.instances[NAME]
+    addresses: tuple[IPAddress | None, ...] = (instance.ipv4, instance.ipv6)
+    return Outside(netns_path=path, addresses=tuple(one for one in addresses if one is not None))
 
 
 async def open_outside(lab: Lab) -> str:
