@@ -274,6 +274,13 @@ int to_pod(struct __sk_buff *skb)
 	return lost ? lose(skb, at, lost) : GO_ON;
 }
 
+/* What a child of the ENI answers who came by the uplink: it leaves its pod for the node. */
+static __always_inline int turn_back(struct __sk_buff *skb, struct passage *at)
+{
+	find_connection(at);
+	return is_answer_at_node(at) ? answer_outside(skb, at) : GO_ON;
+}
+
 /* Ingress of an ENI that pods share. What is for no pod is the stack's. */
 SEC("tc")
 int from_eni(struct __sk_buff *skb)
@@ -299,7 +306,7 @@ int from_eni(struct __sk_buff *skb)
 	number = local_of(&at->p.destination, family);
 	to = number && number != LOCAL_NODE ? endpoint_of(number) : NULL;
 	if (!to)
-		return GO_ON;
+		return lost ? GO_ON : turn_back(skb, at);
 	if (to->kind == ENDPOINT_IPVLAN && to->eni == skb->ifindex)
 		return GO_ON; /* the ENI itself leads to its children */
 	at->endpoint = number;

@@ -175,6 +175,57 @@ def test_a_process_of_the_node_answers_as_the_service(node, family):
     assert (answer.source, answer.destination) == (frontend, question.source)
 
 
+@both
+def test_a_pod_that_is_a_child_of_its_eni_answers_by_the_node(node, family):
+    # given a pod with programs inside, whose answers come out at the ENI
+    child = replace(ENDPOINT, kind=EndpointKind.IPVLAN)
+    node.bench.put_endpoint(child, link=POD_LINK)
+    frontend = End(BALANCER[family], 80)
+    node.offer(POD[family], frontend)
+    question = asked(frontend, family=family)
+
+    # when it is asked, and answers
+    came = node.bench.run("from_uplink", question.frame(), link=UPLINK)
+    seen = read_frame(came.frame)
+    inner = node.bench.run("into_pod", came.frame, link=5, endpoint=child.number)
+    reply = node.bench.run("out_of_pod", seen.turned(ttl=64).frame(), link=5, endpoint=child.number)
+    left = node.bench.run("from_eni", reply.frame, link=4)
+    node.bench.put_endpoint(ENDPOINT, link=POD_LINK)
+
+    # then its frame is for the ENI itself, and the client has the service's answer from the uplink
+    answer = read_frame(left.frame)
+    assert came.was_redirected
+    assert inner.went_on
+    assert reply.frame[:6] == bytes.fromhex(child.pod_mac.replace(":", ""))
+    assert left.was_redirected
+    assert (answer.source, answer.destination) == (frontend, question.source)
+
+
+@both
+def test_a_pod_with_an_eni_of_its_own_answers_by_its_second_leg(node, family):
+    # given a backend with an ENI of its own
+    own = replace(ENDPOINT, kind=EndpointKind.EXCLUSIVE, eni=0, leg=node.bench.ifindex(6))
+    node.bench.put_endpoint(own, link=POD_LINK)
+    frontend = End(BALANCER[family], 80)
+    node.offer(POD[family], frontend)
+    question = asked(frontend, family=family)
+
+    # when it is asked by the node's stack, and answers
+    came = node.bench.run("from_uplink", question.frame(), link=UPLINK)
+    seen = read_frame(came.frame)
+    reply = node.bench.run("out_of_pod", seen.turned(ttl=64).frame(), link=5, endpoint=own.number)
+    left = node.bench.run("from_pod", reply.frame, link=POD_LINK)
+    node.bench.put_endpoint(ENDPOINT, link=POD_LINK)
+
+    # then it does so by the leg, and the node turns that back
+    answer = read_frame(left.frame)
+    assert came.went_on
+    assert seen.destination == End(POD[family], 8080)
+    assert reply.was_redirected
+    assert left.was_redirected
+    assert (answer.source, answer.destination) == (frontend, question.source)
+
+
 def test_clients_with_the_same_port_get_different_ones_of_the_node(node):
     node.offer(FAR[4], End(ANYWHERE[4], 30080))
     seen = set()
