@@ -27,6 +27,7 @@ import structlog
 
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
+from terway.agent.ebpf.choice import Chosen, choose_datapath
 from terway.agent.follow import make_follower
 from terway.agent.handwritten import unsuitable_lists
 from terway.agent.host_ports import HostPorts
@@ -52,16 +53,18 @@ from terway.agent.policing import enforce_policies
 from terway.agent.pool_settings import pool_config
 from terway.agent.possible import check_possible
 from terway.agent.refusal import LastError, known_errors, told_at_node
-from terway.agent.shape import Shape, check_capacity, shape_of
+from terway.agent.shape import Shape, check_capacity, most_pods, shape_of
 from terway.agent.terwayd import Setup, Terwayd
 from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
 from terway.config.findings import Caution
+from terway.datapath.map_sizes import map_sizes
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
-from terway.linux.kernel import open_kernel
+from terway.linux.ebpf.pins import Pins
+from terway.linux.kernel import Kernel, open_kernel
 from terway.model.attachment import Attachment
 from terway.model.errors import VpcError
 from terway.model.ids import RegionId
@@ -149,9 +152,12 @@ async def _open(
         *unsuitable_lists(paths.cni_conf_dir),
     )
     kernel = await stack.enter_async_context(open_kernel())
+    chosen = await _choose_datapath(kernel, mode, options, config, allowance)
+    mode = chosen.mode
     support = await kernel.limit_support()
     instance, seed = instance_facts(place, allowance), f"{time.time_ns():x}"
-    node = with_limits(await configured_facts(kernel, config), config.cni, support)
+    facts = replace(await configured_facts(kernel, config), has_datapath=chosen.has_datapath)
+    node = with_limits(facts, config.cni, support)
 
     def shape_now(now: AgentConfig) -> Shape:
         check_possible(now.eni, allowance.limits, mode)
@@ -160,7 +166,8 @@ async def _open(
 
     shape = shape_now(config)
     limits = limit_cautions(mode, config.cni, support)
-    said = replace(config, warnings=(*config.warnings, *cautions, *limits))
+    lacks = chosen.cautions(config.cni)
+    said = replace(config, warnings=(*config.warnings, *cautions, *limits, *lacks))
     kube = _kube_side(client, options, said)
     terwayd = Terwayd(
         _setup(options, config, shape),
@@ -185,6 +192,15 @@ async def _open(
         make_follower(config, options, client=client, kube=kube, check=shape_now, apply=apply)
     )
     return terwayd
+
+
+async def _choose_datapath(
+    kernel: Kernel, mode: Mode, options: Options, config: AgentConfig, allowance: Allowance
+) -> Chosen:
+    """Load the data path in eBPF, where the node is to have one and can."""
+    pods = most_pods(allowance.limits)
+    sizes = map_sizes(pods, config.eni.ebpf_max_connections)
+    return await choose_datapath(kernel, mode, config.cni, Pins(options.paths.pins), sizes)
 
 
 def _watch_host_ports(terwayd: Terwayd, kube: KubeSide | None, config: AgentConfig) -> None:

@@ -22,6 +22,7 @@ from terway.agent.states import DesiredStates, desired_of
 from terway.cni.errors import CniError, Code
 from terway.datapath.damage import plan_inside
 from terway.datapath.diff import diff
+from terway.datapath.ebpf import own_addresses, without_programs
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.guard import plan_guard
 from terway.datapath.host import desired_eni
@@ -36,6 +37,7 @@ from terway.linux.kernel import Kernel
 from terway.linux.nftables import OwnedTable
 from terway.model.address import IPPair
 from terway.model.attachment import Attachment, AttachmentKey
+from terway.model.endpoint import endpoint_number
 from terway.model.errors import ConflictError, TransientError, UsageError, VpcError
 from terway.model.ids import MacAddress
 from terway.model.network import (
@@ -44,12 +46,14 @@ from terway.model.network import (
     CreateIpvlan,
     CreateVeth,
     NetObject,
+    NodeState,
     Operation,
     Put,
     Remove,
     RoutingRule,
     Sysctl,
 )
+from terway.model.programs import InnerPrograms
 
 _log = structlog.get_logger("network")
 
@@ -74,6 +78,8 @@ class KernelNetwork:
         self._enis = enis
         self._tables = tuple(OwnedTable(*one) for one in symmetric_tables(node).items())
         self._waits = node.symmetric is not None and node.symmetric.waits
+        self._held_back: tuple[Attachment, ...] = ()
+        self._waiting: frozenset[AttachmentKey] = frozenset()
         self._gate = Gate()  # a sweep must not see an attachment that is half made
 
     async def prepare(self) -> None:
@@ -177,6 +183,33 @@ class KernelNetwork:
             actual = await self._kernel.read_inside(desired)
             await self._kernel.apply(plan_limits(desired, actual))
 
+    @property
+    def held_back(self) -> tuple[Attachment, ...]:
+        """Return the attachments that are without the data path's programs still."""
+        return self._held_back
+
+    def hold_back(self, attachments: Iterable[Attachment]) -> None:
+        """Leave these pods without the data path's programs, until they are enrolled."""
+        self._held_back = tuple(attachments)
+        self._waiting = frozenset(one.key for one in self._held_back)
+
+    async def enrol(self, attachments: Iterable[Attachment]) -> int:
+        """Have the data path see the packets of these pods; return of how many links."""
+        self.hold_back(())
+        async with self._gate.alone():
+            return await self._kernel.enrol([self._desired(one) for one in attachments])
+
+    async def enter(self, attachment: Attachment) -> None:
+        """Put the data path's programs inside a pod that has some there."""
+        desired = self._desired(attachment)
+        inner = [one for one in desired.pod or () if isinstance(one, InnerPrograms)]
+        if not inner:
+            return
+        async with self._gate.shared():
+            if (await self._kernel.read_inside(desired)).is_paired:
+                puts = [Put(netns=desired.birth.netns, object=one) for one in inner]
+                await self._kernel.apply(puts)
+
     async def prove(self, attachment: Attachment) -> bool:
         """Read back what `attach` made, on both sides, and put right what is not as planned.
 
@@ -276,6 +309,7 @@ class KernelNetwork:
             admitted = self.mender.admit(planned, actual.objects)
             await self._kernel.apply(admitted.operations)
             await self._kernel.forget_gone_links()
+            await self._tidy_datapath(held, actual)
             self.mender.mended(admitted)
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)
@@ -285,6 +319,12 @@ class KernelNetwork:
         for table in await self._ensure_tables():
             self.mender.remade(f"table {table.name}")
         return admitted.operations
+
+    async def _tidy_datapath(self, held: Iterable[Attachment], actual: NodeState) -> None:
+        if not self._node.has_datapath:
+            return
+        numbers = {endpoint_number(one.key) for one in held}
+        await self._kernel.tidy_datapath(numbers, own_addresses(self._node, actual.objects))
 
     async def _ensure_host_children(self) -> None:
         """Make the host children again that somebody has deleted."""
@@ -393,7 +433,8 @@ class KernelNetwork:
         # An ENI that is gone has no table; what is left of the attachment is found all the same.
         gone = ENILink(name="", ifindex=0, mac=attachment.lease.eni_mac, gateways=IPPair())
         eni = self._enis.known(attachment.lease.eni_mac) or gone
-        return self._states.of(attachment, eni=eni, node=self._node)
+        desired = self._states.of(attachment, eni=eni, node=self._node)
+        return without_programs(desired) if attachment.key in self._waiting else desired
 
 
 def _macs(attachments: Iterable[Attachment]) -> set[MacAddress]:

@@ -78,7 +78,7 @@ def decide_mode(wanted: Mode, kept: Mode | None, attachments: Iterable[Attachmen
     `kept` is what was decided before; what runs here decides where nothing was kept (by a terwayd
     that kept nothing).
     """
-    was = kept or next((one.spec.mode for one in attachments), wanted)
+    was = kept or next((_of_label(one.spec.mode) for one in attachments), wanted)
     if was is wanted:
         return wanted
     raise UsageError(
@@ -87,6 +87,11 @@ def decide_mode(wanted: Mode, kept: Mode | None, attachments: Iterable[Attachmen
         "--overwrite), or remove the node from the cluster and add a new one with this label",
         field=_FIELD,
     )
+
+
+def _of_label(mode: Mode) -> Mode:
+    """Return what a label can say of a mode: how pods share ENIs is not its business."""
+    return mode if mode is Mode.EXCLUSIVE else Mode.VETH
 
 
 async def read_node_mode(

@@ -16,6 +16,7 @@ class Paths:
     cni_conf_dir: Path
     cni_bin_dir: Path
     addon_secret: Path  # a mounted access key, if there is one
+    pins: Path  # in a BPF file system: what of the data path in eBPF outlives terwayd
 
     @property
     def socket(self) -> Path:
@@ -69,4 +70,5 @@ def paths_under(
         cni_conf_dir=root / "etc/cni/net.d",
         cni_bin_dir=root / "opt/cni/bin",
         addon_secret=root / "var/alibaba-addon-secret",
+        pins=root / "sys/fs/bpf/terway",
     )

@@ -23,6 +23,7 @@ from terway.model.interface import Mode
 
 _CAPACITY: Mapping[Mode, CapacityMode] = {
     Mode.VETH: CapacityMode.SHARED,
+    Mode.DATAPATHV2: CapacityMode.SHARED,
     Mode.IPVLAN: CapacityMode.SHARED,
     Mode.EXCLUSIVE: CapacityMode.EXCLUSIVE,
 }
@@ -56,6 +57,12 @@ def shape_of(mode: Mode, config: AgentConfig, pool: PoolConfig, facts: NodeFacts
         conflist=conflist,
         has_host_peer=config.cni.has_host_peer,
     )
+
+
+def most_pods(limits: InstanceLimits) -> int:
+    """Return how many pods an instance of this type can have at most, in whichever mode."""
+    families = max(limits.eni_private_ip_address_quantity, limits.eni_ipv6_address_quantity)
+    return limits.eni_quantity * families
 
 
 def check_capacity(

@@ -21,6 +21,7 @@ import structlog
 from terway.agent.answer import Answerer
 from terway.agent.blame import Blame
 from terway.agent.devices import DeviceLinks
+from terway.agent.ebpf.bringup import Bringup
 from terway.agent.enis import ENILinks
 from terway.agent.exclusive import ExclusiveNetwork
 from terway.agent.follow import ConfigFollower
@@ -160,6 +161,17 @@ class Terwayd:
         )
         self.reconciled = self.reconciler.has_run
         self._keep_whole(enis, clocks)
+        self.bringup = self._bringing_up()
+
+    def _bringing_up(self) -> Bringup | None:
+        """Return who brings up the data path in eBPF; None where the node has none."""
+        datapath = self._kernel.datapath if self._facts.has_datapath else None
+        if datapath is None:
+            return None
+        bringup = Bringup(self._kernel, self.network, datapath)
+        self.chores["datapath"] = bringup.run
+        self.metrics.sources.append(bringup.metrics)
+        return bringup
 
     def _answering(self, clocks: Clocks) -> Answerer:
         return Answerer(
@@ -247,6 +259,8 @@ class Terwayd:
         await self.pool.restore()
         if self._policies is not None:
             self._policies.restore(self.pool.attachments())
+        if self.bringup is not None:
+            await self.bringup.begin(self.pool.attachments())
 
     def loops(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
         """Yield what runs beside the serving, by name, but for the watch of the real kernel."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from terway.config import keys_cni as cni
-from terway.config.chain import Chain, read_chain, runtime_list
+from terway.config.chain import read_chain, runtime_list
 from terway.config.chained_bandwidth import take_bandwidth
 from terway.config.choices import (
     Backend,
@@ -50,7 +50,7 @@ class CniConf:
 
     name: str
     version: str
-    virtual_type: VirtualType  # as it is done, not as it was asked for
+    virtual_type: VirtualType  # as it was asked for; a node's kernel may not have it
     mtu_bytes: int | None
     capabilities: frozenset[str]
     policy_provider: PolicyProvider
@@ -85,11 +85,10 @@ def read_cni_conf_into(report: Report, files: Mapping[str, str]) -> CniConf:
         report.refuse(f"{chain.ours_path}.{key}", chain.ours[key], rule)
     said = read_object(cni.KEYS, ours, chain.ours_path, report)
     _check(said, report)
-    _caution(said, chain, report)
     return CniConf(
         name=chain.name,
         version=chain.version,
-        virtual_type=VirtualType.VETH,
+        virtual_type=said[cni.VIRTUAL_TYPE],
         mtu_bytes=_mtu_bytes(said),
         capabilities=frozenset(name for name, on in said[cni.CAPABILITIES].items() if on),
         policy_provider=said[cni.POLICY_PROVIDER],
@@ -140,11 +139,3 @@ def _check(said: Values, report: Report) -> None:
         rule = f"has bits outside of mask, {details[cni.SYMMETRIC_MASK]:#x}: it would never match"
         path = f"{said.path(cni.SYMMETRIC_CONFIG)}.{cni.SYMMETRIC_MARK.name}"
         report.refuse(path, details[cni.SYMMETRIC_MARK], rule)
-
-
-def _caution(said: Values, chain: Chain, report: Report) -> None:
-    """Say what is accepted and does not do what its reader may think."""
-    asked = said[cni.VIRTUAL_TYPE]
-    if asked is not VirtualType.VETH:
-        text = f"{asked.value} is not part of this release: pods get veth and policy routing"
-        report.caution(said.path(cni.VIRTUAL_TYPE), text)

@@ -110,6 +110,7 @@ class EniConf:
     kube_client_burst: int
     flow_log: FlowLogging
     flow_log_sample: int
+    ebpf_max_connections: int  # 0: by the number of pods
 
 
 def read_eni_conf(raw: Mapping[str, object]) -> tuple[EniConf, tuple[Caution, ...]]:
@@ -169,6 +170,7 @@ def read_eni_conf_into(report: Report, raw: Mapping[str, object]) -> EniConf:
         kube_client_burst=said[cloud.KUBE_CLIENT_BURST],
         flow_log=said[pods.FLOW_LOG],
         flow_log_sample=said[pods.FLOW_LOG_SAMPLE],
+        ebpf_max_connections=said[pods.EBPF_MAX_CONNECTIONS],
     )
 
 

@@ -76,6 +76,15 @@ FLOW_LOG_SAMPLE: Key[int] = Key(
     reload=Reload.AT_ONCE,
     is_ours=True,
 )
+EBPF_MAX_CONNECTIONS: Key[int] = Key(
+    name="ebpf_max_connections",
+    kind=Whole(minimum=4096, maximum=4_194_304, also=(0,)),
+    default=0,
+    default_words="2048 for each pod that the node can have, from 65536 to 524288",
+    meaning="Connections that an eBPF data path remembers; each takes some 300 bytes at once",
+    reload=Reload.RESTART,
+    is_ours=True,
+)
 CUSTOM_STATEFUL_KINDS: Key[tuple[str, ...]] = Key(
     name="custom_stateful_workload_kinds",
     kind=ListOf(of=Text(pattern=".+", words='the kind of an owner: "…"')),
@@ -112,6 +121,7 @@ KEYS: tuple[Key[object], ...] = (
     ENABLE_ERDMA,
     FLOW_LOG,
     FLOW_LOG_SAMPLE,
+    EBPF_MAX_CONNECTIONS,
     CUSTOM_STATEFUL_KINDS,
     DISABLE_DEVICE_PLUGIN,
     _gone("prefix", "Prefix of ENIs' names, once", "nothing ever read it: remove it"),

@@ -7,13 +7,15 @@ what the programs leave to the node's own stack. Where a node has no such data p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.names import host_child_name, host_link_name, host_mac, pod_mac
-from terway.model.address import IPNetwork
+from terway.model.address import IPAddress, IPNetwork
 from terway.model.attachment import Attachment
 from terway.model.endpoint import Endpoint, EndpointKind, endpoint_number
+from terway.model.network import AttachmentState, LinkAddress, NetObject
 from terway.model.programs import Edge, EdgePrograms, InnerPrograms, NodeKnowledge, PodPrograms
 
 
@@ -102,6 +104,28 @@ def node_programs(node: NodeFacts) -> Iterator[EdgePrograms | NodeKnowledge]:
         host_stack=_left_to_the_stack(node),
     )
     yield EdgePrograms(link=node.uplink, edge=Edge.UPLINK)
+
+
+def own_addresses(node: NodeFacts, objects: Iterable[NetObject]) -> frozenset[IPAddress]:
+    """Return the addresses that are the node's own: packets for them are its stack's.
+
+    A link-local address is many links' at once, and leads nowhere but to its link.
+    """
+    given = (one.address.ip for one in objects if isinstance(one, LinkAddress))
+    return frozenset(
+        one for one in (*given, *node.addresses) if not one.is_link_local and not one.is_loopback
+    )
+
+
+def without_programs(desired: AttachmentState) -> AttachmentState:
+    """Return `desired` for a pod that the data path does not see yet."""
+    return replace(
+        desired,
+        node=tuple(one for one in desired.node if not isinstance(one, PodPrograms)),
+        pod=None
+        if desired.pod is None
+        else tuple(one for one in desired.pod if not isinstance(one, InnerPrograms)),
+    )
 
 
 def _left_to_the_stack(node: NodeFacts) -> tuple[IPNetwork, ...]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from terway.linux import apply, conntrack, path_mtu, read, sysctl, translation
 from terway.linux.device import read_device
+from terway.linux.ebpf import enrolment
 from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.opening import open_datapath
 from terway.linux.ebpf.pins import Pins
@@ -248,6 +249,24 @@ class Kernel:
         opened = await self._workers.run(partial(open_datapath, pins, sizes=sizes))
         self._traffic.datapath = opened
         return opened
+
+    async def enrol(self, states: Iterable[AttachmentState]) -> int:
+        """Have the data path know the pods whose links are there, and see their packets.
+
+        Return how many they are.
+        """
+        return await self._run(partial(enrolment.enrol, tuple(states)))
+
+    async def settle_datapath(self) -> None:
+        """Pin the maps that the programs have, now that all links have these programs."""
+        if self._traffic.datapath is not None:
+            await self._workers.run(self._traffic.datapath.object.settle)
+
+    async def tidy_datapath(
+        self, numbers: Collection[int], addresses: Collection[IPAddress]
+    ) -> int:
+        """Have the data path know no endpoints but `numbers`, and `addresses` as the node's."""
+        return await self._run(partial(enrolment.tidy, numbers, addresses))
 
     async def remove_datapath(self, pins: Pins) -> int:
         """Take all of a data path in eBPF away; return how many links had programs of it."""

@@ -105,11 +105,11 @@ def test_each_way_of_holding_limits_goes_together_with_priorities(mode):
 
 
 @pytest.mark.parametrize("kind", ["IPVlan", "datapathv2"])
-def test_another_data_path_is_accepted_with_a_caution(kind):
+def test_another_data_path_is_asked_for_in_any_case_of_letters(kind):
     conf, cautions = parse({**OURS, "eniip_virtual_type": kind})
 
-    assert conf.virtual_type is VirtualType.VETH
-    assert [one.field for one in cautions] == ["10-terway.conf.eniip_virtual_type"]
+    assert conf.virtual_type is VirtualType(kind.lower())
+    assert cautions == ()
 
 
 def test_keys_that_do_nothing_here_are_cautioned_about():

@@ -59,6 +59,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "credential_path": {"credential_path": "/var/addon/token-config"},
     "flow_log": {"flow_log": "denied"},
     "flow_log_sample": {"flow_log": "all", "flow_log_sample": 7},
+    "ebpf_max_connections": {"ebpf_max_connections": 65536},
     "kube_client_qps": {"kube_client_qps": 5},
     "kube_client_burst": {"kube_client_qps": 5, "kube_client_burst": 9},
     "service_cidr": {"service_cidr": "172.21.0.0/20"},
@@ -157,7 +158,10 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
         "capabilities": ({"mac": True}, lambda conf: b'"mac"' in conf.conflist),
         "mtu": (8500, lambda conf: conf.mtu_bytes == 8500),
         "auto_mtu": (True, lambda conf: conf.mtu_bytes is None),
-        "eniip_virtual_type": ("VETH", lambda conf: conf.virtual_type is VirtualType.VETH),
+        "eniip_virtual_type": (
+            "datapathv2",
+            lambda conf: conf.virtual_type is VirtualType.DATAPATHV2,
+        ),
         "host_stack_cidrs": (
             ["169.254.20.10/32"],
             lambda conf: conf.host_stack_cidrs == (ip_network("169.254.20.10/32"),),

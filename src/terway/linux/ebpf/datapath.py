@@ -169,10 +169,10 @@ class DataPath:
             number = unpack_number(value)
             if number != LOCAL_NODE and number not in numbers:
                 gone += self._locals.delete(key)
-        for key in self._links.items():
+        for key in list(self._links.keys()):
             if unpack_number(key) not in ifindexes:
                 gone += self._links.delete(key)
-        for key in self._endpoints.items():
+        for key in list(self._endpoints.keys()):
             if unpack_number(key) not in numbers:
                 gone += self._endpoints.delete(key)
         self.edges.forget_gone(frozenset(ifindexes))

@@ -121,7 +121,7 @@ class Edges:
     def __init__(self, programs: Programs, folder: Path, *, has_tcx: bool) -> None:
         self._programs = programs
         self._folder = folder
-        self._has_tcx = has_tcx
+        self.has_tcx = has_tcx
 
     def hooks(self, edge: Edge) -> dict[Hook, str]:
         """Return the programs that an edge has, as far as the object has them."""
@@ -132,7 +132,7 @@ class Edges:
         hooks = self.hooks(edge)
         if not hooks:
             return ()
-        if not self._has_tcx:
+        if not self.has_tcx:
             return put_filters(ifindex, self._programs, hooks)
         for hook, name in hooks.items():
             tcx.attach(self._folder, ifindex, hook, self._programs[name].fd)
@@ -147,7 +147,7 @@ class Edges:
     def has(self, sock: RouteSocket, ifindex: int, edge: Edge) -> bool:
         """Return whether these very programs see a device's packets."""
         hooks = self.hooks(edge)
-        if not self._has_tcx:
+        if not self.has_tcx:
             return has_filters(sock, ifindex, self._programs, hooks)
         return all(self._is_at(ifindex, hook, name) for hook, name in hooks.items())
 

@@ -86,7 +86,9 @@ class DataPathObject:
         structs: Structs,
         copies: tuple[_Copy, ...],
         sources: tuple[int, ...],
+        is_fresh: bool,
     ) -> None:
+        self.is_fresh = is_fresh  # some maps are new, and nobody has filled them yet
         self.programs = programs
         self.maps = maps
         self.pins = pins
@@ -174,6 +176,7 @@ def open_object(
         structs=structs,
         copies=copies,
         sources=sources,
+        is_fresh=any(is_kept(one) and name not in taken for name, one in maps.items()),
     )
 
 

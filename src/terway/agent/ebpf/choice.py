@@ -1,0 +1,68 @@
+"""Which data path does this node have: what was asked for, and what its kernel can.
+
+What is asked for and missing is had by policy routing, which every kernel can; why is said at the
+Node, in the log and by the doctor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from terway.config.choices import VirtualType
+from terway.config.cni_conf import CniConf
+from terway.config.findings import Caution
+from terway.linux.ebpf.pins import Pins
+from terway.linux.kernel import Kernel
+from terway.model.errors import VpcError
+from terway.model.interface import Mode
+
+CHANGED = "VirtualModeChanged"  # the reason of the event, as upstream names it
+KEY = "eniip_virtual_type"
+
+_log = structlog.get_logger("datapath")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The node's mode, whether its pods' packets are seen by programs of eBPF, and why not."""
+
+    mode: Mode
+    has_datapath: bool = False
+    lacks: str = ""  # what the kernel is missing of what was asked for
+
+    def cautions(self, cni: CniConf) -> Iterator[Caution]:
+        """Yield what is other than was asked for."""
+        if self.lacks:
+            asked, had = cni.virtual_type.value, self.mode.value
+            text = f"{asked}: {self.lacks}; pods have {had} and policy routing"
+            yield Caution(field=f"{cni.path}.{KEY}", text=f"{CHANGED}: {text}")
+
+
+async def choose_datapath(
+    kernel: Kernel, mode: Mode, cni: CniConf, pins: Pins, sizes: Mapping[str, int]
+) -> Chosen:
+    """Return the data path that the node has; where it is in eBPF, `kernel` has it loaded.
+
+    `mode` is that of the node's label. Where it has none, what another terwayd left of one is
+    taken away: the pods that run go on by the node's stack.
+    """
+    if cni.virtual_type is VirtualType.VETH:
+        return await _without(kernel, mode, pins, "")
+    try:
+        await kernel.open_datapath(pins, sizes)
+    except VpcError as error:
+        return await _without(kernel, mode, pins, str(error))
+    shared = Mode.DATAPATHV2 if mode is Mode.VETH else mode
+    return Chosen(mode=shared, has_datapath=True)
+
+
+async def _without(kernel: Kernel, mode: Mode, pins: Pins, lacks: str) -> Chosen:
+    removed = await kernel.remove_datapath(pins)
+    if removed:
+        _log.info("datapath.removed", links=removed)
+    if lacks:
+        _log.warning("datapath.not_possible", error=lacks)
+    return Chosen(mode=mode, lacks=lacks)

@@ -1,0 +1,37 @@
+"""How large are the data path's maps? By how many pods the node can have.
+
+Maps that are filled as needed are small until then; what is taken whole at once (LRU tables) is
+what counts: about 170 bytes for each connection that can be remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_LEAST_CONNECTIONS = 65_536
+_MOST_CONNECTIONS = 524_288
+_CONNECTIONS_PER_POD = 2_048
+_INTERFACES_PER_POD = 2
+_MOVING = 64  # links, pods and addresses that go while others come
+
+
+def map_sizes(pods: int, connections: int = 0) -> Mapping[str, int]:
+    """Return the entries of the maps about pods and their connections, by the maps' names.
+
+    `pods` is how many the node can have; `connections` 0: as many as suits that.
+    """
+    interfaces = _next_power_of_2(_INTERFACES_PER_POD * pods + _MOVING)
+    fitting = min(max(_CONNECTIONS_PER_POD * pods, _LEAST_CONNECTIONS), _MOST_CONNECTIONS)
+    remembered = connections or _next_power_of_2(fitting)
+    return {
+        "endpoints": interfaces,
+        "links": 2 * interfaces,
+        "locals": 4 * interfaces,  # two families, and the node's own
+        "flows": remembered,
+        "choices": remembered,
+        "policy_sides": interfaces,
+    }
+
+
+def _next_power_of_2(number: int) -> int:
+    return 1 << (number - 1).bit_length()
