@@ -82,20 +82,20 @@ def _connect(node: ScratchNetns, end: ScratchNetns, *, link: str, address: str) 
 
 async def connections_per_s(trio: Trio) -> float:
     """Return how many connections are made, used for a byte and closed, one after the other."""
-    return await _per_s(trio, program("crr"), CONNECTIONS)
+    return await _per_s(trio, "connect", CONNECTIONS)
 
 
 async def round_trips_per_s(trio: Trio) -> float:
     """Return how many bytes go there and back over one open connection."""
-    return await _per_s(trio, program("pingpong"), ROUND_TRIPS)
+    return await _per_s(trio, "ask", ROUND_TRIPS)
 
 
-async def _per_s(trio: Trio, tool: str, count: int) -> float:
-    """Run a tool between the ends; the median, so that what else the machine does is left out."""
-    address = (str(SERVER_ADDRESS), str(PORT))
+async def _per_s(trio: Trio, verb: str, count: int) -> float:
+    """Measure between the ends; the median, so that what else the machine does is left out."""
+    tool, address = program("pingpong"), (str(SERVER_ADDRESS), str(PORT))
     await trio.node.run("conntrack", "-F")
     async with trio.server.on_core(CORE).server(tool, "serve", *address, ready="ready"):
-        text = await trio.client.on_core(CORE).run(tool, "ask", *address, str(count))
+        text = await trio.client.on_core(CORE).run(tool, verb, *address, str(count))
     return 1e9 / median([int(line) for line in text.split()])
 
 
