@@ -11,6 +11,7 @@ from terway.policy.changes import (
     SetNamespace,
     SetNode,
     SetPod,
+    SetPolicy,
 )
 from terway.policy.cluster import Namespace, Node, Pod, PodKey, Protocol
 from terway.policy.compiled import NOBODY, Compiled
@@ -65,6 +66,11 @@ def rule(*peers: Peer, ports=(HTTP,), index: int = 0, action: Action = Action.AC
 def policy(name: str = "p", **directions) -> NetworkPolicy:
     key = PolicyKey(kind=Kind.NETWORK, namespace="shop", name=name)
     return NetworkPolicy(key=key, pods=labelled("app", "server"), **directions)
+
+
+def clients_may(ports=(HTTP,)) -> SetPolicy:
+    """Return the change that lets the client in, on these ports; it is one policy's."""
+    return SetPolicy(policy=policy(ingress=(rule(peer("client"), ports=ports),)))
 
 
 def above(name: str, *rules: Rule, tier: Tier = Tier.ADMIN, is_egress: bool = True) -> Policy:

@@ -32,6 +32,7 @@ from tests.support.compiled_shop import (
     above,
     allowed,
     attach,
+    clients_may,
     labelled,
     peer,
     pod,
@@ -51,7 +52,7 @@ def test_without_policies_nothing_is_enforced(compiler):
 
 
 def test_whom_a_rule_names_may_use_its_ports_and_the_own_node_all(compiler):
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
 
     compiled = compiler.compiled()
 
@@ -68,7 +69,7 @@ def test_a_policy_that_selects_nobody_here_costs_nothing(compiler):
 
 
 def test_one_more_pod_with_known_labels_is_one_more_entry(compiler):
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
     of_client = compiler.compiled().hosts[CLIENT_AT]
 
     change = compiler.apply([SetPod(pod=pod("second", "10.0.0.3"))])
@@ -80,13 +81,13 @@ def test_one_more_pod_with_known_labels_is_one_more_entry(compiler):
 
 
 def test_a_pod_that_nobody_selects_touches_nothing(compiler):
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
 
     assert not compiler.apply([SetPod(pod=pod("other", "10.0.0.9", "other"))])
 
 
 def test_a_second_pod_of_a_deployment_shares_its_rule_sets(compiler):
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
     sides = compiler.compiled().sides[SERVER]
     second = pod("server-2", "10.0.0.4", "server", node=HERE)
 
@@ -97,7 +98,7 @@ def test_a_second_pod_of_a_deployment_shares_its_rule_sets(compiler):
 
 def test_what_pods_share_stays_until_the_last_of_them_is_gone(compiler):
     """bug class 47: rule sets and classes are counted by use"""
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
     second = pod("server-2", "10.0.0.4", "server", node=HERE)
     compiler.apply([SetPod(pod=second), attach(second)])
 
@@ -108,10 +109,10 @@ def test_what_pods_share_stays_until_the_last_of_them_is_gone(compiler):
 
 
 def test_a_policy_that_says_something_else_has_another_rule_set(compiler):
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
     (before,) = compiler.compiled().rule_sets
 
-    change = compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client"), ports=None),)))])
+    change = compiler.apply([clients_may(ports=None)])
 
     assert change.rule_sets[before] is None
     assert before not in compiler.compiled().rule_sets

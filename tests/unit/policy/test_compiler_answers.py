@@ -40,6 +40,7 @@ from tests.support.compiled_shop import (
     above,
     allowed,
     attach,
+    clients_may,
     labelled,
     peer,
     pod,
@@ -87,7 +88,7 @@ def test_blocks_match_pods_too_and_add_up(compiler):
 
 def test_a_new_block_reaches_the_hosts_inside_and_no_other(compiler):
     compiler.apply([SetPod(pod=pod("far", "10.9.0.1"))])
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
     more = policy("more", ingress=(rule(BlockPeer(block=ip_network("10.0.0.0/24")), ports=None),))
 
     change = compiler.apply([SetPolicy(policy=more)])
@@ -153,7 +154,7 @@ def test_pods_with_other_numbers_for_a_name_have_ingress_rule_sets_of_their_own(
 
 
 def test_an_attached_pod_has_its_address_whatever_the_api_still_says(compiler):
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
     fresh = Pod(key=PodKey(namespace="shop", name="fresh"), labels={"app": "other"}, node=HERE)
 
     compiler.apply([SetPod(pod=fresh), Attach(key=fresh.key, addresses=IPPair(v4=CLIENT_AT))])
@@ -194,7 +195,7 @@ def test_what_is_no_pod_of_the_API_is_shut_but_for_the_own_node(compiler):
 
 
 def test_a_finished_pod_is_no_peer_and_its_address_is_free(compiler):
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client")),)))])
+    compiler.apply([clients_may()])
     done = replace(pod("client", "10.0.0.2"), is_finished=True)
 
     compiler.apply([SetPod(pod=done), SetPod(pod=pod("other", "10.0.0.2", "other"))])
@@ -243,5 +244,5 @@ def test_pass_leaves_the_tier_and_baseline_counts_where_nobody_isolates(compiler
     )
     assert allowed(compiler.compiled(), "10.0.0.2") == NOTHING
 
-    compiler.apply([SetPolicy(policy=policy(ingress=(rule(peer("client"), ports=None),)))])
+    compiler.apply([clients_may(ports=None)])
     assert allowed(compiler.compiled(), "10.0.0.2") == ONLY_HTTP
