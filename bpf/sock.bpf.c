@@ -193,7 +193,7 @@ static __always_inline bool is_still(const struct backend *backend, const struct
 	       backend->port == peer->port && backend->family == peer->family;
 }
 
-/* Where the socket's messages to `peer` went before, unless that has gone. */
+/* Where the socket's messages to `peer` went before, unless that has gone, or is about to. */
 static __always_inline bool find_previous(const struct socket_key *key, struct frontend_key *to)
 {
 	const struct socket_peer *known = bpf_map_lookup_elem(&sockets, key);
@@ -202,7 +202,7 @@ static __always_inline bool find_previous(const struct socket_key *key, struct f
 	if (!known)
 		return false;
 	backend = bpf_map_lookup_elem(&backends, &known->backend);
-	if (!backend || !is_still(backend, &known->other))
+	if (!backend || backend->flags & BACKEND_TERMINATING || !is_still(backend, &known->other))
 		return false;
 	*to = known->other;
 	return true;

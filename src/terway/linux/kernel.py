@@ -10,12 +10,14 @@ import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from terway.linux import apply, conntrack, path_mtu, read, sysctl, translation
 from terway.linux.device import read_device
 from terway.linux.ebpf import enrolment
 from terway.linux.ebpf.datapath import DataPath
+from terway.linux.ebpf.node_sockets import NodeSockets, serve_sockets
 from terway.linux.ebpf.opening import open_datapath
 from terway.linux.ebpf.pins import Pins
 from terway.linux.ebpf.removal import remove_datapath
@@ -267,6 +269,19 @@ class Kernel:
     ) -> int:
         """Have the data path know no endpoints but `numbers`, and `addresses` as the node's."""
         return await self._run(partial(enrolment.tidy, numbers, addresses))
+
+    async def serve_sockets(
+        self, datapath: DataPath, pins: Pins, cgroup: Path | None
+    ) -> NodeSockets:
+        """Have the node's processes reach services at their sockets (some 40 ms).
+
+        Raises VpcError where the kernel or the cgroup does not allow it.
+        """
+        return await self._workers.run(partial(serve_sockets, datapath.object.maps, pins, cgroup))
+
+    async def end_sockets(self, served: NodeSockets, gone: Collection[int]) -> int:
+        """End the node's sockets that are connected to backends that are gone; return how many."""
+        return await self._workers.run(partial(served.end_those_with, gone))
 
     async def remove_datapath(self, pins: Pins) -> int:
         """Take all of a data path in eBPF away; return how many links had programs of it."""

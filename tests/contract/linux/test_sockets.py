@@ -200,7 +200,7 @@ def test_a_sockets_messages_stay_with_one_backend_until_it_goes(bench):
         # when that backend goes (bug class 39: what remembers it must not keep it)
         [other] = set(hosts) - {first}
         bench.change_set(held, (numbers[other],))
-        assert reached() == first  # not chosen any more, and still there: terminating
+        assert reached() == first  # not chosen any more, and still there
         bench.remove_backend(numbers[first])
 
         # then the other has it at once

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from terway.linux.ebpf import tcx
 from terway.linux.ebpf.hooks import NAME_PREFIX, PRIORITY, STAMP_PRIORITY
+from terway.linux.ebpf.node_sockets import stop_serving
 from terway.linux.ebpf.pins import Pins, is_bpffs
 from terway.linux.netlink import link, traffic
 from terway.linux.netlink.codec import Request
@@ -30,6 +31,7 @@ def remove_datapath(sock: RouteSocket, pins: Pins) -> int:
     for ifindex in with_filters:
         for request in (*_filters(ifindex), *clsact_without_use(sock, ifindex, _OURS)):
             sock.request(request)
+    stop_serving(pins)
     for layout in pins.layouts():
         pins.drop(layout)
     pins.forget()
