@@ -29,15 +29,14 @@ from terway.lab.kubeapi.servicefamilies import (
     PREFER,
     REQUIRE,
     SINGLE,
-    Spec,
     addresses_in,
     families_in,
     family_of,
-    is_headless,
     validate_change,
     validate_families,
     validate_type,
 )
+from terway.lab.kubeapi.services.fields import Spec, is_headless
 from terway.model.address import IPAddress, IPNetwork
 
 _ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")

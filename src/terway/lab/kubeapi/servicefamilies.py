@@ -7,9 +7,8 @@ validateUpgradeDowngradeIPFamilies, and the types in ValidateService.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any
 
 from terway.lab.kubeapi.causes import (
     duplicate_value,
@@ -20,8 +19,7 @@ from terway.lab.kubeapi.causes import (
     required,
 )
 from terway.lab.kubeapi.errors import Cause
-
-Spec = Mapping[str, Any]
+from terway.lab.kubeapi.services.fields import Spec, is_headless
 
 IPV4, IPV6 = FAMILIES = ("IPv4", "IPv6")
 SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
@@ -44,11 +42,6 @@ def addresses_in(spec: Spec) -> list[str]:
 def families_in(spec: Spec) -> list[str]:
     """Return what `ipFamilies` says."""
     return list(spec.get("ipFamilies") or ())
-
-
-def is_headless(spec: Spec) -> bool:
-    """Return whether a Service wants no address."""
-    return addresses_in(spec) == [HEADLESS]
 
 
 def family_of(address: str) -> str:
@@ -106,7 +99,7 @@ def _first_is_the_same(spec: Spec) -> Iterator[Cause]:
 
 def _addresses(spec: Spec) -> Iterator[Cause]:
     addresses = addresses_in(spec)
-    if is_headless(spec):
+    if addresses == [HEADLESS]:
         return
     if addresses[:1] == [HEADLESS]:
         yield invalid_list(CLUSTER_IPS, addresses, "'None' must be the first and only value")
