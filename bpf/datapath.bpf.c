@@ -30,6 +30,7 @@
 #include "tables.h"
 #include "tell.h"
 #include "track.h"
+#include "translate.h"
 
 #define GO_ON         TC_ACT_UNSPEC /* to the next filter, and to the stack */
 #define METADATA_IPV4 0x646464c8    /* 100.100.100.200, help page "Instance metadata" */
@@ -69,18 +70,27 @@ static __always_inline bool is_metadata(const struct packet *p)
 /* The sender's half: what it is part of, and whether the pod may send it. */
 SUBPROGRAM enum loss leave(struct __sk_buff *skb, struct passage *at)
 {
-	(void)skb;
-	find_connection(at);
-	return judge(at, false);
+	const struct settings *node = node_settings();
+	enum loss lost = LOSS_NONE;
+
+	if (node && node->flags & SETTING_SERVICES)
+		lost = serve(skb, at, SCOPE_INSIDE);
+	else
+		find_connection(at);
+	return lost ? lost : judge(at, false);
 }
 
 /* The receiver's half: whether the pod may get it. */
 SUBPROGRAM enum loss enter(struct __sk_buff *skb, struct passage *at)
 {
-	(void)skb;
+	enum loss lost;
+
 	if (!at->opened.family)
 		find_connection(at);
-	return judge(at, true);
+	lost = judge(at, true);
+	if (lost || !(at->flow.flags & FLOW_AT_CLIENT))
+		return lost;
+	return answer(skb, at);
 }
 
 /* All ends that are here have been asked, by the same policies: what follows need not ask them. */
