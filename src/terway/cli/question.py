@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from terway.cli.fib import decide
 from terway.cli.hops import Ground, Packet
 from terway.cli.read_kernel import Question
+from terway.cli.read_services import FrontendQuestion
 from terway.cli.snapshot import JournalView, Snapshot, require
-from terway.cli.target import Target, find_target
+from terway.cli.target import find_target
+from terway.cli.target_service import Target
 from terway.datapath.names import host_link_name
 from terway.model.address import IPAddress
 from terway.model.attachment import Attachment
@@ -23,7 +25,7 @@ def packets_of(
     Raises UsageError when the pod or the destination is not known, or they share no family.
     """
     sender = find_sender(snapshot, pod)
-    target = find_target(snapshot, destination, namespace=_namespace(sender))
+    target = find_target(snapshot, destination, namespace=_namespace(sender), protocol=protocol)
     found = 0
     for address in target.addresses:
         own = source_of(snapshot, sender, target.service(address) or address)
@@ -45,6 +47,26 @@ def packets_of(
         have = ", ".join(f"IPv{one.version}" for one in sender.lease.addresses)
         text = f"{pod} has {have}; {target.name} has no address of the asked family"
         raise UsageError(text, field="DST")
+
+
+def frontends_of(
+    snapshot: Snapshot, pod: str, destination: str, protocol: str
+) -> Iterator[FrontendQuestion]:
+    """Yield the addresses and ports that may be a service's, for the data path's maps to be asked.
+
+    That is before its maps were read: what a service leads to is not known yet.
+    """
+    if protocol == "icmp":
+        return
+    sender = find_sender(snapshot, pod)
+    target = find_target(snapshot, destination, namespace=_namespace(sender), protocol=protocol)
+    own = {one.version: one for one in sender.lease.addresses}
+    ports = (target.port,) if target.port else target.service_ports
+    for address in target.services or target.addresses:
+        for port in ports:
+            yield FrontendQuestion(
+                address=address, port=port, protocol=protocol, source=own.get(address.version)
+            )
 
 
 def source_of(snapshot: Snapshot, sender: Attachment, destination: IPAddress) -> IPAddress | None:

@@ -19,14 +19,16 @@ from terway.linux.ebpf.contract import (
     FRONTEND_AFFINITY,
     FRONTEND_KEY,
     FRONTEND_SOURCE_RANGES,
+    LOCAL_NODE,
     SET_INLINE,
 )
-from terway.linux.ebpf.entries import pack_number
+from terway.linux.ebpf.entries import pack_address_of, pack_number
 from terway.model.address import IPAddress
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
 _NEEDED = ("frontends", "sets", "slots", "backends", "choices")
 _NUMBER = struct.Struct("=I")
+_NODE = pack_number(LOCAL_NODE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +48,28 @@ def read_frontends(
     if not all(name in maps for name in _NEEDED):
         return
     for asked in questions:
-        key = FRONTEND_KEY.pack(
-            address=asked.address.packed,
-            port=asked.port.to_bytes(2, "big"),
-            protocol=PROTOCOLS[asked.protocol],
-            family=asked.address.version,
-        )
-        value = maps["frontends"].lookup(key)
+        value = _find(maps, asked)
         if value is None:
             yield FrontendView(address=asked.address, port=asked.port, protocol=asked.protocol)
         else:
             yield _frontend(maps, asked, FRONTEND.integers(value))
+
+
+def _find(maps: Mapping[str, Map], asked: FrontendQuestion) -> bytes | None:
+    """Return a frontend as the programs find it: by address, or as any of this node's."""
+    found = maps["frontends"].lookup(_key(asked, asked.address.packed))
+    if found is None and maps["locals"].lookup(pack_address_of(asked.address)) == _NODE:
+        found = maps["frontends"].lookup(_key(asked, b""))
+    return found
+
+
+def _key(asked: FrontendQuestion, packed: bytes) -> bytes:
+    return FRONTEND_KEY.pack(
+        address=packed,
+        port=asked.port.to_bytes(2, "big"),
+        protocol=PROTOCOLS[asked.protocol],
+        family=asked.address.version,
+    )
 
 
 def _frontend(

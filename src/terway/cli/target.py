@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TypeVar
 
-from terway.cli.hops import Hop, fail, ok
 from terway.cli.snapshot import KubePod, KubeService, KubeView, Snapshot
+from terway.cli.target_service import Target, address_target, service_target
 from terway.model.address import IPAddress
 from terway.model.errors import UsageError
 
 T = TypeVar("T", KubePod, KubeService)
 
+Asked = tuple[int | None, str]
+"""Port and protocol."""
+
 _SERVICE_PREFIX = "svc/"
-_TRANSLATOR = "kube-proxy"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where a packet is to go. `hops` are what happens before it goes there: a translation.
-
-    `services` are the addresses that the pod itself sends to, where the node translates them.
-    """
-
-    name: str
-    addresses: tuple[IPAddress, ...]
-    port: int | None = None
-    hops: tuple[Hop, ...] = ()
-    services: tuple[IPAddress, ...] = ()
-
-    def service(self, address: IPAddress) -> IPAddress | None:
-        """Return the service's address in the family of one of `addresses`."""
-        return next((one for one in self.services if one.version == address.version), None)
-
-
-def find_target(snapshot: Snapshot, text: str, *, namespace: str) -> Target:
+def find_target(snapshot: Snapshot, text: str, *, namespace: str, protocol: str = "tcp") -> Target:
     """Return what `text` means: names are looked for in the sender's namespace first.
 
     Raises UsageError when nothing has the name.
@@ -46,9 +29,9 @@ def find_target(snapshot: Snapshot, text: str, *, namespace: str) -> Target:
     try:
         address = ip_address(end)
     except ValueError:
-        found = _by_name(snapshot, kube, end, namespace, port)
+        found = _by_name(snapshot, kube, end, namespace, (port, protocol))
     else:
-        found = _by_address(snapshot, kube, address, port)
+        found = _by_address(snapshot, kube, address, (port, protocol))
     if found is None:
         why = f" ({snapshot.why_missing('kubernetes')})" if snapshot.kubernetes is None else ""
         rule = "an address, [NAMESPACE/]POD, a node, or svc/[NAMESPACE/]SERVICE"
@@ -75,10 +58,14 @@ def _port(text: str) -> int | None:
     return int(text)
 
 
-def _by_address(snapshot: Snapshot, kube: KubeView, address: IPAddress, port: int | None) -> Target:
+def _by_address(snapshot: Snapshot, kube: KubeView, address: IPAddress, asked: Asked) -> Target:
+    port = asked[0]
     for service in kube.services:
         if address in service.cluster_ips:
-            return _service(snapshot, service, port)
+            return service_target(snapshot, service, *asked)
+    translated = address_target(snapshot, address, *asked)
+    if translated is not None:
+        return translated
     name = next((f"pod {one}" for one in kube.pods if _has(one, address)), "")
     node = next((f"node {one.name}" for one in kube.nodes if address in one.addresses), "")
     return Target(name=name or node or "an address", addresses=(address,), port=port)
@@ -89,11 +76,12 @@ def _has(pod: KubePod, address: IPAddress) -> bool:
 
 
 def _by_name(
-    snapshot: Snapshot, kube: KubeView, text: str, namespace: str, port: int | None
+    snapshot: Snapshot, kube: KubeView, text: str, namespace: str, asked: Asked
 ) -> Target | None:
+    port = asked[0]
     if text.startswith(_SERVICE_PREFIX):
         for service in _named(kube.services, text.removeprefix(_SERVICE_PREFIX), namespace):
-            return _service(snapshot, service, port)
+            return service_target(snapshot, service, *asked)
         return None
     for pod in _named(kube.pods, text, namespace):
         return Target(name=f"pod {pod} on {pod.node}", addresses=pod.addresses, port=port)
@@ -101,7 +89,7 @@ def _by_name(
         if node.name == text:
             return Target(name=f"node {text}", addresses=node.addresses, port=port)
     for service in _named(kube.services, text, namespace):
-        return _service(snapshot, service, port)
+        return service_target(snapshot, service, *asked)
     return _in_journal(snapshot, text, port)
 
 
@@ -120,37 +108,3 @@ def _in_journal(snapshot: Snapshot, text: str, port: int | None) -> Target | Non
             addresses = tuple(one.lease.addresses)
             return Target(name=f"pod {one.pod}", addresses=addresses, port=port)
     return None
-
-
-def _service(snapshot: Snapshot, service: KubeService, port: int | None) -> Target:
-    """Return a service as the first endpoint of each family, after its translation."""
-    where, what = "node", f"service {service}"
-    cluster = " ".join(map(str, service.cluster_ips)) or "no ClusterIP"
-    host = snapshot.host
-    if not service.endpoints:
-        text = f"{cluster} has no endpoints: no ready pod matches its selector"
-        remedy = f"kubectl -n {service.namespace} describe service {service.name}"
-        hop = fail(where, what, text, remedy)
-        return Target(name=what, addresses=service.cluster_ips, port=port, hops=(hop,))
-    if host is not None and _TRANSLATOR not in host.programs:
-        text = f"{cluster}: nobody translates it here; {_TRANSLATOR} does not run on this node"
-        hop = fail(where, what, text, f"kubectl -n kube-system get pods | grep {_TRANSLATOR}")
-        return Target(name=what, addresses=service.cluster_ips, port=port, hops=(hop,))
-    families = [one.version for one in service.cluster_ips]
-    chosen = {one.version: one for one in reversed(service.endpoints)}
-    ends = tuple(chosen[one] for one in sorted(chosen) if one in families)
-    if not ends:
-        text = f"{cluster}: no endpoint is of its family"
-        if not service.cluster_ips:
-            text = "it is headless: its name leads to the endpoints themselves; ask about a pod"
-        remedy = f"kubectl -n {service.namespace} get endpointslices"
-        hop = fail(where, what, text, remedy)
-        return Target(name=what, addresses=service.endpoints, port=port, hops=(hop,))
-    text = f"{_TRANSLATOR} translates {cluster} to an endpoint, for example {ends[0]}"
-    return Target(
-        name=what,
-        addresses=ends,
-        port=port,
-        hops=(ok(where, what, text),),
-        services=service.cluster_ips,
-    )

@@ -5,17 +5,23 @@
      │                                                 └─► ENI ─► VPC ─► ENI ─► (another node)
      └─ an ENI of its own ─► VPC                        (walk_far: what is known of that)
 
+With a data path in eBPF its programs come first (walk_ebpf): they lead past the node's stack, or
+leave the packet to it.
+
 The walk ends at the first hop that fails: what comes after it is not the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 from terway.cli.fib import Decision
-from terway.cli.hops import Ground, Hop, Packet, State, fail, ok
+from terway.cli.hops import RESTART_AGENT, Ground, Hop, Packet, State, fail, ok
 from terway.cli.snapshot import Snapshot, require
+from terway.cli.snapshot_ebpf import DataPathView
 from terway.cli.walk_cloud import across
+from terway.cli.walk_ebpf import Lead, Led, delivery, endpoint_hops, is_child, lead, redirect
 from terway.cli.walk_far import far_end
 from terway.cli.walk_leg import with_nodes_address
 from terway.cli.walk_node import (
@@ -38,6 +44,7 @@ from terway.cli.walk_pod import (
 )
 from terway.datapath.reach import is_host_stack_rule
 from terway.model.attachment import Attachment
+from terway.model.interface import Mode
 
 
 def walk(snapshot: Snapshot, packet: Packet) -> tuple[Hop, ...]:
@@ -65,6 +72,10 @@ def _hops(ground: Ground, packet: Packet) -> Iterator[Hop]:
     yield from in_namespace(ground, sender, packet.source)
     yield from out_of_pod(ground, sender, packet)
     yield from limits(ground, sender, is_sender=True)
+    if ground.snapshot.ebpf is not None:
+        is_through = yield from _by_programs(ground, ground.snapshot.ebpf, packet, sender)
+        if is_through:
+            return
     if _is_own_eni(ground, sender, packet):
         yield from across(ground, packet, sender.lease.eni_id)
         yield from _arrive(ground, packet)
@@ -74,6 +85,49 @@ def _hops(ground: Ground, packet: Packet) -> Iterator[Hop]:
     name = view.host_link if view is not None else ""
     yield from forwarding(ground, packet, name)
     yield from _onward(ground, packet, sender, name)
+
+
+def _by_programs(
+    ground: Ground, ebpf: DataPathView, packet: Packet, sender: Attachment
+) -> Generator[Hop, None, bool]:
+    """Yield what programs do with a packet; return whether that was its whole way.
+
+    What they hand to the node's stack, or to the pod's own device, goes on as without them.
+    """
+    yield from endpoint_hops(ebpf, sender, packet.source)
+    led = lead(ebpf, packet)
+    if led.is_past_stack and sender.spec.mode is not Mode.EXCLUSIVE:
+        if not is_child(ebpf, sender):
+            yield from host_link(ground, sender)
+        yield from _to_endpoint(ground, ebpf, packet, led)
+        return True
+    if led.lead is Lead.OUT and not _is_own_eni(ground, sender, packet):
+        yield from host_link(ground, sender)
+        yield from eni_link(ground, sender)
+        yield from redirect(ground, ebpf, packet, sender)
+        yield from across(ground, packet, sender.lease.eni_id)
+        yield from _arrive(ground, packet)
+        return True
+    if led.lead is not Lead.OUT:
+        yield ok("data path", "delivery", f"left to the node's stack: {led.why}")
+    return False
+
+
+def _to_endpoint(ground: Ground, ebpf: DataPathView, packet: Packet, led: Led) -> Iterator[Hop]:
+    """Yield the way to a pod of this node past the node's stack, and its answer's."""
+    yield from delivery(ground, led)
+    target = ground.attachment(packet.destination)
+    if target is None:
+        text = f"{led.why}, of which the journal knows nothing"
+        yield fail("data path", "delivery", text, RESTART_AGENT)
+        return
+    yield from endpoint_hops(ebpf, target, packet.destination)
+    if not is_child(ebpf, target):
+        yield from host_link(ground, target)
+    yield from _into(ground, packet, target)
+    for hop in out_of_pod(ground, target, packet.reply()):
+        if hop.state is State.FAIL:
+            yield replace(hop, what=f"answer's {hop.what}")
 
 
 def _is_own_eni(ground: Ground, sender: Attachment, packet: Packet) -> bool:
@@ -133,13 +187,7 @@ def _answer(ground: Ground, packet: Packet, target: Attachment) -> Iterator[Hop]
     reply = packet.reply()
     for hop in out_of_pod(ground, target, reply):
         if hop.state is State.FAIL:
-            yield Hop(
-                where=hop.where,
-                what=f"answer's {hop.what}",
-                state=hop.state,
-                text=hop.text,
-                remedy=hop.remedy,
-            )
+            yield replace(hop, what=f"answer's {hop.what}")
             return
     view, sender = ground.view(target), ground.attachment(packet.source)
     if view is None or sender is None:

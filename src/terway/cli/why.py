@@ -10,11 +10,11 @@ import click
 from terway.cli.collect import ALL, Wanted
 from terway.cli.exits import CANNOT_REACH, FOUND, OK
 from terway.cli.hops import Ground, Hop, Packet, State
-from terway.cli.question import packets_of, questions_of
+from terway.cli.question import frontends_of, packets_of, questions_of
 from terway.cli.snapshot import Snapshot
 from terway.cli.source import source_options, take_snapshot
 from terway.cli.table import print_json, print_lines, wrapped
-from terway.cli.target import Target
+from terway.cli.target_service import Target
 from terway.cli.walk import walk
 from terway.cli.walk_pod import losses, pod_name
 from terway.cli.walk_policy import Rules, policy_hops, read_rules
@@ -80,6 +80,7 @@ def command(
         deep_cloud=True,
         look_at=lambda found: [packet.destination for packet, _ in packets(found)],
         questions=lambda found: questions_of(found, [packet for packet, _ in packets(found)]),
+        frontends=lambda found: frontends_of(found, pod, destination, proto),
     )
     snapshot = take_snapshot(bundle, wanted, **where)
     rules = read_rules(bundle, snapshot.policy, **where)
