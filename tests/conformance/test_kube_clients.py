@@ -275,3 +275,38 @@ async def test_lightkube_reads_nodes_and_writes_their_status(live):
             return sorted(one.type for one in node.status.conditions)
 
     assert await in_thread(work, live) == ["Ready", "SufficientIP"]
+
+
+async def test_a_service_and_its_slices_have_the_shape_that_the_official_client_reads(live):
+    def work(server: KubeServer):
+        with api_client(server) as api:
+            core, discovery = official.CoreV1Api(api), official.DiscoveryV1Api(api)
+            port = official.V1ServicePort(name="http", port=80, target_port="http")
+            spec = official.V1ServiceSpec(
+                type="LoadBalancer",
+                external_traffic_policy="Local",
+                selector={"app": "web"},
+                ports=[port],
+            )
+            meta = official.V1ObjectMeta(name="web")
+            made = core.create_namespaced_service(
+                "default", official.V1Service(metadata=meta, spec=spec)
+            )
+            for event in watch.Watch().stream(
+                discovery.list_namespaced_endpoint_slice,
+                "default",
+                label_selector="kubernetes.io/service-name=web",
+                timeout_seconds=30,
+            ):
+                return made, event["object"]
+            raise AssertionError("no slice came")
+
+    service, held = await in_thread(work, live)
+
+    assert service.spec.health_check_node_port
+    assert service.spec.ports[0].node_port
+    assert service.spec.ip_families == ["IPv4"]
+    assert service.spec.cluster_i_ps == [service.spec.cluster_ip]
+    assert held.address_type == "IPv4"
+    assert held.endpoints == []
+    assert held.metadata.owner_references[0].uid == service.metadata.uid

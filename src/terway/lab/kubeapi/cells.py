@@ -132,6 +132,8 @@ def service_ports(service: Object, now: float) -> str:
 
 def service_external(service: Object, now: float) -> str:
     """Return the addresses by which a Service is reached from outside."""
+    if read_path(service, "spec.type") == "ExternalName":
+        return str(read_path(service, "spec.externalName", NONE))
     ingress = read_path(service, "status.loadBalancer.ingress", ())
     found = [one.get("ip") or one.get("hostname", "") for one in ingress]
     found += read_path(service, "spec.externalIPs", [])
@@ -149,6 +151,24 @@ def endpoints_text(endpoints: Object, now: float) -> str:
         for address in subset.get("addresses") or ()
     ]
     return ",".join(shown[:3]) + (f" + {len(shown) - 3} more..." if len(shown) > 3 else "") or NONE
+
+
+def slice_ports(held: Object, now: float) -> str:
+    """Return the ports of an EndpointSlice: their numbers, or their names without."""
+    return _some(
+        [str(one.get("port") or one.get("name") or "*") for one in held.get("ports") or ()]
+    )
+
+
+def slice_endpoints(held: Object, now: float) -> str:
+    """Return the addresses of an EndpointSlice's endpoints."""
+    endpoints = held.get("endpoints") or ()
+    return _some([address for one in endpoints for address in one.get("addresses") or ()])
+
+
+def _some(shown: list[str]) -> str:
+    more = f" + {len(shown) - 3} more..." if len(shown) > 3 else ""
+    return ",".join(shown[:3]) + more or "<unset>"
 
 
 def event_seen(path: str) -> Cell:

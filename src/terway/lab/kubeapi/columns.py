@@ -29,6 +29,8 @@ from terway.lab.kubeapi.cells import (
     selector_text,
     service_external,
     service_ports,
+    slice_endpoints,
+    slice_ports,
 )
 from terway.lab.kubeapi.objects import Object, name_of, read_path
 from terway.lab.kubeapi.podstatus import pod_ready, pod_restarts, pod_status
@@ -38,6 +40,7 @@ from terway.lab.kubeapi.resources import (
     CONFIG_MAP,
     DAEMON_SET,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     ENDPOINTS,
     EVENT,
     LEASE,
@@ -140,6 +143,13 @@ _BY_KIND: dict[ResourceDef, tuple[Column, ...]] = {
         Column(name="Selector", cell=selector_text, is_wide=True),
     ),
     ENDPOINTS: (NAME, Column(name="Endpoints", cell=endpoints_text), AGE),
+    ENDPOINT_SLICE: (
+        NAME,
+        Column(name="AddressType", cell=at_path("addressType", "")),
+        Column(name="Ports", cell=slice_ports),
+        Column(name="Endpoints", cell=slice_endpoints),
+        AGE,
+    ),
     EVENT: (
         Column(name="Last Seen", cell=event_seen("lastTimestamp")),
         Column(name="Type", cell=at_path("type", "")),

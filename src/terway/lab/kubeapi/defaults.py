@@ -13,6 +13,7 @@ from terway.lab.kubeapi.objects import Object, name_of, read_path
 from terway.lab.kubeapi.resources import (
     DAEMON_SET,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     NAMESPACE,
     NETWORK_POLICY,
     NODE,
@@ -23,6 +24,7 @@ from terway.lab.kubeapi.resources import (
     ResourceDef,
 )
 from terway.lab.kubeapi.services.defaults import service_defaults
+from terway.lab.kubeapi.services.slices import slice_defaults
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -232,5 +234,6 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     NODE: _node,
     SECRET: _secret,
     SERVICE: service_defaults,
+    ENDPOINT_SLICE: slice_defaults,
     NETWORK_POLICY: network_policy_defaults,
 }

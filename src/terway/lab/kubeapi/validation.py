@@ -26,6 +26,7 @@ from terway.lab.kubeapi.resources import (
     CLUSTER_NETWORK_POLICY,
     DAEMON_SET,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     EVENT,
     NAMESPACE,
     NETWORK_POLICY,
@@ -35,6 +36,7 @@ from terway.lab.kubeapi.resources import (
     ResourceDef,
 )
 from terway.lab.kubeapi.selectors import label_selector
+from terway.lab.kubeapi.services.slices import validate_slice, validate_slice_update
 from terway.lab.kubeapi.services.validation import validate_service, validate_service_update
 
 _PERCENT = re.compile(r"^[0-9]+%$")
@@ -63,6 +65,8 @@ def validate_update(resource: ResourceDef, old: Object, new: Object) -> tuple[Ca
         return tuple(_pod_update(old, new))
     if resource is SERVICE:
         return tuple(validate_service_update(old, new))
+    if resource is ENDPOINT_SLICE:
+        return tuple(validate_slice_update(old, new))
     if resource in (DEPLOYMENT, REPLICA_SET, DAEMON_SET):
         before, after = read_path(old, "spec.selector"), read_path(new, "spec.selector")
         if before != after:
@@ -226,6 +230,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     REPLICA_SET: _workload,
     DAEMON_SET: _workload,
     SERVICE: validate_service,
+    ENDPOINT_SLICE: validate_slice,
     NETWORK_POLICY: validate_network_policy,
     CLUSTER_NETWORK_POLICY: validate_cluster_network_policy,
     ADMIN_NETWORK_POLICY: validate_admin_network_policy,
