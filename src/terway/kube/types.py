@@ -54,9 +54,15 @@ class Resources(_Value, frozen=True, kw_only=True):
 
 
 class ContainerPort(_Value, frozen=True, kw_only=True):
-    """A port of a container; `host_port` is the node's that should lead to it, 0 for none."""
+    """A port of a container; `host_port` is the node's that should lead to it, 0 for none.
 
+    `host_ip` is the node's address that has it; empty: each.
+    """
+
+    container_port: int = 0
     host_port: int = 0
+    host_ip: str = field(default="", name="hostIP")
+    protocol: str = "TCP"
 
 
 class Container(_Value, frozen=True, kw_only=True):
