@@ -14,6 +14,7 @@ from bench import (
     policy_flowlog,
     policy_latency,
     policy_net,
+    service_net,
 )
 from bench.group import Group
 
@@ -29,4 +30,5 @@ GROUPS: tuple[Group, ...] = (
     policy_net.GROUP,
     policy_flowlog.GROUP,
     policy_latency.GROUP,
+    service_net.GROUP,
 )
