@@ -306,7 +306,7 @@ async def test_a_service_and_its_slices_have_the_shape_that_the_official_client_
     assert service.spec.health_check_node_port
     assert service.spec.ports[0].node_port
     assert service.spec.ip_families == ["IPv4"]
-    assert service.spec.cluster_i_ps == [service.spec.cluster_ip]
+    assert service.spec.cluster_ips == [service.spec.cluster_ip]
     assert held.address_type == "IPv4"
     assert held.endpoints == []
     assert held.metadata.owner_references[0].uid == service.metadata.uid
