@@ -42,4 +42,4 @@ def test_the_ports_are_those_of_the_programs():
         for name in ("RELAY_PORT_FIRST", "RELAY_PORTS")
     )
 
-    assert (FIRST, LAST) == (first, first + count - 1)
+    assert (first, first + count - 1) == (FIRST, LAST)
