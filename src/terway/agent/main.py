@@ -28,6 +28,7 @@ import structlog
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
 from terway.agent.ebpf.choice import Chosen, choose_datapath
+from terway.agent.ebpf.telling import tell_datapath
 from terway.agent.follow import make_follower
 from terway.agent.handwritten import unsuitable_lists
 from terway.agent.host_ports import HostPorts
@@ -60,7 +61,7 @@ from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
 from terway.config.findings import Caution
-from terway.datapath.map_sizes import map_sizes
+from terway.datapath.map_sizes import map_sizes, policy_map_sizes
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
 from terway.linux.ebpf.pins import Pins
@@ -181,6 +182,8 @@ async def _open(
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     _watch_host_ports(terwayd, kube, config)
+    if chosen.has_datapath:
+        tell_datapath(terwayd, options.node_name, Pins(options.paths.pins))
     configure_flows = enforce_policies(terwayd, client, kube, options, config)
     terwayd.metrics.sources.append(calls.metrics)
 
@@ -199,7 +202,10 @@ async def _choose_datapath(
 ) -> Chosen:
     """Load the data path in eBPF, where the node is to have one and can."""
     pods = most_pods(allowance.limits)
-    sizes = map_sizes(pods, config.eni.ebpf_max_connections)
+    sizes = {
+        **map_sizes(pods, config.eni.ebpf_max_connections),
+        **policy_map_sizes(config.eni.ebpf_policy_entries),
+    }
     return await choose_datapath(kernel, mode, config.cni, Pins(options.paths.pins), sizes)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from terway.agent.ebpf.bringup import Bringup
 from terway.agent.kube_side import KubeSide
 from terway.agent.options import Options
 from terway.agent.terwayd import Terwayd
@@ -21,6 +22,7 @@ from terway.kube.client import KubeClient
 
 if TYPE_CHECKING:
     from terway.agent.policy.service import PolicyService
+    from terway.linux.ebpf.policy_maps import PolicyMaps
 
 _log = structlog.get_logger("terwayd")
 
@@ -48,9 +50,34 @@ def enforce_policies(
     outside = Outside(
         client=client, node=options.node_name, tell_node=kube.warnings, tell=kube.warn
     )
-    policies = PolicyService(outside, is_rejecting=config.cni.denied is Denied.REJECT)
+    maps = _policy_maps(terwayd)
+    is_rejecting = config.cni.denied is Denied.REJECT
+    policies = PolicyService(outside, is_rejecting=is_rejecting, maps=maps)
     terwayd.enforce(policies)
+    if terwayd.bringup is not None:
+        terwayd.bringup.fills.append(policies.filled)
+        _remove_tables(terwayd, terwayd.bringup)
     return _log_flows(terwayd, policies, options, config.eni)
+
+
+def _policy_maps(terwayd: Terwayd) -> PolicyMaps | None:
+    """Return the maps that judge pods' packets here; None where tables of nftables do."""
+    if terwayd.bringup is None:
+        return None
+    from terway.linux.ebpf.policy_maps import PolicyMaps
+
+    return PolicyMaps(terwayd.bringup.datapath.object.maps)
+
+
+def _remove_tables(terwayd: Terwayd, bringup: Bringup) -> None:
+    """Have tables go that another mode has left, once the data path judges all pods."""
+    from terway.agent.policy.off import remove_tables
+
+    async def tidy() -> None:
+        await bringup.up()
+        await remove_tables(terwayd.pool.attachments())
+
+    terwayd.chores["policy tables"] = tidy
 
 
 def _remove_policies(
@@ -63,6 +90,7 @@ def _remove_policies(
         options.node_name,
         attachments=terwayd.pool.attachments,
         told=kube.tell_policy_is_off,
+        maps=_policy_maps(terwayd),
     )
     terwayd.chores["policy off"] = off.run
 

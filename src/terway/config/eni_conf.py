@@ -111,6 +111,7 @@ class EniConf:
     flow_log: FlowLogging
     flow_log_sample: int
     ebpf_max_connections: int  # 0: by the number of pods
+    ebpf_policy_entries: int
 
 
 def read_eni_conf(raw: Mapping[str, object]) -> tuple[EniConf, tuple[Caution, ...]]:
@@ -171,6 +172,7 @@ def read_eni_conf_into(report: Report, raw: Mapping[str, object]) -> EniConf:
         flow_log=said[pods.FLOW_LOG],
         flow_log_sample=said[pods.FLOW_LOG_SAMPLE],
         ebpf_max_connections=said[pods.EBPF_MAX_CONNECTIONS],
+        ebpf_policy_entries=said[pods.EBPF_POLICY_ENTRIES],
     )
 
 

@@ -85,6 +85,15 @@ EBPF_MAX_CONNECTIONS: Key[int] = Key(
     reload=Reload.RESTART,
     is_ours=True,
 )
+EBPF_POLICY_ENTRIES: Key[int] = Key(
+    name="ebpf_policy_entries",
+    kind=Whole(minimum=4096, maximum=4_194_304),
+    default=262_144,
+    meaning="Addresses that policies of a node's pods may name, in an eBPF data path; nets and "
+    "rules have room in proportion. Memory is taken as it is used, some 100 bytes each",
+    reload=Reload.RESTART,
+    is_ours=True,
+)
 CUSTOM_STATEFUL_KINDS: Key[tuple[str, ...]] = Key(
     name="custom_stateful_workload_kinds",
     kind=ListOf(of=Text(pattern=".+", words='the kind of an owner: "…"')),
@@ -122,6 +131,7 @@ KEYS: tuple[Key[object], ...] = (
     FLOW_LOG,
     FLOW_LOG_SAMPLE,
     EBPF_MAX_CONNECTIONS,
+    EBPF_POLICY_ENTRIES,
     CUSTOM_STATEFUL_KINDS,
     DISABLE_DEVICE_PLUGIN,
     _gone("prefix", "Prefix of ENIs' names, once", "nothing ever read it: remove it"),

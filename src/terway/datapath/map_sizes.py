@@ -33,5 +33,19 @@ def map_sizes(pods: int, connections: int = 0) -> Mapping[str, int]:
     }
 
 
+def policy_map_sizes(entries: int) -> Mapping[str, int]:
+    """Return the entries of the maps of policies, where they may name so many addresses.
+
+    A new terwayd has its own verdicts beside those of the last for a moment, and nets that change
+    are beside those from before.
+    """
+    return {
+        "policy_hosts": entries,
+        "policy_verdicts": 4 * entries,
+        "policy_nets": entries // 2,
+        "policy_ports": entries // 2,
+    }
+
+
 def _next_power_of_2(number: int) -> int:
     return 1 << (number - 1).bit_length()

@@ -44,6 +44,10 @@ class Bringup:
         """Return whether all pods have the programs."""
         return self._is_up.is_set()
 
+    async def up(self) -> None:
+        """Return when all pods have the programs."""
+        await self._is_up.wait()
+
     async def begin(self, attachments: Iterable[Attachment]) -> None:
         """Bring it up at once, where nothing is to be filled first; else when `run` is done."""
         held = tuple(attachments)

@@ -1,11 +1,16 @@
-"""NetworkPolicy is off: what an earlier terwayd had in force goes, and the node says so."""
+"""NetworkPolicy is off: what an earlier terwayd had in force goes, and the node says so.
+
+Or it is in force by other means now: then the tables go that nobody needs any more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import structlog
 
+from terway.agent.policy.bpf_enforcer import BpfEnforcer, Maps
 from terway.agent.policy.nft_place import NftPlace
 from terway.agent.policy.seats import Seat, seat_of
 from terway.agent.policy.status import CONDITION
@@ -23,7 +28,7 @@ _log = structlog.get_logger("policy")
 
 
 class PolicyOff:
-    """Removes our tables once. `told` is called when there was one."""
+    """Removes what we had in tables and maps, once. `told` is called when there was something."""
 
     def __init__(
         self,
@@ -32,11 +37,13 @@ class PolicyOff:
         *,
         attachments: Callable[[], Iterable[Attachment]],
         told: Callable[[], None],
+        maps: Maps | None = None,
     ) -> None:
         self._client = client
         self._node = node
         self._attachments = attachments
         self._told = told
+        self._maps = maps
 
     async def run(self) -> None:
         """Remove what there is. What fails is logged: nothing of it is asked for any more."""
@@ -64,10 +71,25 @@ class PolicyOff:
         )
 
     def _remove(self) -> bool:
-        seats = (seat_of(one) for one in self._attachments())
-        namespaces = {seat.netns for seat in seats if isinstance(seat, Seat) and seat.netns}
-        removed = [_remove_from(netns) for netns in ("", *namespaces)]
-        return any(removed)
+        was_in_maps = self._maps is not None and BpfEnforcer(self._maps).remove()
+        return _remove_all(self._attachments()) or was_in_maps
+
+
+async def remove_tables(attachments: Iterable[Attachment]) -> None:
+    """Remove our tables at the node and in its pods; what fails is logged."""
+    workers = Workers(1)
+    try:
+        if await workers.run(partial(_remove_all, tuple(attachments))):
+            _log.info("policy.tables_removed", table=TABLE)
+    finally:
+        workers.close()
+
+
+def _remove_all(attachments: Iterable[Attachment]) -> bool:
+    seats = (seat_of(one) for one in attachments)
+    namespaces = {seat.netns for seat in seats if isinstance(seat, Seat) and seat.netns}
+    removed = [_remove_from(netns) for netns in ("", *namespaces)]
+    return any(removed)
 
 
 def _remove_from(netns: str) -> bool:

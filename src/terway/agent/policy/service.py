@@ -1,7 +1,9 @@
 """Policies of this node, put together: heard of, compiled, in force, proved, told.
 
-View ─► Engine ─► NftEnforcer ─► kernel ─► Proof ─► StatusWriter
+View ─► Engine ─► Enforcer ─► kernel ─► Proof ─► StatusWriter
           ▲ PolicyGate: ADD, DEL
+
+The packet filter is nftables, or (`maps`) those of the node's data path in eBPF.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import structlog
 
 from terway.agent.exposition import Gauge, Metric
 from terway.agent.policy import pages
+from terway.agent.policy.bpf_enforcer import BpfEnforcer, Maps
+from terway.agent.policy.enforcer import Enforcer
 from terway.agent.policy.engine import Engine
 from terway.agent.policy.gate import PolicyGate
 from terway.agent.policy.nft_enforcer import NftEnforcer
@@ -58,7 +62,9 @@ class Outside:
 class PolicyService:
     """Has the policies of the cluster enforced for the pods of this node."""
 
-    def __init__(self, outside: Outside, *, is_rejecting: bool = False) -> None:
+    def __init__(
+        self, outside: Outside, *, is_rejecting: bool = False, maps: Maps | None = None
+    ) -> None:
         now = outside.now
         rng = Random()  # noqa: S311 - waits are drawn from it, not secrets
         compiler = Compiler(outside.node)
@@ -66,7 +72,12 @@ class PolicyService:
         # One compiles and changes, one compares what was read, one waits for packets.
         self._workers = Workers(3)
         self._touched = asyncio.Event()  # our table at the node, by somebody else
-        self._enforcer = NftEnforcer(compiler.compiled, Options(is_rejecting=is_rejecting))
+        self._tables: NftEnforcer | None = None  # None where it is maps that are asked
+        if maps is None:
+            self._tables = NftEnforcer(compiler.compiled, Options(is_rejecting=is_rejecting))
+            self._enforcer: Enforcer = self._tables
+        else:
+            self._enforcer = BpfEnforcer(maps)
         self.view = View(outside.client, outside.node, rng=rng, now=now)
         self.seats = Seats()
         self.engine = Engine(
@@ -95,7 +106,7 @@ class PolicyService:
             proof=self.proof,
             tell=outside.tell,
             tell_node=outside.tell_node.tell_node,
-            judged_inside=lambda: self._enforcer.judged_inside,
+            judged_inside=lambda: self._tables.judged_inside if self._tables else (),
             clock=outside.clock,
         )
 
@@ -112,10 +123,8 @@ class PolicyService:
         """Enforce until cancelled. What is in force then stays so."""
         try:
             async with AsyncExitStack() as stack:
-                try:
-                    stack.enter_context(follow_table(TABLE, self._touched))
-                except VpcError as error:  # it is looked at every few seconds all the same
-                    _log.warning("policy.table_not_followed", error=str(error))
+                if self._tables is not None:
+                    _follow(stack, self._touched)
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 for part in (self.view, self.engine, self.proof, self._status):
                     tasks.create_task(part.run(), name=f"policy {type(part).__name__}")
@@ -137,15 +146,22 @@ class PolicyService:
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Return the network namespaces of pods that are judged in their own, beside the node."""
-        return self._enforcer.namespaces
+        return () if self._tables is None else self._tables.namespaces
 
     async def log_flows(self, flow_log: FlowLog | None) -> None:
         """Have the rules of all places tell of connections; None: not any more. Idempotent.
 
+        Maps tell nobody: the data path has a ring of messages of its own (`terway-cli monitor`).
         Raises VpcError where a table could not be changed.
         """
+        if self._tables is None:
+            return
         async with self.engine.turn:
-            await self._workers.run(partial(self._enforcer.log, flow_log))
+            await self._workers.run(partial(self._tables.log, flow_log))
+
+    async def filled(self) -> None:
+        """Return when all that was heard at first is in force."""
+        await self.engine.begun.wait()
 
     def pages(self) -> Mapping[str, Callable[[], Page]]:
         """Return what is shown to tools on the node."""
@@ -188,3 +204,11 @@ class PolicyService:
             text="kinds that the API server does not tell of at the moment",
             values={(): len(self.view.troubles)},
         )
+
+
+def _follow(stack: AsyncExitStack, touched: asyncio.Event) -> None:
+    """Have it known at once when somebody changes our table at the node."""
+    try:
+        stack.enter_context(follow_table(TABLE, touched))
+    except VpcError as error:  # it is looked at every few seconds all the same
+        _log.warning("policy.table_not_followed", error=str(error))

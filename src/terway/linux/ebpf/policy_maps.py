@@ -32,7 +32,7 @@ from terway.model.policy_maps import (
 )
 
 MAP_FULL = "MapFull"
-SIZE_KEY = "policy_map_entries"  # of eni-config
+SIZE_KEY = "ebpf_policy_entries"  # of eni-config
 NAMES = (
     "policy_generation",
     "policy_sides",

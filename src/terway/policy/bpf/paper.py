@@ -68,3 +68,7 @@ class PaperMaps:
                     self.sides.pop(key, None)
                 case _:
                     self.hosts.pop(key, None)
+
+    def mark(self) -> object:
+        """Return what is another after somebody changed what packets meet first."""
+        return dict(self.sides), self.nets_turn, self.generation

@@ -113,6 +113,7 @@ class Writer:
         turned: set[Key | None] = {*hosts, *sides, *([] if nets_turn is None else [_NETS])}
         is_again = not turned.isdisjoint(self._fresh)
         self._fresh = turned if is_again else self._fresh | turned
+        self._fresh_aside -= turned
         self._generation = now if turned else self._generation
         make = Content(
             sides=sides, hosts=hosts, nets_turn=nets_turn, nets=nets, verdicts=verdicts, pages=pages
