@@ -16,6 +16,7 @@ from typing import TypeVar
 from terway.linux import apply, conntrack, path_mtu, read, sysctl, translation
 from terway.linux.device import read_device
 from terway.linux.ebpf import enrolment
+from terway.linux.ebpf.contract import LAYOUT
 from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.node_sockets import NodeSockets, serve_sockets
 from terway.linux.ebpf.opening import open_datapath
@@ -243,12 +244,15 @@ class Kernel:
         """Return the data path in eBPF; None where the node has none."""
         return self._traffic.datapath
 
-    async def open_datapath(self, pins: Pins, sizes: Mapping[str, int]) -> DataPath:
+    async def open_datapath(
+        self, pins: Pins, sizes: Mapping[str, int], *, layout: int = LAYOUT
+    ) -> DataPath:
         """Load the data path in eBPF: from now on its objects can be put, and are read back.
 
         Takes 50 to 300 ms, most of it the verifier's. Raises UsageError with what is missing.
         """
-        opened = await self._workers.run(partial(open_datapath, pins, sizes=sizes))
+        opening = partial(open_datapath, pins, sizes=sizes, layout=layout)
+        opened = await self._workers.run(opening)
         self._traffic.datapath = opened
         return opened
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from terway.linux.ebpf import tcx
+from terway.linux.ebpf.contract import LAYOUT
 from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.hooks import INNER_HOOKS, POD_HOOKS, has_filters, put_filters, put_stamped
 from terway.linux.ebpf.pins import Pins, ensure_bpffs
@@ -28,7 +29,9 @@ _NOT_THE_REASON = ("processed ", "-- END", "libbpf:", "verification time", "stac
 _NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
-def open_datapath(pins: Pins, *, sizes: Mapping[str, int] = _NO_SIZES) -> DataPath:
+def open_datapath(
+    pins: Pins, *, sizes: Mapping[str, int] = _NO_SIZES, layout: int = LAYOUT
+) -> DataPath:
     """Load the data path over what is pinned, and try it; nothing of the node's sees it yet.
 
     Raises UsageError with what is missing, in one line, and in `code` what kind of thing that is:
@@ -38,7 +41,7 @@ def open_datapath(pins: Pins, *, sizes: Mapping[str, int] = _NO_SIZES) -> DataPa
         ensure_bpffs(pins.root.parent)
     except UsageError as error:
         raise UsageError(str(error), field=error.field, code="bpffs") from error
-    loaded = _open(pins, sizes)
+    loaded = _open(pins, sizes, layout)
     try:
         return DataPath(loaded, has_tcx=_try_hooks(loaded))
     except VpcError as error:
@@ -46,9 +49,9 @@ def open_datapath(pins: Pins, *, sizes: Mapping[str, int] = _NO_SIZES) -> DataPa
         raise UsageError(f"a program is not let at a hook: {error}", code="hook") from error
 
 
-def _open(pins: Pins, sizes: Mapping[str, int]) -> DataPathObject:
+def _open(pins: Pins, sizes: Mapping[str, int], layout: int) -> DataPathObject:
     try:
-        return open_object(pins, sizes=sizes)
+        return open_object(pins, sizes=sizes, layout=layout)
     except UsageError as error:
         raise UsageError(str(error).partition("\n")[0], field=error.field, code="map") from error
     except VpcError as error:

@@ -1,0 +1,213 @@
+"""The eBPF data path of one node: how it comes to pods, stays, is exchanged, mended, and goes."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from terway.linux.bpf import Map
+from terway.linux.ebpf.pins import Pins
+from terway.linux.netns import entered, open_netns
+from terway.model.address import Family
+from tests.support.datapath_node import DataPathNode, of
+from tests.support.kernel_node import WORLD_V4, WORLD_V6, kernel_node, sh
+from tests.support.streams import lockstep
+
+pytestmark = pytest.mark.root
+
+both = pytest.mark.parametrize("family", list(Family), ids=["ipv4", "ipv6"])
+
+
+@pytest.fixture
+def node(tmp_path):
+    with kernel_node() as machine:
+        made = DataPathNode(machine, tmp_path, Pins(Path("/sys/fs/bpf") / tmp_path.name))
+        yield made
+        for layout in made.pins.layouts():
+            made.pins.drop(layout)
+        for one in made.pins.links.iterdir() if made.pins.links.is_dir() else ():
+            one.unlink()
+        made.pins.forget()
+
+
+def maps(node: DataPathNode) -> dict[str, Map]:
+    assert node.running is not None
+    assert node.running.kernel.datapath is not None
+    return dict(node.running.kernel.datapath.object.maps)
+
+
+def host_link() -> str:
+    """Return the only host link of a pod."""
+    (name,) = (
+        line.split()[1].split("@")[0] for line in sh("ip -o link").splitlines() if "cali" in line
+    )
+    return name
+
+
+def forwarded() -> int:
+    """Return how many packets the node's stack has forwarded."""
+    names, values = (
+        line.split()
+        for line in Path("/proc/net/snmp").read_text().splitlines()
+        if "Ip:" in line[:3]
+    )
+    found = Path("/proc/net/snmp6").read_text().split()
+    v6 = int(found[found.index("Ip6OutForwDatagrams") + 1])
+    return int(values[names.index("ForwDatagrams")]) + v6
+
+
+@contextmanager
+def udp(netns: str, address: object, port: int):
+    """Open a socket in a pod."""
+    kind = socket.AF_INET6 if ":" in str(address) else socket.AF_INET
+    with ExitStack() as stack:
+        with open_netns(netns) as opened, entered(opened.fd):
+            sock = stack.enter_context(socket.socket(kind, socket.SOCK_DGRAM))
+        sock.bind((str(address), port))
+        sock.setblocking(False)
+        yield sock
+
+
+async def test_pods_reach_each_other_and_the_vpc_past_the_nodes_stack(node):
+    async with node.terwayd():
+        (a, _), (_, b_has) = await node.add("a"), await node.add("b")
+        a_has = next(one.lease.addresses for one in node.pool.attachments())
+        node.machine.know(*map(str, (*a_has, *b_has)))
+        for address in (*map(str, b_has), WORLD_V4, WORLD_V6):
+            node.machine.ping(a, address)  # neighbours are known from here on
+        before = forwarded()
+
+        for address in (*map(str, b_has), WORLD_V4, WORLD_V6):
+            node.machine.ping(a, address)
+
+        assert forwarded() == before
+
+
+async def test_the_node_and_its_pods_reach_each_other(node):
+    """Bug class 50."""
+    async with node.terwayd():
+        pod, addresses = await node.add("a")
+
+        for address in addresses:
+            sh(f"ping -n -c1 -W2 {address}")
+        for address in ("192.168.0.10", "fd00::10"):
+            node.machine.ping(pod, address)
+
+
+async def test_CHECK_finds_all_as_it_should_be_and_names_what_is_not(node):
+    async with node.terwayd() as running:
+        await node.add("a")
+        (attachment,) = node.pool.attachments()
+        assert await running.network.differences(attachment, pod_mac=None) == ()
+
+        sh(f"tc filter del dev {host_link()} egress pref 200")
+
+        (said,) = await running.network.differences(attachment, pod_mac=None)
+        assert f"data path dev {host_link()}" in said
+
+
+async def test_a_program_that_somebody_takes_away_comes_back(node):
+    """Bug class 27."""
+    async with node.terwayd() as running:
+        await node.add("a")
+        (attachment,) = node.pool.attachments()
+        sh(f"tc filter del dev {host_link()} ingress pref 200")
+
+        assert await running.network.mend(attachment)
+
+        assert "terway_from_pod" in sh(f"tc filter show dev {host_link()} ingress")
+        assert not await running.network.mend(attachment)
+
+
+async def test_a_second_look_changes_nothing(node):
+    async with node.terwayd() as running:
+        await node.add("a")
+
+        for _ in range(2):
+            assert await running.network.sweep(node.pool.attachments, lambda: ()) == ()
+
+
+async def test_DEL_leaves_nothing_of_the_pod_in_maps(node):
+    async with node.terwayd() as running:
+        await running.network.sweep(node.pool.attachments, lambda: ())
+        before = {name: set(maps(node)[name].keys()) for name in ("endpoints", "links", "locals")}
+        pod, _ = await node.add("a")
+
+        assert await node.run("DEL", "a", pod) == 0
+
+        assert {name: set(maps(node)[name].keys()) for name in before} == before
+
+
+async def test_what_a_pod_left_that_ended_while_terwayd_was_away_is_swept(node):
+    """Bug class 19."""
+    async with node.terwayd():
+        await node.add("a")
+    (attachment,) = node.pool.attachments()
+    await node.pool.release(attachment.key)
+
+    async with node.terwayd() as running:
+        assert list(maps(node)["endpoints"].keys())
+        await running.network.sweep(node.pool.attachments, lambda: ())
+
+        assert list(maps(node)["endpoints"].keys()) == []
+
+
+@both
+async def test_no_packet_is_lost_while_terwayds_and_layouts_replace_each_other(node, family):
+    """Bug classes 20 and 46: datagrams there and back, of which each must come."""
+    async with node.terwayd():
+        (a, a_has), (b, b_has) = await node.add("a"), await node.add("b")
+    target = of(b_has, family), 7000
+
+    with udp(a, of(a_has, family), 7001) as client, udp(b, *target) as server:
+        async with lockstep(client, server, target) as flow:
+            for layout in (1, 2, 2, 1):
+                async with node.terwayd(layout=layout):
+                    await flow.advance()
+                await flow.advance()
+                assert node.pins.layouts() == (layout,)
+
+
+async def test_a_connection_lives_on_when_its_node_gets_the_data_path_and_when_it_loses_it(node):
+    """Bug class 20: veth, datapathv2, and back."""
+    async with node.terwayd(has_datapath=False):
+        (a, a_has), (b, b_has) = await node.add("a"), await node.add("b")
+    family = Family.V4
+    target = of(b_has, family), 7000
+
+    with udp(a, of(a_has, family), 7001) as client, udp(b, *target) as server:
+        async with lockstep(client, server, target) as flow:
+            for has_datapath in (True, False, True, False):
+                async with node.terwayd(has_datapath=has_datapath) as running:
+                    await flow.advance()
+                    await running.network.sweep(node.pool.attachments, lambda: ())
+                    for one in node.pool.attachments():
+                        assert await running.network.differences(one, pod_mac=None) == ()
+                    await flow.advance()
+    assert not [one for one in filters() if "_pod" in one]
+
+
+async def test_taken_away_it_leaves_no_filter_no_pin_and_no_qdisc(node):
+    async with node.terwayd(has_datapath=False):
+        await node.add("a")
+        before = sh("tc qdisc"), filters()
+    async with node.terwayd():
+        assert node.pins.layouts()
+
+    async with node.terwayd(has_datapath=False):
+        pass
+
+    assert (sh("tc qdisc"), filters()) == before
+    assert not node.pins.root.exists()
+
+
+def filters() -> list[str]:
+    """Return the programs at all hooks, without their numbers."""
+    lines = sh(
+        "for l in $(ls /sys/class/net); do "
+        "tc filter show dev $l ingress; tc filter show dev $l egress; done"
+    )
+    return [line.split(" id ")[0] for line in lines.splitlines() if " bpf " in line]
