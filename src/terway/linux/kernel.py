@@ -137,6 +137,15 @@ class Kernel:
 
         return await self._workers.run(look)
 
+    async def read_settings(self, paths: Collection[str]) -> dict[str, str]:
+        """Return the values of those of the node's settings that there are, by path."""
+
+        def look() -> dict[str, str]:
+            found = ((path, sysctl.read(path)) for path in paths)
+            return {path: value for path, value in found if value is not None}
+
+        return await self._workers.run(look)
+
     async def links(self) -> tuple[Link, ...]:
         """Return the links of the node's namespace."""
         return await self._run(read.read_links)
