@@ -30,6 +30,7 @@ class Options:
     ecs_endpoint: str
     vpc_endpoint: str
     metadata_url: str
+    cgroup: Path | None = None  # of the node's processes; None: the first of all
 
 
 def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -45,6 +46,7 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     root = Path(args.root)
     paths = paths_under(root, config=args.config, run_dir=args.run_dir, state_dir=args.state_dir)
     kubeconfig = args.kubeconfig or environ.get("KUBECONFIG", "")
+    cgroup = args.cgroup or environ.get("TERWAY_CGROUP", "")
     return Options(
         paths=paths,
         log_level=args.log_level,
@@ -56,6 +58,7 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         ecs_endpoint=environ.get("ECS_ENDPOINT", ""),
         vpc_endpoint=environ.get("VPC_ENDPOINT", ""),
         metadata_url=environ.get("METADATA_ENDPOINT") or BASE_URL,
+        cgroup=Path(cgroup) if cgroup else None,
     )
 
 
@@ -79,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a kubeconfig; without it KUBECONFIG, then the service account",
     )
     add("--no-kubernetes", action="store_true", help="serve without an API server")
+    add("--cgroup", default="", help="the cgroup2 of the node's processes; else the first of all")
     add("--root", default="/", help="where the host's file system begins")
     add("--run-dir", default="/var/run/eni", help="the folder of sockets and lock")
     add("--state-dir", default="/var/lib/cni/terway", help="the folder of journal and notes")

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from terway.lab.node import cgroup
 from terway.lab.node import syscalls as sys_
 from terway.lab.node.filesystem import build
 from terway.lab.node.spawner import Spawner, raise_loopback
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     control.close()
     signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGKILL))
     _, status = os.waitpid(pid, 0)
+    cgroup.leave(spec)
     sys.exit(0 if os.waitstatus_to_exitcode(status) in {0, -signal.SIGKILL} else 1)
 
 
@@ -54,6 +56,7 @@ def _init(spec: NodeSpec, spec_file: str, control: socket.socket) -> NoReturn:
         sys_.die_with_parent(signal.SIGKILL)
         sys_.set_hostname(spec.name)
         raise_loopback()
+        cgroup.enter(spec)
         text = Path(spec_file).read_text()
         build(spec)
         Path("/run/terway-lab/node.json").write_text(text)

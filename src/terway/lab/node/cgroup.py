@@ -1,0 +1,70 @@
+"""Which processes are a node's? Those of a cgroup of its own, where the machine lets it have one.
+
+    <the machine's cgroup2>/terway-lab/<lab>-<node>
+
+All nodes of a lab share one kernel. What a node's terwayd attaches to a cgroup must see its own
+node's processes, and not the machine's: so init goes into one before it starts anything, and its
+launcher removes it when the node has ended. Empty ones of labs that were killed go with the next.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from terway.lab.node.spec import NodeSpec
+
+ENVIRONMENT = "TERWAY_CGROUP"
+ABSENT = (
+    "/sys/fs/cgroup/none-for-nodes-of-labs"  # terwayd takes the machine's if it is told nothing
+)
+
+_PLACES = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+_EVERY_CGROUP2 = "cgroup.controllers"
+_ATTEMPTS = 5  # another lab may sweep the folder before somebody is in it
+
+
+def enter(spec: NodeSpec) -> None:
+    """Put the calling process, and all it will start, into the node's cgroup; say where it is.
+
+    A machine that does not allow it has none: its nodes' processes are not told from others then.
+    """
+    os.environ[ENVIRONMENT] = ABSENT
+    for place in _places(spec):
+        for _attempt in range(_ATTEMPTS):
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                (place / "cgroup.procs").write_text("0", encoding="ascii")
+            except FileNotFoundError:
+                continue
+            except OSError:
+                break
+            os.environ[ENVIRONMENT] = str(place)
+            _sweep(place.parent)
+            return
+
+
+def leave(spec: NodeSpec) -> None:
+    """Remove the cgroup of a node whose processes have all ended."""
+    for place in _places(spec):
+        _remove(place)
+
+
+def _places(spec: NodeSpec) -> Iterator[Path]:
+    for root in map(Path, _PLACES):
+        if (root / _EVERY_CGROUP2).exists():
+            yield root / "terway-lab" / f"{spec.lab}-{spec.name}"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove those where nobody is; the kernel refuses the others."""
+    for one in tuple(folder.iterdir()):
+        if one.is_dir():
+            _remove(one)
+
+
+def _remove(place: Path) -> None:
+    with suppress(OSError):
+        place.rmdir()
