@@ -74,13 +74,13 @@ async def test_a_pod_that_runs_is_held_to_what_its_annotation_says_now(lab, node
     name = f"{node}-v{family.value}"
     far, pod = await asyncio.gather(
         lab.pod(f"far-{name}", node=other),
-        lab.pod(name, node=node, annotations={EGRESS: "8M"}),
+        lab.pod(name, node=node, annotations={EGRESS: "4M"}),
     )
 
     async with await pod.connect(far, family=family) as flow:
-        assert await rate_bytes_s(flow, seconds=3, expected=8 * _MBIT) <= 1.1 * 8 * _MBIT
+        assert await rate_bytes_s(flow, seconds=3, expected=4 * _MBIT) <= 1.1 * 4 * _MBIT
 
-        for kind, word, mbit in (("egress", "24M", 24), ("ingress", "16M", 16)):
+        for kind, word, mbit in (("egress", "12M", 12), ("ingress", "8M", 8)):
             await annotate(lab, pod, **{kind: word})
             await wait_for_queue(pod, f"{mbit}Mbit")
             await flow.echo(bytes(200_000))  # what the bucket has
@@ -91,7 +91,8 @@ async def test_a_pod_that_runs_is_held_to_what_its_annotation_says_now(lab, node
         async with asyncio.timeout(20):
             while "tbf" in await queues(pod):
                 await pod.node.exec("true")
-        assert await held_bytes_s(flow, limit=48 * _MBIT / 0.9) > 48 * _MBIT
+        # twice the highest limit: what it would be on an idle machine says nothing of a busy one
+        assert await held_bytes_s(flow, limit=24 * _MBIT / 0.9) > 24 * _MBIT
 
 
 @pytest.mark.parametrize(
