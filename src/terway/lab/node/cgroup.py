@@ -47,9 +47,10 @@ def enter(spec: NodeSpec) -> None:
 
 
 def leave(spec: NodeSpec) -> None:
-    """Remove the cgroup of a node whose processes have all ended."""
+    """Remove the cgroup of a node whose processes have all ended, and the folder of the last."""
     for place in _places(spec):
         _remove(place)
+        _remove(place.parent)
 
 
 def _places(spec: NodeSpec) -> Iterator[Path]:
