@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from dataclasses import dataclass
 
 from terway.lab.kubeapi.defaults import NOT_READY
 from terway.lab.kubeapi.errors import forbidden, not_found
@@ -17,48 +17,38 @@ from terway.lab.kubeapi.objects import (
 )
 from terway.lab.kubeapi.resources import NAMESPACE, NODE, SERVICE, ResourceDef
 from terway.lab.kubeapi.serviceaddresses import ServiceRanges, with_addresses
-from terway.lab.kubeapi.servicefamilies import HEADLESS, addresses_in
-from terway.lab.kubeapi.services.fields import needs_node_port, node_ports_of
+from terway.lab.kubeapi.services.allocations import Allocations
 from terway.lab.kubeapi.services.nodeports import with_node_ports
-from terway.lab.kubeapi.store import Key, Store, key_of
+from terway.lab.kubeapi.store import Key, Store
 
 
-def admit(store: Store, resource: ResourceDef, obj: Object, *, services: ServiceRanges) -> Object:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRoom:
+    """What Services can be given, and what of it they have."""
+
+    ranges: ServiceRanges
+    taken: Allocations
+
+
+def admit(store: Store, resource: ResourceDef, obj: Object, *, services: ServiceRoom) -> Object:
     """Return the object as admitted. ApiError 403 or 404 when its namespace is no place for it."""
     if resource.namespaced:
         _check_namespace(store, resource, obj)
     if resource is NODE:
         return _with_not_ready_taint(obj)
-    if resource is SERVICE:
-        return _with_node_ports(store, _with_addresses(store, obj, None, services), None)
-    return obj
+    return _allocated(obj, None, services) if resource is SERVICE else obj
 
 
 def admit_change(
-    store: Store, resource: ResourceDef, held: Object, obj: Object, *, services: ServiceRanges
+    resource: ResourceDef, held: Object, obj: Object, *, services: ServiceRoom
 ) -> Object:
     """Return what is to be stored in place of `held`."""
-    if resource is SERVICE:
-        return _with_node_ports(store, _with_addresses(store, obj, held, services), held)
-    return obj
+    return _allocated(obj, held, services) if resource is SERVICE else obj
 
 
-def _with_node_ports(store: Store, service: Object, held: Object | None) -> Object:
-    if not needs_node_port(service["spec"]):
-        return service
-    others = (one.object for one in store.items(SERVICE) if key_of(one.object) != key_of(service))
-    taken = frozenset(chain.from_iterable(node_ports_of(one["spec"]) for one in others))
-    return with_node_ports(service, taken, held)
-
-
-def _with_addresses(
-    store: Store, service: Object, held: Object | None, ranges: ServiceRanges
-) -> Object:
-    others = (one.object for one in store.items(SERVICE) if key_of(one.object) != key_of(service))
-    taken = chain.from_iterable(addresses_in(one["spec"]) for one in others)
-    return with_addresses(
-        service, held, ranges=ranges, taken=[one for one in taken if one != HEADLESS]
-    )
+def _allocated(service: Object, held: Object | None, room: ServiceRoom) -> Object:
+    addressed = with_addresses(service, held, ranges=room.ranges, taken=room.taken)
+    return with_node_ports(addressed, room.taken.ports, held)
 
 
 def _check_namespace(store: Store, resource: ResourceDef, obj: Object) -> None:

@@ -9,10 +9,10 @@ is given, where the real server picks any of the range's upper part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, Protocol
 
 from terway.lab.kubeapi.causes import invalid_list, invalid_value
 from terway.lab.kubeapi.errors import ApiError, Cause, invalid
@@ -42,6 +42,16 @@ from terway.model.address import IPAddress, IPNetwork
 _ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 
 
+class Taken(Protocol):
+    """The addresses that Services have, and which of a range is free."""
+
+    def __contains__(self, address: object) -> bool:
+        """Return whether a Service has the address."""
+
+    def first_free(self, range_: IPNetwork) -> IPAddress | None:
+        """Return the lowest address of a range that no Service has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRanges:
     """The ranges of services by family; a Service that asks for no family has the first's."""
@@ -66,11 +76,11 @@ def read_service_ranges(text: str) -> ServiceRanges:
 
 
 def with_addresses(
-    service: Object, held: Object | None, *, ranges: ServiceRanges, taken: Iterable[str]
+    service: Object, held: Object | None, *, ranges: ServiceRanges, taken: Taken
 ) -> Object:
     """Return a Service with its families and addresses; `held` is what it was before, if it was.
 
-    `taken` are the addresses of the others. ApiError 422 names what cannot be, 500 a full range.
+    `taken` are the addresses of all Services. ApiError 422 names what cannot be, 500 a full range.
     """
     old: Spec = held["spec"] if held else {}
     spec = _released(_linked(service["spec"], old), old)
@@ -203,17 +213,16 @@ def _unserved_families(
 
 
 def _with_addresses(
-    service: Object, spec: dict[str, Any], old: Spec, ranges: ServiceRanges, taken: Iterable[str]
+    service: Object, spec: dict[str, Any], old: Spec, ranges: ServiceRanges, taken: Taken
 ) -> dict[str, Any]:
     if is_headless(spec):
         return spec
     wished, has = addresses_in(spec), addresses_in(old)
-    others = {ip_address(one) for one in taken}
     addresses = [
-        one if one in has else _checked(service, one, wished, ranges, others) for one in wished
+        one if one in has else _checked(service, one, wished, ranges, taken) for one in wished
     ]
     missing = families_in(spec)[len(wished) :]
-    addresses += [_next_free(ranges.by_family[family], others) for family in missing]
+    addresses += [_next_free(ranges.by_family[family], taken) for family in missing]
     return {**spec, "clusterIP": addresses[0], "clusterIPs": addresses}
 
 
@@ -222,11 +231,11 @@ def _checked(
     wished: str,
     among: Sequence[str],
     ranges: ServiceRanges,
-    others: Set[IPAddress],
+    taken: Taken,
 ) -> str:
     """Return an address that somebody asks for. ApiError 422 where it cannot be given."""
     range_, address = ranges.by_family[family_of(wished)], ip_address(wished)
-    if address in others:
+    if address in taken:
         why = "provided IP is already allocated"
     elif not _can_be_given(address, range_):
         why = (
@@ -244,8 +253,8 @@ def _can_be_given(address: IPAddress, range_: IPNetwork) -> bool:
     return address in range_ and address not in ends
 
 
-def _next_free(range_: IPNetwork, others: Set[IPAddress]) -> str:
-    found = next((one for one in range_.hosts() if one not in others), None)
+def _next_free(range_: IPNetwork, taken: Taken) -> str:
+    found = taken.first_free(range_)
     if found is None:
         text = "Internal error occurred: failed to allocate a serviceIP: range is full"
         raise ApiError(500, "InternalError", text)

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from terway.kube.clock import format_time
-from terway.lab.kubeapi.admission import admit, admit_change
+from terway.lab.kubeapi.admission import ServiceRoom, admit, admit_change
 from terway.lab.kubeapi.deletion import (
     DEFAULT_DELETE,
     DeleteOptions,
@@ -30,6 +30,7 @@ from terway.lab.kubeapi.resources import ResourceDef, ResourceTable
 from terway.lab.kubeapi.schema import type_named
 from terway.lab.kubeapi.selectors import Predicate, everything
 from terway.lab.kubeapi.serviceaddresses import read_service_ranges
+from terway.lab.kubeapi.services.allocations import Allocations
 from terway.lab.kubeapi.store import Key, Store, Stored, key_of
 from terway.lab.kubeapi.writes import (
     DEFAULT_OPTIONS,
@@ -68,7 +69,9 @@ class ClusterState:
         self.rng = rng
         self.table = table or ResourceTable()
         self.store = Store(history_limit=history_limit)
-        self._services = read_service_ranges(service_cidr)
+        self._services = ServiceRoom(
+            ranges=read_service_ranges(service_cidr), taken=Allocations(self.store)
+        )
 
     def now_text(self) -> str:
         """Return the time as objects have it."""
@@ -204,7 +207,7 @@ class ClusterState:
     ) -> Stored:
         new = prepare_update(resource, held.object, changed, subresource=subresource)
         if not subresource:
-            new = admit_change(self.store, resource, held.object, new, services=self._services)
+            new = admit_change(resource, held.object, new, services=self._services)
         if new == held.object:
             return held
         if not tracked:
