@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench import (
     agent,
     cni,
+    datapath,
     exclusive,
     faults,
     flannel,
@@ -21,6 +22,7 @@ from bench.group import Group
 GROUPS: tuple[Group, ...] = (
     cni.GROUP,
     net.GROUP,
+    datapath.GROUP,
     exclusive.GROUP,
     flannel.GROUP,
     *agent.GROUPS,

@@ -149,19 +149,20 @@ async def paths_between_nodes(lab: Lab) -> Paths:
     pods = [await lab.pod(f"end-{node.name}", node=node.name) for node in nodes]
     return Paths(
         subject=Path(
-            client=_inside(pods[0].netns_path),
-            server=_inside(pods[1].netns_path),
+            client=inside(pods[0].netns_path),
+            server=inside(pods[1].netns_path),
             address=str(pods[1].address(Family.V4)),
         ),
         reference=Path(
-            client=_inside(nodes[0].netns_path),
-            server=_inside(nodes[1].netns_path),
+            client=inside(nodes[0].netns_path),
+            server=inside(nodes[1].netns_path),
             address=_address(nodes[1]),
         ),
     )
 
 
-def _inside(netns_path: str) -> Place:
+def inside(netns_path: str) -> Place:
+    """Return a network namespace as a place."""
     return Place().in_netns(netns_path)
 
 
