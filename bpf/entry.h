@@ -2,7 +2,7 @@
 /*
  * entry.h - what passes the uplink and is for a service: who asks from outside, and who is answered
  *
- * Oracle: tests/support/entry_oracle.py.
+ * Oracle: tests/bpf/test_entry.py makes every packet from nothing (tests/support/whole_packets.py).
  *
  *   in:   client ─► frontend       leads to    client ─► backend here
  *                                              node's relay port ─► backend elsewhere

@@ -6,7 +6,7 @@
  *         node's processes are in.
  * Reads:  frontends, sets, slots, backends, source_ranges, locals, settings.
  * Writes: sockets, affinities.
- * Oracle: tests/support/sock_oracle.py says which backends may answer; tests/contract feeds both.
+ * Oracle: tests/contract/linux/test_sockets.py, with real sockets.
  *
  *   connect(service)  ─► frontend ─► backend      once; packets then go to the backend as they are
  *   sendto(service)   ─► the backend that the socket has there, or a new one

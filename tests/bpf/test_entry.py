@@ -339,8 +339,9 @@ def test_an_error_about_an_answer_reaches_the_backend(node, family, backend):
     assert (quoted.source, quoted.destination) == (seen.destination, seen.source)
 
 
-def test_all_fragments_of_a_question_go_the_same_way(node):
-    node.offer(POD[4], End(BALANCER[4], 80), UDP)
+@pytest.mark.parametrize("backend", [POD, FAR], ids=["here", "elsewhere"])
+def test_all_fragments_of_a_question_go_the_same_way(node, backend):
+    node.offer(backend[4], End(BALANCER[4], 80), UDP)
     whole = replace(asked(End(BALANCER[4], 80), protocol=UDP), payload=bytes(range(64)))
     segment, frame = whole.segment(), whole.frame()
     first, later = (
@@ -355,7 +356,7 @@ def test_all_fragments_of_a_question_go_the_same_way(node):
         ends.append(outcome.frame[26:34])
 
     assert ends[0] == ends[1]
-    assert ends[0][4:] == IPv4Address(POD[4]).packed
+    assert ends[0][4:] == IPv4Address(backend[4]).packed
 
 
 @pytest.mark.parametrize("flags", [0, contract.SETTING_SERVICES, contract.SETTING_POLICY])

@@ -95,10 +95,14 @@ class ServiceTables:
         return inside
 
     def change_set(self, number: int, backends: tuple[int, ...]) -> None:
-        """Have a set hold these backends."""
-        value = contract.BACKEND_SET.pack(
-            count=len(backends), backend=b"".join(map(pack_number, backends))
-        )
+        """Have a set hold these backends; many have a table of their own, from slot 0 on."""
+        if len(backends) > contract.SET_INLINE:
+            for place, backend in enumerate(backends):
+                self._maps["slots"].update(pack_number(place), pack_number(backend))
+            value = contract.BACKEND_SET.pack(count=len(backends), size=len(backends))
+        else:
+            packed = b"".join(map(pack_number, backends))
+            value = contract.BACKEND_SET.pack(count=len(backends), backend=packed)
         self._maps["sets"].update(pack_number(number), value)
 
     def allow(self, network: str, *, service: int = 1) -> None:

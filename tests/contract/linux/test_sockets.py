@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
@@ -172,6 +172,30 @@ def test_every_backend_gets_connections(bench):
 
     assert sum(counts.values()) == 90
     assert min(counts.values()) > 5  # by chance less than that once in 10^7 runs
+
+
+def test_a_service_with_many_endpoints_is_chosen_from_by_its_table(bench):
+    # given twenty endpoints, by ports of one address
+    ends = [End(BACKENDS[4][0], 9000 + number) for number in range(20)]
+    numbers = tuple(bench.add_backend(end, "udp") for end in ends)
+    bench.serve(End(SERVICE[4], 84), "udp", numbers)
+    reached = set()
+
+    with ExitStack() as stack:
+        servers = [stack.enter_context(server("udp", end.host, end.port)) for end in ends]
+        for listener in servers:
+            listener.setblocking(False)
+        for _ in range(100):
+            with sock("udp", 4) as client:
+                client.connect((SERVICE[4], 84))
+                client.send(b"x")
+        for listener in servers:
+            with suppress(BlockingIOError):
+                listener.recvfrom(10)
+                reached.add(listener.getsockname()[1])
+
+    # then more than a few get something: that it is ten or less happens once in 10^9 runs
+    assert len(reached) > 10
 
 
 def test_a_sockets_messages_stay_with_one_backend_until_it_goes(bench):
