@@ -12,7 +12,8 @@ from terway.linux.bpf_program import program_info, run_program
 from terway.linux.ebpf import tcx
 from terway.linux.ebpf.contract import FLOW_STATE, FLOW_TUPLE
 from terway.linux.ebpf.migrate import converter
-from terway.linux.ebpf.pins import Pins, ensure_bpffs, is_bpffs
+from terway.linux.ebpf.pinned_programs import forget_programs
+from terway.linux.ebpf.pins import PROGRAMS, Pins, ensure_bpffs, is_bpffs
 from terway.linux.ebpf.programs import STRUCTS, DataPathObject, memory_of, open_object
 from terway.linux.ebpf.stamp import open_stamp, stamp_name
 from terway.linux.layout import Layout
@@ -32,6 +33,7 @@ def pins(tmp_path):
     yield pins
     for layout in pins.layouts():
         pins.drop(layout)
+    forget_programs(pins.folder(PROGRAMS))
     pins.forget()
 
 
@@ -53,6 +55,17 @@ class TestPins:
 
         with closing(opened(pins)) as second:
             assert second.maps["flows"].lookup(KEY) == FLOW
+
+    def test_the_same_programs_over_the_same_maps_are_not_verified_again(self, pins):
+        with closing(opened(pins)) as first:
+            first.settle()
+            numbers = {name: one.number for name, one in first.programs.items()}
+
+            with closing(opened(pins)) as second:
+                assert {name: one.number for name, one in second.programs.items()} == numbers
+                assert not second.is_fresh
+            with closing(opened(pins, sizes={"flows": 2048})) as third:
+                assert all(one.number != numbers[name] for name, one in third.programs.items())
 
     def test_before_it_settles_nothing_is_pinned_so_that_a_crash_changes_nothing(self, pins):
         with closing(opened(pins)):
@@ -83,7 +96,7 @@ class TestPins:
         settled(pins, layout=1, structs={**STRUCTS, "flows": (FLOW_TUPLE, _swapped())})
 
         with closing(opened(pins, layout=2)) as second:
-            found = FLOW_STATE.integers(second.maps["flows"].lookup(KEY))
+            found = FLOW_STATE.integers(second.maps["flows"].lookup(KEY) or b"")
             assert (found["backend"], found["flags"]) == (3, 9)
             second.settle()
         assert pins.layouts() == (2,)

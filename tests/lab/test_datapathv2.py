@@ -1,4 +1,4 @@
-"""Pods whose packets go by the eBPF data path: the same reach as by policy routing, past the stack."""
+"""Pods whose packets go by the eBPF data path: the same reach as by policy routing, and faster.
 
 from __future__ import annotations
 

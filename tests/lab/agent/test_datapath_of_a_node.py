@@ -10,6 +10,8 @@ import pytest
 
 from terway.linux.bpf import Map
 from terway.linux.ebpf.pins import Pins
+from terway.linux.ebpf.removal import remove_datapath
+from terway.linux.netlink.socket import open_route_socket
 from terway.linux.netns import entered, open_netns
 from terway.model.address import Family
 from tests.support.datapath_node import DataPathNode, of
@@ -26,11 +28,8 @@ def node(tmp_path):
     with kernel_node() as machine:
         made = DataPathNode(machine, tmp_path, Pins(Path("/sys/fs/bpf") / tmp_path.name))
         yield made
-        for layout in made.pins.layouts():
-            made.pins.drop(layout)
-        for one in made.pins.links.iterdir() if made.pins.links.is_dir() else ():
-            one.unlink()
-        made.pins.forget()
+        with open_route_socket() as sock:
+            remove_datapath(sock, made.pins)
 
 
 def maps(node: DataPathNode) -> dict[str, Map]:

@@ -1,6 +1,7 @@
 """What of the data path outlives a terwayd, and where is it? Names in bpffs. Blocking, but fast.
 
     /sys/fs/bpf/terway/<LAYOUT>/<map>         the maps, and `description`: their structs
+    /sys/fs/bpf/terway/programs/<digest>/     the programs, by entry point (`pinned_programs`)
     /sys/fs/bpf/terway/links/<ifindex>-<hook> links of long-lived devices (tcx)
     /sys/fs/bpf/terway/<others>/              of other rooms: sockets' links
 
@@ -19,6 +20,7 @@ from terway.model.errors import UsageError
 
 BPFFS = Path("/sys/fs/bpf")
 ROOT = BPFFS / "terway"
+PROGRAMS = "programs"
 _MOUNTS = Path("/proc/self/mounts")
 
 _libc = ctypes.CDLL(None, use_errno=True)

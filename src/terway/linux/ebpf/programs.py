@@ -32,7 +32,13 @@ from terway.linux.ebpf.migrate import (
     put_all,
     read_description,
 )
-from terway.linux.ebpf.pins import Pins
+from terway.linux.ebpf.pinned_programs import (
+    digest_of,
+    forget_programs,
+    keep_programs,
+    open_programs,
+)
+from terway.linux.ebpf.pins import PROGRAMS, Pins
 from terway.linux.libbpf import LoadedObject, MapSpec, ObjectSpec, load_object, read_object
 from terway.model.errors import UsageError, VpcError
 
@@ -73,6 +79,15 @@ class _Copy:
         self.copied = frozenset(found)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Identity:
+    """Which object it is, and how the maps are laid out that it has."""
+
+    layout: int
+    structs: Structs
+    digest: str
+
+
 class DataPathObject:
     """The loaded object. Descriptors are open until `close`; what is attached or pinned stays."""
 
@@ -82,8 +97,7 @@ class DataPathObject:
         programs: Mapping[str, EntryPoint],
         maps: Mapping[str, Map],
         pins: Pins,
-        layout: int,
-        structs: Structs,
+        identity: _Identity,
         copies: tuple[_Copy, ...],
         sources: tuple[int, ...],
         is_fresh: bool,
@@ -92,8 +106,7 @@ class DataPathObject:
         self.programs = programs
         self.maps = maps
         self.pins = pins
-        self._layout = layout
-        self._structs = structs
+        self._identity = identity
         self._copies = copies
         self._sources = sources  # descriptors of maps that others go on with for a moment
 
@@ -106,15 +119,22 @@ class DataPathObject:
             one.run()
         self._copies = ()
         self._let_go()
-        description = describe(self._structs)
+        layout, digest = self._identity.layout, self._identity.digest
+        folder = self.pins.folder(PROGRAMS)
+        forget_programs(folder, but="" if self.is_fresh else digest)
+        self._pin_maps()
+        keep_programs(folder, digest, {name: one.fd for name, one in self.programs.items()})
+        for other in self.pins.layouts():
+            if other != layout:
+                self.pins.drop(other)
+
+    def _pin_maps(self) -> None:
+        description = describe(self._identity.structs)
         try:
             kept = {name: one for name, one in self.maps.items() if is_kept(one)}
-            self.pins.keep(self._layout, {**kept, DESCRIPTION: description})
+            self.pins.keep(self._identity.layout, {**kept, DESCRIPTION: description})
         finally:
             os.close(description.fd)
-        for other in self.pins.layouts():
-            if other != self._layout:
-                self.pins.drop(other)
 
     def close(self) -> None:
         """Close all descriptors."""
@@ -145,39 +165,67 @@ def open_object(
 ) -> DataPathObject:
     """Load the programs over the maps that an earlier terwayd pinned; nothing is attached yet.
 
-    `sizes` are the entries of maps, by name. Takes 20 to 200 ms, most of it the verifier's.
+    `sizes` are the entries of maps, by name. Takes half a second, nearly all of it the verifier's,
+    and 10 ms where the very same programs are pinned.
     Raises UsageError (field: the map) where a map has no room, BugError with the verifier's last
     words where it refuses a program.
     """
     spec = read_object(path)
+    digest = digest_of(path, constants, sizes)
     older = {one: pins.open_maps(one) for one in pins.layouts()}
     with ExitStack() as stack:
         for held in older.values():
             stack.callback(_close_all, tuple(held.values()))
         same = older.pop(layout, {})
         taken = {one.name: same[one.name] for one in spec.maps if _is_same(one, same, sizes)}
-        reuse = {name: one.fd for name, one in taken.items()}
-        with closing(_load(spec, sizes, constants, reuse)) as loaded:
-            programs = {name: _entry_point(fd) for name, fd in loaded.programs.items()}
-            maps = {name: map_of(os.dup(fd)) for name, fd in loaded.maps.items()}
+        programs, maps = _again(spec, pins, digest, taken) or _loaded(spec, sizes, constants, taken)
         others = {name: one for name, one in same.items() if name not in taken}
         older_maps = {} if same else next(iter(older.values()), {})
         copies = (*_of_other_size(maps, others), *_of_other_layout(maps, older_maps, structs))
-        for one in copies:
-            one.run()
-        sources = tuple(os.dup(one.source.fd) for one in copies)
-        for one, fd in zip(copies, sources, strict=True):
-            one.source = replace(one.source, fd=fd)
+        sources = _start(copies)
     return DataPathObject(
         programs=programs,
         maps=maps,
         pins=pins,
-        layout=layout,
-        structs=structs,
+        identity=_Identity(layout=layout, structs=structs, digest=digest),
         copies=copies,
         sources=sources,
         is_fresh=any(is_kept(one) and name not in taken for name, one in maps.items()),
     )
+
+
+def _again(
+    spec: ObjectSpec, pins: Pins, digest: str, taken: Mapping[str, Map]
+) -> tuple[dict[str, EntryPoint], dict[str, Map]] | None:
+    """Return programs and maps as the last terwayd left them; None where they are other ones."""
+    if any("." not in one.name and one.name not in taken for one in spec.maps):
+        return None
+    fds = open_programs(pins.folder(PROGRAMS), digest)
+    try:
+        if fds.keys() != {one.name for one in spec.programs}:
+            return None
+        programs = {name: _entry_point(fd) for name, fd in fds.items()}
+    finally:
+        for fd in fds.values():
+            os.close(fd)
+    return programs, {name: map_of(os.dup(one.fd)) for name, one in taken.items()}
+
+
+def _loaded(
+    spec: ObjectSpec, sizes: Mapping[str, int], constants: bytes | None, taken: Mapping[str, Map]
+) -> tuple[dict[str, EntryPoint], dict[str, Map]]:
+    reuse = {name: one.fd for name, one in taken.items()}
+    with closing(_load(spec, sizes, constants, reuse)) as loaded:
+        programs = {name: _entry_point(fd) for name, fd in loaded.programs.items()}
+        return programs, {name: map_of(os.dup(fd)) for name, fd in loaded.maps.items()}
+
+
+def _start(copies: tuple[_Copy, ...]) -> tuple[int, ...]:
+    """Copy what there is now; return descriptors of the sources, from which more will come."""
+    for one in copies:
+        one.run()
+        one.source = replace(one.source, fd=os.dup(one.source.fd))
+    return tuple(one.source.fd for one in copies)
 
 
 def _is_same(wanted: MapSpec, there: Mapping[str, Map], sizes: Mapping[str, int]) -> bool:

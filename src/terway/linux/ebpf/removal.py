@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from terway.linux.ebpf import tcx
 from terway.linux.ebpf.hooks import NAME_PREFIX, PRIORITY, STAMP_PRIORITY
 from terway.linux.ebpf.node_sockets import stop_serving
-from terway.linux.ebpf.pins import Pins, is_bpffs
+from terway.linux.ebpf.pinned_programs import forget_programs
+from terway.linux.ebpf.pins import PROGRAMS, Pins, is_bpffs
 from terway.linux.netlink import link, traffic
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket
@@ -34,6 +35,7 @@ def remove_datapath(sock: RouteSocket, pins: Pins) -> int:
     stop_serving(pins)
     for layout in pins.layouts():
         pins.drop(layout)
+    forget_programs(pins.folder(PROGRAMS))
     pins.forget()
     return len(set(with_filters) | pinned)
 
