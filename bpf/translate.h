@@ -43,6 +43,12 @@ SUBPROGRAM enum loss send_to_backend(struct __sk_buff *skb, struct passage *at, 
 	return LOSS_NONE;
 }
 
+/* A VPC takes no router's address from this node: what is relayed has the node's. */
+static __always_inline bool is_from_relay(const struct flow_state *flow)
+{
+	return flow->flags & FLOW_SOURCE && !(flow->flags & FLOW_HAIRPIN);
+}
+
 /* An ICMP error of the client, about an answer that it got from the service. */
 SUBPROGRAM enum loss serve_error(struct __sk_buff *skb, struct passage *at)
 {
@@ -60,7 +66,7 @@ SUBPROGRAM enum loss serve_error(struct __sk_buff *skb, struct passage *at)
 		return find_connection(at);
 	}
 	describe(&ends, &at->p);
-	if (is_same(&ends.source, &at->sent.source))
+	if (is_same(&ends.source, &at->sent.source) || is_from_relay(&at->flow))
 		ends.source = at->opened.source;
 	if (is_same(&ends.destination, &at->sent.destination))
 		ends.destination = at->opened.destination;
@@ -154,7 +160,7 @@ SUBPROGRAM enum loss answer_error(struct __sk_buff *skb, struct passage *at)
 	set_asked(&asked, at);
 	describe(&ends, &at->p);
 	ends.destination = asked.source;
-	if (is_same(&ends.source, &at->opened.destination))
+	if (is_same(&ends.source, &at->opened.destination) || at->flow.flags & FLOW_AT_NODE)
 		ends.source = asked.destination;
 	lost = rewrite_quoted(skb, &at->p, &at->quoted, &asked);
 	if (!lost)
