@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terway.lab.kubeapi.controllers.endpoints import endpoint_id
-from terway.lab.kubeapi.controllers.runner import settle, with_slices_of
+from terway.lab.kubeapi.controllers.endpointslices import plan_endpoint_slices
+from terway.lab.kubeapi.controllers.runner import Runner, settle, with_slices_of
 from terway.lab.kubeapi.controllers.slicing import plan_slices
+from terway.lab.kubeapi.controllers.view import View
+from terway.lab.kubeapi.deletion import DeleteOptions
+from terway.lab.kubeapi.errors import ApiError
 from terway.lab.kubeapi.objects import Object, labels_of
 from terway.lab.kubeapi.resources import ENDPOINT_SLICE, NODE, POD, SERVICE
 from terway.lab.kubeapi.state import ClusterState
@@ -263,3 +268,68 @@ def test_slices_hold_exactly_what_is_wanted_however_they_began(slices, wanted, l
     )
     assert len(after) >= 1
     assert sum(not one for one in after) == (0 if wish else 1)
+
+
+# Looking at what has changed only
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["pod", "unready", "end", "service", "retarget", "zone", "drop", "steal"]),
+        st.integers(0, 2),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS)
+def test_who_looks_at_changes_only_leaves_nothing_for_who_looks_at_all(steps):
+    state = make_cluster()
+    add_node(state, "n1")
+    runner = Runner(state)
+    state.store.on_change(runner.on_change)
+    for what, number in steps:
+        with suppress(ApiError):  # of what is there already, or is not
+            do(state, what, number)
+        while runner.look():
+            pass
+
+    assert list(plan_endpoint_slices(View(state))) == []
+
+
+def do(state: ClusterState, what: str, number: int) -> None:
+    match what:
+        case "pod":
+            add_pod(state, f"p{number}", ips=(f"192.168.32.{number + 1}",))
+        case "unready":
+            report_pod(state, f"p{number}", ready=False)
+        case "end":
+            state.delete(POD, f"p{number}", "default", DeleteOptions(grace_s=0))
+        case "service":
+            create_service(state, f"s{number}")
+        case "retarget":
+            ports = {"spec": {"ports": [{"port": 80, "targetPort": 8000 + number}]}}
+            state.patch(SERVICE, "s0", "default", ports)
+        case "zone":
+            zone = {"topology.kubernetes.io/zone": f"z{number}"}
+            state.patch(NODE, "n1", "", {"metadata": {"labels": zone}})
+        case "drop":
+            state.delete(SERVICE, f"s{number}", "default")
+        case _:  # steal
+            for held in slices_of(state, "s0"):
+                state.delete(ENDPOINT_SLICE, held["metadata"]["name"], "default")
+
+
+def test_a_slice_of_a_service_that_is_not_there_goes(state):
+    owner = {"apiVersion": "v1", "kind": "Service", "name": "gone", "uid": "u"}
+    meta = {"name": "lost", "namespace": "default", "ownerReferences": [owner]}
+    runner = Runner(state)
+    state.store.on_change(runner.on_change)
+    while runner.look():
+        pass
+
+    state.create(ENDPOINT_SLICE, {"metadata": meta, "addressType": "IPv4", "endpoints": []})
+    while runner.look():
+        pass
+
+    assert state.find(ENDPOINT_SLICE, "lost", "default") is None

@@ -32,7 +32,7 @@ from terway.lab.kubeapi.objects import (
 )
 from terway.lab.kubeapi.resources import ENDPOINT_SLICE, NODE, POD, SERVICE
 from terway.lab.kubeapi.services.fields import is_headless
-from terway.lab.kubeapi.store import Change
+from terway.lab.kubeapi.store import Change, Key, key_of
 
 MAX_ENDPOINTS = 100  # kube-controller-manager --max-endpoints-per-slice
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -43,20 +43,51 @@ _RESERVED = (SERVICE_NAME, MANAGED_BY, HEADLESS)
 
 
 def plan_endpoint_slices(view: View, *, limit: int = MAX_ENDPOINTS) -> Iterator[Action]:
-    """Yield what makes the slices of all Services those of their pods."""
-    held: defaultdict[tuple[str, str], list[Object]] = defaultdict(list)
-    for one in view.all(ENDPOINT_SLICE):
-        if labels_of(one).get(MANAGED_BY) == OURS:
-            held[(namespace_of(one), labels_of(one).get(SERVICE_NAME, ""))].append(one)
+    """Yield what makes the slices of Services those of their pods."""
+    concerned = {key: service for key, service in _concerned(view) if has_slices(service)}
+    if not concerned:
+        return
+    held: defaultdict[Key, list[Object]] = defaultdict(list)
+    namespaces = {key.namespace for key in concerned}
+    where = namespaces.pop() if len(namespaces) == 1 else ""
+    for one in view.unsorted(ENDPOINT_SLICE, where):
+        if (key := _service_of(one)) in concerned and labels_of(one).get(MANAGED_BY) == OURS:
+            held[key].append(one)
     pods: defaultdict[str, list[Object]] = defaultdict(list)
     for pod in view.pods:
         pods[namespace_of(pod)].append(pod)
     nodes = {name_of(node): node for node in view.nodes}
-    for service in view.all(SERVICE):
-        if has_slices(service):
-            chosen = [pod for pod in pods[namespace_of(service)] if _selects(service, pod)]
-            mine = held[(namespace_of(service), name_of(service))]
-            yield from _plan_service(service, chosen, nodes, mine, limit)
+    for key, service in concerned.items():
+        chosen = [pod for pod in pods[key.namespace] if selects(service, pod)]
+        mine = sorted(held[key], key=name_of)
+        yield from _plan_service(service, chosen, nodes, mine, limit)
+
+
+def _concerned(view: View) -> Iterator[tuple[Key, Object]]:
+    """Yield the Services whose slices may have to be others after the changes; all, if unknown."""
+    if view.changes is None or any(one.resource is NODE for one in view.changes):
+        yield from ((key_of(one), one) for one in view.all(SERVICE))
+        return
+    keys = {one.key for one in view.changes if one.resource is SERVICE}
+    slices = (one.new.object for one in view.changes if one.resource is ENDPOINT_SLICE)
+    keys |= {_service_of(one) for one in slices}
+    for change in view.changes:
+        if change.resource is POD:
+            keys |= {key_of(one) for one in _services_of_pod(view, change)}
+    for key in sorted(keys):
+        if (service := view.find(SERVICE, key)) is not None:
+            yield key, service
+
+
+def _services_of_pod(view: View, change: Change) -> Iterator[Object]:
+    versions = [one.object for one in (change.old, change.new) if one is not None]
+    for service in view.unsorted(SERVICE, change.key.namespace):
+        if has_slices(service) and any(selects(service, pod) for pod in versions):
+            yield service
+
+
+def _service_of(held: Object) -> Key:
+    return Key(namespace_of(held), labels_of(held).get(SERVICE_NAME, ""))
 
 
 def has_slices(service: Object) -> bool:
@@ -99,7 +130,8 @@ def _of_pod(pod: Object) -> tuple[object, ...]:
     )
 
 
-def _selects(service: Object, pod: Object) -> bool:
+def selects(service: Object, pod: Object) -> bool:
+    """Return whether a pod of the Service's namespace is one of its pods."""
     selector: dict[str, str] = service["spec"]["selector"]
     return selector.items() <= labels_of(pod).items()
 

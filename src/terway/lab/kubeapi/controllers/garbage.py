@@ -6,7 +6,7 @@ Source: Kubernetes docs "Garbage Collection", "Owners and Dependents"; events li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from terway.kube.clock import parse_time
 from terway.lab.kubeapi.controllers.actions import Action, Delete, Patch
@@ -20,6 +20,7 @@ from terway.lab.kubeapi.objects import (
     uid_of,
 )
 from terway.lab.kubeapi.resources import EVENT, NAMESPACE, ResourceDef
+from terway.lab.kubeapi.store import Change, Key
 
 EVENT_TTL_S = 3600.0
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
@@ -27,6 +28,9 @@ ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
 def plan_garbage(view: View) -> Iterator[Action]:
     """Yield the deletion of objects whose owners are all gone, and the owners' last steps."""
+    if view.changes is not None and all(map(_is_birth, view.changes)):
+        yield from _plan_newborn(view, view.changes)
+        return
     everything = [
         (row, obj) for row in view.table.rows if row is not EVENT for obj in view.all(row)
     ]
@@ -45,6 +49,28 @@ def plan_garbage(view: View) -> Iterator[Action]:
             yield from _orphan(row, obj, dependents.get(uid_of(obj), []))
         elif is_terminating(obj) and FOREGROUND in finalizers:
             yield from _delete_first(row, obj, dependents)
+
+
+def _is_birth(change: Change) -> bool:
+    return change.old is None and not is_terminating(change.new.object)
+
+
+def _plan_newborn(view: View, changes: Iterable[Change]) -> Iterator[Action]:
+    """What is only born owns nothing so far: its own owners are all there is to ask about."""
+    for change in changes:
+        obj = change.new.object
+        references = metadata(obj).get("ownerReferences") or ()
+        if references and not any(_is_there(view, one, change.key) for one in references):
+            yield Delete(resource=change.resource, object=obj)
+
+
+def _is_there(view: View, reference: Object, child: Key) -> bool:
+    resource = view.table.of_kind(reference.get("apiVersion", ""), reference.get("kind", ""))
+    if resource is None:
+        return False
+    namespace = child.namespace if resource.namespaced else ""
+    owner = view.find(resource, Key(namespace, reference.get("name", "")))
+    return owner is not None and uid_of(owner) == reference["uid"]
 
 
 def _orphan(

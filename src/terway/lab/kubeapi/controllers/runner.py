@@ -119,25 +119,28 @@ class Runner:
     ) -> None:
         self._state = state
         self._controllers = controllers
-        self._dirty = set(controllers)  # at the start everybody looks once
+        # What each has to look at; None is everything, as all do once at the start.
+        self._dirty: dict[Controller, list[Change] | None] = dict.fromkeys(controllers)
         self.wake = asyncio.Event()
 
     def on_change(self, change: Change) -> None:
         """Note who has to look again; the store's listener."""
-        self._dirty.update(one for one in self._controllers if one.wants(change))
+        for one in self._controllers:
+            if one.wants(change) and (changes := self._dirty.setdefault(one, [])) is not None:
+                changes.append(change)
         self.wake.set()
 
     def tick(self) -> None:
         """Note that time has passed."""
-        self._dirty.update(one for one in self._controllers if one.ticks)
+        self._dirty.update(dict.fromkeys(one for one in self._controllers if one.ticks))
 
     def look(self) -> bool:
         """Let everybody look who has to, once; say whether somebody has to look again."""
         self.wake.clear()
         for controller in self._controllers:
             if controller in self._dirty:
-                self._dirty.discard(controller)
-                for action in tuple(controller.plan(View(self._state))):
+                view = View(self._state, self._dirty.pop(controller))
+                for action in tuple(controller.plan(view)):
                     apply(self._state, action)
         return bool(self._dirty)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from terway.kube.clock import format_time, parse_time
@@ -18,13 +19,19 @@ from terway.lab.kubeapi.objects import (
 )
 from terway.lab.kubeapi.resources import NODE, POD, ResourceDef
 from terway.lab.kubeapi.state import ClusterState
+from terway.lab.kubeapi.store import Change, Key
 
 
 class View:
-    """The cluster as it is now. Read only, and of no use after the next write."""
+    """The cluster as it is now. Read only, and of no use after the next write.
 
-    def __init__(self, state: ClusterState) -> None:
+    `changes` are those since the same controller looked last, None when it must look at all: a
+    plan may leave out what they do not concern.
+    """
+
+    def __init__(self, state: ClusterState, changes: Sequence[Change] | None = None) -> None:
         self._state = state
+        self.changes = changes
         self.now = state.clock()
         self.now_text = format_time(self.now)
         self.table = state.table
@@ -32,6 +39,14 @@ class View:
     def all(self, resource: ResourceDef, namespace: str = "") -> list[Object]:
         """Return the objects of a kind, ordered by namespace and name."""
         return self._state.list(resource, namespace)
+
+    def find(self, resource: ResourceDef, key: Key) -> Object | None:
+        """Return one object, or None."""
+        return self._state.find(resource, key.name, key.namespace)
+
+    def unsorted(self, resource: ResourceDef, namespace: str = "") -> Iterator[Object]:
+        """Yield the objects of a kind in no order: many times faster, where there are many."""
+        return (held.object for held in self._state.store.items(resource, namespace))
 
     @cached_property
     def pods(self) -> list[Object]:
