@@ -22,6 +22,7 @@ from terway.model.policy_maps import (
     Content,
     Generation,
     Lanes,
+    PageOf,
     Pair,
     Prefix,
     RuleSetNumber,
@@ -159,7 +160,7 @@ _intervals = st.lists(st.tuples(_ports, _ports).map(sorted).map(tuple), max_size
 @_FEW
 def test_every_port_of_every_protocol_is_found_as_on_paper(pod, data):
     tcp_ports = data.draw(_intervals)
-    pages = {}
+    pages: dict[PageOf, bytes] = {}
     for first, last in tcp_ports:
         for key, bits in print_pages(1, PortSet(tcp=((first, last),))).items():
             before = int.from_bytes(pages.get(key, bytes(32)), "little")
@@ -229,7 +230,7 @@ def test_errors_about_a_connection_pass_and_others_do_not(pod):
 
 def test_what_the_own_node_opens_is_let_in_and_what_is_opened_to_it_has_its_own_rules(bench, pod):
     """bug class 50"""
-    node = ip_address("10.1.0.1")
+    node = IPv4Address("10.1.0.1")
     bench.put_node_address(node)
     wanted = content(Lanes(ingress=INGRESS, egress=EGRESS))
     pod.enforce(wanted)

@@ -25,18 +25,22 @@ def first_packet(asked: Question) -> bytes:
     own = OWN.v4 if asked.other.version == 4 else OWN.v6
     assert own is not None
     source, destination = (own, asked.other) if asked.is_opener else (asked.other, own)
+    number, payload = _transport(asked)
+    ethertype = b"\x08\x00" if asked.other.version == 4 else b"\x86\xdd"
+    return bytes(12) + ethertype + ip(source, destination, number, payload)
+
+
+def _transport(asked: Question) -> tuple[int, bytes]:
     match asked.protocol:
         case Protocol.TCP:
-            packet = ip(source, destination, 6, tcp(SOURCE_PORT, asked.port))
+            return 6, tcp(SOURCE_PORT, asked.port)
         case Protocol.UDP:
-            packet = ip(source, destination, 17, udp(SOURCE_PORT, asked.port))
+            return 17, udp(SOURCE_PORT, asked.port)
         case Protocol.SCTP:
-            init = udp(SOURCE_PORT, asked.port)[:4] + bytes(8) + b"\x01\0\0\x14" + bytes(16)
-            packet = ip(source, destination, 132, init)
+            init = b"\x01\0\0\x14" + bytes(16)
+            return 132, udp(SOURCE_PORT, asked.port)[:4] + bytes(8) + init
         case Protocol.OTHER:
-            packet = ip(source, destination, 1, echo(7, v6=asked.other.version == 6))
-    ethertype = b"\x08\x00" if asked.other.version == 4 else b"\x86\xdd"
-    return bytes(12) + ethertype + packet
+            return 1, echo(7, v6=asked.other.version == 6)
 
 
 class ProgramNode:

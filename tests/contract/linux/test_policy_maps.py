@@ -145,12 +145,14 @@ def test_a_full_map_is_named_with_its_size_and_what_to_raise(kernel_maps, name):
     """bug class 54"""
     turn = Turn(Generation(1), NO_CLASS, ClassNumber(1))
     many = {
-        "hosts": {ip_address(n): turn for n in range(1, ROOM + 2)},
-        "nets": {Prefix(1, Family.V4, n, 32): ClassNumber(1) for n in range(ROOM + 1)},
+        "hosts": Content(hosts={ip_address(n): turn for n in range(1, ROOM + 2)}),
+        "nets": Content(
+            nets={Prefix(1, Family.V4, n, 32): ClassNumber(1) for n in range(ROOM + 1)}
+        ),
     }
 
     with pytest.raises(TransientError) as refused:
-        kernel_maps.put(Content(**{name: many[name]}))
+        kernel_maps.put(many[name])
 
     assert refused.value.code == MAP_FULL
     for words in (f"policy_{name}", str(ROOM), SIZE_KEY):

@@ -46,6 +46,7 @@ class Judge:
     def __init__(self, content: Content, generation: Generation | None = None) -> None:
         self._content = content
         self._now = content.generation if generation is None else generation
+        self._lengths = sorted({one.length for one in content.nets}, reverse=True)
 
     def allows(self, asked: Question) -> bool:
         """Return whether the end's policies allow the connection."""
@@ -72,8 +73,12 @@ class Judge:
     def _class_by_net(self, other: IPAddress) -> ClassNumber:
         turn = self._content.nets_turn
         nets = NO_NETS if turn is None else turn.at(self._now)
+        if nets == NO_NETS:
+            return NOBODY
         family, bits = family_of(other), other.max_prefixlen
-        for length in range(bits, -1, -1) if nets else ():
+        for length in self._lengths:
+            if length > bits:
+                continue
             start = int(other) >> bits - length << bits - length
             found = self._content.nets.get(Prefix(nets, family, start, length))
             if found is not None:

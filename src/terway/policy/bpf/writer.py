@@ -97,7 +97,8 @@ class Writer:
             verdicts=_missing(verdicts, actual.verdicts),
             pages=_missing(pages, actual.pages),
         )
-        return Steps(clear=clear, make=make, switch=self._generation)
+        # Who turned what a moment ago is not known: another process, or one that failed.
+        return Steps(clear=clear, make=make, switch=self._generation, is_again=True)
 
     def change(self, change: Change, endpoints: Endpoints) -> Steps:
         """Return how the maps become what the change makes of them.
