@@ -22,7 +22,7 @@ import pytest_asyncio
 from terway.lab.policy.cases import read_case, read_file
 from terway.lab.policy.placement import LARGE_TYPE
 from terway.lab.policy.run import run_case
-from terway.lab.policy.session import open_stage
+from terway.lab.policy.session import VIRTUAL_TYPE, CaseMode, open_stage
 from terway.lab.policy.stage import Stage
 from terway.lab.policy.tally import compare
 from terway.lab.world.client import LabClient, start_lab
@@ -61,15 +61,24 @@ class Modes:
     """A lab whose pods share ENIs on some nodes and have one each on others."""
 
     client: LabClient
+    is_ebpf: bool
+
+    def mode(self, is_exclusive: bool) -> CaseMode:
+        if self.is_ebpf:
+            return CaseMode.EXCLUSIVE_EBPF if is_exclusive else CaseMode.DATAPATHV2
+        return CaseMode.EXCLUSIVE if is_exclusive else CaseMode.VETH
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def modes() -> AsyncIterator[Modes]:
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="module", params=["veth", "datapathv2"], ids=["nft", "ebpf"]
+)
+async def modes(request: pytest.FixtureRequest) -> AsyncIterator[Modes]:
     pool = NodePool(name="eni", nodes=3, instance_type=LARGE_TYPE, labels=EXCLUSIVE_LABELS)
-    plan = LabPlan(name=f"p{uuid.uuid4().hex[:8]}", nodes=3, pools=(pool,))
+    cni = {VIRTUAL_TYPE: request.param}
+    plan = LabPlan(name=f"p{uuid.uuid4().hex[:8]}", nodes=3, pools=(pool,), cni=cni)
     client = await asyncio.to_thread(start_lab, plan, lambda text: None, tied=True)
     try:
-        yield Modes(client=client)
+        yield Modes(client=client, is_ebpf=request.param == "datapathv2")
     finally:
         await asyncio.to_thread(client.down)
 
@@ -78,7 +87,8 @@ async def test_the_command_answers_in_the_form_of_the_model(modes, tmp_path):
     own = next(iter(sorted(OWN.glob("*.jsonl")))).read_text().splitlines()[0]
     path = tmp_path / "case.json"
     path.write_text(own)
-    words = ("policy", "run", "--name", modes.client.paths.name, "--json", "--case", str(path))
+    lab = ("--name", modes.client.paths.name, "--mode", modes.mode(False).value)
+    words = ("policy", "run", *lab, "--json", "--case", str(path))
 
     command = Path(sys.executable).parent / "terway-lab"
     process = await asyncio.create_subprocess_exec(command, *words, stdout=asyncio.subprocess.PIPE)
@@ -94,11 +104,11 @@ async def test_the_command_answers_in_the_form_of_the_model(modes, tmp_path):
 
 
 @pytest_asyncio.fixture(
-    scope="module", loop_scope="module", params=[False, True], ids=["veth", "exclusive"]
+    scope="module", loop_scope="module", params=[False, True], ids=["shared", "exclusive"]
 )
 async def stage(modes: Modes, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     async with open_stage(
-        modes.client, is_exclusive=request.param, family=None, progress=lambda text: None
+        modes.client, mode=modes.mode(request.param), family=None, progress=lambda text: None
     ) as stage:
         yield stage
 

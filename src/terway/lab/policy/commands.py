@@ -16,7 +16,7 @@ import click
 
 from terway.lab.policy.cases import LabCase, read_file
 from terway.lab.policy.run import run_case
-from terway.lab.policy.session import find_lab, open_stage
+from terway.lab.policy.session import CaseMode, find_lab, open_stage
 from terway.lab.policy.tally import Comparison, compare
 from terway.model.address import Family
 from terway.model.errors import UsageError
@@ -29,10 +29,10 @@ _NAME = click.option(
 )
 _MODE = click.option(
     "--mode",
-    type=click.Choice(["veth", "exclusive"]),
-    default="veth",
+    type=click.Choice([one.value for one in CaseMode]),
+    default=CaseMode.VETH.value,
     show_default=True,
-    help="Pods that share ENIs, or have one each.",
+    help="Pods that share ENIs, or have one each; judged by nftables, or in eBPF.",
 )
 _FAMILY = click.option(
     "--family", type=click.Choice(["4", "6"]), help="For probes that do not say which."
@@ -135,13 +135,11 @@ def _files(folder: Path) -> Iterator[Path]:
 async def _run_all(
     name: str, mode: str, family: str | None, cases: Iterable[LabCase], show: Show
 ) -> list[Comparison]:
-    is_exclusive = mode == "exclusive"
-    client = find_lab(name, is_exclusive=is_exclusive, progress=_progress)
+    how = CaseMode(mode)
+    client = find_lab(name, mode=how, progress=_progress)
     wanted = Family(int(family)) if family else None
     results = []
-    async with open_stage(
-        client, is_exclusive=is_exclusive, family=wanted, progress=_progress
-    ) as stage:
+    async with open_stage(client, mode=how, family=wanted, progress=_progress) as stage:
         for case in cases:
             began = time.monotonic()
             answer = await run_case(stage, case)

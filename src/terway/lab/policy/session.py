@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import resource
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from enum import Enum
 
+from terway.config.keys_map import CONF
+from terway.config.schema import CONFIG_MAP
 from terway.kube.client import KubeClient
 from terway.kube.connection import Connection, read_kubeconfig
+from terway.kube.resource import CONFIG_MAPS
 from terway.lab.policy.placement import LARGE_TYPE
 from terway.lab.policy.stage import Stage
 from terway.lab.policy.world import LabWorld
@@ -18,10 +23,32 @@ from terway.model.address import Family
 from terway.model.errors import UsageError
 
 Progress = Callable[[str], None]
+VIRTUAL_TYPE = "eniip_virtual_type"
 _NODES = 3
 
 
-def find_lab(name: str, *, is_exclusive: bool, progress: Progress) -> LabClient:
+class CaseMode(Enum):
+    """How pods get at their ENI, and so what judges their packets."""
+
+    VETH = "veth"
+    EXCLUSIVE = "exclusive"
+    EXCLUSIVE_EBPF = "exclusive-ebpf"
+    DATAPATHV2 = "datapathv2"
+    IPVLAN = "ipvlan"
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Return whether pods have an ENI each."""
+        return self in (CaseMode.EXCLUSIVE, CaseMode.EXCLUSIVE_EBPF)
+
+    @property
+    def virtual_type(self) -> str:
+        """Return what nodes are configured with: in eBPF or not, where pods have an ENI each."""
+        shared = {CaseMode.EXCLUSIVE: CaseMode.VETH, CaseMode.EXCLUSIVE_EBPF: CaseMode.DATAPATHV2}
+        return str(shared.get(self, self).value)
+
+
+def find_lab(name: str, *, mode: CaseMode, progress: Progress) -> LabClient:
     """Return a running lab, or bring one up that stays."""
     client = LabClient(name)
     if client.paths.is_alive():
@@ -29,30 +56,52 @@ def find_lab(name: str, *, is_exclusive: bool, progress: Progress) -> LabClient:
     progress(f"no lab {name!r} is running: bringing one up, which stays")
     pool = NodePool(
         name="eni",
-        nodes=_NODES if is_exclusive else 0,
+        nodes=_NODES if mode.is_exclusive else 0,
         instance_type=LARGE_TYPE,
         labels=EXCLUSIVE_LABELS,
     )
-    plan = LabPlan(name=name, nodes=0 if is_exclusive else _NODES, pools=(pool,))
+    plan = LabPlan(
+        name=name,
+        nodes=0 if mode.is_exclusive else _NODES,
+        pools=(pool,),
+        cni={VIRTUAL_TYPE: mode.virtual_type},
+    )
     return start_lab(plan, progress)
 
 
 @asynccontextmanager
 async def open_stage(
-    client: LabClient, *, is_exclusive: bool, family: Family | None, progress: Progress
+    client: LabClient, *, mode: CaseMode, family: Family | None, progress: Progress
 ) -> AsyncIterator[Stage]:
-    """Open a lab for cases; its policies and labels are as before afterwards."""
+    """Open a lab for cases; its policies and labels are as before afterwards.
+
+    Raises UsageError where the lab's nodes are configured for another mode.
+    """
     _allow_many_sockets()
     with _alone_in(client):
         async with KubeClient(_connection(client)) as kube:
+            await _check_mode(kube, mode)
             stage = Stage(
-                LabWorld(client), kube, is_exclusive=is_exclusive, family=family, progress=progress
+                LabWorld(client),
+                kube,
+                is_exclusive=mode.is_exclusive,
+                family=family,
+                progress=progress,
             )
             await stage.open()
             try:
                 yield stage
             finally:
                 await stage.close()
+
+
+async def _check_mode(kube: KubeClient, mode: CaseMode) -> None:
+    found = await kube.get(CONFIG_MAPS, CONFIG_MAP, namespace="kube-system")
+    text = found.data.get(CONF, "{}") if found is not None and found.data else "{}"
+    configured = json.loads(text).get(VIRTUAL_TYPE, CaseMode.VETH.value)
+    if configured != mode.virtual_type:
+        text = f"the lab's nodes have {VIRTUAL_TYPE} {configured}, and {mode.value} asks for "
+        raise UsageError(f"{text}{mode.virtual_type}; take another lab by --name", field="--mode")
 
 
 @contextmanager
