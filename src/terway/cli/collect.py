@@ -110,7 +110,9 @@ class _Collector:
             asked = tuple(self._wanted.frontends(self.snapshot))
         except VpcError:
             asked = ()  # the command will refuse
-        return read_datapath(journal.attachments, asked, counts=self._wanted.probes)
+        return read_datapath(
+            journal.attachments, asked, counts=self._wanted.probes, pins=self._place.pins
+        )
 
     def _ask(self) -> tuple[tuple[IPAddress, ...], tuple[Question, ...]]:
         """Return what to ask the cloud and the kernel; nothing when the command will refuse."""

@@ -75,6 +75,11 @@ class Place:
         return self.state_dir / "terway.db"
 
     @property
+    def pins(self) -> Path:
+        """Return the folder with what outlives terwayd of a data path in eBPF."""
+        return self.root / "sys/fs/bpf/terway"
+
+    @property
     def plugin(self) -> Path:
         """Return the CNI plugin."""
         return self.root / "opt/cni/bin/terway"

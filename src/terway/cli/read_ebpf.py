@@ -7,9 +7,10 @@ where entries of large maps are counted.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from terway.cli.read_services import FrontendQuestion, read_frontends
 from terway.cli.snapshot_ebpf import (
@@ -33,7 +34,7 @@ from terway.linux.ebpf.contract import (
 from terway.linux.ebpf.entries import unpack_address_of, unpack_endpoint, unpack_number
 from terway.linux.ebpf.hooks import NAME_PREFIX
 from terway.linux.ebpf.knowledge import Knowledge
-from terway.linux.ebpf.pins import Pins
+from terway.linux.ebpf.pins import ROOT, Pins
 from terway.linux.ebpf.programs import memory_of
 from terway.linux.ebpf.stamp import PREFIX as STAMP_PREFIX
 from terway.linux.ebpf.told import read_losses
@@ -55,13 +56,13 @@ def read_datapath(
     questions: Iterable[FrontendQuestion] = (),
     *,
     counts: bool = False,
-    pins: Callable[[], Pins] = Pins,
+    pins: Path = ROOT,
 ) -> DataPathView | None:
-    """Return the data path that is pinned; None where there is none.
+    """Return the data path that is pinned below `pins`; None where there is none.
 
     `counts`: count the entries of all maps, too. Raises UsageError without the privileges.
     """
-    names = pins()
+    names = Pins(pins)
     for layout in names.layouts():
         with ExitStack() as stack:
             maps = names.open_maps(layout)
