@@ -150,17 +150,22 @@ SUBPROGRAM int put_into(struct __sk_buff *skb, struct passage *at, __u32 number,
 	return lost ? lose(skb, at, lost) : bpf_redirect_peer(to->link, 0);
 }
 
+/* Was the question forwarded, and perhaps translated, by the stack? Then the answer is its, too. */
+static __always_inline bool is_answer_by_stack(const struct passage *at)
+{
+	return at->standing == STANDING_BACK && at->flow.flags & FLOW_BY_UPLINK;
+}
+
 /* Out to the VPC by the pod's ENI. Where the question came in by the uplink, the stack knows why. */
 SUBPROGRAM int put_out(struct __sk_buff *skb, struct passage *at, const struct endpoint *from)
 {
-	bool is_by_uplink = at->standing == STANDING_BACK && at->flow.flags & FLOW_BY_UPLINK;
 	enum loss lost;
 
 	approve(at);
 	lost = remember(skb, at);
 	if (lost)
 		return lose(skb, at, lost);
-	if (is_by_uplink || !from->eni || !may_go_past_stack(skb, at, from->mtu))
+	if (is_answer_by_stack(at) || !from->eni || !may_go_past_stack(skb, at, from->mtu))
 		return GO_ON;
 	lost = age(skb, at->p.family);
 	if (lost)
@@ -176,7 +181,7 @@ static __always_inline int route(struct __sk_buff *skb, struct passage *at,
 	const struct endpoint *to = number && number != LOCAL_NODE ? endpoint_of(number) : NULL;
 	enum loss lost;
 
-	if (to)
+	if (to && !is_answer_by_stack(at))
 		return put_into(skb, at, number, to);
 	if (number || is_for_host_stack(&at->p.destination, at->p.family) ||
 	    (from->flags & ENDPOINT_NO_METADATA && is_metadata(&at->p))) {
@@ -246,14 +251,31 @@ int from_pod(struct __sk_buff *skb)
 	return is_answer_at_node(at) ? answer_outside(skb, at) : route(skb, at, from);
 }
 
-/* What the stack forwards from the uplink is answered by it: only the stack knows why. */
+/*
+ * What the stack forwards from the uplink is answered by it: only the stack knows why. Where
+ * somebody else does services, so is what it forwards from another pod: that one asked for one.
+ */
 static __always_inline void mark_way_in(const struct __sk_buff *skb, struct passage *at)
+{
+	const struct endpoint *to = endpoint_of(at->endpoint);
+	const struct settings *node = node_settings();
+	__u32 way = skb->ingress_ifindex;
+
+	if (!node || !to || !way || at->standing != STANDING_NEW)
+		return;
+	if (way == node->uplink || (!(node->flags & SETTING_SERVICES) && way != to->eni))
+		at->flow.flags |= FLOW_BY_UPLINK;
+}
+
+/* Where somebody else does services: what is of no connection may be an answer to turn back. */
+static __always_inline bool may_be_translated(struct passage *at)
 {
 	const struct settings *node = node_settings();
 
-	if (node && node->uplink && skb->ingress_ifindex == node->uplink &&
-	    at->standing == STANDING_NEW)
-		at->flow.flags |= FLOW_BY_UPLINK;
+	if (!node || node->flags & SETTING_SERVICES || opens_tcp(&at->p))
+		return false;
+	find_connection(at);
+	return at->standing == STANDING_NEW;
 }
 
 /* tc egress of the node's end of a pod's veth: what the stack sends to the pod. */
@@ -319,6 +341,8 @@ int from_eni(struct __sk_buff *skb)
 		return lost ? GO_ON : turn_back(skb, at);
 	if (to->kind == ENDPOINT_IPVLAN && to->eni == skb->ifindex)
 		return GO_ON; /* the ENI itself leads to its children */
+	if (!lost && may_be_translated(at))
+		return GO_ON;
 	at->endpoint = number;
 	return lost ? lose(skb, at, lost) : put_into(skb, at, number, to);
 }

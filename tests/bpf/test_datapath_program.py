@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, ip_network
 
 import pytest
 
+from terway.linux.ebpf.contract import SETTING_SERVICES
 from terway.linux.ebpf.losses import Loss
 from terway.model.address import IPPair
 from terway.model.endpoint import Endpoint, EndpointKind, EndpointNumber
@@ -91,7 +92,15 @@ def test_a_link_that_nobody_spoke_for_is_closed_and_counted(bench):
 
 
 def test_what_comes_by_the_eni_for_a_pod_goes_into_it(bench):
+    bench.set(flags=SETTING_SERVICES)
+
     assert bench.run("from_eni", echo(B, A.addresses.v4), link=4).was_redirected
+
+
+def test_where_others_do_services_an_unknown_answer_by_the_eni_is_the_stacks(bench):
+    bench.set()
+
+    assert bench.run("from_eni", echo(B, A.addresses.v4), link=4).verdict == GO_ON
 
 
 def test_inside_a_pod_the_stamp_says_who_it_is(bench):

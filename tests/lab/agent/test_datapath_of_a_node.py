@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from terway.linux.ebpf.removal import remove_datapath
 from terway.linux.netlink.socket import open_route_socket
 from terway.linux.netns import entered, open_netns
 from terway.model.address import Family
-from tests.support.datapath_node import DataPathNode, of
+from tests.support.datapath_node import FACTS, DataPathNode, of
 from tests.support.kernel_node import WORLD_V4, WORLD_V6, kernel_node, sh
 from tests.support.streams import lockstep
 
@@ -210,3 +212,46 @@ def filters() -> list[str]:
         "tc filter show dev $l ingress; tc filter show dev $l egress; done"
     )
     return [line.split(" id ")[0] for line in lines.splitlines() if " bpf " in line]
+
+
+SERVICE_FACTS = replace(
+    FACTS, service_cidrs=(ip_network("172.21.0.0/20"), ip_network("fd00:21::/112"))
+)
+SERVICE = {Family.V4: "172.21.0.10", Family.V6: "fd00:21::10"}
+
+
+def proxy(family: Family, target: object) -> None:
+    """Have somebody else lead a service to a backend, as kube-proxy does."""
+    word = "ip" if family is Family.V4 else "ip6"
+    host = f"[{target}]" if family is Family.V6 else target
+    rule = f"{word} daddr {SERVICE[family]} udp dport 80 dnat {word} to {host}:7000"
+    chain = f"chain c {{ type nat hook prerouting priority -100\n{rule}\n}}"
+    sh(f"nft 'table inet proxy {{ {chain}\n}}'")
+
+
+def ask(client: socket.socket, server: socket.socket, family: Family) -> tuple[str, int]:
+    """Send to the service; return whom the answer comes from."""
+    for sock in (client, server):
+        sock.settimeout(3)
+    client.sendto(b"?", (SERVICE[family], 80))
+    _, peer = server.recvfrom(64)
+    server.sendto(b"!", peer)
+    _, answered = client.recvfrom(64)
+    return answered[:2]
+
+
+@both
+@pytest.mark.parametrize("place", ["here", "beyond"])
+async def test_services_that_somebody_else_translates_are_answered(node, family, place):
+    """Bug class 44's neighbour: an answer that goes past the stack is never translated back."""
+    async with node.terwayd(facts=SERVICE_FACTS):
+        (a, a_has), (b, b_has) = await node.add("a"), await node.add("b")
+        node.machine.know(*map(str, (*a_has, *b_has)))
+        world = WORLD_V4 if family is Family.V4 else WORLD_V6
+        backend = str(of(b_has, family)) if place == "here" else world
+        netns = b if place == "here" else f"/run/netns/{node.machine.vpc}"
+        proxy(family, backend)
+
+        with udp(a, of(a_has, family), 7001) as client, udp(netns, backend, 7000) as server:
+            for _ in range(3):
+                assert ask(client, server, family) == (SERVICE[family], 80)
