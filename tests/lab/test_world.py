@@ -22,6 +22,7 @@ from terway.lab.cloud.transitions import Delays
 from terway.lab.world.client import LabClient, start_lab
 from terway.lab.world.lab import open_lab
 from terway.lab.world.paths import ROOT, LabPaths, leftovers, list_labs, sweep
+from terway.lab.world.paths import ROOT as LABS
 from terway.lab.world.plan import LabPlan
 from terway.lab.world.processes import read_record
 from terway.model.address import IPStack
@@ -58,12 +59,17 @@ def traces() -> Traces:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    """Yield what is in a folder; control groups are the kernel's, and other tests' as well."""
+    """Yield what is in a folder.
+
+    Left out are control groups, which are the kernel's, and other tests' as well, and what is in
+    the folder of a lab: another one may run.
+    """
     for path in folder.iterdir():
-        if path.name != ".cgroup":
-            yield str(path)
-            if path.is_dir() and not path.is_symlink():
-                yield from map(str, path.rglob("*"))
+        if path.name == ".cgroup":
+            continue
+        yield str(path)
+        if path.is_dir() and not path.is_symlink() and folder != LABS:
+            yield from _files_below(path)
 
 
 def _is_ours(entry: Path) -> bool:
