@@ -1,4 +1,4 @@
-"""The maps of services on paper: operations change them, and what a packet could meet is checked."""
+"""The maps of services on paper: operations change them, and each step is checked."""
 
 from __future__ import annotations
 

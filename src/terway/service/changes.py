@@ -145,5 +145,5 @@ class Batch:
         )
 
 
-_FRESH = (Table.BACKENDS, Table.SLOTS, Table.SOURCE_RANGES)
+_FRESH = (Table.SETS, Table.BACKENDS, Table.SLOTS, Table.SOURCE_RANGES)
 _GONE = (Table.FRONTENDS, Table.SETS, Table.SOURCE_RANGES, Table.BACKENDS)

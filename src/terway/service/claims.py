@@ -6,17 +6,17 @@ address (CVE-2020-8554). Among equals the name decides, so that the order of eve
 
 from __future__ import annotations
 
-_OWN, _NAMED = "0", "1"
+_NAMED = "~"  # behind every letter, and in no name
 
 
 def claim_of(service: str, *, is_own: bool) -> str:
     """Return how a service claims an address: the least claim wins."""
-    return f"{_OWN if is_own else _NAMED}{service}"
+    return service if is_own else _NAMED + service
 
 
 def service_of(claim: str) -> str:
     """Return who claims."""
-    return claim[1:]
+    return claim.removeprefix(_NAMED)
 
 
 class Claims:

@@ -254,13 +254,13 @@ class _Round:
 
 
 def _doors(placed: Placed) -> set[bytes]:
-    return {door for line in placed.lines for door in line.doors()}
+    return {door for line in placed.lines for door in line.wanted()}
 
 
 def _known_only(lines: Iterable[Line], old: Placed) -> tuple[Line, ...]:
     """Return the lines without what is new in them: that needs no more room than there was."""
     return tuple(
-        line.only(frozenset(held.members()), frozenset(key for key, _ in held.frontends))
+        line.only(frozenset(held.members()), frozenset(key for key, _ in held.frontends()))
         for line in lines
         if (held := old.line(line.key)) is not None
     )

@@ -22,6 +22,7 @@ LINE_SHIFT = 8  # BACKEND_LINE_SHIFT
 LINES_MAX = 1 << 24
 
 IDENTITY_BYTES = 20  # of a backend: address, port, protocol, family; equal to a frontend's key
+FRONTEND_BYTES = 20
 _END = struct.Struct("=16s2sBB")
 _FRONTEND = struct.Struct("=IIIII")
 _SET = struct.Struct("=III64s")
@@ -35,6 +36,8 @@ _FAMILY = {4: 4, 16: 6, 0: 0}
 
 class Table(Enum):
     """The maps that are written here."""
+
+    __hash__ = object.__hash__  # members are single; Enum's own is in Python, and ten times slower
 
     FRONTENDS = "frontends"
     SETS = "sets"

@@ -33,7 +33,7 @@ class Memory:
     def __init__(self, lines: Iterable[PlacedLine] = (), *, reserved: int = 1) -> None:
         self._lines = {line.number: line for line in lines}
         self._by_frontend = {
-            key: line.number for line in self._lines.values() for key, _ in line.frontends
+            key: line.number for line in self._lines.values() for key, _ in line.frontends()
         }
         numbers = [n for line in self._lines.values() for n, _ in line.members().values()]
         backend = max([reserved, *(n + 1 for n in numbers)])
@@ -79,7 +79,7 @@ def _named(held: PlacedLine, line: Line) -> PlacedLine:
         local=held.local,
         cluster_slots=held.cluster_slots,
         local_slots=held.local_slots,
-        frontends=held.frontends,
+        doors=held.doors,
         ranges=held.ranges,
     )
 
@@ -115,7 +115,7 @@ def _lines_of(maps: Maps, sets: Mapping[int, bytes]) -> Iterator[PlacedLine]:
             local=local,
             cluster_slots=_table(cluster, slots),
             local_slots=_table(local, slots),
-            frontends=tuple(sorted(frontends[line])),
+            doors=b"".join(key + value for key, value in frontends[line]),
             ranges=tuple(sorted(ranges[line])),
         )
 

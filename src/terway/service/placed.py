@@ -10,8 +10,14 @@ from struct import Struct as Packer
 
 from msgspec import Struct
 
-from terway.service.contents import BACKEND_RESTS, IDENTITY_BYTES, unpack_set
+from terway.service.contents import (
+    BACKEND_RESTS,
+    FRONTEND_BYTES,
+    IDENTITY_BYTES,
+    unpack_set,
+)
 
+_DOOR = Packer(f"={IDENTITY_BYTES}s{FRONTEND_BYTES}s")
 _RECORD = Packer(f"=I{IDENTITY_BYTES}sI")  # number, identity, flags
 
 
@@ -25,7 +31,7 @@ class PlacedLine(Struct, frozen=True, kw_only=True, gc=False):
     local: bytes = b""
     cluster_slots: bytes = b""  # a large set's table, as `slots` has it
     local_slots: bytes = b""
-    frontends: tuple[tuple[bytes, bytes], ...] = ()
+    doors: bytes = b""  # keys and values of its frontends
     lost: tuple[bytes, ...] = ()  # frontends that another service has
     ranges: tuple[bytes, ...] = ()
 
@@ -43,9 +49,18 @@ class PlacedLine(Struct, frozen=True, kw_only=True, gc=False):
             for number, identity, flags in _RECORD.iter_unpack(self.backends)
         }
 
-    def doors(self) -> tuple[bytes, ...]:
+    def frontends(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and value of each frontend."""
+        return _DOOR.iter_unpack(self.doors)
+
+    def wanted(self) -> tuple[bytes, ...]:
         """Return the keys of all frontends that it wants."""
-        return (*(key for key, _ in self.frontends), *self.lost)
+        return (*(key for key, _ in self.frontends()), *self.lost)
+
+    @property
+    def frontend_count(self) -> int:
+        """Return how many frontends there are."""
+        return len(self.doors) // _DOOR.size
 
     @property
     def backend_count(self) -> int:

@@ -18,7 +18,7 @@ from terway.service.contents import (
     pack_small_set,
     unpack_set,
 )
-from terway.service.lines import Line
+from terway.service.lines import Door, Line
 from terway.service.maglev import fill_table, table_size
 from terway.service.placed import Placed, PlacedLine, pack_members
 from terway.service.slots import SlotSpace
@@ -98,10 +98,8 @@ class Placer:
             local=local,
             cluster_slots=cluster_slots,
             local_slots=local_slots,
-            frontends=tuple(
-                (key, _frontend(number, line, door.inside_local, door.outside_local, door.flags))
-                for key, door in doors.items()
-                if is_mine(key)
+            doors=b"".join(
+                key + _frontend(number, line, door) for key, door in doors.items() if is_mine(key)
             ),
             lost=lost,
             ranges=tuple(pack_range(number, network, size) for network, size in line.ranges),
@@ -160,10 +158,8 @@ class Placer:
         return start
 
 
-def _frontend(
-    number: int, line: Line, inside_local: bool, outside_local: bool | None, flags: int
-) -> bytes:
+def _frontend(number: int, line: Line, door: Door) -> bytes:
     cluster, local = 2 * number, 2 * number + 1
-    inside = local if inside_local else cluster
-    outside = 0 if outside_local is None else local if outside_local else cluster
-    return pack_frontend(number, inside, outside, line.affinity_s, flags)
+    inside = local if door.inside_local else cluster
+    outside = 0 if door.outside_local is None else local if door.outside_local else cluster
+    return pack_frontend(number, inside, outside, line.affinity_s, door.flags)

@@ -67,14 +67,13 @@ def _replace_backends(batch: Batch, old: PlacedLine, new: PlacedLine) -> None:
 def _replace_frontends(
     batch: Batch, old: PlacedLine, new: PlacedLine, is_free: Callable[[bytes], bool]
 ) -> None:
-    before = dict(old.frontends)
-    for key, value in new.frontends:
+    before, after = dict(old.frontends()), dict(new.frontends())
+    for key, value in after.items():
         if before.get(key) != value:
             batch.frontends[key] = value
             batch.gone.get(Table.FRONTENDS, {}).pop(key, None)
-    kept = {key for key, _ in new.frontends}
     for key in before:
-        if key not in kept and is_free(key):
+        if key not in after and is_free(key):
             batch.remove(Table.FRONTENDS, key)
 
 

@@ -29,9 +29,9 @@ class Room:
         What goes is removed last, so both must fit at once.
         """
         before, after = _counts(old), _counts(new)
-        for table in _COUNTED:
-            grows = after[table] > before[table]
-            if grows and usage.counts[table] + after[table] > self.of(table):
+        for place, table in enumerate(_COUNTED):
+            grows = after[place] > before[place]
+            if grows and usage.counts[place] + after[place] > self.of(table):
                 raise NoRoomError(table.value)
 
 
@@ -39,15 +39,19 @@ class Usage:
     """How many entries each map has."""
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(_COUNTED, 0)
+        self.counts = [0] * len(_COUNTED)
         self.slots = 0
         self.lines = 0
+
+    def of(self, table: Table) -> int:
+        """Return how many entries one map has."""
+        return self.slots if table is Table.SLOTS else self.counts[_COUNTED.index(table)]
 
     def replace(self, old: Placed, new: Placed) -> None:
         """Count that one service's entries were exchanged."""
         before, after = _counts(old), _counts(new)
-        for table in _COUNTED:
-            self.counts[table] += after[table] - before[table]
+        for place in range(len(_COUNTED)):
+            self.counts[place] += after[place] - before[place]
         self.slots += _slots(new) - _slots(old)
         self.lines += len(new.lines) - len(old.lines)
 
@@ -59,11 +63,12 @@ def _slots(placed: Placed) -> int:
     return sum(line.slot_count for line in placed.lines)
 
 
-def _counts(placed: Placed) -> dict[Table, int]:
-    lines = placed.lines
-    return {
-        Table.FRONTENDS: sum(len(line.frontends) for line in lines),
-        Table.SETS: sum(bool(line.cluster) + bool(line.local) for line in lines),
-        Table.BACKENDS: sum(line.backend_count for line in lines),
-        Table.SOURCE_RANGES: sum(len(line.ranges) for line in lines),
-    }
+def _counts(placed: Placed) -> tuple[int, int, int, int]:
+    """Return how many entries of `_COUNTED` there are."""
+    frontends = sets = backends = ranges = 0
+    for line in placed.lines:
+        frontends += line.frontend_count
+        sets += bool(line.cluster) + bool(line.local)
+        backends += line.backend_count
+        ranges += len(line.ranges)
+    return frontends, sets, backends, ranges
