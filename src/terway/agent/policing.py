@@ -54,15 +54,18 @@ def enforce_policies(
     is_rejecting = config.cni.denied is Denied.REJECT
     policies = PolicyService(outside, is_rejecting=is_rejecting, maps=maps)
     terwayd.enforce(policies)
-    if terwayd.bringup is not None:
+    if maps is not None and terwayd.bringup is not None:
         terwayd.bringup.fills.append(policies.filled)
         _remove_tables(terwayd, terwayd.bringup)
     return _log_flows(terwayd, policies, options, config.eni)
 
 
 def _policy_maps(terwayd: Terwayd) -> PolicyMaps | None:
-    """Return the maps that judge pods' packets here; None where tables of nftables do."""
-    if terwayd.bringup is None:
+    """Return the maps that judge pods' packets here; None where tables of nftables do.
+
+    That is so where the node has no data path in eBPF, and where its programs are not in pods.
+    """
+    if terwayd.bringup is None or not terwayd.has_programs_at_pods:
         return None
     from terway.linux.ebpf.policy_maps import PolicyMaps
 
