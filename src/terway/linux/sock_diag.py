@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from terway.linux.netlink.codec import Query, Request
 from terway.linux.netlink.socket import NetlinkSocket, connect, send_all
 from terway.model.address import IPAddress
+from terway.model.errors import VpcError
 
 _NETLINK_SOCK_DIAG = 4
 _BY_FAMILY = 20
@@ -26,8 +27,7 @@ _ANSWER = struct.Struct("=BBBB")  # family, state, timer, retransmits; then the 
 _NAME = struct.Struct("=2s2s16s16sI8s")  # ports, addresses, device, cookie
 _MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address that a socket of IPv6 has
 
-# No such table (no UDP diagnostics), or nothing that could end a socket: the kernel lacks it.
-_LACKING = frozenset({errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT})
+_LACKING = "EOPNOTSUPP"  # the kernel was built without what ends sockets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,17 @@ def end_sockets(wanted: Collection[ConnectedSocket]) -> int:
             for family in (socket.AF_INET, socket.AF_INET6)
             for one in sock.query(_connected(family, protocol, by_peer))
         ]
+        return len(found) if _is_done(sock, found) else 0
+
+
+def _is_done(sock: NetlinkSocket, found: list[_Found]) -> bool:
+    try:
         send_all(sock, map(_destroy, found))
-    return len(found)
+    except VpcError as error:
+        if error.code == _LACKING:
+            return False
+        raise
+    return True
 
 
 def _connected(
@@ -97,5 +106,5 @@ def _destroy(found: _Found) -> Request:
         flags=0,
         body=_ASK.pack(found.family, found.protocol, 0, _ALL_STATES) + found.name,
         what="end a socket whose peer has gone",
-        tolerated=_LACKING,
+        tolerated=frozenset({errno.ENOENT}),  # it ended by itself
     )
