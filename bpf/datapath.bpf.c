@@ -156,7 +156,7 @@ static __always_inline bool is_answer_by_stack(const struct passage *at)
 	return at->standing == STANDING_BACK && at->flow.flags & FLOW_BY_UPLINK;
 }
 
-/* Out to the VPC by the pod's ENI. Where the question came in by the uplink, the stack knows why. */
+/* Out to the VPC by the ENI. Where the question came in by the uplink, the stack knows why. */
 SUBPROGRAM int put_out(struct __sk_buff *skb, struct passage *at, const struct endpoint *from)
 {
 	enum loss lost;
@@ -195,7 +195,8 @@ static __always_inline int route(struct __sk_buff *skb, struct passage *at,
 static __always_inline int put_by_uplink(struct __sk_buff *skb, const struct passage *at,
 					 const struct settings *node)
 {
-	enum loss lost = fits(skb, &at->p, node->uplink_mtu) ? age(skb, at->p.family) : LOSS_TOO_BIG;
+	enum loss lost =
+		fits(skb, &at->p, node->uplink_mtu) ? age(skb, at->p.family) : LOSS_TOO_BIG;
 
 	if (lost)
 		return lose(skb, at, lost);
@@ -372,14 +373,16 @@ int from_uplink(struct __sk_buff *skb)
 	__u32 family = family_of(skb);
 	struct passage *at = family && ours ? new_passage() : NULL;
 	enum loss lost;
+	int verdict;
 
 	/* What cannot be read is for nobody that is known here: the stack's. */
 	if (!at || read_packet(skb, at, family) || is_of_link(&at->p))
 		return GO_ON;
 	lost = come_in(skb, at, ours & SETTING_NODE_IN);
-	if (lost)
-		return lose(skb, at, lost);
-	return is_at_node(at) ? lead_in(skb, at, node) : GO_ON;
+	if (!lost)
+		return is_at_node(at) ? lead_in(skb, at, node) : GO_ON;
+	verdict = lose(skb, at, lost);
+	return is_refused_by_stack(at, lost) ? GO_ON : verdict;
 }
 
 /* What leaves by the uplink is for a pod of this node: a process asked for its service. */

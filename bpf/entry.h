@@ -54,6 +54,19 @@ SUBPROGRAM enum loss come_in(struct __sk_buff *skb, struct passage *at, bool is_
 	return LOSS_NONE;
 }
 
+/*
+ * Nobody listens at a node port, so the node's stack refuses what it gets for one without
+ * endpoints. Not where traffic stays on its node: a load balancer that does not know yet asks again
+ * elsewhere.
+ */
+static __always_inline bool is_refused_by_stack(const struct passage *at, enum loss lost)
+{
+	const struct frontend *asked = lost == LOSS_NO_BACKEND ? find_frontend(&at->sent) : NULL;
+
+	return asked && !(asked->flags & FRONTEND_LOCAL_OUTSIDE) &&
+	       local_of(&at->p.destination, at->p.family) == LOCAL_NODE;
+}
+
 static __always_inline bool is_from_node(const struct passage *at)
 {
 	return local_of(&at->p.source, at->p.family) == LOCAL_NODE;

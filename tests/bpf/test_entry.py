@@ -298,6 +298,18 @@ def test_with_the_policy_local_a_node_without_endpoints_drops(node):
 
 
 @both
+def test_a_node_port_without_endpoints_is_refused_by_the_stack_and_counted(node, family):
+    node.serve(End(ANYWHERE[family], 30080), "tcp", (), flags=OUTSIDE | contract.FRONTEND_NODE_PORT)
+    question = asked(End(NODE[family], 30080), family=family)
+
+    refused = node.bench.run("from_uplink", question.frame(), link=UPLINK)
+
+    assert refused.went_on
+    assert refused.frame == question.frame()
+    assert [reason for _, reason in refused.losses] == [Loss.NO_BACKEND]
+
+
+@both
 def test_an_error_about_what_was_relayed_reaches_the_client(node, family):
     kind, code = (3, 4) if family == 4 else (2, 0)
     frontend = End(NODE[family], 30080)

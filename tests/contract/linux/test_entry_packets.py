@@ -283,6 +283,15 @@ def test_that_a_port_is_closed_is_told_to_the_client(place, where, family):
 
 
 @both
+def test_a_node_port_without_endpoints_refuses(place, family):
+    anywhere = End("0.0.0.0" if family == 4 else "::", 30081)
+    place.tables.serve(anywhere, "tcp", (), flags=contract.FRONTEND_EXTERNAL)
+
+    with place.client("client", "tcp", family) as client, pytest.raises(ConnectionRefusedError):
+        client.connect((NODE[family], 30081))
+
+
+@both
 @protocols
 @pytest.mark.parametrize("where", ["pod", "far"])
 def test_without_programs_at_sockets_the_node_itself_reaches_services(
