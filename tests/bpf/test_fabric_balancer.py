@@ -16,7 +16,7 @@ from terway.lab.vpc.state import Balancer, Listener, Port, Prober, RouteEntry, V
 from terway.model.address import Family, IPAddress
 from tests.support.agreement import agree
 from tests.support.fabric_program import REDIRECT, SERVICES
-from tests.support.frames import ACK, FIN, SYN, echo, fragment_header, ip, ip_frame, ipv4, tcp, udp
+from tests.support.frames import ACK, SYN, echo, fragment_header, ip, ip_frame, ipv4, tcp, udp
 from tests.support.instances import VPC, group, port, vpc_state
 
 pytestmark = pytest.mark.root
@@ -285,10 +285,10 @@ def test_what_is_too_big_for_the_backend_is_said_by_the_router(program):
 
 def test_a_connection_that_was_silent_for_long_is_forgotten(program):
     world = World(program, state_of(balancer(False, NODE1)))
-    world.send(CLIENT, ip(CLIENT.ipv4[0], VIP4, 6, tcp(5000, 80)))
-    program.age_connections(911)
+    world.send(CLIENT, ip(CLIENT.ipv4[0], VIP4, 17, udp(5000, 80)))
+    program.age_connections(31)
 
-    answer = ip_frame(NODE1, ip(NODE1.ipv4[0], CLIENT.ipv4[0], 6, tcp(30080, 5000, flags=FIN)))
+    answer = ip_frame(NODE1, ip(NODE1.ipv4[0], CLIENT.ipv4[0], 17, udp(30080, 5000)))
     late = program.send(NODE1.eni_id, answer)
 
     assert ends(late.frame)[:2] == (NODE1.ipv4[0], 30080)

@@ -11,7 +11,12 @@ from terway.lab.balancer.forwarding import Member, Probe, balancers_of, members_
 from terway.lab.balancer.health import Health
 from terway.lab.balancer.probing import ask_all
 from terway.lab.kubeapi.controllers.actions import apply
-from terway.lab.kubeapi.controllers.loadbalancers import announce, concerns_balancers, is_balanced
+from terway.lab.kubeapi.controllers.loadbalancers import (
+    announce,
+    concerns_balancers,
+    is_concerned,
+    withdraw,
+)
 from terway.lab.kubeapi.objects import Object
 from terway.lab.kubeapi.resources import NODE, SERVICE
 from terway.lab.kubeapi.state import ClusterState
@@ -78,16 +83,19 @@ class _Balancers:
         The fabric first: whoever does not answer must keep no new address waiting.
         """
         held = self._cluster.store.items
-        services = [one.object for one in held(SERVICE) if is_balanced(one.object)]
+        services = [one.object for one in held(SERVICE) if is_concerned(one.object)]
         members = members_of(one.object for one in held(NODE))
         await self._tell(self._wish(services, members))
-        self._announce(services)
+        self._report(services)
         await self._ask(probes_of(services, members))
         await self._tell(self._wish(services, members))
 
-    def _announce(self, services: list[Object]) -> None:
-        if self._is_told:
-            for action in (one for service in services for one in announce(service)):
+    def _report(self, services: list[Object]) -> None:
+        """Let Services say what the fabric does by now, and give back what it no longer does."""
+        if not self._is_told:
+            return
+        for service in services:
+            for action in (*announce(service), *withdraw(service)):
                 apply(self._cluster, action)
 
     async def _ask(self, wanted: frozenset[Probe]) -> None:

@@ -26,7 +26,8 @@ _PROTOCOLS = (6, 17)
 class Balancing:
     """The load balancers of a lab, and from where they ask for health: beside the cloud's state.
 
-    Nothing in the cloud's API speaks of them: a cluster's controller makes them.
+    Nothing in the cloud's API speaks of them: a cluster's controller makes them. Without a prober
+    there are none.
     """
 
     balancers: tuple[Balancer, ...] = ()
@@ -34,14 +35,15 @@ class Balancing:
 
 
 def balanced(state: VpcState, balancing: Balancing) -> VpcState:
-    """Return `state` with the load balancers in it."""
-    if balancing == Balancing():
-        return state
+    """Return `state` with the load balancers in it; those of a VPC that is gone are not."""
+    vpcs = {one.vpc_id for one in state.vswitches}
     prober = balancing.prober
-    asking = () if prober is None or prober.address in state.services else (prober.address,)
+    if prober is None or prober.vpc_id not in vpcs:
+        return state
+    asking = () if prober.address in state.services else (prober.address,)
     return replace(
         state,
-        balancers=balancing.balancers,
+        balancers=tuple(one for one in balancing.balancers if one.vpc_id in vpcs),
         prober=prober,
         services=(*state.services, *asking),
     )
@@ -53,11 +55,10 @@ def balancers_of(state: VpcState, vpc_id: VpcId) -> Iterator[Balancer]:
 
 
 def listener_entries(state: VpcState, numbers: Numbers) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the entries of all load balancers; VPCs without a vSwitch have none."""
+    """Yield the entries of all load balancers."""
     for balancer in state.balancers:
-        if balancer.vpc_id in numbers.vpcs:
-            for listener in balancer.listeners:
-                yield _entry(balancer, listener, numbers)
+        for listener in balancer.listeners:
+            yield _entry(balancer, listener, numbers)
 
 
 def _entry(balancer: Balancer, listener: Listener, numbers: Numbers) -> tuple[bytes, bytes]:
@@ -76,7 +77,10 @@ def _entry(balancer: Balancer, listener: Listener, numbers: Numbers) -> tuple[by
 
 def check_balancers(state: VpcState) -> None:
     """Raise UsageError, naming field and value, for the first load balancer that cannot be."""
+    vpcs = {one.vpc_id for one in state.vswitches}
     for balancer in state.balancers:
+        if balancer.vpc_id not in vpcs:
+            raise _refusal("balancers", f"{balancer.address}: no vSwitch in {balancer.vpc_id}")
         _check_listeners(balancer)
     if state.prober is not None and state.prober.address not in state.services:
         raise _refusal("prober", f"{state.prober.address} is no address of the services")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
@@ -20,9 +21,8 @@ from terway.lab.kubeapi.objects import Object
 from terway.lab.vpc.balancers import Balancing, balanced, check_balancers
 from terway.lab.vpc.state import Balancer, Listener, Prober, VpcState
 from terway.model.errors import UsageError
-from terway.model.ids import VpcId
+from tests.support.instances import VPC, vpc_state
 
-VPC = VpcId("vpc-1")
 VIP, VIP6 = "192.168.255.1", "2001:db8::1"
 ADDRESSES = {"n1": ("192.168.0.1", "2001:db8:1::1"), "n2": ("192.168.0.2", "2001:db8:1::2")}
 
@@ -167,10 +167,17 @@ def test_load_balancers_are_beside_what_the_cloud_says():
     prober = Prober(vpc_id=VPC, address=IPv4Address("100.100.0.30"))
     found = balancers(service())
 
-    state = balanced(VpcState(), Balancing(balancers=found, prober=prober))
+    state = balanced(vpc_state(), Balancing(balancers=found, prober=prober))
 
-    assert state == VpcState(balancers=found, prober=prober, services=(prober.address,))
-    assert balanced(VpcState(), Balancing()) == VpcState()
+    assert (state.balancers, state.prober, state.services) == (found, prober, (prober.address,))
+    assert balanced(vpc_state(), Balancing()) == vpc_state()
+
+
+def test_load_balancers_go_with_their_vpc():
+    prober = Prober(vpc_id=VPC, address=IPv4Address("100.100.0.30"))
+    balancing = Balancing(balancers=balancers(service()), prober=prober)
+
+    assert balanced(VpcState(), balancing) == VpcState()
 
 
 WRONG = [
@@ -196,4 +203,4 @@ def test_a_load_balancer_that_cannot_be_is_refused(listener, words):
     balancer = Balancer(vpc_id=VPC, address=ip_address(VIP), listeners=(listener,))
 
     with pytest.raises(UsageError, match=words):
-        check_balancers(VpcState(balancers=(balancer,)))
+        check_balancers(replace(vpc_state(), balancers=(balancer,)))

@@ -12,8 +12,8 @@ from terway.lab.kubeapi.controllers.loadbalancers import (
     FINALIZER,
     announce,
     concerns_balancers,
-    is_balanced,
     plan_load_balancers,
+    withdraw,
 )
 from terway.lab.kubeapi.controllers.runner import CONTROLLERS, Controller, settle
 from terway.lab.kubeapi.objects import metadata
@@ -32,12 +32,20 @@ ALL = (
 )
 
 
-def ingress(state, name: str = "web"):
-    """The addresses in the status, after the VPC has taken what was chosen."""
+def carried(state) -> None:
+    """Let the controllers work, and the VPC do as they want, until nothing changes."""
     settle(state, ALL)
-    for service in state.list(SERVICE):
-        for action in announce(service) if is_balanced(service) else ():
+    while actions := [
+        action for one in state.list(SERVICE) for action in (*announce(one), *withdraw(one))
+    ]:
+        for action in actions:
             apply(state, action)
+        settle(state, ALL)
+
+
+def ingress(state, name: str = "web"):
+    """The addresses in the status, after the VPC has done what was chosen."""
+    carried(state)
     return state.get(SERVICE, name, "default").object["status"]["loadBalancer"].get("ingress")
 
 
@@ -76,6 +84,8 @@ def test_no_two_services_have_the_same_address_and_one_that_goes_gives_it_back()
 
     state.delete(SERVICE, "a", "default")
     settle(state, ALL)
+    assert state.find(SERVICE, "a", "default") is not None  # for the VPC still forwards
+    carried(state)
     create_service(state, "c", type="LoadBalancer")
 
     assert state.find(SERVICE, "a", "default") is None

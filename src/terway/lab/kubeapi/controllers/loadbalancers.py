@@ -1,10 +1,10 @@
 """Which addresses do Services of type LoadBalancer have? The lab's cloud controller manager.
 
     typed LoadBalancer ─► finalizer, addresses chosen ─► [the VPC forwards] ─► addresses in status
-    deleted, or retyped ─► status emptied ─► finalizer gone
+    deleted, or retyped ─► [the VPC forgets] ─► status emptied ─► finalizer gone
 
-What is chosen is an annotation; it becomes the status when the addresses do what they should, which
-is `lab/balancer`'s to say. A Service with a loadBalancerClass is somebody else's.
+What is chosen is an annotation. Status and finalizer follow when the VPC does what they say, which
+is for `lab/balancer` to know. A Service with a loadBalancerClass is somebody else's.
 Source: k8s.io/cloud-provider controllers/service/controller.go, v1.34.
 """
 
@@ -46,6 +46,8 @@ def addresses_of(service: Object) -> tuple[IPAddress, ...]:
 
 def announce(service: Object) -> tuple[Action, ...]:
     """Return what tells of the chosen addresses, which work by now; nothing if it was told."""
+    if not is_balanced(service):
+        return ()
     ingress = [{"ip": str(one), "ipMode": "VIP"} for one in addresses_of(service)]
     if not ingress or read_path(service, "status.loadBalancer.ingress") == ingress:
         return ()
@@ -55,22 +57,40 @@ def announce(service: Object) -> tuple[Action, ...]:
     )
 
 
+def withdraw(service: Object) -> tuple[Action, ...]:
+    """Return what a Service gives back step by step, whose addresses the VPC has forgotten."""
+    if is_balanced(service) or not _is_held(service):
+        return ()
+    if read_path(service, "status.loadBalancer.ingress"):
+        patch: Object = {"status": {"loadBalancer": {"ingress": None}}}
+        return (Patch(resource=SERVICE, object=service, patch=patch, subresource="status"),)
+    kept = [one for one in metadata(service)["finalizers"] if one != FINALIZER]
+    patch = {"metadata": {"finalizers": kept, "annotations": {CHOSEN: None}}}
+    return (
+        _tell(service, "DeletedLoadBalancer", "Deleted load balancer"),
+        Patch(resource=SERVICE, object=service, patch=patch),
+    )
+
+
 def concerns_balancers(change: Change) -> bool:
     """Return whether somebody may want an address, or has one to give back."""
     held = (change.new, change.old)
     objects = [one.object for one in held if one is not None]
-    return change.resource is SERVICE and any(is_balanced(one) or _is_held(one) for one in objects)
+    return change.resource is SERVICE and any(map(is_concerned, objects))
+
+
+def is_concerned(service: Object) -> bool:
+    """Return whether a Service has an address of a load balancer, or wants one."""
+    return is_balanced(service) or _is_held(service)
 
 
 def plan_load_balancers(view: View, *, ranges: Sequence[IPNetwork]) -> Iterator[Action]:
-    """Yield finalizers and addresses of `ranges`, and take them away again."""
+    """Yield finalizers and addresses of `ranges` for Services that have none."""
     services = view.all(SERVICE)
     taken = {address for one in services for address in addresses_of(one)}
     for service in services:
         if is_balanced(service):
             yield from _give(service, ranges, taken)
-        elif _is_held(service):
-            yield from _take_back(service)
 
 
 def _is_held(service: Object) -> bool:
@@ -93,17 +113,6 @@ def _give(service: Object, ranges: Sequence[IPNetwork], taken: set[IPAddress]) -
         chosen = {CHOSEN: ",".join(map(str, wanted))}
         patch = {"metadata": {"finalizers": [*held, FINALIZER], "annotations": chosen}}
         yield Patch(resource=SERVICE, object=service, patch=patch)
-
-
-def _take_back(service: Object) -> Iterator[Action]:
-    if read_path(service, "status.loadBalancer.ingress"):
-        patch: Object = {"status": {"loadBalancer": {"ingress": None}}}
-        yield Patch(resource=SERVICE, object=service, patch=patch, subresource="status")
-        return  # this version of the Service is gone: the next look goes on
-    kept = [one for one in metadata(service)["finalizers"] if one != FINALIZER]
-    yield _tell(service, "DeletedLoadBalancer", "Deleted load balancer")
-    patch = {"metadata": {"finalizers": kept, "annotations": {CHOSEN: None}}}
-    yield Patch(resource=SERVICE, object=service, patch=patch)
 
 
 def _free(family: str, ranges: Sequence[IPNetwork], taken: set[IPAddress]) -> IPAddress | None:
