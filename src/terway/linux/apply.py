@@ -43,7 +43,7 @@ from terway.model.traffic import TrafficObject
 REAPED_GROUP = 0x7E2A
 """The link group of the doomed: whatever is in it is deleted with the next flush."""
 
-_USABLE_WITHIN_S = 1.0
+_USABLE_WITHIN_S = 5.0  # the queue is the machine's, and waits for namespaces that end
 _POLL_S = 0.0001
 
 _OnLink = LinkAddress | Route | Neighbour | TrafficObject
