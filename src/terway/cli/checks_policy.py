@@ -57,12 +57,13 @@ def _switched_off(view: PolicyView) -> Iterator[Finding]:
 def _kernel(view: PolicyView) -> Iterator[Finding]:
     """Yield what is missing in the kernel, or is otherwise than policies say."""
     restricted = view.agent.restricted_pods if view.agent is not None else _told_pods(view)
-    if not view.has_table and restricted:
+    has_rules = view.has_table or view.in_maps
+    if not has_rules and restricted:
         pods = "1 pod here is" if restricted == 1 else f"{restricted} pods here are"
         why = f"{pods} restricted by policies, and now open to everybody"
         yield error(f"table inet {TABLE} of nftables is missing", why, RESTART_AGENT)
     places = dict.fromkeys(one.where for one in view.differences)
-    for where in places if view.has_table else [one for one in places if one != "the node"]:
+    for where in places if has_rules else [one for one in places if one != "the node"]:
         texts = [one.text for one in view.differences if one.where == where]
         what = f"{where}: rules in the kernel are not as policies say"
         yield error(what, _some(texts), RESTART_AGENT)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from terway.cli.place import Place
+from terway.cli.policy_maps import WHERE, endpoints_of, map_differences, read_policy_maps
 from terway.cli.policy_objects import manifests_of
 from terway.cli.policy_places import Spot, differences, missing_links, spots_of, wish_of
 from terway.cli.policy_read import Found, read_cluster
@@ -25,6 +26,7 @@ from terway.model.attachment import Attachment
 from terway.model.errors import ConflictError, TransientError, VpcError
 from terway.model.ids import NodeName
 from terway.model.nft import Table
+from terway.model.policy_maps import Content
 from terway.policy.compiled import Compiled
 from terway.policy.nft.names import TABLE
 
@@ -68,6 +70,10 @@ def verify_node(place: Place) -> Verified:
 
 def _verify_once(place: Place) -> Verified:
     attachments = read_journal_view(place).attachments
+    content = read_policy_maps()
+    if content is not None:
+        objects = asyncio.run(read_cluster(place))
+        return compare_maps(objects, attachments, content, node=place.node_name)
     tables, links = read_tables(attachments), read_links(attachments)
     objects = asyncio.run(read_cluster(place))
     return compare(objects, attachments, tables, node=place.node_name, links=links)
@@ -103,6 +109,25 @@ def compare(
         ),
         policies=len(manifests.policies),
     )
+
+
+def compare_maps(
+    objects: Iterable[Found],
+    attachments: Iterable[Attachment],
+    content: Content,
+    *,
+    node: NodeName,
+) -> Verified:
+    """Return where maps of the data path are not as the objects want them. Pure."""
+    attachments = tuple(attachments)
+    manifests = manifests_of(objects)
+    wish = wish_of(manifests.cluster, manifests.policies, attachments, node)
+    checked = Checked(
+        where=WHERE,
+        pods=sum(pod in wish.sides for pod in endpoints_of(attachments)),
+        differences=tuple(map_differences(wish, attachments, content)),
+    )
+    return Verified(checked=(checked,), policies=len(manifests.policies))
 
 
 def _missing_links(wish: Compiled, spot: Spot, links: Links | None) -> Iterator[str]:

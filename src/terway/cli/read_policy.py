@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from terway.cli.place import Place
+from terway.cli.policy_maps import has_policy_maps
 from terway.cli.policy_read import POLICY_KINDS
 from terway.cli.policy_verified import PAGE, verify_node
 from terway.cli.read_kube import open_client
@@ -56,6 +57,7 @@ async def read_policy(place: Place, config: AgentConfig | None) -> PolicyView:
         agent=agent,
         api=await _api(place),
         others=tuple(others_of(chains)),
+        in_maps=await asyncio.to_thread(has_policy_maps),
     )
     if not is_wanted or _compares(agent):
         return view

@@ -72,3 +72,4 @@ class PolicyView:
     others: tuple[str, ...] = ()
     differences: tuple[PolicyDifference, ...] = ()
     failure: str = ""
+    in_maps: bool = False  # of the data path in eBPF, in place of a table

@@ -76,7 +76,7 @@ class PolicyMaps:
         """Return all that is there. Some 2 us an entry."""
         turn = self._maps["policy_nets_turn"].lookup(_ONLY)
         return Content(
-            generation=self._generation(),
+            generation=self.generation(),
             sides=_read(self._maps[_SIDES], _unpack_number, unpack_sides),
             hosts=_read(self._maps[_HOSTS], unpack_host, unpack_class_turn),
             nets_turn=None if turn is None else Turn(*_unpack_turn(turn)),
@@ -126,9 +126,10 @@ class PolicyMaps:
         pods, the nets and the generation; the others are compared now and then.
         """
         sides = tuple(sorted(self._maps[_SIDES].items().items()))
-        return sides, self._maps["policy_nets_turn"].lookup(_ONLY), self._generation()
+        return sides, self._maps["policy_nets_turn"].lookup(_ONLY), self.generation()
 
-    def _generation(self) -> Generation:
+    def generation(self) -> Generation:
+        """Return what is in force; 0 where nobody has written anything yet."""
         return Generation(_unpack_number(self._maps["policy_generation"].lookup(_ONLY) or _ONLY))
 
     def _put(self, name: str, entries: Mapping[bytes, bytes]) -> None:
