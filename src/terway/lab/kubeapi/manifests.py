@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from terway.lab.kubeapi.errors import ApiError, bad_request
 from terway.lab.kubeapi.objects import Object, metadata
-from terway.lab.kubeapi.resources import NAMESPACE, SERVICE, ResourceDef
+from terway.lab.kubeapi.resources import ENDPOINT_SLICE, NAMESPACE, SERVICE, ResourceDef
 from terway.lab.kubeapi.state import APPLY, ClusterState
 from terway.lab.kubeapi.writes import WriteOptions
 from terway.lab.kubeapi.yaml_text import load_yaml_documents
@@ -53,8 +53,11 @@ def apply_manifests(state: ClusterState, text: str, *, namespace: str = "default
     return applied
 
 
-def bootstrap(state: ClusterState) -> None:
-    """Create what every cluster begins with: its namespaces, and the API server's own Service."""
+def bootstrap(state: ClusterState, *, api_server: tuple[str, int] | None = None) -> None:
+    """Create what every cluster begins with: its namespaces, and the API server's own Service.
+
+    Its slice is written by the API server itself, where it knows its address and port.
+    """
     for name in _NAMESPACES:
         _create_once(state, NAMESPACE, {"metadata": {"name": name}})
     kubernetes = {
@@ -66,6 +69,18 @@ def bootstrap(state: ClusterState) -> None:
         "spec": {"ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
     }
     _create_once(state, SERVICE, kubernetes)
+    if api_server is not None:
+        _create_once(state, ENDPOINT_SLICE, _own_slice(*api_server))
+
+
+def _own_slice(address: str, port: int) -> Object:
+    labels = {"kubernetes.io/service-name": "kubernetes"}
+    return {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "addressType": "IPv6" if ":" in address else "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
 
 
 def _create_once(state: ClusterState, resource: ResourceDef, obj: Object) -> None:

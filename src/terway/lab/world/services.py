@@ -115,7 +115,7 @@ async def _open_kube(
         )
     ranges = ",".join(map(str, plan.service_cidrs))
     cluster = ClusterState(clock=time.time, rng=Random(), service_cidr=ranges)
-    bootstrap(cluster)
+    bootstrap(cluster, api_server=(str(KUBE_API), KUBE_API_PORT))
     token = secrets.token_urlsafe(24)
     guarded = Access(tokens={token: ADMIN})
     # kubectl sends a token over TLS only.

@@ -16,6 +16,7 @@ from terway.lab.kubeapi.controllers.slicing import plan_slices
 from terway.lab.kubeapi.controllers.view import View
 from terway.lab.kubeapi.deletion import DeleteOptions
 from terway.lab.kubeapi.errors import ApiError
+from terway.lab.kubeapi.manifests import bootstrap
 from terway.lab.kubeapi.objects import Object, labels_of
 from terway.lab.kubeapi.resources import ENDPOINT_SLICE, NODE, POD, SERVICE
 from terway.lab.kubeapi.state import ClusterState
@@ -333,3 +334,14 @@ def test_a_slice_of_a_service_that_is_not_there_goes(state):
         pass
 
     assert state.find(ENDPOINT_SLICE, "lost", "default") is None
+
+
+def test_the_api_servers_own_slice_is_its_own_to_write():
+    state = make_cluster()
+    bootstrap(state, api_server=("100.100.0.20", 6443))
+    settle(state)
+
+    (held,) = slices_of(state, "kubernetes")
+
+    assert held["endpoints"][0]["addresses"] == ["100.100.0.20"]
+    assert held["ports"] == [{"name": "https", "port": 6443, "protocol": "TCP"}]
