@@ -15,6 +15,67 @@
 #include "rewrite.h"
 #include "track.h"
 
+/* ---- back -------------------------------------------------------------------------------- */
+
+static __always_inline bool is_translated(const struct flow_state *flow)
+{
+	return flow->frontend_port || flow->flags & FLOW_SOURCE;
+}
+
+/* The connection as its client sends it. */
+static __always_inline void set_asked(struct flow_tuple *asked, const struct passage *at)
+{
+	*asked = at->opened;
+	if (at->flow.frontend_port) {
+		asked->destination = at->flow.frontend;
+		asked->destination_port = at->flow.frontend_port;
+	}
+	if (at->flow.flags & FLOW_SOURCE) {
+		asked->source = at->flow.client;
+		asked->source_port = at->flow.client_port;
+	}
+}
+
+/* An ICMP error about what the client sent, from the backend or from a router on the way. */
+SUBPROGRAM enum loss answer_error(struct __sk_buff *skb, struct passage *at)
+{
+	struct flow_tuple asked, ends;
+	enum loss lost;
+
+	if (!at)
+		return LOSS_KERNEL;
+	if (!is_same(&at->sent.source, &at->opened.source) ||
+	    at->sent.source_port != at->opened.source_port)
+		return LOSS_NONE; /* it is the backend that it goes to */
+	set_asked(&asked, at);
+	describe(&ends, &at->p);
+	ends.destination = asked.source;
+	if (is_same(&ends.source, &at->opened.destination) || at->flow.flags & FLOW_AT_NODE)
+		ends.source = asked.destination;
+	lost = rewrite_quoted(skb, &at->p, &at->quoted, &asked);
+	if (!lost)
+		lost = rewrite(skb, &at->p, &ends);
+	at->sent = asked;
+	return lost;
+}
+
+/* What goes to the client of a translated connection: give it the ends that the client knows. */
+SUBPROGRAM enum loss answer(struct __sk_buff *skb, struct passage *at)
+{
+	struct flow_tuple asked, back;
+
+	if (!at || !is_translated(&at->flow))
+		return LOSS_NONE;
+	if (at->standing == STANDING_ERROR)
+		return answer_error(skb, at);
+	if (at->standing != STANDING_BACK)
+		return LOSS_NONE;
+	set_asked(&asked, at);
+	turn_round(&back, &asked);
+	at->sent = back;
+	return rewrite(skb, &at->p, &back);
+}
+
 /* ---- forth ------------------------------------------------------------------------------- */
 
 /* Give the packet the ends of `opened`; its connection is that one, or begins with `flow`. */
@@ -93,6 +154,9 @@ SUBPROGRAM enum loss serve_new(struct __sk_buff *skb, struct passage *at, __u32 
 		return LOSS_KERNEL;
 	__builtin_memset(&at->flow, 0, sizeof(at->flow));
 	find_connection(at);
+	/* What a pod answers itself has the service as its destination: nobody else turns it. */
+	if (at->standing == STANDING_BACK && at->flow.flags & FLOW_HAIRPIN)
+		return answer(skb, at);
 	if (at->standing != STANDING_NEW)
 		return LOSS_NONE;
 	asked = find_frontend(&at->sent);
@@ -123,67 +187,6 @@ SUBPROGRAM enum loss serve(struct __sk_buff *skb, struct passage *at, __u32 scop
 	if (recalled == RECALLED_NOTHING)
 		return serve_new(skb, at, scope);
 	return send_to_backend(skb, at, scope);
-}
-
-/* ---- back -------------------------------------------------------------------------------- */
-
-static __always_inline bool is_translated(const struct flow_state *flow)
-{
-	return flow->frontend_port || flow->flags & FLOW_SOURCE;
-}
-
-/* The connection as its client sends it. */
-static __always_inline void set_asked(struct flow_tuple *asked, const struct passage *at)
-{
-	*asked = at->opened;
-	if (at->flow.frontend_port) {
-		asked->destination = at->flow.frontend;
-		asked->destination_port = at->flow.frontend_port;
-	}
-	if (at->flow.flags & FLOW_SOURCE) {
-		asked->source = at->flow.client;
-		asked->source_port = at->flow.client_port;
-	}
-}
-
-/* An ICMP error about what the client sent, from the backend or from a router on the way. */
-SUBPROGRAM enum loss answer_error(struct __sk_buff *skb, struct passage *at)
-{
-	struct flow_tuple asked, ends;
-	enum loss lost;
-
-	if (!at)
-		return LOSS_KERNEL;
-	if (!is_same(&at->sent.source, &at->opened.source) ||
-	    at->sent.source_port != at->opened.source_port)
-		return LOSS_NONE; /* it is the backend that it goes to */
-	set_asked(&asked, at);
-	describe(&ends, &at->p);
-	ends.destination = asked.source;
-	if (is_same(&ends.source, &at->opened.destination) || at->flow.flags & FLOW_AT_NODE)
-		ends.source = asked.destination;
-	lost = rewrite_quoted(skb, &at->p, &at->quoted, &asked);
-	if (!lost)
-		lost = rewrite(skb, &at->p, &ends);
-	at->sent = asked;
-	return lost;
-}
-
-/* What goes to the client of a translated connection: give it the ends that the client knows. */
-SUBPROGRAM enum loss answer(struct __sk_buff *skb, struct passage *at)
-{
-	struct flow_tuple asked, back;
-
-	if (!at || !is_translated(&at->flow))
-		return LOSS_NONE;
-	if (at->standing == STANDING_ERROR)
-		return answer_error(skb, at);
-	if (at->standing != STANDING_BACK)
-		return LOSS_NONE;
-	set_asked(&asked, at);
-	turn_round(&back, &asked);
-	at->sent = back;
-	return rewrite(skb, &at->p, &back);
 }
 
 #endif
