@@ -319,6 +319,52 @@ def test_without_programs_at_sockets_the_node_itself_reaches_services(
     assert seen[0] == NODE[family]
 
 
+@contextmanager
+def kube_proxy(space: ScratchNetns, family: int, *, hides_client: bool) -> Iterator[None]:
+    """Have another proxy's rules lead node port 30090 to the pod."""
+    word = "ip" if family == 4 else "ip6"
+    to = f"{POD[4]}:8080" if family == 4 else f"[{POD[6]}]:8080"
+    masquerade = f"{word} daddr {POD[family]} masquerade" if hides_client else ""
+    rules = (
+        f"table {word} proxy {{",
+        "chain pre { type nat hook prerouting priority dstnat",
+        f"{word} daddr {NODE[family]} tcp dport 30090 dnat to {to}",
+        "}",
+        "chain post { type nat hook postrouting priority srcnat",
+        masquerade,
+        "}",
+        "}",
+    )
+    space.run("\n".join(("nft -f - <<'END'", *rules, "END")))
+    try:
+        yield
+    finally:
+        space.run(f"nft delete table {word} proxy")
+
+
+@both
+@pytest.mark.parametrize("hides_client", [True, False], ids=["cluster", "local"])
+@pytest.mark.parametrize("flags", [0, contract.SETTING_SERVICES], ids=["all off", "pods only"])
+def test_where_ours_is_off_another_proxy_serves_who_is_outside(place, flags, hides_client, family):
+    """Bug class 26: what the stack translated on the way in goes back by the stack."""
+    place.settle(flags)
+    sent = bytes(range(250)) * 400
+    with (
+        kube_proxy(place.spaces["node"], family, hides_client=hides_client),
+        place.server("pod", "tcp", End(POD[family], 8080)) as server,
+        place.client("client", "tcp", family) as client,
+    ):
+        client.connect((NODE[family], 30090))
+        with closing(server.accept()[0]) as accepted:
+            accepted.settimeout(5)
+            accepted.sendall(sent)
+
+            assert receive(client, len(sent)) == sent
+            seen = accepted.getpeername()[0]
+
+    assert hides_client == (seen != CLIENT[family])
+
+
 @both
 def test_the_nodes_own_services_are_not_in_the_way(place, family):
     """What no service has is the stack's: a server of the node at a port of its own."""
