@@ -10,6 +10,7 @@ from bench import (
     faults,
     flannel,
     lab,
+    monitor,
     net,
     policy_compile,
     policy_flowlog,
@@ -33,4 +34,5 @@ GROUPS: tuple[Group, ...] = (
     policy_flowlog.GROUP,
     policy_latency.GROUP,
     service_net.GROUP,
+    monitor.GROUP,
 )

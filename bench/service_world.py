@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 
 from tests.support.netns import ScratchNetns
 from tests.support.place import Place
@@ -110,8 +111,14 @@ async def put_up_nftables(
 
 async def put_up_ours(star: Star, services: Sequence[ClusterService], stack: ExitStack) -> None:
     """Load the data path, and what the service room makes of the services."""
-    spec = read_object(object_path("datapath"))
-    loaded = load_object(spec)
+    load_ours(star, services, stack, object_path("datapath"))
+
+
+def load_ours(
+    star: Star, services: Sequence[ClusterService], stack: ExitStack, path: Path
+) -> dict[str, Map]:
+    """Load the object at `path` for the links of a side, and return its maps."""
+    loaded = load_object(read_object(path))
     stack.callback(loaded.close)
     maps = {name: map_of(fd) for name, fd in loaded.maps.items()}
     entry_points = {
@@ -126,6 +133,7 @@ async def put_up_ours(star: Star, services: Sequence[ClusterService], stack: Exi
             _enrol(maps, star.endpoint(name, EndpointNumber(number)), ifindex)
             sock.send(put_filters(ifindex, entry_points, POD_HOOKS))
     write_services(maps, services)
+    return maps
 
 
 def _know_node(maps: Mapping[str, Map]) -> None:
