@@ -260,6 +260,51 @@ def test_a_connection_keeps_its_way_when_its_service_has_other_backends(node):
     assert read_frame(new.frame).destination.host == POD[4]
 
 
+def test_affinity_is_by_the_clients_address(node):
+    hosts = [f"192.168.40.{number}" for number in range(1, 9)]
+    numbers = tuple(node.add_backend(End(host, 8080), "tcp") for host in hosts)
+    flags = OUTSIDE | contract.FRONTEND_AFFINITY
+    node.serve(End(BALANCER[4], 80), "tcp", numbers, flags=flags, affinity_s=600)
+
+    reached = {
+        client: {
+            read_frame(
+                node.bench.run("from_uplink", question.frame(), link=UPLINK).frame
+            ).destination
+            for port in range(40000, 40020)
+            for question in [replace(asked(End(BALANCER[4], 80)), source=End(client, port))]
+        }
+        for client in ("198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4")
+    }
+
+    assert {len(ends) for ends in reached.values()} == {1}
+    assert len(set().union(*reached.values())) > 1  # all four at one: once in 500 services
+
+
+@pytest.mark.parametrize("backend", [POD, FAR], ids=["here", "elsewhere"])
+def test_a_terminating_endpoint_keeps_its_connections_and_gets_no_new_ones(node, backend):
+    # given a connection to an endpoint
+    first = node.offer(backend[4], End(BALANCER[4], 80))
+    question = asked(End(BALANCER[4], 80))
+    node.bench.run("from_uplink", question.frame(), link=UPLINK)
+
+    # when it terminates, and another takes its place
+    held = node.add_backend(End(NODE[4], 8080), "tcp")
+    node.serve(End(BALANCER[4], 80), "tcp", (held,), flags=OUTSIDE)
+    node.mark_terminating(first, End(backend[4], 8080), "tcp")
+
+    # then what was open goes on, and what is new goes to the other
+    more = node.bench.run("from_uplink", replace(question, flags=ACK).frame(), link=UPLINK)
+    new = node.bench.run("from_uplink", asked(End(BALANCER[4], 80), port=7).frame(), link=UPLINK)
+    assert read_frame(more.frame).destination.host == backend[4]
+    assert read_frame(new.frame).destination.host == NODE[4]
+
+    # and when it is gone, what was open is cut
+    node.remove_backend(first)
+    cut = node.bench.run("from_uplink", replace(question, flags=ACK).frame(), link=UPLINK)
+    assert [reason for _, reason in cut.losses] == [Loss.BACKEND_GONE]
+
+
 @both
 def test_what_is_only_for_the_cluster_is_not_offered_outside(node, family):
     number = node.add_backend(End(POD[family], 8080), "tcp")

@@ -55,6 +55,14 @@ class ServiceTables:
     def add_backend(self, end: End, protocol: str, *, flags: int = 0) -> int:
         """Add a backend and return its number."""
         number = next(self._backends)
+        self._put_backend(number, end, protocol, flags)
+        return number
+
+    def mark_terminating(self, number: int, end: End, protocol: str) -> None:
+        """Have a backend go on with what it has, and get nothing new."""
+        self._put_backend(number, end, protocol, contract.BACKEND_TERMINATING)
+
+    def _put_backend(self, number: int, end: End, protocol: str, flags: int) -> None:
         value = contract.BACKEND.pack(
             address=ip_address(end.host).packed,
             port=end.port.to_bytes(2, "big"),
@@ -63,7 +71,6 @@ class ServiceTables:
             flags=flags,
         )
         self._maps["backends"].update(pack_number(number), value)
-        return number
 
     def remove_backend(self, number: int) -> None:
         self._maps["backends"].delete(pack_number(number))
