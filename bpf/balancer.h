@@ -5,7 +5,7 @@
  *   client ──► VIP:port ══► backend:port of the listener         the client's source stays
  *   client ◄── VIP:port ◄══ backend:port
  *
- * Oracle: src/terway/lab/vpc/oracle/balancer.py. TCP and UDP; a connection stays at its backend
+ * Oracle: src/terway/lab/vpc/oracle/balancer.py. TCP and UDP; a TCP connection stays at its backend
  * for as long as it lives, healthy or not: whether it is cut is for those who serve it to say.
  */
 #ifndef TERWAY_BALANCER_H
@@ -115,11 +115,57 @@ static __always_inline enum drop_reason remember_connection(const struct connect
 	return DROP_NONE;
 }
 
+static __always_inline const struct listener *find_listener(const struct packet *p, __u32 vpc)
+{
+	struct listener_key at = {
+		.vpc = vpc,
+		.family = p->family,
+		.protocol = p->protocol,
+		.address = p->destination,
+		.port = p->destination_port,
+	};
+
+	return bpf_map_lookup_elem(&listeners, &at);
+}
+
+static __always_inline bool is_same_address(const struct address *one, const struct address *other)
+{
+	__u32 differs = 0;
+
+#pragma unroll
+	for (int i = 0; i < ADDRESS_WORDS; i++)
+		differs |= one->word[i] ^ other->word[i];
+	return !differs;
+}
+
+static __always_inline bool is_listed(const struct listener *listener,
+				      const struct address *backend)
+{
+	for (__u32 i = 0; i < LISTENER_BACKENDS; i++) {
+		if (i >= listener->count)
+			return false;
+		if (is_same_address(&listener->backends[i], backend))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a connection goes on where it was. Datagrams have no end: whoever sends on and on would
+ * reach a backend that has gone for ever, so they are led away from one that is not healthy.
+ */
+static __always_inline bool goes_on(const struct packet *p, const struct connection *held,
+				    const struct listener *listener)
+{
+	if (!held || opens_connection(p))
+		return false;
+	return p->protocol == IPPROTO_TCP || (listener && is_listed(listener, &held->address));
+}
+
 /* Where a client's packet goes: to the backend that its connection has, or to one by its hash. */
 enum drop_reason choose_backend(const struct packet *p, __u32 vpc, struct connection *to)
 {
 	struct connection_key key = {};
-	struct listener_key at = {};
 	const struct connection *held;
 	const struct listener *listener;
 	__u32 chosen;
@@ -127,17 +173,12 @@ enum drop_reason choose_backend(const struct packet *p, __u32 vpc, struct connec
 	if (!p || !to)
 		return DROP_KERNEL;
 	make_connection_key(&key, p, vpc);
-	held = opens_connection(p) ? NULL : find_connection(&key);
-	if (held) {
+	held = find_connection(&key);
+	listener = find_listener(p, vpc);
+	if (goes_on(p, held, listener)) {
 		*to = *held;
 		return DROP_NONE;
 	}
-	at.vpc = vpc;
-	at.family = p->family;
-	at.protocol = p->protocol;
-	at.address = p->destination;
-	at.port = p->destination_port;
-	listener = bpf_map_lookup_elem(&listeners, &at);
 	if (!listener)
 		return DROP_NO_LISTENER;
 	if (!listener->count)

@@ -135,18 +135,35 @@ def test_a_packet_goes_to_a_backend_with_its_clients_address_and_the_answer_come
 
 @PROTOCOLS
 def test_connections_are_spread_and_each_keeps_its_backend(world, protocol):
-    def way(number: int, flags: int) -> object:
-        packet = ip(CLIENT.ipv4[0], VIP4, protocol, segment(protocol, number, 80, flags))
-        outcome = world.send(CLIENT, packet)
-        assert isinstance(outcome, Delivered)
-        return outcome.to
-
-    first = {number: way(number, SYN) for number in range(5000, 5032)}
-    world.become(state_of(balancer(False, NODE1)))
-    later = {number: way(number, ACK) for number in range(5000, 5032)}
+    first = {number: way(world, protocol, number, SYN) for number in range(5000, 5032)}
+    later = {number: way(world, protocol, number, ACK) for number in range(5000, 5032)}
 
     assert set(first.values()) == {NODE1.eni_id, NODE2.eni_id}
     assert later == first
+
+
+def test_a_tcp_connection_stays_at_a_node_that_drains(world):
+    first = {number: way(world, 6, number, SYN) for number in range(5000, 5016)}
+    world.become(state_of(balancer(False, NODE1)))
+
+    assert {number: way(world, 6, number, ACK) for number in range(5000, 5016)} == first
+
+
+def test_datagrams_do_not_go_on_to_a_node_that_is_not_healthy(world):
+    """bug class 39: who sends on and on from one port is not sent into a hole."""
+    for number in range(5000, 5016):
+        way(world, 17, number, SYN)
+    world.become(state_of(balancer(False, NODE1)))
+
+    assert {way(world, 17, number, SYN) for number in range(5000, 5016)} == {NODE1.eni_id}
+
+
+def way(world: World, protocol: int, number: int, flags: int) -> object:
+    """Where a client's packet goes, of the connection from this port."""
+    packet = ip(CLIENT.ipv4[0], VIP4, protocol, segment(protocol, number, 80, flags))
+    outcome = world.send(CLIENT, packet)
+    assert isinstance(outcome, Delivered)
+    return outcome.to
 
 
 def test_a_new_connection_from_the_same_port_asks_who_is_healthy_now(world):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from terway.lab.vpc.contract import DropReason, pack_address
 from terway.lab.vpc.oracle.packet import TCP, UDP, Packet
-from terway.lab.vpc.state import Balancer
+from terway.lab.vpc.state import Balancer, Listener
 from terway.model.address import IPAddress
 from terway.model.ids import VpcId
 
@@ -42,11 +42,12 @@ class Connections:
     def choose(self, balancer: Balancer, packet: Packet) -> Target | DropReason:
         """Return where a client's packet goes, or why it does not."""
         asked = _key(balancer.vpc_id, packet)
-        if not packet.opens_connection and (held := self._targets.get(asked)) is not None:
-            return held
         wanted = (packet.protocol, packet.destination_port)
         found = (one for one in balancer.listeners if (one.protocol, one.port) == wanted)
         listener = next(found, None)
+        held = self._targets.get(asked)
+        if held is not None and _goes_on(packet, held, listener):
+            return held
         if listener is None:
             return DropReason.NO_LISTENER
         if not listener.backends:
@@ -68,6 +69,13 @@ class Connections:
         """A packet opens a connection to the backend itself: its answers are its own."""
         itself = Target(address=packet.destination, port=packet.destination_port)
         self._targets.pop(_answer_key(vpc_id, packet, itself), None)
+
+
+def _goes_on(packet: Packet, held: Target, listener: Listener | None) -> bool:
+    """Datagrams are led away from a backend that is not healthy; a TCP connection stays."""
+    if packet.protocol == TCP:
+        return not packet.opens_connection
+    return listener is not None and held.address in listener.backends
 
 
 def is_balanced(packet: Packet) -> bool:
