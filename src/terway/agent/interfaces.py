@@ -65,6 +65,9 @@ def interfaces_of(call: Add, pod: Pod | None, policy: InterfacePolicy) -> tuple[
         rule = "pods of this node have one whole ENI each: put the pod on a node in shared mode"
         raise UsageError(f"{POD_NETWORKS} asks for {names}: {rule}", field=POD_NETWORKS)
     common = replace(common, is_one_of_several=len(networks) > 1)
+    if len(networks) > 1 and policy.mode is Mode.IPVLAN:
+        # Tables inside a pod lead to the node, which knows the ENI; a child knows only its own.
+        common = replace(common, mode=Mode.DATAPATHV2)
     return tuple(_of_network(one, call, common, _routes(one, networks, policy)) for one in networks)
 
 

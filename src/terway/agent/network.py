@@ -18,7 +18,7 @@ from terway.agent.ground import Ground, ground_of
 from terway.agent.links import AttachedLinks
 from terway.agent.mender import quiet_mender
 from terway.agent.revival import Revival, lost_links
-from terway.agent.states import DesiredStates, desired_of
+from terway.agent.states import DesiredStates
 from terway.cni.errors import CniError, Code
 from terway.datapath.damage import plan_inside
 from terway.datapath.diff import diff
@@ -31,6 +31,7 @@ from terway.datapath.networks import needs_own_table, with_own_table
 from terway.datapath.node import desired_node
 from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
 from terway.datapath.shaping import plan_limits
+from terway.datapath.shared import desired_of
 from terway.datapath.symmetric import symmetric_tables
 from terway.datapath.verify import verify, verify_chained
 from terway.linux.kernel import Kernel

@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from terway.datapath.facts import ENILink, NodeFacts
-from terway.datapath.ipvlan import desired_child
-from terway.datapath.veth import desired_attachment
+from terway.datapath.shared import desired_of
 from terway.model.attachment import Attachment, AttachmentKey
-from terway.model.interface import Mode
 from terway.model.network import AttachmentState
 
 
@@ -25,13 +23,6 @@ class _Known:
     eni: ENILink
     node: NodeFacts
     state: AttachmentState
-
-
-def desired_of(attachment: Attachment, *, eni: ENILink, node: NodeFacts) -> AttachmentState:
-    """Return what the kernel should have for a pod that shares an ENI, in the mode it was made."""
-    if attachment.spec.mode is Mode.IPVLAN:
-        return desired_child(attachment, eni=eni, node=node)
-    return desired_attachment(attachment, eni=eni, node=node)
 
 
 class DesiredStates:

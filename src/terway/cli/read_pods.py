@@ -13,8 +13,8 @@ from terway.datapath.facts import ENILink
 from terway.datapath.names import host_link_name
 from terway.datapath.networks import needs_own_table, with_own_table
 from terway.datapath.plan import plan_attach
+from terway.datapath.shared import desired_of
 from terway.datapath.verify import verify
-from terway.datapath.veth import desired_attachment
 from terway.linux import read
 from terway.linux.device import read_device
 from terway.linux.guard import read_drops
@@ -58,7 +58,7 @@ def read_pod(
     if eni is None:
         text = f"no link has the MAC of ENI {attachment.lease.eni_id}"
         return replace(view, differences=(f"{text} ({attachment.lease.eni_mac})",))
-    desired = desired_attachment(attachment, eni=eni, node=ground.facts)
+    desired = desired_of(attachment, eni=eni, node=ground.facts)
     try:
         found, repairs = _veth(session, desired, attachment)
     except VpcError as error:

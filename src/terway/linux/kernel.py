@@ -23,6 +23,7 @@ from terway.linux.ebpf.opening import open_datapath
 from terway.linux.ebpf.pins import Pins
 from terway.linux.ebpf.removal import remove_datapath
 from terway.linux.guard_bell import Bell, open_bell
+from terway.linux.ipvlan_support import ipvlan_lacks
 from terway.linux.limit_support import LimitSupport, read_limit_support
 from terway.linux.monitor import EventsLost, Monitor, Watched, open_monitor
 from terway.linux.netlink.socket import open_route_socket
@@ -303,6 +304,10 @@ class Kernel:
             return remove_datapath(session.namespace(NODE).sock, pins)
 
         return await self._run(work)
+
+    async def ipvlan_lacks(self) -> str:
+        """Return why this kernel makes no ipvlan links; empty where it does (some 30 ms)."""
+        return await self._workers.run(ipvlan_lacks)
 
     async def limit_support(self) -> LimitSupport:
         """Return by what this kernel can hold pods to their limits (some 15 ms)."""
