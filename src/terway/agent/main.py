@@ -28,7 +28,7 @@ import structlog
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
 from terway.agent.ebpf.choice import Chosen, choose_datapath
-from terway.agent.ebpf.telling import tell_datapath
+from terway.agent.ebpf.telling import tell_choice, tell_datapath
 from terway.agent.follow import make_follower
 from terway.agent.handwritten import unsuitable_lists
 from terway.agent.host_ports import HostPorts
@@ -182,6 +182,7 @@ async def _open(
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     _watch_host_ports(terwayd, kube, config)
+    tell_choice(terwayd, chosen, config.cni.virtual_type)
     if chosen.has_datapath:
         tell_datapath(terwayd, options.node_name, Pins(options.paths.pins))
     configure_flows = enforce_policies(terwayd, client, kube, options, config)

@@ -27,8 +27,9 @@ _TELLING = {
 
 
 def check_datapath(snapshot: Snapshot) -> Iterator[Finding]:
-    """Yield what is wrong; nothing where there is no data path in eBPF."""
+    """Yield what is wrong, and what the node lacks of what it was asked for."""
     ebpf, journal = snapshot.ebpf, snapshot.journal
+    yield from _fallback(snapshot)
     if ebpf is None:
         return
     attachments = journal.attachments if journal is not None else ()
@@ -41,6 +42,16 @@ def check_datapath(snapshot: Snapshot) -> Iterator[Finding]:
     yield from _hooks(ebpf)
     yield from _losses(ebpf)
     yield from _services(snapshot, ebpf)
+
+
+def _fallback(snapshot: Snapshot) -> Iterator[Finding]:
+    agent = snapshot.agent
+    if agent is None or not agent.lacks:
+        return
+    had = agent.mode if snapshot.ebpf is not None else f"{agent.mode}, by policy routing"
+    what = f"the node cannot have eniip_virtual_type {agent.asked_mode}: pods have {had}"
+    remedy = "mend what is named and restart terwayd, or set eniip_virtual_type to what it has"
+    yield warning(what, agent.lacks, remedy)
 
 
 def _maps(maps: Iterable[MapView]) -> Iterator[Finding]:

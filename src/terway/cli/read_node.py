@@ -68,6 +68,8 @@ def read_agent(place: Place) -> AgentView:
     ready, _ = get_page(place, "/readyz")
     _, body = get_page(place, "/debug/state")
     pool = msgspec.json.decode(body).get("pool", {})
+    status, text = get_page(place, "/debug/datapath")
+    datapath = msgspec.json.decode(text) if status == 200 else {}  # an earlier terwayd has none
     return AgentView(
         is_ready=ready == 200,
         capacity=int(pool.get("capacity", 0)),
@@ -75,6 +77,9 @@ def read_agent(place: Place) -> AgentView:
         reason=str(pool.get("reason", "")),
         free=int(pool.get("free", 0)),
         bound=int(pool.get("bound", 0)),
+        asked_mode=str(datapath.get("asked", "")),
+        mode=str(datapath.get("mode", "")),
+        lacks=str(datapath.get("lacks", "")),
     )
 
 

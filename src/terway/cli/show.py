@@ -12,7 +12,7 @@ from terway.cli.exits import CANNOT_REACH, OK
 from terway.cli.prefixes import prefix_lines, prefixes_of
 from terway.cli.snapshot import JournalView, Snapshot
 from terway.cli.source import source_options, take_snapshot
-from terway.cli.table import print_json, print_lines, table_lines, wrapped
+from terway.cli.table import counted, print_json, print_lines, table_lines, wrapped
 from terway.model.attachment import Attachment
 from terway.model.eni import ENI
 from terway.model.ids import MacAddress
@@ -39,6 +39,7 @@ def show_lines(snapshot: Snapshot) -> list[str]:
     return [
         *_head(snapshot),
         *_pool(snapshot),
+        *_datapath(snapshot),
         *_enis(snapshot),
         *_prefixes(snapshot),
         *_pods(snapshot),
@@ -77,6 +78,22 @@ def _pool(snapshot: Snapshot) -> Iterator[str]:
     yield from _limits(snapshot)
     if journal.intents:
         yield f"           {journal.intents} calls to the cloud are not recorded as done"
+
+
+def _datapath(snapshot: Snapshot) -> Iterator[str]:
+    """Yield what pods' packets go by, where that is more than policy routing."""
+    ebpf, agent = snapshot.ebpf, snapshot.agent
+    if agent is not None and agent.lacks:
+        yield from wrapped(f"data path  not {agent.asked_mode}: {agent.lacks}")
+    if ebpf is None:
+        return
+    parts = (("services", ebpf.does_services), ("policies", ebpf.does_policy))
+    does = " and ".join(word for word, is_done in parts if is_done) or "no services or policies"
+    ends = counted(len(ebpf.endpoints), "endpoint")
+    memory = f"maps {ebpf.memory_bytes / 1e6:.0f} MB"
+    lost = sum(one.packets for one in ebpf.losses)
+    yield f"data path  eBPF with {does}"
+    yield f"           {ends}, {memory}, {counted(lost, 'packet')} lost"
 
 
 def _limits(snapshot: Snapshot) -> Iterator[str]:

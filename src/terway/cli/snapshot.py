@@ -88,6 +88,9 @@ class AgentView:
     free: int = 0
     bound: int = 0
     version: str = ""
+    asked_mode: str = ""  # eniip_virtual_type
+    mode: str = ""  # that the node has
+    lacks: str = ""  # why it is not what was asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ import pytest
 
 from terway.cli.checks_ebpf import check_datapath
 from terway.cli.finding import Finding, Severity
-from terway.cli.snapshot import HostView, KubeService, KubeView, Snapshot
+from terway.cli.show import show_lines
+from terway.cli.snapshot import AgentView, HostView, KubeService, KubeView, Snapshot
 from terway.cli.snapshot_ebpf import EndpointView, LocalView, LossView, MapView
 from terway.model.endpoint import EndpointNumber
 from tests.support.datapath_snapshot import (
@@ -35,6 +36,25 @@ def with_host(snapshot: Snapshot, *programs: str) -> Snapshot:
 @pytest.mark.parametrize("snapshot", [healthy(), with_datapath()], ids=["without", "with"])
 def test_a_node_that_is_well_has_no_finding(snapshot):
     assert found(snapshot) == []
+
+
+def test_what_the_node_lacks_of_what_was_asked_is_told_with_the_reason():
+    agent = AgentView(
+        is_ready=True, asked_mode="ipvlan", mode="veth", lacks="the kernel lacks bpf_redirect_peer"
+    )
+    (one,) = found(replace(healthy(), agent=agent))
+
+    assert one.what == (
+        "the node cannot have eniip_virtual_type ipvlan: pods have veth, by policy routing"
+    )
+    assert one.why == "the kernel lacks bpf_redirect_peer"
+
+
+def test_show_says_what_the_data_path_does_and_what_its_maps_take():
+    lines = show_lines(with_datapath(does_policy=True))
+
+    assert "data path  eBPF with services and policies" in lines
+    assert "           2 endpoints, maps 1 MB, 0 packets lost" in lines
 
 
 def test_a_map_that_is_full_is_an_error_and_one_that_forgets_is_not():
