@@ -39,24 +39,25 @@ def main(argv: list[str] | None = None) -> NoReturn:
     spec = NodeSpec.from_json(Path(spec_file).read_text())
     control = socket.socket(fileno=int(control_fd))
     sys_.unshare(NODE_NAMESPACES)
+    launcher = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _init(spec, spec_file, control)
+        _init(spec, spec_file, control, launcher)
     control.send(json.dumps({"event": "init", "pid": pid}).encode() + b"\n")
     control.close()
     signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGKILL))
     _, status = os.waitpid(pid, 0)
-    cgroup.leave(spec)
+    cgroup.leave(spec, launcher)
     sys.exit(0 if os.waitstatus_to_exitcode(status) in {0, -signal.SIGKILL} else 1)
 
 
-def _init(spec: NodeSpec, spec_file: str, control: socket.socket) -> NoReturn:
+def _init(spec: NodeSpec, spec_file: str, control: socket.socket, launcher: int) -> NoReturn:
     status = 1
     try:
         sys_.die_with_parent(signal.SIGKILL)
         sys_.set_hostname(spec.name)
         raise_loopback()
-        cgroup.enter(spec)
+        cgroup.enter(spec, launcher)
         text = Path(spec_file).read_text()
         build(spec)
         Path("/run/terway-lab/node.json").write_text(text)

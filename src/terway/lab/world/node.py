@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from terway.lab.node import cgroup
 from terway.lab.node.jail import resolve_inside
 from terway.lab.node.spec import NodeSpec
 from terway.lab.world.processes import ProcessRecord, record_of
@@ -62,7 +63,8 @@ class NodeHandle:
 
         `container_pid` is as the node counts; a container is entered by way of its node.
         """
-        words = ["nsenter", "--all", f"--target={self.init_pid}", "--"]
+        enter = ["nsenter", "--all", f"--target={self.init_pid}", "--"]
+        words = [*enter, *cgroup.joining(self.spec, self._process.pid)]
         if container_pid is not None:
             words += ["nsenter", "--all", f"--target={container_pid}", "--"]
         return [*words, *command]
