@@ -195,7 +195,10 @@ static __always_inline const struct sides *sides_of(struct passage *at)
 	return generation_of(at) >= found->since ? &found->after : &found->before;
 }
 
-/* Neither opens a connection nor belongs to one: whoever lets it pass lets forged answers pass. */
+/*
+ * Neither opens a connection nor belongs to one. Who lets it pass lets forged answers pass; and who
+ * remembers it has a pod say of a connection that it opened it.
+ */
 static __always_inline bool is_stray(const struct passage *at)
 {
 	const __u8 opening = TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK;
@@ -204,6 +207,11 @@ static __always_inline bool is_stray(const struct passage *at)
 		return false;
 	return is_icmp_error(&at->p) ||
 	       (at->p.protocol == IPPROTO_TCP && (at->p.tcp_flags & opening) != TCP_SYN);
+}
+
+static __always_inline bool restricts(const struct sides *sides)
+{
+	return sides->ingress | sides->egress | sides->own_node | sides->itself;
 }
 
 static __always_inline bool is_of_node(const struct passage *at, const struct address *other)
@@ -223,11 +231,7 @@ static __always_inline enum loss ask(const struct passage *at, __u32 rule_set,
 		.protocol = at->opened.protocol,
 	};
 
-	if (!rule_set)
-		return LOSS_NONE;
-	if (is_stray(at))
-		return LOSS_UNKNOWN_FLOW;
-	return is_allowed(&q) ? LOSS_NONE : denied;
+	return !rule_set || is_allowed(&q) ? LOSS_NONE : denied;
 }
 
 /*
@@ -266,9 +270,12 @@ SUBPROGRAM enum loss judge(struct passage *at, bool is_in)
 {
 	const struct sides *sides = sides_of(at);
 	bool is_opener = (at->standing == STANDING_BACK) == is_in;
+	const struct address *other = is_opener ? &at->opened.destination : &at->opened.source;
 
-	if (!sides || at->standing == STANDING_ERROR)
+	if (!sides || !restricts(sides) || at->standing == STANDING_ERROR)
 		return LOSS_NONE;
+	if (is_stray(at))
+		return is_of_node(at, other) ? LOSS_NONE : LOSS_UNKNOWN_FLOW;
 	return is_opener ? judge_opener(at, sides) : judge_opened(at, sides);
 }
 

@@ -212,7 +212,7 @@ def test_tcp_that_neither_opens_nor_belongs_is_lost_where_policies_judge(pod, fl
     pod.enforce(content(Lanes(ingress=INGRESS)))
 
     assert pod.gets(to_pod(FRIEND, 80, flags)) is Loss.UNKNOWN_FLOW
-    assert pod.sends(from_pod(FRIEND, 80, flags)) is None
+    assert pod.sends(from_pod(FRIEND, 80, flags)) is Loss.UNKNOWN_FLOW
 
 
 def test_errors_about_a_connection_pass_and_others_do_not(pod):
