@@ -50,7 +50,7 @@ def enforce_policies(
     outside = Outside(
         client=client, node=options.node_name, tell_node=kube.warnings, tell=kube.warn
     )
-    maps = _policy_maps(terwayd)
+    maps = _policy_maps(terwayd, is_wanted=True)
     is_rejecting = config.cni.denied is Denied.REJECT
     policies = PolicyService(outside, is_rejecting=is_rejecting, maps=maps)
     terwayd.enforce(policies)
@@ -60,16 +60,19 @@ def enforce_policies(
     return _log_flows(terwayd, policies, options, config.eni)
 
 
-def _policy_maps(terwayd: Terwayd) -> PolicyMaps | None:
+def _policy_maps(terwayd: Terwayd, *, is_wanted: bool) -> PolicyMaps | None:
     """Return the maps that judge pods' packets here; None where tables of nftables do.
 
     That is so where the node has no data path in eBPF, and where its programs are not in pods.
     """
     if terwayd.bringup is None or not terwayd.has_programs_at_pods:
         return None
+    from terway.linux.ebpf.contract import SETTING_POLICY
     from terway.linux.ebpf.policy_maps import PolicyMaps
 
-    return PolicyMaps(terwayd.bringup.datapath.object.maps)
+    datapath = terwayd.bringup.datapath
+    datapath.knowledge.switch(SETTING_POLICY, is_on=is_wanted)  # for who looks at it
+    return PolicyMaps(datapath.object.maps)
 
 
 def _remove_tables(terwayd: Terwayd, bringup: Bringup) -> None:
@@ -93,7 +96,7 @@ def _remove_policies(
         options.node_name,
         attachments=terwayd.pool.attachments,
         told=kube.tell_policy_is_off,
-        maps=_policy_maps(terwayd),
+        maps=_policy_maps(terwayd, is_wanted=False),
     )
     terwayd.chores["policy off"] = off.run
 
