@@ -6,17 +6,32 @@ and what health check ports answer. In return it gets the hostPorts of pods, as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from terway.agent.ebpf.bringup import Bringup
 from terway.agent.ebpf.entry import NodeEntry
-from terway.agent.ebpf.entry_health import HealthPorts
+from terway.agent.ebpf.entry_health import HealthPort, HealthPorts
 from terway.agent.ebpf.entry_ports import PodPorts, Sink
 from terway.agent.limits import PodChanges
 from terway.agent.terwayd import Terwayd
 from terway.linux.kernel import Kernel
+
+
+class Told(Protocol):
+    """What is heard when the maps of services have changed."""
+
+    @property
+    def gone(self) -> Collection[int]:
+        """Return the numbers of the backends that are gone."""
+        ...
+
+    @property
+    def health(self) -> Mapping[str, tuple[int, int]]:
+        """Return, by service, the health check port and how many endpoints are ready here."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +40,16 @@ class Entry:
 
     node: NodeEntry
     health: HealthPorts
+
+    def hear(self, told: Told) -> None:
+        """Have sockets and load balancers told; never waits."""
+        self.node.lost(told.gone)
+        self.health.want(
+            {
+                service: HealthPort(service=service, port=port, local_endpoints=ready)
+                for service, (port, ready) in told.health.items()
+            }
+        )
 
 
 def start_entry(
