@@ -134,3 +134,4 @@ async def test_describe_knows_a_service(kubectl):
 
     assert "NodePort:                 http  30080/TCP" in text
     assert "Session Affinity:         None" in text
+    assert "192.168.32.9:8080" in text

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from terway.lab.kubeapi.errors import ApiError, bad_request
 from terway.lab.kubeapi.objects import Object, metadata
-from terway.lab.kubeapi.resources import ENDPOINT_SLICE, NAMESPACE, SERVICE, ResourceDef
+from terway.lab.kubeapi.resources import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, SERVICE, ResourceDef
 from terway.lab.kubeapi.state import APPLY, ClusterState
 from terway.lab.kubeapi.writes import WriteOptions
 from terway.lab.kubeapi.yaml_text import load_yaml_documents
@@ -56,7 +56,7 @@ def apply_manifests(state: ClusterState, text: str, *, namespace: str = "default
 def bootstrap(state: ClusterState, *, api_server: tuple[str, int] | None = None) -> None:
     """Create what every cluster begins with: its namespaces, and the API server's own Service.
 
-    Its slice is written by the API server itself, where it knows its address and port.
+    Its slice and Endpoints are the API server's own to write, where it knows its address and port.
     """
     for name in _NAMESPACES:
         _create_once(state, NAMESPACE, {"metadata": {"name": name}})
@@ -71,6 +71,7 @@ def bootstrap(state: ClusterState, *, api_server: tuple[str, int] | None = None)
     _create_once(state, SERVICE, kubernetes)
     if api_server is not None:
         _create_once(state, ENDPOINT_SLICE, _own_slice(*api_server))
+        _create_once(state, ENDPOINTS, _own_endpoints(*api_server))
 
 
 def _own_slice(address: str, port: int) -> Object:
@@ -80,6 +81,15 @@ def _own_slice(address: str, port: int) -> Object:
         "addressType": "IPv6" if ":" in address else "IPv4",
         "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+
+
+def _own_endpoints(address: str, port: int) -> Object:
+    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    return {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
     }
 
 

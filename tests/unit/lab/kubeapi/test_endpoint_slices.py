@@ -18,7 +18,7 @@ from terway.lab.kubeapi.deletion import DeleteOptions
 from terway.lab.kubeapi.errors import ApiError
 from terway.lab.kubeapi.manifests import bootstrap
 from terway.lab.kubeapi.objects import Object, labels_of
-from terway.lab.kubeapi.resources import ENDPOINT_SLICE, NODE, POD, SERVICE
+from terway.lab.kubeapi.resources import ENDPOINT_SLICE, ENDPOINTS, NODE, POD, SERVICE
 from terway.lab.kubeapi.state import ClusterState
 from tests.support.cluster import make_cluster, pod_manifest
 from tests.support.paper_kubelet import add_node
@@ -345,3 +345,46 @@ def test_the_api_servers_own_slice_is_its_own_to_write():
 
     assert held["endpoints"][0]["addresses"] == ["100.100.0.20"]
     assert held["ports"] == [{"name": "https", "port": 6443, "protocol": "TCP"}]
+
+
+# Endpoints, for older clients
+
+
+def subsets(state: ClusterState) -> Any:
+    settle(state)
+    return state.get(ENDPOINTS, "web", "default").object["subsets"]
+
+
+def test_endpoints_say_what_slices_say_without_pods_that_go_away(state):
+    create_service(state)
+    add_pod(state, "a")
+    add_pod(state, "b", ips=("192.168.32.10",), ready=False)
+    add_pod(state, "c", ips=("192.168.32.11",))
+    state.delete(POD, "c", "default")
+
+    (held,) = subsets(state)
+
+    assert [one["ip"] for one in held["addresses"]] == ["192.168.32.9"]
+    assert [one["ip"] for one in held["notReadyAddresses"]] == ["192.168.32.10"]
+    assert held["ports"] == [{"name": "", "port": 80, "protocol": "TCP"}]
+    assert held["addresses"][0]["nodeName"] == "n1"
+
+
+def test_endpoints_come_and_go_with_their_service(state):
+    create_service(state)
+    assert subsets(state) == []
+
+    state.delete(SERVICE, "web", "default")
+    settle(state)
+
+    assert state.find(ENDPOINTS, "web", "default") is None
+
+
+def test_endpoints_that_somebody_else_wrote_are_left_alone(state):
+    meta = {"name": "web", "namespace": "default"}
+    mine = [{"addresses": [{"ip": "10.1.1.1"}], "ports": [{"port": 1}]}]
+    state.create(ENDPOINTS, {"metadata": meta, "subsets": mine})
+    create_service(state)
+    add_pod(state, "a")
+
+    assert subsets(state) == mine

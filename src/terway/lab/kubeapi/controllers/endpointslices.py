@@ -44,7 +44,8 @@ _RESERVED = (SERVICE_NAME, MANAGED_BY, HEADLESS)
 
 def plan_endpoint_slices(view: View, *, limit: int = MAX_ENDPOINTS) -> Iterator[Action]:
     """Yield what makes the slices of Services those of their pods."""
-    concerned = {key: service for key, service in _concerned(view) if has_slices(service)}
+    found = ((key, view.find(SERVICE, key)) for key in sorted(concerned_keys(view)))
+    concerned = {key: one for key, one in found if one is not None and has_slices(one)}
     if not concerned:
         return
     held: defaultdict[Key, list[Object]] = defaultdict(list)
@@ -63,10 +64,13 @@ def plan_endpoint_slices(view: View, *, limit: int = MAX_ENDPOINTS) -> Iterator[
         yield from _plan_service(service, chosen, nodes, mine, limit)
 
 
-def _concerned(view: View) -> Iterator[tuple[Key, Object]]:
-    """Yield the Services whose slices may have to be others after the changes; all, if unknown."""
+def concerned_keys(view: View) -> Iterator[Key]:
+    """Yield the Services whose endpoints may be others after the changes; all, if unknown.
+
+    Some of them may be there no longer.
+    """
     if view.changes is None or any(one.resource is NODE for one in view.changes):
-        yield from ((key_of(one), one) for one in view.all(SERVICE))
+        yield from (key_of(one) for one in view.unsorted(SERVICE))
         return
     keys = {one.key for one in view.changes if one.resource is SERVICE}
     slices = (one.new.object for one in view.changes if one.resource is ENDPOINT_SLICE)
@@ -74,9 +78,7 @@ def _concerned(view: View) -> Iterator[tuple[Key, Object]]:
     for change in view.changes:
         if change.resource is POD:
             keys |= {key_of(one) for one in _services_of_pod(view, change)}
-    for key in sorted(keys):
-        if (service := view.find(SERVICE, key)) is not None:
-            yield key, service
+    yield from keys
 
 
 def _services_of_pod(view: View, change: Change) -> Iterator[Object]:

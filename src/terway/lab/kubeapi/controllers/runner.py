@@ -11,6 +11,7 @@ from terway.lab.kubeapi.controllers.actions import Action, apply
 from terway.lab.kubeapi.controllers.daemonsets import plan_daemon_sets
 from terway.lab.kubeapi.controllers.deployments import plan_deployments
 from terway.lab.kubeapi.controllers.endpointslices import concerns_slices, plan_endpoint_slices
+from terway.lab.kubeapi.controllers.endpointsv1 import plan_endpoints
 from terway.lab.kubeapi.controllers.garbage import (
     plan_expired_events,
     plan_garbage,
@@ -25,11 +26,13 @@ from terway.lab.kubeapi.objects import is_terminating, metadata
 from terway.lab.kubeapi.resources import (
     DAEMON_SET,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     EVENT,
     LEASE,
     NODE,
     POD,
     REPLICA_SET,
+    SERVICE,
     ResourceDef,
 )
 from terway.lab.kubeapi.state import ClusterState
@@ -71,6 +74,13 @@ def _concerns_namespaces(change: Change) -> bool:
     return change.is_deletion or is_terminating(change.new.object)
 
 
+def _concerns_endpoints(change: Change) -> bool:
+    """A Service that goes takes its Endpoints along; slices are nothing to them."""
+    if change.resource is SERVICE and change.is_deletion:
+        return True
+    return change.resource is not ENDPOINT_SLICE and concerns_slices(change)
+
+
 # Node life comes before the scheduler: a taint must be there before somebody places a pod.
 CONTROLLERS = (
     Controller(name="nodes", plan=plan_nodes, wants=_any_of(NODE, LEASE, POD), ticks=True),
@@ -91,6 +101,7 @@ CONTROLLERS = (
     ),
     Controller(name="scheduler", plan=plan_bindings, wants=_any_of(POD, NODE)),
     Controller(name=SLICES, plan=plan_endpoint_slices, wants=concerns_slices),
+    Controller(name="endpoints", plan=plan_endpoints, wants=_concerns_endpoints),
     Controller(name="garbage", plan=plan_garbage, wants=_concerns_owners),
     Controller(name="namespaces", plan=plan_namespaces, wants=_concerns_namespaces),
     Controller(name="events", plan=plan_expired_events, wants=lambda change: False, ticks=True),
