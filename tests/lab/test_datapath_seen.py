@@ -152,7 +152,7 @@ async def test_doctor_finds_nothing_wrong_with_a_data_path_that_is_well(lab, pod
 async def test_a_program_that_somebody_took_away_is_named(lab, pods):
     held = pods["near"]
     link = await _host_link(lab, held)
-    remove = f"tc filter delete dev {link} egress pref 200"
+    remove = f"tc filter delete dev {link} egress pref 150"
     async with nobody_mends(lab):
         await lab.node("node-1").exec("sh", "-c", remove)
         hops = await why(lab, "a", "near:8080", "--family", "4")

@@ -16,6 +16,7 @@ from terway.agent.links import AttachedLinks
 from terway.agent.network import KernelNetwork
 from terway.cni.errors import CniError, Code
 from terway.datapath.device import plan_return, plan_take, verify_device
+from terway.datapath.ebpf import outside_programs, without_programs
 from terway.datapath.exclusive import desired_device, desired_leg
 from terway.datapath.facts import NodeFacts
 from terway.datapath.masquerade import TABLE, masquerade
@@ -29,6 +30,7 @@ from terway.model.device import Device, DeviceState
 from terway.model.errors import ConflictError, TransientError, UsageError
 from terway.model.ids import MacAddress
 from terway.model.network import AttachmentState, Operation, Put, Remove
+from terway.model.programs import InnerPrograms
 from terway.model.traffic import TrafficObject
 
 _TRIES = 3
@@ -168,7 +170,8 @@ class ExclusiveNetwork(KernelNetwork):
             await self._kernel.apply([one for one in planned if _is_about_traffic(one)])
 
     def _desired(self, attachment: Attachment) -> AttachmentState:
-        return self._leg(attachment, self._node)
+        leg = self._leg(attachment, self._node)
+        return without_programs(leg) if attachment.key in self._waiting else leg
 
     def _leg(self, attachment: Attachment, node: NodeFacts) -> AttachmentState:
         leg = desired_leg(attachment, node=node)
@@ -177,7 +180,9 @@ class ExclusiveNetwork(KernelNetwork):
     async def _whole(self, attachment: Attachment) -> _Whole:
         gateways = self._devices.known_gateways_of(attachment.lease.eni_mac)
         device = desired_device(attachment, gateways=gateways or IPPair(), node=self._node)
-        return await self._look(device, self._leg(attachment, self._node))
+        if attachment.key in self._waiting:
+            device = replace(device, pod=outside_programs(device.pod))
+        return await self._look(device, self._desired(attachment))
 
     async def _look(self, device: Device, leg: AttachmentState) -> _Whole:
         try:
@@ -205,7 +210,24 @@ class ExclusiveNetwork(KernelNetwork):
     def _plan(self, whole: _Whole) -> tuple[Operation, ...]:
         device = plan_take(whole.device, whole.found)
         leg = plan_attach(whole.leg, whole.leg_found) if self._has_host_peer else ()
-        return (*device, *leg)
+        # Programs inside the pod know its second leg by its number: it is there first.
+        inner = tuple(one for one in device if _is_inner(one))
+        return (*(one for one in device if one not in inner), *leg, *inner)
+
+    async def enter(self, attachment: Attachment) -> None:
+        """Put the data path's programs at the device inside the pod."""
+        whole = await self._whole(attachment)
+        if whole.is_the_pods and whole.found.in_pod is not None:
+            netns, wanted = whole.device.netns, whole.device.pod
+            puts = [
+                Put(netns=netns, object=one) for one in wanted if isinstance(one, InnerPrograms)
+            ]
+            async with self._gate.shared():
+                await self._kernel.apply(puts)
+
+
+def _is_inner(operation: Operation) -> bool:
+    return isinstance(operation, Put) and isinstance(operation.object, InnerPrograms)
 
 
 def _is_about_traffic(operation: Operation) -> bool:

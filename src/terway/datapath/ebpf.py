@@ -122,10 +122,13 @@ def without_programs(desired: AttachmentState) -> AttachmentState:
     return replace(
         desired,
         node=tuple(one for one in desired.node if not isinstance(one, PodPrograms)),
-        pod=None
-        if desired.pod is None
-        else tuple(one for one in desired.pod if not isinstance(one, InnerPrograms)),
+        pod=None if desired.pod is None else outside_programs(desired.pod),
     )
+
+
+def outside_programs(objects: Iterable[NetObject]) -> tuple[NetObject, ...]:
+    """Return what is desired inside a pod, less the programs there."""
+    return tuple(one for one in objects if not isinstance(one, InnerPrograms))
 
 
 def _left_to_the_stack(node: NodeFacts) -> tuple[IPNetwork, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
 
+from terway.datapath.ebpf import inner_programs, leg_programs
 from terway.datapath.facts import NodeFacts
 from terway.datapath.guard import guard_of
 from terway.datapath.host import EVERYWHERE, GATEWAY_SCOPE, host_route_scope, link_sysctls
@@ -79,6 +80,7 @@ def _device_side(attachment: Attachment, gateways: IPPair, node: NodeFacts) -> I
     yield LinkSettings(name="lo")
     yield LinkSettings(name=ifname, mac=attachment.lease.eni_mac)
     yield from shared_limits(attachment.spec.bandwidth, ifname, node)
+    yield from inner_programs(attachment, node, LEG_IFNAME)
     for address in addresses:
         yield LinkAddress(link=ifname, address=ip_interface(address))
         yield from ways_out(attachment, family_of(address), gateways)
@@ -107,7 +109,7 @@ def desired_leg(attachment: Attachment, *, node: NodeFacts) -> AttachmentState:
         addresses=addresses,
         alias=alias_of(attachment.key),
         is_paired=True,
-        node=tuple(_node_side(attachment, families)),
+        node=tuple(_node_side(attachment, families, node)),
         pod=tuple(_leg_side(attachment, families, node)),
     )
 
@@ -122,11 +124,14 @@ def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
     )
 
 
-def _node_side(attachment: Attachment, families: tuple[Family, ...]) -> Iterator[NetObject]:
+def _node_side(
+    attachment: Attachment, families: tuple[Family, ...], node: NodeFacts
+) -> Iterator[NetObject]:
     name = host_link_name(attachment.key, attachment.pod)
     key, addresses = attachment.key, attachment.lease.addresses
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield guard_of(name, mac=pod_mac(key), addresses=addresses)
+    yield from leg_programs(attachment, node)
     yield from link_sysctls(name, families)
     for family in families:
         gateway = ip_interface(link_local_gateway(family))
@@ -157,12 +162,14 @@ def _leg_side(
 def _by_the_node(attachment: Attachment, family: Family, node: NodeFacts) -> tuple[IPNetwork, ...]:
     """Return what a pod reaches by the node: once each, though a user may name it twice.
 
+    Services only where no program at the pod's own device leads to their backends.
+
     The metadata service is there where the pod may not reach it: the node's rule then says so.
     """
     own = node.addresses.of(family)
     ranges = (
         *(() if attachment.spec.has_metadata else (METADATA,)),
-        *node.service_cidrs,
+        *(() if node.has_services else node.service_cidrs),
         *node.host_stack_cidrs,
         *(() if own is None else (ip_network(own),)),
     )

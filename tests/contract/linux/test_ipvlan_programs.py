@@ -171,7 +171,7 @@ async def test_what_was_made_verifies_and_a_second_plan_is_empty(site, pods):
     "damage",
     [
         "tc filter delete dev eth0 egress pref 199",
-        "tc filter delete dev eth0 ingress pref 200",
+        "tc filter delete dev eth0 ingress pref 150",
         "tc qdisc delete dev eth0 clsact",
     ],
 )

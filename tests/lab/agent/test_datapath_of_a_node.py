@@ -104,7 +104,7 @@ async def test_CHECK_finds_all_as_it_should_be_and_names_what_is_not(node):
         (attachment,) = node.pool.attachments()
         assert await running.network.differences(attachment, pod_mac=None) == ()
 
-        sh(f"tc filter del dev {host_link()} egress pref 200")
+        sh(f"tc filter del dev {host_link()} egress pref 150")
 
         (said,) = await running.network.differences(attachment, pod_mac=None)
         assert f"data path dev {host_link()}" in said
@@ -115,7 +115,7 @@ async def test_a_program_that_somebody_takes_away_comes_back(node):
     async with node.terwayd() as running:
         await node.add("a")
         (attachment,) = node.pool.attachments()
-        sh(f"tc filter del dev {host_link()} ingress pref 200")
+        sh(f"tc filter del dev {host_link()} ingress pref 150")
 
         assert await running.network.mend(attachment)
 

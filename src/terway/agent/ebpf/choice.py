@@ -1,7 +1,7 @@
 """Which data path does this node have: what was asked for, and what its kernel can.
 
-What is asked for and missing is had by policy routing, which every kernel can; why is said at the
-Node, in the log and by the doctor.
+What is asked for and missing is had otherwise: `ipvlan` by `datapathv2`, and that by policy
+routing, which every kernel can. Why is said at the Node, in the log and by the doctor.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Chosen:
         """Yield what is other than was asked for."""
         if self.lacks:
             asked, had = cni.virtual_type.value, self.mode.value
-            text = f"{asked}: {self.lacks}; pods have {had} and policy routing"
+            rest = "" if self.has_datapath else " and policy routing"
+            text = f"{asked}: {self.lacks}; pods have {had}{rest}"
             yield Caution(field=f"{cni.path}.{KEY}", text=f"{CHANGED}: {text}")
 
 
@@ -51,12 +52,20 @@ async def choose_datapath(
     """
     if cni.virtual_type is VirtualType.VETH:
         return await _without(kernel, mode, pins, "")
+    if mode is Mode.EXCLUSIVE and not cni.has_host_peer:
+        return await _without(kernel, mode, pins, "pods have no second leg (disable_host_peer)")
     try:
         await kernel.open_datapath(pins, sizes)
     except VpcError as error:
         return await _without(kernel, mode, pins, str(error))
-    shared = Mode.DATAPATHV2 if mode is Mode.VETH else mode
-    return Chosen(mode=shared, has_datapath=True)
+    if mode is not Mode.VETH or cni.virtual_type is not VirtualType.IPVLAN:
+        shared = Mode.DATAPATHV2 if mode is Mode.VETH else mode
+        return Chosen(mode=shared, has_datapath=True)
+    lacks = await kernel.ipvlan_lacks()
+    if lacks:
+        _log.warning("datapath.no_ipvlan", error=lacks)
+        return Chosen(mode=Mode.DATAPATHV2, has_datapath=True, lacks=lacks)
+    return Chosen(mode=Mode.IPVLAN, has_datapath=True)
 
 
 async def _without(kernel: Kernel, mode: Mode, pins: Pins, lacks: str) -> Chosen:

@@ -26,8 +26,9 @@ from terway.model.endpoint import EndpointNumber
 from terway.model.errors import VpcError
 from terway.model.programs import Edge
 
-STAMP_PRIORITY = 199
-PRIORITY = 200  # after the guard (100), before the filters that others put on pods' links
+# After the guard (100). Before what a limit leads away (200): that does not pass here again.
+STAMP_PRIORITY = 149
+PRIORITY = 150
 NAME_PREFIX = "terway_"  # of filters; the entry point's name follows
 
 POD_HOOKS = {Hook.INGRESS: "from_pod", Hook.EGRESS: "to_pod"}
