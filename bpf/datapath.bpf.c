@@ -369,16 +369,16 @@ SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
 	const struct settings *node = node_settings();
-	__u32 ours = node ? node->flags & (SETTING_NODE_IN | SETTING_NODE_OUT) : 0;
+	bool is_ours = node && node->flags & SETTING_NODE_IN;
 	__u32 family = family_of(skb);
-	struct passage *at = family && ours ? new_passage() : NULL;
+	struct passage *at = family && is_ours ? new_passage() : NULL;
 	enum loss lost;
 	int verdict;
 
 	/* What cannot be read is for nobody that is known here: the stack's. */
 	if (!at || read_packet(skb, at, family) || is_of_link(&at->p))
 		return GO_ON;
-	lost = come_in(skb, at, ours & SETTING_NODE_IN);
+	lost = come_in(skb, at);
 	if (!lost)
 		return is_at_node(at) ? lead_in(skb, at, node) : GO_ON;
 	verdict = lose(skb, at, lost);
@@ -399,14 +399,14 @@ SEC("tc")
 int to_uplink(struct __sk_buff *skb)
 {
 	const struct settings *node = node_settings();
-	__u32 ours = node ? node->flags & (SETTING_NODE_IN | SETTING_NODE_OUT) : 0;
+	bool is_ours = node && node->flags & SETTING_NODE_IN;
 	__u32 family = family_of(skb);
-	struct passage *at = family && ours ? new_passage() : NULL;
+	struct passage *at = family && is_ours ? new_passage() : NULL;
 	enum loss lost;
 
 	if (!at || read_packet(skb, at, family) || is_of_link(&at->p))
 		return GO_ON;
-	lost = go_out(skb, at, ours & SETTING_NODE_OUT);
+	lost = go_out(skb, at, node->flags & SETTING_NODE_OUT);
 	if (lost)
 		return lose(skb, at, lost);
 	if (!is_at_node(at))

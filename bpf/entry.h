@@ -33,18 +33,15 @@ static __always_inline bool is_answer_at_node(const struct passage *at)
 /*
  * Lead what comes by the uplink to where it belongs: `is_at_node` says whether it is ours.
  *
- * `is_serving`: also who asks for a service. What answers them must leave by the uplink.
+ * A new connection came by the uplink: what answers must leave by it.
  */
-SUBPROGRAM enum loss come_in(struct __sk_buff *skb, struct passage *at, bool is_serving)
+SUBPROGRAM enum loss come_in(struct __sk_buff *skb, struct passage *at)
 {
-	enum loss lost = LOSS_NONE;
+	enum loss lost;
 
 	if (!at)
 		return LOSS_KERNEL;
-	if (is_serving)
-		lost = serve(skb, at, SCOPE_OUTSIDE);
-	else
-		find_connection(at);
+	lost = serve(skb, at, SCOPE_OUTSIDE);
 	if (lost)
 		return lost;
 	if (is_answer_at_node(at))

@@ -73,15 +73,7 @@ static __always_inline bool is_of_this_node(const struct frontend_key *peer)
 
 /* ---- what it leads to -------------------------------------------------------------------- */
 
-static __always_inline bool is_ours(const struct settings *node, const struct frontend *found)
-{
-	__u32 wanted = found->flags & FRONTEND_EXTERNAL ? SETTING_NODE_IN : SETTING_SERVICES;
-
-	return node->flags & wanted;
-}
-
-static __always_inline const struct frontend *find_frontend(const struct settings *node,
-							    const struct frontend_key *peer)
+static __always_inline const struct frontend *find_frontend(const struct frontend_key *peer)
 {
 	struct frontend_key any = {
 		.port = peer->port,
@@ -92,7 +84,7 @@ static __always_inline const struct frontend *find_frontend(const struct setting
 
 	if (!found && is_of_this_node(peer))
 		found = bpf_map_lookup_elem(&frontends, &any);
-	return found && is_ours(node, found) ? found : NULL;
+	return found;
 }
 
 /* What a packet of the node would have as its source. */
@@ -243,7 +235,7 @@ SUBPROGRAM int go_to_backend(struct bpf_sock_addr *ctx, struct frontend_key *pee
 	struct address client;
 	__u32 number;
 
-	asked = node && peer ? find_frontend(node, peer) : NULL;
+	asked = node && node->flags & SETTING_NODE_IN && peer ? find_frontend(peer) : NULL;
 	if (!asked)
 		return VERDICT_GO_ON;
 	key.cookie = bpf_get_socket_cookie(ctx);

@@ -297,7 +297,7 @@ def test_a_node_port_without_endpoints_refuses(place, family):
 def test_without_programs_at_sockets_the_node_itself_reaches_services(
     place, where, protocol, family
 ):
-    place.settle(contract.SETTING_SERVICES | contract.SETTING_NODE_OUT)
+    place.settle(FLAGS | contract.SETTING_NODE_OUT)
     frontend = End(SERVICE[family], 80)
     backend = place.offer(protocol, family, where, frontend)
     with (

@@ -294,15 +294,8 @@ def test_source_ranges_are_asked_for_the_nodes_own_address(bench):
         client.connect((SERVICE[4], 22))
 
 
-@pytest.mark.parametrize(
-    ("flags", "frontend"),
-    [
-        (contract.SETTING_NODE_IN, 0),
-        (contract.SETTING_SERVICES, contract.FRONTEND_EXTERNAL),
-        (0, 0),
-        (0, contract.FRONTEND_EXTERNAL),
-    ],
-)
+@pytest.mark.parametrize("flags", [0, contract.SETTING_SERVICES, contract.SETTING_NODE_OUT])
+@pytest.mark.parametrize("frontend", [0, contract.FRONTEND_EXTERNAL])
 def test_what_is_switched_off_is_left_to_others(bench, flags, frontend):
     bench.serve(End(BACKENDS[4][1], 83), "tcp", (), flags=frontend)
     bench.settle(flags, node4=NODE[4])
