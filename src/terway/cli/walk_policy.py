@@ -8,11 +8,13 @@ from pathlib import Path
 
 from terway.cli.hops import Hop, Packet, fail, ok, unknown
 from terway.cli.place import find_place
+from terway.cli.policy_maps import read_policy_maps
 from terway.cli.policy_objects import Manifests, manifests_of
 from terway.cli.policy_read import LIVE, read_bundled, read_objects
 from terway.cli.read_node import read_agent_config
 from terway.cli.snapshot_policy import PolicyView
 from terway.model.errors import UsageError, VpcError
+from terway.model.policy_maps import Content
 from terway.policy.cluster import Protocol
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Because, Flow, Verdict
@@ -26,11 +28,15 @@ _PORTLESS = (Because.SELF, Because.OWN_NODE, Because.DEFAULT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The cluster's policies; None with the reason for which they are not known."""
+    """The cluster's policies; None with the reason for which they are not known.
+
+    `maps` are what a data path in eBPF goes by; None where there are none, or for a bundle.
+    """
 
     manifests: Manifests | None = None
     reason: str = ""
     are_off: bool = False
+    maps: Content | None = None
 
 
 def read_rules(bundle: str, policy: PolicyView | None = None, **where: str) -> Rules:
@@ -42,7 +48,14 @@ def read_rules(bundle: str, policy: PolicyView | None = None, **where: str) -> R
         return Rules(reason=str(error))
     if bundle:
         return Rules(manifests=manifests, are_off=policy is not None and not policy.is_wanted)
-    return Rules(manifests=manifests, are_off=_are_off(**where))
+    return Rules(manifests=manifests, are_off=_are_off(**where), maps=_maps(**where))
+
+
+def _maps(**where: str) -> Content | None:
+    try:
+        return read_policy_maps(find_place(**where).pins)
+    except VpcError:
+        return None  # without the privileges the rest has said so
 
 
 def _are_off(**where: str) -> bool:

@@ -16,6 +16,7 @@ from terway.cli.source import source_options, take_snapshot
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.cli.target_service import Target
 from terway.cli.walk import walk
+from terway.cli.walk_maps import with_maps
 from terway.cli.walk_pod import losses, pod_name
 from terway.cli.walk_policy import Rules, policy_hops, read_rules
 
@@ -106,7 +107,8 @@ def explain(
         return Explained(packet=packet, target=target.name, hops=before)
     hops = (*before, *walk(snapshot, packet))
     if rules is not None and not any(one.state is State.FAIL for one in hops):
-        hops = (*hops, *policy_hops(rules, packet))
+        said = policy_hops(rules, packet)
+        hops = (*hops, *with_maps(said, snapshot, rules.maps, packet, packet.port or 0))
     cautions = tuple(cautions_of(snapshot, packet))
     return Explained(packet=packet, target=target.name, hops=hops, cautions=cautions)
 
