@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,7 +71,7 @@ class Services(ServiceTables):
         bench.put_endpoint(endpoint(2, SERVER), link=2)
         bench.set(flags=contract.SETTING_SERVICES)
 
-    def offer(self, family: int, protocol: int = TCP, *, host: str = "", **given: int) -> int:
+    def offer(self, family: int, protocol: int = TCP, *, host: str = "", **given: Any) -> int:
         """Offer one backend, port 8080 of the other pod unless `host` says otherwise."""
         backend = self.add_backend(End(host or SERVER[family], 8080), NAMES[protocol])
         self.serve(End(SERVICE[family], 80), NAMES[protocol], (backend,), **given)
@@ -202,10 +203,10 @@ def test_a_checksum_of_sctp_that_is_left_to_the_device_stays_zero(node):
 def test_options_of_ipv4_and_extensions_of_ipv6_are_no_obstacle(node):
     node.offer(4, UDP)
     node.offer(6, UDP)
-    source, destination = ip_address(CLIENT[4]), ip_address(SERVICE[4])
+    source, destination = IPv4Address(CLIENT[4]), IPv4Address(SERVICE[4])
     with_options = ipv4(source, destination, UDP, ask(4, UDP).segment(), options=bytes(8))
     body = extension(60) + extension(UDP) + ask(6, UDP).segment()
-    with_extensions = ipv6(ip_address(CLIENT[6]), ip_address(SERVICE[6]), 0, body)
+    with_extensions = ipv6(IPv6Address(CLIENT[6]), IPv6Address(SERVICE[6]), 0, body)
 
     four = node.bench.run("from_pod", bytes(12) + b"\x08\x00" + with_options, link=1).frame[14:]
     six = node.bench.run("from_pod", bytes(12) + b"\x86\xdd" + with_extensions, link=1).frame[14:]
@@ -237,9 +238,10 @@ def test_fragments_of_ipv6_follow_their_first_one(node):
     node.offer(6, UDP)
     whole = ask(6, UDP, payload=bytes(range(64)))
     parts = (whole.segment()[:40], 0, True), (whole.segment()[40:], 40, False)
-    ends = ip_address(CLIENT[6]), ip_address(SERVICE[6])
+    ends = IPv6Address(CLIENT[6]), IPv6Address(SERVICE[6])
     fragments = [
-        ipv6(*ends, 44, fragment_header(UDP, at, more=more) + part) for part, at, more in parts
+        ipv6(ends[0], ends[1], 44, fragment_header(UDP, at, more=more) + part)
+        for part, at, more in parts
     ]
 
     frames = [node.bench.run("from_pod", bytes(12) + b"\x86\xdd" + one).frame for one in fragments]

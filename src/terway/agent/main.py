@@ -54,6 +54,7 @@ from terway.agent.policing import enforce_policies
 from terway.agent.pool_settings import pool_config
 from terway.agent.possible import check_possible
 from terway.agent.refusal import LastError, known_errors, told_at_node
+from terway.agent.serving import leads_services, serve_services
 from terway.agent.shape import Shape, check_capacity, most_pods, shape_of
 from terway.agent.terwayd import Setup, Terwayd
 from terway.cloud.ecs import EcsClient, open_ecs_client
@@ -61,7 +62,7 @@ from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
 from terway.config.findings import Caution
-from terway.datapath.map_sizes import map_sizes, policy_map_sizes
+from terway.datapath.map_sizes import map_sizes, policy_map_sizes, service_map_sizes
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
 from terway.linux.ebpf.pins import Pins
@@ -157,7 +158,12 @@ async def _open(
     mode = chosen.mode
     support = await kernel.limit_support()
     instance, seed = instance_facts(place, allowance), f"{time.time_ns():x}"
-    facts = replace(await configured_facts(kernel, config), has_datapath=chosen.has_datapath)
+    facts = replace(
+        await configured_facts(kernel, config),
+        has_datapath=chosen.has_datapath,
+        has_services=leads_services(chosen, client, config),
+        has_children=Mode.IPVLAN in (mode, *(one.spec.mode for one in held)),
+    )
     node = with_limits(facts, config.cni, support)
 
     def shape_now(now: AgentConfig) -> Shape:
@@ -186,6 +192,7 @@ async def _open(
     if chosen.has_datapath:
         tell_datapath(terwayd, options.node_name, Pins(options.paths.pins))
     configure_flows = enforce_policies(terwayd, client, kube, options, config)
+    serve_services(terwayd, kernel=kernel, client=client, kube=kube, options=options, config=config)
     terwayd.metrics.sources.append(calls.metrics)
 
     def apply(now: AgentConfig) -> None:
@@ -206,6 +213,7 @@ async def _choose_datapath(
     sizes = {
         **map_sizes(pods, config.eni.ebpf_max_connections),
         **policy_map_sizes(config.eni.ebpf_policy_entries),
+        **service_map_sizes(config.eni.ebpf_service_entries),
     }
     return await choose_datapath(kernel, mode, config.cni, Pins(options.paths.pins), sizes)
 

@@ -50,6 +50,14 @@ class Denied(Enum):
     REJECT = "reject"
 
 
+class ProxyReplacement(Enum):
+    """`kube_proxy_replacement`: which services an eBPF data path leads to their endpoints."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class FlowLogging(Enum):
     """`flow_log`: which connections a node records though nobody follows."""
 

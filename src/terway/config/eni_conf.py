@@ -12,7 +12,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from terway.config import keys_cloud as cloud
 from terway.config import keys_pods as pods
 from terway.config import keys_pool as pool
-from terway.config.choices import ENISelection, FlowLogging, IPAMType, VSwitchSelection
+from terway.config.choices import (
+    ENISelection,
+    FlowLogging,
+    IPAMType,
+    ProxyReplacement,
+    VSwitchSelection,
+)
 from terway.config.combinations import check_combinations
 from terway.config.declare import Key, Values, read_object
 from terway.config.findings import Caution, Report
@@ -112,6 +118,8 @@ class EniConf:
     flow_log_sample: int
     ebpf_max_connections: int  # 0: by the number of pods
     ebpf_policy_entries: int
+    ebpf_service_entries: int
+    kube_proxy_replacement: ProxyReplacement
 
 
 def read_eni_conf(raw: Mapping[str, object]) -> tuple[EniConf, tuple[Caution, ...]]:
@@ -173,6 +181,8 @@ def read_eni_conf_into(report: Report, raw: Mapping[str, object]) -> EniConf:
         flow_log_sample=said[pods.FLOW_LOG_SAMPLE],
         ebpf_max_connections=said[pods.EBPF_MAX_CONNECTIONS],
         ebpf_policy_entries=said[pods.EBPF_POLICY_ENTRIES],
+        ebpf_service_entries=said[pods.EBPF_SERVICE_ENTRIES],
+        kube_proxy_replacement=said[pods.KUBE_PROXY_REPLACEMENT],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terway.config.choices import FlowLogging
+from terway.config.choices import FlowLogging, ProxyReplacement
 from terway.config.declare import Effect, Key, Record, Reload, Values
 from terway.config.kinds import Anything, Flag, ListOf, Network, OneOf, Text, Whole
 from terway.model.address import IPNetwork, IPStack
@@ -94,6 +94,24 @@ EBPF_POLICY_ENTRIES: Key[int] = Key(
     reload=Reload.RESTART,
     is_ours=True,
 )
+EBPF_SERVICE_ENTRIES: Key[int] = Key(
+    name="ebpf_service_entries",
+    kind=Whole(minimum=1024, maximum=4_194_304),
+    default=131_072,
+    meaning="Addresses and ports of services that an eBPF data path can lead; endpoints have room "
+    "for four times as many. Memory is taken as it is used, some 100 bytes each",
+    reload=Reload.RESTART,
+    is_ours=True,
+)
+KUBE_PROXY_REPLACEMENT: Key[ProxyReplacement] = Key(
+    name="kube_proxy_replacement",
+    kind=OneOf(ProxyReplacement),
+    default=ProxyReplacement.AUTO,
+    meaning="Whose services an eBPF data path leads to endpoints: off (nobody's), on (those of "
+    "pods, of the node and of who is outside), auto (of pods; the rest where kube-proxy is not)",
+    reload=Reload.RESTART,
+    is_ours=True,
+)
 CUSTOM_STATEFUL_KINDS: Key[tuple[str, ...]] = Key(
     name="custom_stateful_workload_kinds",
     kind=ListOf(of=Text(pattern=".+", words='the kind of an owner: "…"')),
@@ -132,6 +150,8 @@ KEYS: tuple[Key[object], ...] = (
     FLOW_LOG_SAMPLE,
     EBPF_MAX_CONNECTIONS,
     EBPF_POLICY_ENTRIES,
+    EBPF_SERVICE_ENTRIES,
+    KUBE_PROXY_REPLACEMENT,
     CUSTOM_STATEFUL_KINDS,
     DISABLE_DEVICE_PLUGIN,
     _gone("prefix", "Prefix of ENIs' names, once", "nothing ever read it: remove it"),

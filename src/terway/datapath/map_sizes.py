@@ -47,5 +47,21 @@ def policy_map_sizes(entries: int) -> Mapping[str, int]:
     }
 
 
+def service_map_sizes(entries: int) -> Mapping[str, int]:
+    """Return the entries of the maps of services, where so many addresses and ports can be led.
+
+    One has two sets at most, and one for the numbers that were given; slots are for sets of more
+    than 16 endpoints, 32 each.
+    """
+    return {
+        "frontends": entries,
+        "sets": entries + 1,
+        "backends": 4 * entries,
+        "slots": 8 * entries,
+        "source_ranges": max(entries // 8, 1024),
+        "affinities": min(entries, _LEAST_CONNECTIONS),
+    }
+
+
 def _next_power_of_2(number: int) -> int:
     return 1 << (number - 1).bit_length()

@@ -51,6 +51,7 @@ class Compiler:
         self._slices: dict[str, tuple[tuple[str, bytes], ...]] = {}  # by service, with their keys
         self._owners: dict[str, str] = {}  # of slices
         self._host_ports: dict[str, tuple[HostPort, ...]] = {}
+        self._health_ports: dict[str, int] = {}
         self._claims = Claims()
         self._placed: dict[str, Placed] = {}
         self._numbers = self._memory.numbers
@@ -80,13 +81,11 @@ class Compiler:
             return None
         return unpack_service(packed), self._slices_of(key)
 
-    def local_ready(self, key: str) -> int | None:
-        """Return what the health-check node port of a service answers; None: there is none."""
-        found = self.service(key)
-        if found is None or not found[0].health_port:
-            return None
-        endpoints = (one for part in found[1] for one in part.endpoints)
-        return count_local_ready(endpoints, self._here)
+    def health(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Yield the services with a health-check node port: that, and how many are ready here."""
+        for key, port in self._health_ports.items():
+            endpoints = (one for part in self._slices_of(key) for one in part.endpoints)
+            yield key, (port, count_local_ready(endpoints, self._here))
 
     def apply(self, changes: Iterable[ServiceChange]) -> tuple[MapOperation, ...]:
         """Take the changes and return what is to be done, in order."""
@@ -127,9 +126,11 @@ class Compiler:
         match change:
             case SetService(key=key, packed=packed):
                 self._services[key] = packed
+                self._note_health_port(key, unpack_service(packed).health_port)
                 return (key,)
             case DropService(key=key):
                 self._services.pop(key, None)
+                self._note_health_port(key, 0)
                 return (key,)
             case SetSlice() | DropSlice():
                 return self._take_slice(change)
@@ -143,6 +144,12 @@ class Compiler:
                 return (HOST_PORTS + pod,)
             case _:
                 assert_never(change)
+
+    def _note_health_port(self, key: str, port: int) -> None:
+        if port:
+            self._health_ports[key] = port
+        else:
+            self._health_ports.pop(key, None)
 
     def _take_slice(self, change: SetSlice | DropSlice) -> Iterator[str]:
         owner = self._owners.pop(change.key, None)

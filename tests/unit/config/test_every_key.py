@@ -61,6 +61,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "flow_log_sample": {"flow_log": "all", "flow_log_sample": 7},
     "ebpf_max_connections": {"ebpf_max_connections": 65536},
     "ebpf_policy_entries": {"ebpf_policy_entries": 65536},
+    "ebpf_service_entries": {"ebpf_service_entries": 65536},
+    "kube_proxy_replacement": {"kube_proxy_replacement": "off"},
     "kube_client_qps": {"kube_client_qps": 5},
     "kube_client_burst": {"kube_client_qps": 5, "kube_client_burst": 9},
     "service_cidr": {"service_cidr": "172.21.0.0/20"},
