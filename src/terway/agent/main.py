@@ -28,6 +28,7 @@ import structlog
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
 from terway.agent.ebpf.choice import Chosen, choose_datapath
+from terway.agent.ebpf.page import show_choice
 from terway.agent.ebpf.telling import tell_choice, tell_datapath
 from terway.agent.follow import make_follower
 from terway.agent.handwritten import unsuitable_lists
@@ -173,8 +174,7 @@ async def _open(
 
     shape = shape_now(config)
     limits = limit_cautions(mode, config.cni, support)
-    lacks = chosen.cautions(config.cni)
-    said = replace(config, warnings=(*config.warnings, *cautions, *limits, *lacks))
+    said = replace(config, warnings=(*config.warnings, *cautions, *limits))
     kube = _kube_side(client, options, said)
     terwayd = Terwayd(
         _setup(options, config, shape),
@@ -191,6 +191,7 @@ async def _open(
     tell_choice(terwayd, chosen, config.cni.virtual_type)
     if chosen.has_datapath:
         tell_datapath(terwayd, options.node_name, Pins(options.paths.pins))
+    show_choice(terwayd, kube, chosen, config.cni)
     configure_flows = enforce_policies(terwayd, client, kube, options, config)
     serve_services(terwayd, kernel=kernel, client=client, kube=kube, options=options, config=config)
     terwayd.metrics.sources.append(calls.metrics)

@@ -6,21 +6,19 @@ routing, which every kernel can. Why is said at the Node, in the log and by the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from terway.config.choices import VirtualType
 from terway.config.cni_conf import CniConf
-from terway.config.findings import Caution
 from terway.linux.ebpf.pins import Pins
 from terway.linux.kernel import Kernel
 from terway.model.errors import VpcError
 from terway.model.interface import Mode
 
 CHANGED = "VirtualModeChanged"  # the reason of the event, as upstream names it
-KEY = "eniip_virtual_type"
 
 _log = structlog.get_logger("datapath")
 
@@ -32,14 +30,6 @@ class Chosen:
     mode: Mode
     has_datapath: bool = False
     lacks: str = ""  # what the kernel is missing of what was asked for
-
-    def cautions(self, cni: CniConf) -> Iterator[Caution]:
-        """Yield what is other than was asked for."""
-        if self.lacks:
-            asked, had = cni.virtual_type.value, self.mode.value
-            rest = "" if self.has_datapath else " and policy routing"
-            text = f"{asked}: {self.lacks}; pods have {had}{rest}"
-            yield Caution(field=f"{cni.path}.{KEY}", text=f"{CHANGED}: {text}")
 
 
 async def choose_datapath(
