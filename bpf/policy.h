@@ -234,6 +234,17 @@ static __always_inline enum loss ask(const struct passage *at, __u32 rule_set,
 	return !rule_set || is_allowed(&q) ? LOSS_NONE : denied;
 }
 
+/* Who asks for a service that the node's stack leads to its endpoint is judged behind that, where
+ * the real other end is known: by the tables there (agent/policy/side_by_side.py).
+ */
+static __always_inline bool is_judged_by_stack(const struct passage *at)
+{
+	const struct settings *node = node_settings();
+
+	return node && !(node->flags & SETTING_SERVICES) &&
+	       is_for_host_stack(&at->opened.destination, at->opened.family);
+}
+
 /*
  * The endpoint is who opened. To its own node, and to itself by way of a service, NetworkPolicy
  * never comes between: `own_node` is what is left of the policies without it. Where nothing is
@@ -244,7 +255,7 @@ static __always_inline enum loss judge_opener(const struct passage *at, const st
 	const struct address *other = &at->opened.destination;
 	enum loss lost;
 
-	if (!sides->egress)
+	if (!sides->egress || is_judged_by_stack(at))
 		return LOSS_NONE;
 	if (at->flow.flags & FLOW_HAIRPIN || (sides->own_node && is_of_node(at, other)))
 		return ask(at, sides->own_node, other, LOSS_POLICY_EGRESS);

@@ -16,7 +16,7 @@ from terway.agent.kube_side import KubeSide
 from terway.agent.options import Options
 from terway.agent.terwayd import Terwayd
 from terway.config.agent_config import AgentConfig
-from terway.config.choices import Denied
+from terway.config.choices import Denied, ProxyReplacement
 from terway.config.eni_conf import EniConf
 from terway.kube.client import KubeClient
 
@@ -52,20 +52,20 @@ def enforce_policies(
     )
     maps = _policy_maps(terwayd, is_wanted=True)
     is_rejecting = config.cni.denied is Denied.REJECT
-    policies = PolicyService(outside, is_rejecting=is_rejecting, maps=maps)
+    # What is translated in the node's stack is judged there, behind that.
+    has_tables = maps is None or config.eni.kube_proxy_replacement is ProxyReplacement.OFF
+    policies = PolicyService(outside, is_rejecting=is_rejecting, maps=maps, has_tables=has_tables)
     terwayd.enforce(policies)
-    if maps is not None and terwayd.bringup is not None:
+    if terwayd.bringup is not None:
         terwayd.bringup.fills.append(policies.filled)
-        _remove_tables(terwayd, terwayd.bringup)
+        if not has_tables:
+            _remove_tables(terwayd, terwayd.bringup)
     return _log_flows(terwayd, policies, options, config.eni)
 
 
 def _policy_maps(terwayd: Terwayd, *, is_wanted: bool) -> PolicyMaps | None:
-    """Return the maps that judge pods' packets here; None where tables of nftables do.
-
-    That is so where the node has no data path in eBPF, and where its programs are not in pods.
-    """
-    if terwayd.bringup is None or not terwayd.has_programs_at_pods:
+    """Return the maps that judge pods' packets here; None where tables of nftables do."""
+    if terwayd.bringup is None:
         return None
     from terway.linux.ebpf.contract import SETTING_POLICY
     from terway.linux.ebpf.policy_maps import PolicyMaps

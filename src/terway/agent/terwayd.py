@@ -163,11 +163,6 @@ class Terwayd:
         self._keep_whole(enis, clocks)
         self.bringup = self._bringing_up()
 
-    @property
-    def has_programs_at_pods(self) -> bool:
-        """Return whether the data path's programs see all packets of all pods."""
-        return self.bringup is not None and self._setup.interfaces.mode is not Mode.EXCLUSIVE
-
     def _bringing_up(self) -> Bringup | None:
         """Return who brings up the data path in eBPF; None where the node has none."""
         datapath = self._kernel.datapath if self._facts.has_datapath else None

@@ -3,7 +3,8 @@
 View ─► Engine ─► Enforcer ─► kernel ─► Proof ─► StatusWriter
           ▲ PolicyGate: ADD, DEL
 
-The packet filter is nftables, or (`maps`) those of the node's data path in eBPF.
+The packet filter is nftables, or (`maps`) those of the node's data path in eBPF; or both, where
+somebody else translates services in the node's stack.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from terway.agent.policy.gate import PolicyGate
 from terway.agent.policy.nft_enforcer import NftEnforcer
 from terway.agent.policy.proof import Proof, Teller
 from terway.agent.policy.seats import Seats
+from terway.agent.policy.side_by_side import SideBySide
 from terway.agent.policy.status import StatusWriter, Tell
 from terway.agent.policy.view import View
 from terway.agent.readonly import Page
@@ -63,7 +65,12 @@ class PolicyService:
     """Has the policies of the cluster enforced for the pods of this node."""
 
     def __init__(
-        self, outside: Outside, *, is_rejecting: bool = False, maps: Maps | None = None
+        self,
+        outside: Outside,
+        *,
+        is_rejecting: bool = False,
+        maps: Maps | None = None,
+        has_tables: bool = True,
     ) -> None:
         now = outside.now
         rng = Random()  # noqa: S311 - waits are drawn from it, not secrets
@@ -72,12 +79,12 @@ class PolicyService:
         # One compiles and changes, one compares what was read, one waits for packets.
         self._workers = Workers(3)
         self._touched = asyncio.Event()  # our table at the node, by somebody else
-        self._tables: NftEnforcer | None = None  # None where it is maps that are asked
-        if maps is None:
+        self._tables: NftEnforcer | None = None  # None where maps alone are asked
+        filters: list[Enforcer] = [] if maps is None else [BpfEnforcer(maps)]
+        if has_tables:
             self._tables = NftEnforcer(compiler.compiled, Options(is_rejecting=is_rejecting))
-            self._enforcer: Enforcer = self._tables
-        else:
-            self._enforcer = BpfEnforcer(maps)
+            filters.append(self._tables)
+        self._enforcer: Enforcer = SideBySide(*filters)
         self.view = View(outside.client, outside.node, rng=rng, now=now)
         self.seats = Seats()
         self.engine = Engine(
