@@ -9,8 +9,9 @@ from ipaddress import IPv4Address
 from tests.support.netns import ScratchNetns
 from tests.support.place import Place
 
+from bench.policy_ebpf import put_up_ebpf
 from bench.policy_iptables import felix_rules
-from bench.policy_world import NODE, Shape, World, world_of
+from bench.policy_world import NODE, SERVER, Shape, World, world_of
 from terway.linux.netns import open_netns
 from terway.linux.nfnetlink.tables import open_nft_socket
 from terway.model.address import IPPair
@@ -78,4 +79,14 @@ async def put_up_iptables(node: ScratchNetns, world: World) -> None:
     await place.run("iptables-nft-restore", stdin=rules.iptables)
 
 
-FILTERS: Mapping[str, PutUp] = {"nft": put_up_nft, "iptables": put_up_iptables}
+async def put_up_maps(node: ScratchNetns, world: World) -> None:
+    """Have the data path in eBPF judge, as terwayd does at its start."""
+    compiled = await asyncio.to_thread(compiled_of, world)
+    await put_up_ebpf(node, compiled, links_of()[SERVER])
+
+
+FILTERS: Mapping[str, PutUp] = {
+    "nft": put_up_nft,
+    "ebpf": put_up_maps,
+    "iptables": put_up_iptables,
+}
