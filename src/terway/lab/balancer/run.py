@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -38,8 +39,17 @@ class BalancerPlace:
     interval_s: float
 
 
-async def run_balancers(cluster: ClusterState, fabric: Fabric, place: BalancerPlace) -> None:
-    """Keep the load balancers as the cluster's Services say, until cancelled."""
+async def run_balancers(
+    cluster: ClusterState,
+    fabric: Fabric,
+    place: BalancerPlace,
+    *,
+    progress: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Keep the load balancers as the cluster's Services say, until cancelled.
+
+    `progress` hears what the fabric does not take; it is tried again every `interval_s`.
+    """
     changed = asyncio.Event()
 
     def hear(change: Change) -> None:
@@ -47,7 +57,7 @@ async def run_balancers(cluster: ClusterState, fabric: Fabric, place: BalancerPl
             changed.set()
 
     stop = cluster.store.on_change(hear)
-    balancers = _Balancers(cluster, fabric, place)
+    balancers = _Balancers(cluster, fabric, place, progress)
     try:
         while True:
             changed.clear()
@@ -62,10 +72,17 @@ async def run_balancers(cluster: ClusterState, fabric: Fabric, place: BalancerPl
 class _Balancers:
     """What is known of the nodes' health, and what the fabric was told last."""
 
-    def __init__(self, cluster: ClusterState, fabric: Fabric, place: BalancerPlace) -> None:
+    def __init__(
+        self,
+        cluster: ClusterState,
+        fabric: Fabric,
+        place: BalancerPlace,
+        progress: Callable[[str], None],
+    ) -> None:
         self._cluster = cluster
         self._fabric = fabric
         self._place = place
+        self._progress = progress
         self._health = Health()
         self._told = Balancing()
         self._is_told = True
@@ -117,6 +134,9 @@ class _Balancers:
         if self._is_told and wish == self._told:
             return
         self._told, self._is_told = wish, False
-        with suppress(VpcError):  # somebody's namespace has just ended: once more, next round
+        try:
             await self._fabric.balance(wish)
-            self._is_told = True
+        except VpcError as error:  # an instance's namespace may just have ended
+            self._progress(f"load balancers: {error}")
+            return
+        self._is_told = True

@@ -118,7 +118,8 @@ def _start_cluster(lab: Lab, cluster: ClusterState) -> None:
         interval_s=plan.probe_interval_s,
     )
     lab.tasks.start(run_controllers(cluster, controllers), name="controllers")
-    lab.tasks.start(run_balancers(cluster, lab.fabric, place), name="load balancers")
+    balancers = run_balancers(cluster, lab.fabric, place, progress=lab.progress)
+    lab.tasks.start(balancers, name="load balancers")
 
 
 async def carry(cloud: Cloud, fabric: Fabric, progress: Progress) -> None:
