@@ -67,7 +67,9 @@ from terway.datapath.map_sizes import map_sizes, policy_map_sizes, service_map_s
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
 from terway.linux.ebpf.pins import Pins
+from terway.linux.ebpf.uninstall import uninstall
 from terway.linux.kernel import Kernel, open_kernel
+from terway.linux.netlink.socket import open_route_socket
 from terway.model.attachment import Attachment
 from terway.model.errors import VpcError
 from terway.model.ids import RegionId
@@ -83,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         options = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
         configure_log(options.log_level)
-        asyncio.run(run(options))
+        asyncio.run(leave(options) if options.is_uninstalling else run(options))
     except VpcError as error:
         sys.exit(f"terwayd: {error}")
     except BaseExceptionGroup as group:
@@ -91,6 +93,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         if known is None or unknown is not None:
             raise
         sys.exit(f"terwayd: {'; '.join(map(str, known_errors(known)))}")
+
+
+async def leave(options: Options) -> None:
+    """Take out of the node's kernel what no pod needs to go on. Raises where a terwayd runs."""
+    options.paths.make_folders()
+    async with open_lock(options.paths.lock):
+        with open_route_socket() as sock:
+            for line in uninstall(sock, Pins(options.paths.pins)):
+                _log.info("terwayd.removed", what=line)
 
 
 async def run(options: Options) -> None:

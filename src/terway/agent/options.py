@@ -30,6 +30,7 @@ class Options:
     ecs_endpoint: str
     vpc_endpoint: str
     metadata_url: str
+    is_uninstalling: bool = False
     cgroup: Path | None = None  # of the node's processes; None: the first of all
 
 
@@ -40,7 +41,7 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         text = f"--daemon-mode {args.daemon_mode}: only {DAEMON_MODE} (shared ENIs) is there"
         raise UsageError(text, field="--daemon-mode")
     node_name = environ.get("NODE_NAME", "")
-    if not node_name and not args.no_kubernetes:
+    if not node_name and not (args.no_kubernetes or args.uninstall):
         text = "NODE_NAME is not set: it names the Node object (or give --no-kubernetes)"
         raise UsageError(text, field="NODE_NAME")
     root = Path(args.root)
@@ -58,6 +59,7 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         ecs_endpoint=environ.get("ECS_ENDPOINT", ""),
         vpc_endpoint=environ.get("VPC_ENDPOINT", ""),
         metadata_url=environ.get("METADATA_ENDPOINT") or BASE_URL,
+        is_uninstalling=args.uninstall,
         cgroup=Path(cgroup) if cgroup else None,
     )
 
@@ -83,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--no-kubernetes", action="store_true", help="serve without an API server")
     add("--cgroup", default="", help="the cgroup2 of the node's processes; else the first of all")
+    add(
+        "--uninstall",
+        action="store_true",
+        help="take programs, pins, queues and tables out of the kernel, and end; pods go on",
+    )
     add("--root", default="/", help="where the host's file system begins")
     add("--run-dir", default="/var/run/eni", help="the folder of sockets and lock")
     add("--state-dir", default="/var/lib/cni/terway", help="the folder of journal and notes")

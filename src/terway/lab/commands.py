@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from terway.config.choices import VirtualType
 from terway.lab.node.filesystem import folder_on_both
 from terway.lab.world.client import LabClient, quoted, start_lab
 from terway.lab.world.paths import list_labs, sweep
@@ -85,6 +86,13 @@ def cli() -> None:
 @click.option(
     "--exclusive-type", default=NodePool(name="eni", nodes=0).instance_type, show_default=True
 )
+@click.option(
+    "--datapath",
+    type=click.Choice([one.value for one in VirtualType]),
+    default=VirtualType.VETH.value,
+    show_default=True,
+    help="How pods get at a shared ENI: eniip_virtual_type.",
+)
 @click.option("--host-ports", is_flag=True, help="Chain Debian's portmap: hostPort works.")
 @click.option("--no-agent", is_flag=True, help="Nodes without terwayd, for another CNI plugin.")
 def up(name: str, **options: Any) -> None:
@@ -100,6 +108,7 @@ def up(name: str, **options: Any) -> None:
         cloud_only=options["cloud_only"],
         pools=_exclusive_pool(options),
         chained=_chained(host_ports=options["host_ports"]),
+        cni={"eniip_virtual_type": options["datapath"]},
     )
     began = time.monotonic()
     start_lab(plan, lambda text: click.echo(f"  {text}"))

@@ -36,8 +36,8 @@ from terway.linux.ebpf.programs import DataPathObject
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket
 from terway.model.address import IPAddress, IPPair
-from terway.model.endpoint import EndpointKind, EndpointNumber
-from terway.model.errors import ConflictError
+from terway.model.endpoint import Endpoint, EndpointKind, EndpointNumber
+from terway.model.errors import CapacityError, ConflictError
 from terway.model.network import Link
 from terway.model.programs import Edge, EdgePrograms, InnerPrograms, NodeKnowledge, PodPrograms
 
@@ -88,16 +88,32 @@ class DataPath:
                 return ()  # as long as there are programs, they know the node
 
     def enrol(self, wanted: PodPrograms, ifindex: int) -> None:
-        """Have an endpoint known, before any program of ours sees its packets."""
+        """Have an endpoint known, before any program of ours sees its packets.
+
+        Raises CapacityError where its number is another's: the runtime tries with another sandbox,
+        which has another.
+        """
         endpoint = wanted.endpoint
-        number, link = pack_number(endpoint.number), ifindex
-        known = self._endpoints.lookup(number)
-        leg = 0 if known is None else unpack_endpoint(endpoint.number, known)[0].leg
-        self._endpoints.update(number, pack_endpoint(replace(endpoint, leg=leg), link))
+        number = pack_number(endpoint.number)
+        known = self._known(endpoint)
+        leg = 0 if known is None else known.leg
+        self._endpoints.update(number, pack_endpoint(replace(endpoint, leg=leg), ifindex))
         if endpoint.kind is not EndpointKind.IPVLAN:
             self._links.update(pack_number(ifindex), number)
         for address in endpoint.addresses:
             self._locals.update(pack_address_of(address), number)
+
+    def _known(self, endpoint: Endpoint) -> Endpoint | None:
+        number = pack_number(endpoint.number)
+        value = self._endpoints.lookup(number)
+        if value is None:
+            return None
+        known, _ = unpack_endpoint(endpoint.number, value)
+        others = (one for one in known.addresses if one not in tuple(endpoint.addresses))
+        if any(self._is_local(one, number) for one in others):
+            held = ", ".join(map(str, known.addresses))
+            raise CapacityError(f"endpoint number {endpoint.number} is that of {held}")
+        return known
 
     def forget(self, number: EndpointNumber, addresses: IPPair, ifindex: int | None) -> None:
         """Forget an endpoint; what is another's by now stays."""

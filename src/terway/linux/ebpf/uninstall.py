@@ -1,0 +1,67 @@
+"""What does terwayd leave in a node's kernel beside its pods' links, and how does it go?
+
+Programs of eBPF with their maps and pins, at links and at sockets; queues; tables of nftables. What
+running pods need to go on stays: their links, addresses, routes and rules. Blocking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from terway.linux import guard, nftables, pacing, priorities
+from terway.linux.ebpf.node_sockets import stop_serving
+from terway.linux.ebpf.pins import Pins
+from terway.linux.ebpf.removal import clsact_without_use, remove_datapath
+from terway.linux.netlink import link, qdisc, traffic
+from terway.linux.netlink.codec import Request
+from terway.linux.netlink.socket import RouteSocket
+from terway.linux.netlink.traffic import Hook
+from terway.model.network import Link
+
+_NAMES = {guard.PROGRAM: guard.PRIORITY, priorities.PROGRAM: priorities.PRIORITY}
+_OURS = frozenset({guard.PRIORITY, priorities.PRIORITY, pacing.PRIORITY})
+_TABLE_PREFIX = "terway_"
+_HANDLES = frozenset({qdisc.HANDLE, qdisc.PACED_HANDLE})
+
+
+def uninstall(sock: RouteSocket, pins: Pins) -> tuple[str, ...]:
+    """Take what is ours from the namespace of `sock`, which the calling thread is in.
+
+    Return in words what there was. Idempotent. No terwayd may run.
+    """
+    stop_serving(pins)
+    links = remove_datapath(sock, pins)
+    done = [f"data path in eBPF: at {links} links"] if links else []
+    for one in sock.query(link.all_links()):
+        requests = (*_filters(sock, one), *_queues(sock, one))
+        for request in requests:
+            sock.request(request)
+        if requests:
+            done.append(f"filters and queues of {one.name}")
+    return (*done, *_drop_tables())
+
+
+def _drop_tables() -> Iterator[str]:
+    names = (line.removeprefix("table ") for line in nftables.run("list tables").splitlines())
+    for name in names:
+        if name.partition(" ")[2].startswith(_TABLE_PREFIX):
+            nftables.run(f"delete table {name}")
+            yield f"table {name} of nftables"
+
+
+def _filters(sock: RouteSocket, one: Link) -> Iterator[Request]:
+    found = [
+        (hook, held.priority)
+        for hook in Hook
+        for held in sock.query(traffic.attached_programs(one.ifindex, hook))
+        if _NAMES.get(held.name) == held.priority
+    ]
+    for hook, priority in found:
+        yield traffic.remove_programs(one.ifindex, hook, priority=priority)
+    if found:
+        yield from clsact_without_use(sock, one.ifindex, _OURS)
+
+
+def _queues(sock: RouteSocket, one: Link) -> Iterable[Request]:
+    roots = (held for held in sock.query(qdisc.qdiscs_of(one.ifindex)) if held.parent == qdisc.ROOT)
+    return (qdisc.remove_root(one.ifindex),) if any(r.handle in _HANDLES for r in roots) else ()
