@@ -104,6 +104,11 @@ class KubeSide:
         with self._cache.subscribe() as changes:
             yield changes
 
+    async def pods_here(self) -> tuple[Pod, ...]:
+        """Return the node's pods, as soon as all that there are were heard of."""
+        await self._cache.synced.wait()
+        return tuple(self._cache.objects.values())
+
     def _annotated_with(self, ref: PodRef) -> str | None:
         pod = self._cache.get(ref.name, namespace=ref.namespace)
         if pod is None or not is_same(pod, ref):

@@ -55,7 +55,7 @@ from terway.agent.policing import enforce_policies
 from terway.agent.pool_settings import pool_config
 from terway.agent.possible import check_possible
 from terway.agent.refusal import LastError, known_errors, told_at_node
-from terway.agent.serving import leads_services, serve_services
+from terway.agent.serving import leads_services, serve_services, watch_unless_ours
 from terway.agent.shape import Shape, check_capacity, most_pods, shape_of
 from terway.agent.terwayd import Setup, Terwayd
 from terway.cloud.ecs import EcsClient, open_ecs_client
@@ -198,7 +198,7 @@ async def _open(
         stop=stop,
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
-    _watch_host_ports(terwayd, kube, config)
+    _watch_host_ports(terwayd, kube, config, is_led=facts.has_services)
     tell_choice(terwayd, chosen, config.cni.virtual_type)
     if chosen.has_datapath:
         tell_datapath(terwayd, options.node_name, Pins(options.paths.pins))
@@ -230,10 +230,15 @@ async def _choose_datapath(
     return await choose_datapath(kernel, mode, config.cni, Pins(options.paths.pins), sizes)
 
 
-def _watch_host_ports(terwayd: Terwayd, kube: KubeSide | None, config: AgentConfig) -> None:
-    """Have pods told of hostPorts, where no plugin of the chain will map them."""
-    if kube is not None and not config.cni.maps_ports:
-        terwayd.chores["host ports"] = HostPorts(changes=kube.changes, teller=kube.warnings).run
+def _watch_host_ports(
+    terwayd: Terwayd, kube: KubeSide | None, config: AgentConfig, *, is_led: bool
+) -> None:
+    """Have pods told of hostPorts, where nobody will map them; `is_led`: services are, here."""
+    if kube is None or config.cni.maps_ports:
+        return
+    watch = HostPorts(changes=kube.changes, teller=kube.warnings).run
+    wanted = config.eni.kube_proxy_replacement
+    terwayd.chores["host ports"] = partial(watch_unless_ours, watch, wanted) if is_led else watch
 
 
 def _setup(options: Options, config: AgentConfig, shape: Shape) -> Setup:

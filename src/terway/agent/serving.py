@@ -12,6 +12,7 @@ do not meet; what else comes to the node only one of them may take.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,7 @@ from terway.kube.client import KubeClient
 from terway.linux.kernel import Kernel
 
 if TYPE_CHECKING:
-    from terway.agent.ebpf.entry_start import Entry
-    from terway.agent.service.service import ServiceProxy, Told
+    from terway.agent.service.service import ServiceProxy
 
 LOOK_EVERY_S = 30.0
 
@@ -40,6 +40,14 @@ def leads_services(chosen: Chosen, client: KubeClient | None, config: AgentConfi
     """Return whether pods' packets to services are led here, not by somebody else."""
     is_wanted = config.eni.kube_proxy_replacement is not ProxyReplacement.OFF
     return chosen.has_datapath and client is not None and is_wanted
+
+
+async def watch_unless_ours(watch: Callable[[], Awaitable[None]], wanted: ProxyReplacement) -> None:
+    """Watch hostPorts that nobody maps, unless they are led here as node ports are."""
+    from terway.linux.kube_proxy import has_kube_proxy
+
+    if wanted is ProxyReplacement.AUTO and await asyncio.to_thread(has_kube_proxy):
+        await watch()
 
 
 def serve_services(
@@ -72,27 +80,17 @@ def serve_services(
         bringup,
         cgroup=options.cgroup,
         changes=kube.changes,
+        pods=kube.pods_here,
         sink=proxy.view.put,
         is_healthy=lambda: proxy.is_healthy,
     )
-    proxy.on_turn = partial(_tell_entry, entry)
+    proxy.on_turn = entry.hear
+    proxy.others.append(entry.fill)
     bringup.fills.append(proxy.fill)
     terwayd.chores["services"] = proxy.run
     terwayd.chores["services in force"] = partial(_put_in_force, bringup, proxy, wanted)
     terwayd.metrics.sources.append(proxy.metrics)
     terwayd.pages |= proxy.pages()
-
-
-def _tell_entry(entry: Entry, told: Told) -> None:
-    from terway.agent.ebpf.entry_health import HealthPort
-
-    entry.node.lost(told.gone)
-    entry.health.want(
-        {
-            key: HealthPort(service=key, port=port, local_endpoints=ready)
-            for key, (port, ready) in told.health.items()
-        }
-    )
 
 
 async def _put_in_force(bringup: Bringup, proxy: ServiceProxy, wanted: ProxyReplacement) -> None:

@@ -7,7 +7,7 @@ packet, for ours is translated before the node's stack gets it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from terway.agent.limits import PodChanges
@@ -19,6 +19,7 @@ from terway.service.values import HostPort, Protocol
 _ENDED = ("Succeeded", "Failed")
 
 Sink = Callable[[SetHostPorts], None]
+AllPods = Callable[[], Awaitable[Iterable[Pod]]]
 
 
 class PodPorts:
@@ -28,6 +29,11 @@ class PodPorts:
         self._changes = changes
         self._sink = sink
         self._told: dict[str, tuple[HostPort, ...]] = {}
+
+    async def fill(self, pods: AllPods) -> None:
+        """Say what all pods have that there are: before anybody forgets what nobody has said."""
+        for pod in await pods():
+            self._follow(pod, host_ports_of(pod))
 
     async def run(self) -> None:
         """Follow the pods until cancelled."""

@@ -6,15 +6,16 @@ and what health check ports answer. In return it gets the hostPorts of pods, as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from terway.agent.ebpf.bringup import Bringup
 from terway.agent.ebpf.entry import NodeEntry
 from terway.agent.ebpf.entry_health import HealthPort, HealthPorts
-from terway.agent.ebpf.entry_ports import PodPorts, Sink
+from terway.agent.ebpf.entry_ports import AllPods, PodPorts, Sink
 from terway.agent.limits import PodChanges
 from terway.agent.terwayd import Terwayd
 from terway.linux.kernel import Kernel
@@ -40,6 +41,7 @@ class Entry:
 
     node: NodeEntry
     health: HealthPorts
+    fill: Callable[[], Awaitable[None]]  # says all hostPorts that there are
 
     def hear(self, told: Told) -> None:
         """Have sockets and load balancers told; never waits."""
@@ -59,17 +61,19 @@ def start_entry(
     *,
     cgroup: Path | None,
     changes: PodChanges,
+    pods: AllPods,
     sink: Sink,
     is_healthy: Callable[[], bool],
 ) -> Entry:
     """Have services reached from outside and from the node itself, where ours serve them.
 
-    To be called before terwayd runs. `sink` takes the hostPorts of pods, from `changes`;
-    `is_healthy` says whether the maps are what the API says.
+    To be called before terwayd runs. `sink` takes the hostPorts of pods: of `pods` at first, then
+    of `changes`; `is_healthy` says whether the maps are what the API says.
     """
     loaded = bringup.datapath
     node = NodeEntry(kernel, loaded, loaded.object.pins, cgroup=cgroup)
     health = HealthPorts(is_healthy=is_healthy)
+    ports = PodPorts(changes=changes, sink=sink)
 
     async def serve_node() -> None:
         await bringup.up()  # sockets go on with the maps that links have
@@ -78,6 +82,6 @@ def start_entry(
 
     terwayd.chores["node sockets"] = serve_node
     terwayd.chores["health check ports"] = health.run
-    terwayd.chores["host ports of pods"] = PodPorts(changes=changes, sink=sink).run
+    terwayd.chores["host ports of pods"] = ports.run
     terwayd.metrics.sources.append(node.metrics)
-    return Entry(node=node, health=health)
+    return Entry(node=node, health=health, fill=partial(ports.fill, pods))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -69,6 +69,8 @@ class ServiceProxy:
         self.trouble = ""  # why the maps are not what the API says; empty: they are
         self.filled = asyncio.Event()
         self.on_turn: Callable[[Told], None] = lambda told: None
+        self.others: list[Callable[[], Awaitable[None]]] = []
+        """Each puts what others lead by the same maps, before what nobody knows is forgotten."""
         self.view = View(client, node, rng=rng, now=now)
         self._latency = Histogram(
             name="terway_service_sync_seconds",
@@ -104,6 +106,8 @@ class ServiceProxy:
 
     async def _follow(self) -> None:
         await self.view.synced()
+        for fill in self.others:
+            await fill()
         compiler = await self._workers.run(self._begin)
         await self._take_all(compiler)
         await self._carry_out(compiler.forget)
