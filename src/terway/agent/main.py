@@ -29,7 +29,7 @@ from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
 from terway.agent.ebpf.choice import Chosen, choose_datapath
 from terway.agent.ebpf.page import show_choice
-from terway.agent.ebpf.telling import tell_choice, tell_datapath
+from terway.agent.ebpf.telling import tell_datapath
 from terway.agent.follow import make_follower
 from terway.agent.handwritten import unsuitable_lists
 from terway.agent.host_ports import HostPorts
@@ -199,7 +199,6 @@ async def _open(
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     _watch_host_ports(terwayd, kube, config, is_led=facts.has_services)
-    tell_choice(terwayd, chosen, config.cni.virtual_type)
     if chosen.has_datapath:
         tell_datapath(terwayd, options.node_name, Pins(options.paths.pins))
     show_choice(terwayd, kube, chosen, config.cni)
