@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -55,7 +56,7 @@ CHAIN = """{
 	}
 }"""
 BOTH = (Family.V4, Family.V6)
-WITHIN_S = 5.0
+WITHIN_S = 15.0  # up to 4 s on an idle machine, 8 s on one with ten times its work
 
 
 @pytest.fixture
@@ -252,8 +253,8 @@ async def running(world, machine, tmp_path):
         yield running
 
 
-async def any_mended(logs):
-    return any(line["event"] == "mender.mended" for line in logs)
+async def has_mended(logs, count):
+    return sum(line["event"] == "mender.mended" for line in logs) >= count
 
 
 async def is_now(running, state):
@@ -305,7 +306,7 @@ async def test_what_is_changed_under_a_pod_is_back_within_seconds_and_told_once(
                 await eventually(lambda: is_now(running, before))
             except TimeoutError:
                 raise AssertionError((command, set(running.state()) ^ set(before))) from None
-            assert time.monotonic() - began < WITHIN_S + 1, command
+            assert time.monotonic() - began < WITHIN_S, command
             await asyncio.sleep(0.5)  # what is told twice is told now
         running.ping()
         told = [line["object"] for line in logs if line["event"] == "mender.mended"]
@@ -315,7 +316,7 @@ async def test_what_is_changed_under_a_pod_is_back_within_seconds_and_told_once(
 async def test_who_did_it_is_told_where_the_kernel_says_so(running):
     with capture_logs() as logs:
         await asyncio.to_thread(running.run, "ip rule del priority 2048")
-        await eventually(lambda: any_mended(logs))
+        await eventually(lambda: has_mended(logs, 1))
 
     (line,) = (line for line in logs if line["event"] == "mender.mended")
     assert line["by"].startswith(("ip (process", "a program that has ended (process"))
@@ -382,8 +383,11 @@ async def test_a_ping_goes_on_after_the_veth_was_deleted_again_and_again(running
     (one,) = terwayd.pool.attachments()
     with pinging(running.pod) as said, capture_logs() as logs:
         await next_answer(said)
-        for deletion in ("ip link del CALI", "INSIDE ip link del eth0", "ip link del CALI"):
+        deletions = ("ip link del CALI", "INSIDE ip link del eth0", "ip link del CALI")
+        for number, deletion in enumerate(deletions, start=1):
             await asyncio.to_thread(running.run, deletion)
+            # An answer that is there to be read may be older than the deletion.
+            await eventually(partial(has_mended, logs, number))
             await next_answer(said)
             assert await terwayd.network.differences(one, pod_mac=None) == ()
         running.ping()
