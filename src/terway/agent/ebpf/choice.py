@@ -15,10 +15,20 @@ from terway.config.choices import VirtualType
 from terway.config.cni_conf import CniConf
 from terway.linux.ebpf.pins import Pins
 from terway.linux.kernel import Kernel
-from terway.model.errors import VpcError
+from terway.model.errors import UsageError, VpcError
 from terway.model.interface import Mode
 
 CHANGED = "VirtualModeChanged"  # the reason of the event, as upstream names it
+
+_KEYS_OF_MAPS = {
+    "flows": "ebpf_max_connections",
+    "choices": "ebpf_max_connections",
+    "policy_": "ebpf_policy_entries",
+    "frontends": "ebpf_service_entries",
+    "sets": "ebpf_service_entries",
+    "slots": "ebpf_service_entries",
+    "backends": "ebpf_service_entries",
+}
 
 _log = structlog.get_logger("datapath")
 
@@ -47,7 +57,7 @@ async def choose_datapath(
     try:
         await kernel.open_datapath(pins, sizes)
     except VpcError as error:
-        return await _without(kernel, mode, pins, str(error))
+        return await _without(kernel, mode, pins, _told(error))
     if mode is not Mode.VETH or cni.virtual_type is not VirtualType.IPVLAN:
         shared = Mode.DATAPATHV2 if mode is Mode.VETH else mode
         return Chosen(mode=shared, has_datapath=True)
@@ -56,6 +66,13 @@ async def choose_datapath(
         _log.warning("datapath.no_ipvlan", error=lacks)
         return Chosen(mode=Mode.DATAPATHV2, has_datapath=True, lacks=lacks)
     return Chosen(mode=Mode.IPVLAN, has_datapath=True)
+
+
+def _told(error: VpcError) -> str:
+    """Return what is missing; of a map, by which key of eni_conf it can be smaller."""
+    name = error.field if isinstance(error, UsageError) and error.code == "map" else ""
+    key = next((key for start, key in _KEYS_OF_MAPS.items() if name and name.startswith(start)), "")
+    return f"{error}; lower {key} of eni_conf" if key else str(error)
 
 
 async def _without(kernel: Kernel, mode: Mode, pins: Pins, lacks: str) -> Chosen:
