@@ -7,12 +7,13 @@ routing, so that policy sees the pod behind and the client's own address.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from terway.lab.policy.cases import Via
 from terway.lab.policy.ends import Ends
 from terway.lab.policy.prober import Attempt
+from terway.lab.policy.world import LabNode
 from terway.lab.world.node import run_command
 from terway.model.errors import UsageError
 from terway.policy.flow import Flow
@@ -25,11 +26,15 @@ _HOOKS = (
 
 
 class Services:
-    """The service addresses of one state, on all nodes: paths of their network namespaces."""
+    """The service addresses of one state, on all nodes."""
 
     def __init__(self) -> None:
-        self.nodes: tuple[str, ...] = ()
+        self._nodes: tuple[str, ...] = ()
         self._are_there = False
+
+    def see(self, nodes: Iterable[LabNode]) -> None:
+        """Take note of the nodes that are to translate."""
+        self._nodes = tuple(one.netns for one in nodes)
 
     async def translate(self, wanted: Sequence[Attempt]) -> None:
         """Translate these addresses, and no others."""
@@ -39,7 +44,7 @@ class Services:
         self._are_there = bool(wanted)
         await asyncio.gather(
             *(run_command(["nsenter", f"--net={one}", "nft", "-f", "-"], stdin=text)
-              for one in self.nodes)
+              for one in self._nodes)
         )  # fmt: skip
 
 

@@ -85,6 +85,7 @@ async def open_stage(
                 LabWorld(client),
                 kube,
                 is_exclusive=mode.is_exclusive,
+                leads_services=mode.virtual_type != CaseMode.VETH.value,
                 family=family,
                 progress=progress,
             )

@@ -18,6 +18,7 @@ from terway.lab.policy.objects import CaseObjects, Labels
 from terway.lab.policy.placement import Need, Placement, check_room, place
 from terway.lab.policy.pods import CasePods, RealPod, Wish
 from terway.lab.policy.services import Services, translations
+from terway.lab.policy.services_api import ServicesInApi
 from terway.lab.policy.world import LabNode, LabWorld, sockets_of
 from terway.lab.world.node import run_command
 from terway.model.address import Family, IPAddress, IPNetwork
@@ -36,6 +37,7 @@ class Stage:
         kube: KubeClient,
         *,
         is_exclusive: bool,
+        leads_services: bool,
         family: Family | None,
         progress: Progress,
     ) -> None:
@@ -50,7 +52,8 @@ class Stage:
         self._nodes: tuple[LabNode, ...] = ()  # of the mode
         self._sockets: Mapping[str, Any] = {}  # of all nodes
         self._places: dict[str, Place] = {}  # of the nodes of the mode
-        self._services = Services()
+        # Who leads to services: the nodes' own data path, or else somebody else there.
+        self._services = ServicesInApi(kube) if leads_services else Services()
         self._has_warned = False
 
     async def open(self) -> None:
@@ -97,7 +100,10 @@ class Stage:
             one.name: Place(netns=one.netns, addresses=_internal(nodes[one.name]))
             for one in self._nodes
         }
-        self._services.nodes = tuple(one.netns for one in self._nodes)
+        if isinstance(self._services, ServicesInApi):
+            self._services.see(sockets_of(self._nodes))
+        else:
+            self._services.see(self._nodes)
 
     async def _place(self, state: State, cluster: Cluster) -> Placement:
         """Return where all are, on as many nodes as it takes."""
