@@ -105,11 +105,10 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
 def _start_cluster(lab: Lab, cluster: ClusterState) -> None:
     """Start what moves the embedded cluster, its load balancers among it."""
     plan = lab.plan
-    ranges = (plan.balancer_cidr, plan.balancer_cidr_v6)
     controllers = (
         *with_slices_of(plan.endpoints_per_slice),
         *(() if plan.network is PodNetwork.TERWAY else (NODE_IPAM,)),
-        load_balancers(ranges),
+        load_balancers(plan.balancer_cidrs),
     )
     place = BalancerPlace(
         vpc_id=lab.ground.vpc_id,

@@ -99,6 +99,15 @@ class LabPlan:
         }
         return tuple(ranges[family] for family in self.stack.families)
 
+    @property
+    def balancer_cidrs(self) -> tuple[IPNetwork, ...]:
+        """Return the ranges of load balancers' addresses, of the families that pods have."""
+        ranges: dict[Family, IPNetwork] = {
+            Family.V4: self.balancer_cidr,
+            Family.V6: self.balancer_cidr_v6,
+        }
+        return tuple(ranges[family] for family in self.stack.families)
+
     def node_names(self) -> tuple[str, ...]:
         """Return the names of the nodes that the lab begins with."""
         own = NodePool(name="node", nodes=self.nodes)

@@ -50,6 +50,7 @@ def _vpc(lab: Lab) -> Json:
         "cidr": str(vpc.cidr),
         "ipv6_cidr": str(vpc.ipv6_cidr or ""),
         "service_cidrs": [str(one) for one in lab.plan.service_cidrs],
+        "balancer_cidrs": [str(one) for one in lab.plan.balancer_cidrs],
         "vswitches": [
             {
                 "id": one.id,
