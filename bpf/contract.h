@@ -346,8 +346,7 @@ _Static_assert(sizeof(struct loss_count) == 16, "loss_count has padding");
 
 enum happening {
 	HAPPENED_LOSS = 1, /* `reason` */
-	HAPPENED_OPEN,     /* a connection was opened */
-	HAPPENED_CHOICE,   /* a backend was chosen: `frontend` */
+	HAPPENED_OPEN,     /* a connection was opened; for a service: `frontend` */
 	HAPPENED_CLOSE,    /* by FIN of both, or RST */
 };
 

@@ -94,10 +94,10 @@ def test_who_watches_is_told_of_a_connection_and_its_service(program):
     watch(program.maps.watching, ALL)
     frontend = (IPv4Address("172.16.0.10"), 443)
 
-    program.happen(Happening.CHOICE, FLOW, endpoint=7, frontend=frontend)
+    program.happen(Happening.OPEN, FLOW, endpoint=7, frontend=frontend)
 
     (event,) = told(program)
-    assert (event.happening, event.flow, event.frontend) == (Happening.CHOICE, FLOW, frontend)
+    assert (event.happening, event.flow, event.frontend) == (Happening.OPEN, FLOW, frontend)
 
 
 @pytest.mark.parametrize(("losses", "flows"), [(True, False), (False, True)])

@@ -158,10 +158,12 @@ def _services(snapshot: Snapshot, ebpf: DataPathView) -> Iterator[Finding]:
     if host is None:
         return
     if ebpf.does_services and _KUBE_PROXY in host.programs:
-        why = "it costs rules and time, and a connection of the node may be translated twice"
-        remedy = "remove kube-proxy from this node, or switch services off in eni-config"
-        yield note("kube-proxy runs beside the data path's own services", why, remedy)
+        why = "pods are led by the data path alone; the node, and who is outside, by kube-proxy"
+        remedy = "nothing need be done; without kube-proxy the data path leads them all"
+        yield note("kube-proxy runs beside the data path's services", why, remedy)
     has_services = bool(snapshot.kubernetes and snapshot.kubernetes.services)
     if not ebpf.does_services and _KUBE_PROXY not in host.programs and has_services:
         why = "neither the data path nor kube-proxy does: services do not work on this node"
-        yield error("nobody translates services", why, "switch services on in eni-config")
+        yield error(
+            "nobody translates services", why, "set kube_proxy_replacement of eni_conf to auto"
+        )

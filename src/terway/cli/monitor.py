@@ -21,7 +21,6 @@ _ABSENT = (
 _WORDS = {
     What.LOSS: "LOST",
     What.OPEN: "open",
-    What.CHOICE: "choice",
     What.CLOSE: "close",
 }
 
@@ -50,9 +49,9 @@ def command(
 ) -> None:
     """Show what the eBPF data path of this node loses, and which connections it sees, live.
 
-    A lost packet is shown with its reason; a connection when it opens, when a backend of a service
-    is chosen for it, and when it ends. At most so many are told as --most says; how many were left
-    out is told, too. While nobody watches nothing is told, and it costs nothing.
+    A lost packet is shown with its reason; a connection when it opens, with the service that it is
+    for, and when it ends. At most so many are told as --most says; how many were left out is told,
+    too. While nobody watches nothing is told, and it costs nothing.
 
     Of one connection with --sample everything is shown, or nothing. What a policy says to it, and
     which, is in terway-cli flows. Ends with Ctrl-C, or after --count or --for. Exit code 2 where

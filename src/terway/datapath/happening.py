@@ -23,7 +23,6 @@ class What(Enum):
 
     LOSS = "loss"
     OPEN = "open"
-    CHOICE = "choice"  # of a service's backend
     CLOSE = "close"
 
 

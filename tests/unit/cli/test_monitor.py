@@ -20,7 +20,7 @@ from terway.datapath.happening import LeftOut, Line, What, line_of
 from terway.model.errors import UsageError
 from tests.unit.agent.ebpf.test_watchers import DB, LOSS, OPEN, TIME
 
-CHOICE = replace(OPEN, what=What.CHOICE, frontend=replace(DB, port=443))
+SERVED = replace(OPEN, what=What.CLOSE, frontend=replace(DB, port=443))
 MANY = LeftOut(time=TIME, node="n1", count=7)
 UNREAD = replace(LOSS, source=None, destination=None, protocol="", reason="malformed", meaning="")
 
@@ -61,7 +61,7 @@ async def monitor(root: Path, telling: Telling | None, *words: str) -> Result:
 
 
 async def test_a_person_reads_what_happened_to_whom_and_why_in_80_columns(tmp_path):
-    telling = Telling(LOSS, CHOICE, UNREAD, MANY, OPEN)
+    telling = Telling(LOSS, SERVED, UNREAD, MANY, OPEN)
 
     done = await monitor(tmp_path, telling, "--count", "4")
 
@@ -69,7 +69,7 @@ async def test_a_person_reads_what_happened_to_whom_and_why_in_80_columns(tmp_pa
     assert done.output.splitlines() == [
         "07:00:00.000 LOST   TCP shop/web:40000 -> 10.0.0.2:5432: the sender's policies",
         "  do not allow it, at shop/web",
-        "07:00:00.000 choice TCP 10.0.0.2:5432 -> shop/web:40000 (service 10.0.0.2:443)",
+        "07:00:00.000 close  TCP 10.0.0.2:5432 -> shop/web:40000 (service 10.0.0.2:443)",
         "07:00:00.000 LOST   a packet of 60 bytes at shop/web: malformed",
         "07:00:00.000 n1: 7 were left out: too many at once",
         "07:00:00.000 open   TCP 10.0.0.2:5432 -> shop/web:40000",

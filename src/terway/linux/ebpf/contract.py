@@ -235,5 +235,4 @@ class Happening(IntEnum):
 
     LOSS = 1
     OPEN = 2
-    CHOICE = 3
-    CLOSE = 4
+    CLOSE = 3
