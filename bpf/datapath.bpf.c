@@ -483,8 +483,12 @@ int out_of_pod(struct __sk_buff *skb)
 		lost = LOSS_METADATA;
 	if (lost)
 		return lose(skb, at, lost);
+	/* The node's own DNS cache has a link-local address, which is on no link of a child's. */
 	if (is_of_link(&at->p))
-		return GO_ON;
+		return from->kind == ENDPOINT_IPVLAN &&
+				       is_for_host_stack(&at->p.destination, family)
+			       ? keep_on_node(skb, at, from)
+			       : GO_ON;
 	lost = leave(skb, at);
 	if (!lost)
 		lost = remember(skb, at);

@@ -8,13 +8,15 @@ node ── ipvl_… ─────┤                          nothing back: w
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from terway.datapath.facts import ENILink
 from terway.datapath.host import desired_eni
@@ -23,16 +25,20 @@ from terway.datapath.node import desired_node
 from terway.datapath.plan import plan_attach, plan_detach, plan_node
 from terway.datapath.verify import verify
 from terway.linux.ebpf.datapath import DataPath
+from terway.linux.ebpf.hooks import PRIORITY, STAMP_PRIORITY
 from terway.linux.ebpf.pins import Pins
-from terway.linux.kernel import Kernel
+from terway.linux.kernel import Kernel, open_kernel
 from terway.model.address import IPPair
-from terway.model.attachment import Attachment
 from terway.model.network import AttachmentState, NetObject, NodeState, Sysctl
 from tests.support.attachments import NODE_FACTS, attachment, dual_stack
 from tests.support.echo import echoed, echoing
-from tests.support.netns import NodeWithENI, ScratchNetns, scratch_netns
+from tests.support.netns import NodeWithENI, ScratchNetns, node_with_eni, scratch_netns
 
-pytestmark = [pytest.mark.root, pytest.mark.guest]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.guest,
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 FACTS = replace(NODE_FACTS, has_children=True, has_datapath=True)
 GATEWAYS = IPPair(v4=dual_stack(0x1FFD).v4, v6=dual_stack(0xFFFD).v6)
@@ -62,23 +68,30 @@ class Site:
         objects = (*self.host, *of_pods)
         return await self.kernel.read_node(one for one in objects if isinstance(one, Sysctl))
 
-    def desired(self, made: Attachment, eni: ENILink) -> AttachmentState:
-        return desired_child(made, eni=eni, node=FACTS)
-
     async def attach(self, number: int, space: ScratchNetns, eni: int) -> AttachmentState:
-        desired = self.desired(attachment(number, netns=space.path), self.enis[eni])
-        actual = await self.kernel.read_attachment(desired)
-        await self.kernel.apply(plan_attach(desired, actual))
+        made = attachment(number, netns=space.path)
+        desired = desired_child(made, eni=self.enis[eni], node=FACTS)
         self.held[number] = desired
+        await self.mend(number)
         return desired
 
+    async def mend(self, number: int) -> None:
+        desired = self.held[number]
+        actual = await self.kernel.read_attachment(desired)
+        await self.kernel.apply(plan_attach(desired, actual))
 
-@pytest.fixture
-async def site(world: NodeWithENI, kernel: Kernel, tmp_path: Path) -> AsyncIterator[Site]:
-    with scratch_netns("gateway") as second:
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site() -> AsyncIterator[Site]:
+    """One for all tests: to have the programs verified takes seconds in the guest."""
+    async with AsyncExitStack() as stack:
+        world = stack.enter_context(node_with_eni())
+        stack.enter_context(world.node.entered())
+        second = stack.enter_context(scratch_netns("gateway"))
+        kernel = await stack.enter_async_context(open_kernel())
         world.node.run(_SECOND.format(second.path))
         second.run(f"sysctl -qw net.ipv6.conf.default.accept_dad=0; {_ROUTER}")
-        path = await kernel.open_datapath(Pins(Path("/sys/fs/bpf") / tmp_path.name), _SMALL)
+        path = await kernel.open_datapath(Pins(Path(f"/sys/fs/bpf/terway-{os.getpid()}")), _SMALL)
         links = {one.name: one for one in await kernel.links()}
         enis = []
         for name in ("eth1", "eth2"):
@@ -90,22 +103,18 @@ async def site(world: NodeWithENI, kernel: Kernel, tmp_path: Path) -> AsyncItera
         await kernel.apply(plan_host_children(enis, await kernel.links(), FACTS))
         await kernel.apply(plan_node(host, (), await made.node()))
         path.know_node([*FACTS.addresses])
+        stack.callback(path.object.close)
         yield made
-        path.object.close()
 
 
-@pytest.fixture
-def spaces() -> Iterator[tuple[ScratchNetns, ...]]:
-    with ExitStack() as stack:
-        yield tuple(stack.enter_context(scratch_netns("pod")) for _ in range(3))
-
-
-@pytest.fixture
-async def pods(site: Site, spaces: tuple[ScratchNetns, ...]) -> tuple[ScratchNetns, ...]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pods(site: Site) -> AsyncIterator[tuple[ScratchNetns, ...]]:
     """Two pods on the first ENI, and one on the second."""
-    for number, eni in ((1, 0), (2, 0), (3, 1)):
-        await site.attach(number, spaces[number - 1], eni)
-    return spaces
+    with ExitStack() as stack:
+        spaces = tuple(stack.enter_context(scratch_netns("pod")) for _ in range(3))
+        for number, eni in ((1, 0), (2, 0), (3, 1)):
+            await site.attach(number, spaces[number - 1], eni)
+        yield spaces
 
 
 @pytest.mark.parametrize(("source", "target"), [(1, 2), (1, 3), (3, 2)])
@@ -156,6 +165,7 @@ async def test_a_pod_cannot_send_from_an_address_that_is_not_its_own(site, pods)
     for forged in ("192.168.32.99", "203.0.113.9"):
         assert not pods[0].pings("198.51.100.1", options=f"-I {forged}")
         assert not pods[0].pings("192.168.32.2", options=f"-I {forged}")
+    pods[0].run("ip address delete 192.168.32.99/32 dev eth0")
     assert pods[0].pings("198.51.100.1")
 
 
@@ -170,26 +180,28 @@ async def test_what_was_made_verifies_and_a_second_plan_is_empty(site, pods):
 @pytest.mark.parametrize(
     "damage",
     [
-        "tc filter delete dev eth0 egress pref 199",
-        "tc filter delete dev eth0 ingress pref 150",
+        f"tc filter delete dev eth0 egress pref {STAMP_PRIORITY}",
+        f"tc filter delete dev eth0 ingress pref {PRIORITY}",
         "tc qdisc delete dev eth0 clsact",
     ],
+    ids=["the stamp", "the program", "both"],
 )
 async def test_programs_that_are_taken_from_a_pod_are_put_back(site, pods, damage):
     pods[0].run(damage)
-    actual = await site.kernel.read_attachment(site.held[1])
-    assert verify(site.held[1], actual)
+    assert verify(site.held[1], await site.kernel.read_attachment(site.held[1]))
 
-    await site.kernel.apply(plan_attach(site.held[1], actual))
+    await site.mend(1)
 
     assert verify(site.held[1], await site.kernel.read_attachment(site.held[1])) == ()
     assert pods[0].pings("192.168.32.3")
 
 
 async def test_a_pod_without_its_stamp_reaches_nobody(site, pods):
-    pods[0].run("tc filter delete dev eth0 egress pref 199")
+    pods[0].run(f"tc filter delete dev eth0 egress pref {STAMP_PRIORITY}")
 
     assert not pods[0].pings("198.51.100.1")
+    await site.mend(1)
+    assert pods[0].pings("198.51.100.1")
 
 
 async def test_a_pod_that_is_gone_is_known_to_nobody_and_the_others_go_on(site, pods):
@@ -199,3 +211,4 @@ async def test_a_pod_that_is_gone_is_known_to_nobody_and_the_others_go_on(site, 
     for address in (*dual_stack(3), *FACTS.addresses, *BEYOND):
         assert pods[0].pings(address), address
     assert plan_node(site.host, site.held.values(), await site.node()) == ()
+    await site.attach(2, pods[1], 0)
