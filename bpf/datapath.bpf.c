@@ -54,10 +54,20 @@ static __always_inline int lose_unread(struct __sk_buff *skb, __u32 endpoint, en
 	return TC_ACT_SHOT;
 }
 
+/* 224.0.0.0/4, 255.255.255.255 and ff00::/8. Linux routes 240.0.0.0/4 as any other: it is judged. */
+static __always_inline bool is_for_many(const struct packet *p)
+{
+	__u32 first = bpf_ntohl(p->destination.word[0]);
+
+	if (p->family == FAMILY_V6)
+		return first >> 24 == 0xff;
+	return first >> 28 == 0xe || first == 0xffffffff;
+}
+
 /* Talk of the link itself: neighbours, routers, groups. It leads nowhere else. */
 static __always_inline bool is_of_link(const struct packet *p)
 {
-	return is_multicast(p) || is_link_local(&p->destination, p->family) ||
+	return is_for_many(p) || is_link_local(&p->destination, p->family) ||
 	       is_link_local(&p->source, p->family) || is_none(&p->source) ||
 	       is_neighbour_discovery(p);
 }
