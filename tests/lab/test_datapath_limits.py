@@ -8,14 +8,20 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from terway.kube.resource import NETWORK_POLICIES
+from terway.lab.toolbox import ECHO_PORT
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.pods import PodHandle
-from terway.model.address import Family
+from terway.lab.world.service_objects import SERVICES, wait_endpoints
+from terway.model.address import Family, IPAddress
 from tests.lab.test_limits import EGRESS, INGRESS, annotate, held_bytes_s, wait_for_queue
+from tests.lab.test_services_of_pods import PORT, connect_soon
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -31,8 +37,44 @@ async def lab() -> AsyncIterator[Lab]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def others(lab: Lab) -> dict[str, PodHandle]:
-    made = await asyncio.gather(lab.pod("near", node="node-1"), lab.pod("far", node="node-2"))
+    made = await asyncio.gather(
+        *(
+            lab.pod(name, node=node, labels={"app": name})
+            for name, node in (("near", "node-1"), ("far", "node-2"))
+        )
+    )
     return {pod.name: pod for pod in made}
+
+
+def _word(kind: str) -> str:
+    return "egress" if kind == EGRESS else "ingress"
+
+
+def only_of_each_other(name: str) -> dict[str, Any]:
+    """Return a policy by which limited pods talk to the pod `far` alone, and it to them."""
+    far = {"podSelector": {"matchLabels": {"app": "far"}}}
+    return {
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "podSelector": {"matchLabels": {"limited": "yes"}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [far]}],
+            "egress": [{"to": [far]}],
+        },
+    }
+
+
+async def service_of(lab: Lab, pod: PodHandle, name: str) -> IPAddress:
+    """Create a service of one pod; return its address."""
+    spec = {
+        "selector": {"app": pod.name},
+        "ports": [{"port": PORT, "targetPort": ECHO_PORT}],
+    }
+    made = await lab.kube.create(
+        SERVICES, {"metadata": {"name": name}, "spec": spec}, namespace="default"
+    )
+    await wait_endpoints(lab.kube, name, lambda held: len(held) == 1)
+    return ip_address(made["spec"]["clusterIP"])
 
 
 @pytest.mark.parametrize("family", list(Family), ids=["ipv4", "ipv6"])
@@ -47,6 +89,22 @@ async def test_a_limit_holds_within_a_tenth(lab, others, kind, other, family):
         found = await held_bytes_s(flow, limit=16 * _MBIT)
 
     assert found == pytest.approx(16 * _MBIT, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [EGRESS, INGRESS], ids=["egress", "ingress"])
+async def test_a_limit_holds_by_a_service_and_beside_policies(lab, others, kind):
+    """bug class 52: limits, policies and services share the hooks of a link."""
+    await lab.kube.create(NETWORK_POLICIES, only_of_each_other(f"of-{_word(kind)}"))
+    name, labels = f"both-{_word(kind)}", {"limited": "yes"}
+    pod = await lab.pod(name, node="node-1", labels=labels, annotations={kind: "16M"})
+    address = await service_of(lab, others["far"], f"far-{_word(kind)}")
+
+    async with await connect_soon(pod, address) as flow:
+        await flow.echo(bytes(200_000))
+        found = await held_bytes_s(flow, limit=16 * _MBIT)
+
+    assert found == pytest.approx(16 * _MBIT, rel=0.1)
+    assert not await pod.can_reach(others["near"])
 
 
 @pytest.mark.parametrize("other", ["near", "far"])

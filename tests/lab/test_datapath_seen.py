@@ -8,18 +8,21 @@ import struct
 import sys
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from ipaddress import IPv4Address
+from contextlib import asynccontextmanager, suppress
+from ipaddress import IPv4Address, ip_address
 
 import pytest
 import pytest_asyncio
 
 from terway.datapath.happening import Happened, LeftOut, Place, What, read_line
+from terway.lab.toolbox import ECHO_PORT
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.service_objects import SERVICES, wait_endpoints
 from terway.linux.netns import entered, open_netns
 from terway.model.address import Family
 from tests.lab.test_cli import nobody_mends, run, why
+from tests.lab.test_services_of_pods import connect_soon
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -36,7 +39,9 @@ async def lab() -> AsyncIterator[Lab]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pods(lab: Lab) -> dict[str, PodHandle]:
     places = {"a": "node-1", "near": "node-1", "far": "node-2"}
-    made = await asyncio.gather(*(lab.pod(name, node=node) for name, node in places.items()))
+    made = await asyncio.gather(
+        *(lab.pod(name, node=node, labels={"app": name}) for name, node in places.items())
+    )
     return {pod.name: pod for pod in made}
 
 
@@ -81,7 +86,8 @@ async def monitoring(lab: Lab, *words: str) -> AsyncIterator[Monitor]:
         assert isinstance(await monitor.next(), LeftOut)  # "from here on"
         yield monitor
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # it has said why, and ended
+            process.kill()
         await process.wait()
 
 
@@ -134,6 +140,39 @@ async def test_a_packet_that_arrives_is_walked_past_the_nodes_stack(lab, pods, e
     assert [one["text"] for one in hops if one["state"] == "FAIL"] == []
     past = "straight into its namespace" if end == "near" else "past the node's stack"
     assert any(one["where"] == "data path" and past in one["text"] for one in hops)
+
+
+async def test_a_service_is_walked_to_the_endpoint_that_the_maps_have(lab, pods):
+    spec = {"selector": {"app": "far"}, "ports": [{"port": 80, "targetPort": ECHO_PORT}]}
+    made = await lab.kube.create(
+        SERVICES, {"metadata": {"name": "shop"}, "spec": spec}, namespace="default"
+    )
+    await wait_endpoints(lab.kube, "shop", lambda held: len(held) == 1)
+    address = ip_address(made["spec"]["clusterIP"])
+    async with monitoring(lab, "--flows", "--pod", "a") as monitor:
+        async with await connect_soon(pods["a"], address) as flow:
+            await flow.echo(b"?")
+            hops = await why(lab, "a", "svc/shop", "--family", "4")
+        opened = await monitor.happened(What.OPEN, "default/a")
+
+    far = pods["far"].address(Family.V4)
+    assert [one["text"] for one in hops if one["state"] == "FAIL"] == []
+    assert hops[0]["text"].startswith(f"{address}:80 has 1 endpoint; the pod has 1 connection")
+    assert any(one["text"].startswith("the maps allow it") for one in hops)
+    assert opened.frontend == Place(address=address, port=80)
+    assert opened.destination == Place(address=far, port=ECHO_PORT)
+
+
+async def test_a_service_without_endpoints_is_the_hop_that_fails(lab, pods):
+    spec = {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}
+    await lab.kube.create(
+        SERVICES, {"metadata": {"name": "empty"}, "spec": spec}, namespace="default"
+    )
+
+    hops = await why(lab, "a", "svc/empty", "--family", "4")
+
+    assert hops[-1]["what"] == "service default/empty"
+    assert hops[-1]["state"] == "FAIL"
 
 
 async def test_the_node_is_reached_by_its_stack(lab, pods):
