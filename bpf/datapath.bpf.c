@@ -54,7 +54,7 @@ static __always_inline int lose_unread(struct __sk_buff *skb, __u32 endpoint, en
 	return TC_ACT_SHOT;
 }
 
-/* 224.0.0.0/4, 255.255.255.255 and ff00::/8. Linux routes 240.0.0.0/4 as any other: it is judged. */
+/* Multicast and broadcast. 240.0.0.0/4 is judged: Linux routes it as any other. */
 static __always_inline bool is_for_many(const struct packet *p)
 {
 	__u32 first = bpf_ntohl(p->destination.word[0]);
