@@ -16,6 +16,7 @@ from bench import (
     policy_flowlog,
     policy_latency,
     policy_net,
+    service_load,
     service_net,
 )
 from bench.group import Group
@@ -34,5 +35,6 @@ GROUPS: tuple[Group, ...] = (
     policy_flowlog.GROUP,
     policy_latency.GROUP,
     service_net.GROUP,
+    service_load.GROUP,
     monitor.GROUP,
 )

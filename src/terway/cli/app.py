@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("terway.cli.validate", "Check a configuration before it is used."),
     "policy": ("terway.cli.policy", "What policies say: eval, matrix, diff, lint, check, …"),
     "flows": ("terway.cli.flows", "Which connections are allowed and denied, and by what."),
+    "services": ("terway.cli.services", "Where services lead on this node, and why not elsewhere."),
     "monitor": ("terway.cli.monitor", "Losses and connections of the eBPF data path, live."),
     "drops": ("terway.cli.drops", "How many packets each pod lost, and why."),
     "support-bundle": ("terway.cli.bundle", "Everything about a node in one file."),
