@@ -273,3 +273,15 @@ def test_before_its_generation_an_entry_says_what_it_said(pod):
     pod.enforce(replace(after, generation=Generation(NOW - 1)))
 
     assert pod.gets(to_pod(STRANGER, 80)) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "is_judged"),
+    [("239.1.1.1", False), ("255.255.255.255", False), ("240.0.0.1", True), ("223.0.0.1", True)],
+)
+def test_only_what_is_for_many_goes_on_unjudged(pod, address, is_judged):
+    pod.enforce(content(Lanes(egress=EGRESS)))
+
+    lost = pod.sends(from_pod(IPv4Address(address), 9))
+
+    assert lost is (Loss.POLICY_EGRESS if is_judged else None)

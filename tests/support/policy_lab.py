@@ -31,6 +31,7 @@ class PolicyLab:
     """A running lab, and the policies that a test has made in it."""
 
     lab: Lab
+    is_ebpf: bool = False  # what judges and translates is the nodes' own data path
     _made: dict[tuple[str, str], Object] = field(default_factory=dict)
 
     async def policies(self, *wanted: Object) -> None:

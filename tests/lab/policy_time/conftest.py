@@ -1,4 +1,7 @@
-"""One lab for all of them: two nodes whose pods share ENIs, two whose pods have one each."""
+"""A lab for all of them: two nodes whose pods share ENIs, two whose pods have one each.
+
+And a second one, whose nodes judge packets in eBPF.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,19 @@ from tests.support.policy_lab import POOL, Crew, PolicyLab, open_crew
 from tests.support.wires import Wires
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def world() -> AsyncIterator[PolicyLab]:
+@pytest_asyncio.fixture(
+    scope="package", loop_scope="package", params=["veth", "datapathv2"], ids=["nft", "ebpf"]
+)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[PolicyLab]:
     async with open_lab(
         name=f"p{uuid.uuid4().hex[:8]}",
         nodes=2,
         pools=(POOL,),
         max_free=64,  # no address goes back to the cloud: another pod gets it
         eni_conf={"ip_cooldown_period": "1s"},
+        cni={"eniip_virtual_type": request.param},
     ) as lab:
-        yield PolicyLab(lab)
+        yield PolicyLab(lab, is_ebpf=request.param == "datapathv2")
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="package")

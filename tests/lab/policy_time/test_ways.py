@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 
 import pytest
 
 from terway.kube.resource import CLUSTER_NETWORK_POLICIES
+from terway.lab.policy.inforce import SOCKET
+from terway.lab.policy.prober import Attempt
+from terway.lab.policy.services_api import ServicesInApi
 from terway.lab.world.node import NodeHandle
 from terway.model.address import Family
+from terway.policy.cluster import Protocol
 from tests.support.policy_lab import Crew, PolicyLab
 from tests.support.policy_objects import NOBODY, Object, network_policy, peers
 from tests.support.wires import (
@@ -70,7 +75,37 @@ async def test_a_pods_own_node_is_let_in_where_nobody_is_and_another_node_is_not
 
 
 @asynccontextmanager
-async def service(node: NodeHandle, family: Family, target: End) -> AsyncIterator[End]:
+async def service(world: PolicyLab, crew: Crew, target: End) -> AsyncIterator[End]:
+    """Have the client's node lead from a service's address to a pod."""
+    node, at = world.lab.node(f"{crew.pool}-1"), SERVICE[crew.family]
+    lead = led(world, at, target) if world.is_ebpf else translated(node, crew.family, target)
+    async with lead:
+        yield End(netns_path=target.netns_path, address=type(target.address)(at))
+
+
+@asynccontextmanager
+async def led(world: PolicyLab, address: str, target: End) -> AsyncIterator[None]:
+    """Have the service in the API, and nodes lead to its endpoint."""
+    services = ServicesInApi(world.lab.kube)
+    services.see({name: node.inside(SOCKET) for name, node in world.lab.nodes.items()})
+    one = Attempt(
+        source_netns="",
+        source=target.address,
+        destination_netns="",
+        destination=target.address,
+        protocol=Protocol.UDP,
+        port=PORT,
+        via=(ip_address(address), SERVICE_PORT),
+    )
+    await services.translate([one])
+    try:
+        yield
+    finally:
+        await services.translate(())
+
+
+@asynccontextmanager
+async def translated(node: NodeHandle, family: Family, target: End) -> AsyncIterator[None]:
     """Let the node translate a service's address, and its own pods' hairpin, as kube-proxy does."""
     word = "ip" if family is Family.V4 else "ip6"
     backend = f"{target.address}" if family is Family.V4 else f"[{target.address}]"
@@ -88,7 +123,7 @@ async def service(node: NodeHandle, family: Family, target: End) -> AsyncIterato
     }}"""
     await node.exec("nft", rules)
     try:
-        yield End(netns_path=target.netns_path, address=type(target.address)(SERVICE[family]))
+        yield
     finally:
         await node.exec("nft", f"delete table {table}")
 
@@ -106,7 +141,7 @@ async def test_behind_a_service_it_is_the_pod_and_its_port_that_count(
     from_client = peers("from", ("UDP", PORT), pods=crew.labels("client"))
     into = network_policy("into", selects=crew.labels(part), ingress=[from_client])
 
-    async with service(world.lab.node(f"{crew.pool}-1"), crew.family, crew.end(part)) as at:
+    async with service(world, crew, crew.end(part)) as at:
         await world.policies(
             into, network_policy("out", selects=crew.labels("client"), egress=[to_service])
         )
@@ -130,7 +165,7 @@ async def test_a_pod_reaches_itself_by_its_service_whatever_its_policies(
     )
     own, asks = await wires.udp(crew.client, PORT), await wires.udp(crew.client)
 
-    async with service(world.lab.node(f"{crew.pool}-1"), crew.family, crew.client) as at:
+    async with service(world, crew, crew.client) as at:
         asks.sendto(b"question", (str(at.address), SERVICE_PORT))
         data, peer = await asyncio.wait_for(
             asyncio.get_running_loop().sock_recvfrom(own, 100), timeout=10
@@ -164,7 +199,7 @@ async def test_a_cluster_policy_keeps_a_pod_from_itself_by_its_service(
     own, asks = await wires.udp(crew.client, PORT), await wires.udp(crew.client)
 
     async with (
-        service(world.lab.node(f"{crew.pool}-1"), crew.family, crew.client) as at,
+        service(world, crew, crew.client) as at,
         cluster_policy(world, denial),
     ):
         try_to_send(asks, b"question", at, SERVICE_PORT)
