@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from terway.linux.ebpf.removal import remove_datapath
 from terway.linux.netlink.socket import open_route_socket
 from terway.linux.netns import entered, open_netns
 from terway.model.address import Family
+from tests.support.counted import counted
 from tests.support.datapath_node import FACTS, DataPathNode, of
 from tests.support.kernel_node import WORLD_V4, WORLD_V6, kernel_node, sh
 from tests.support.streams import lockstep
@@ -70,6 +72,22 @@ def udp(netns: str, address: object, port: int):
         sock.bind((str(address), port))
         sock.setblocking(False)
         yield sock
+
+
+@contextmanager
+def connection(a: str, b: str, target: tuple[object, int]):
+    """Connect two pods by TCP."""
+    kind = socket.AF_INET6 if ":" in str(target[0]) else socket.AF_INET
+    place = (str(target[0]), target[1])
+    with ExitStack() as stack:
+        with open_netns(b) as opened, entered(opened.fd):
+            listener = stack.enter_context(socket.create_server(place, family=kind))
+        with open_netns(a) as opened, entered(opened.fd):
+            speaks = stack.enter_context(socket.create_connection(place, timeout=5))
+        hears, _ = listener.accept()
+        stack.enter_context(hears)
+        hears.settimeout(5)
+        yield speaks, hears
 
 
 async def test_pods_reach_each_other_and_the_vpc_past_the_nodes_stack(node):
@@ -163,13 +181,38 @@ async def test_no_packet_is_lost_while_terwayds_and_layouts_replace_each_other(n
         (a, a_has), (b, b_has) = await node.add("a"), await node.add("b")
     target = of(b_has, family), 7000
 
-    with udp(a, of(a_has, family), 7001) as client, udp(b, *target) as server:
+    with (
+        udp(a, of(a_has, family), 7001) as client,
+        udp(b, *target) as server,
+        connection(a, b, target) as (speaks, hears),
+    ):
         async with lockstep(client, server, target) as flow:
             for layout in (1, 2, 2, 1):
                 async with node.terwayd(layout=layout):
                     await flow.advance()
                 await flow.advance()
                 assert node.pins.layouts() == (layout,)
+                speaks.sendall(b"still there")
+                assert hears.recv(64) == b"still there"
+
+
+async def test_of_a_hundred_thousand_datagrams_an_exchange_loses_at_most_one(node):
+    """As many as go there and back while terwayds of both layouts come and go, five times."""
+    async with node.terwayd():
+        (a, a_has), (b, b_has) = await node.add("a"), await node.add("b")
+    target = str(b_has.v4), 7000
+
+    with (
+        udp(a, a_has.v4, 7001) as client,
+        udp(b, *target) as server,
+        counted(client, server, target) as flow,
+    ):
+        for number in range(5):
+            async with node.terwayd(layout=1 + number % 2):
+                await asyncio.to_thread(flow.reached, 20_000 * (number + 1))
+
+    assert flow.sent >= 100_000
+    assert flow.lost <= flow.sent // 100_000
 
 
 async def test_a_connection_lives_on_when_its_node_gets_the_data_path_and_when_it_loses_it(node):
@@ -237,7 +280,7 @@ def ask(client: socket.socket, server: socket.socket, family: Family) -> tuple[s
     _, peer = server.recvfrom(64)
     server.sendto(b"!", peer)
     _, answered = client.recvfrom(64)
-    return answered[:2]
+    return str(answered[0]), int(answered[1])
 
 
 @both
