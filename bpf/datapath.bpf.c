@@ -366,11 +366,14 @@ static __always_inline int lead_in(struct __sk_buff *skb, struct passage *at,
 	const struct endpoint *to = number && number != LOCAL_NODE ? endpoint_of(number) : NULL;
 	enum loss lost;
 
-	if (to)
+	if (to && to->kind != ENDPOINT_EXCLUSIVE)
 		return put_into(skb, at, number, to);
 	lost = remember(skb, at);
 	if (lost)
 		return lose(skb, at, lost);
+	/* By the second leg, where the stack would put the node's address for the client's. */
+	if (to && to->link && may_go_past_stack(skb, at, to->mtu))
+		return enqueue_for(skb, at, to);
 	return number ? GO_ON : put_by_uplink(skb, at, node);
 }
 

@@ -211,7 +211,7 @@ def test_a_pod_with_an_eni_of_its_own_answers_by_its_second_leg(node, family):
     node.offer(POD[family], frontend)
     question = asked(frontend, family=family)
 
-    # when it is asked by the node's stack, and answers
+    # when it is asked by its second leg, past the stack, and answers
     came = node.bench.run("from_uplink", question.frame(), link=UPLINK)
     seen = read_frame(came.frame)
     reply = node.bench.run("out_of_pod", seen.turned(ttl=64).frame(), link=5, endpoint=own.number)
@@ -220,7 +220,7 @@ def test_a_pod_with_an_eni_of_its_own_answers_by_its_second_leg(node, family):
 
     # then it does so by the leg, and the node turns that back
     answer = read_frame(left.frame)
-    assert came.went_on
+    assert came.was_redirected
     assert seen.destination == End(POD[family], 8080)
     assert reply.was_redirected
     assert left.was_redirected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest_asyncio
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.node import NodeHandle
 from terway.lab.world.outside import Outside, outside_host
+from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import Flow, PodHandle
 from terway.lab.world.service_objects import SERVICES, wait_endpoints, wait_load_balancer
 from terway.model.address import IPAddress
@@ -34,12 +36,26 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as sock:
 versions = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab() -> AsyncIterator[Lab]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["shared", "exclusive"])
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    """Two nodes whose pods share ENIs, or have one each."""
+    pool = NodePool(name="eni", nodes=2, labels=EXCLUSIVE_LABELS)
+    has_own = request.param == "exclusive"
     async with open_lab(
-        nodes=2, cni={"eniip_virtual_type": "datapathv2"}, probe_interval_s=0.2
+        name=f"t{uuid.uuid4().hex[:8]}",
+        nodes=0 if has_own else 2,
+        pools=(pool,) if has_own else (),
+        cni={"eniip_virtual_type": "datapathv2"},
+        probe_interval_s=0.2,
     ) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def places(lab: Lab) -> tuple[str, str]:
+    """The names of the two nodes."""
+    first, second = sorted(lab.nodes)
+    return first, second
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -51,13 +67,13 @@ async def outside(lab: Lab) -> Outside:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pods(lab: Lab) -> dict[str, PodHandle]:
+async def pods(lab: Lab, places: tuple[str, str]) -> dict[str, PodHandle]:
     """A server on each node; that of the first has a hostPort."""
     words = ("/usr/bin/env", "python3", "-I", "-S", str(SERVER), str(TARGET))
     mapped = ({"containerPort": TARGET, "hostPort": HOST_PORT},)
     made = await asyncio.gather(
-        lab.pod("web-1", node="node-1", command=words, labels={"app": "web"}, ports=mapped),
-        lab.pod("web-2", node="node-2", command=words, labels={"app": "web"}),
+        lab.pod("web-1", node=places[0], command=words, labels={"app": "web"}, ports=mapped),
+        lab.pod("web-2", node=places[1], command=words, labels={"app": "web"}),
     )
     return {pod.name: pod for pod in made}
 
@@ -125,16 +141,18 @@ async def test_the_world_reaches_all_endpoints_by_the_load_balancer(web, outside
 
 
 @versions
-@pytest.mark.parametrize("name", ["node-1", "node-2"])
-async def test_the_world_reaches_all_endpoints_at_each_nodes_port(lab, web, outside, name, version):
-    node = await node_address(lab, name, version)
+@pytest.mark.parametrize("asked", [0, 1], ids=["first", "second"])
+async def test_the_world_reaches_all_endpoints_at_each_nodes_port(
+    lab, places, web, outside, asked, version
+):
+    node = await node_address(lab, places[asked], version)
 
     answers = {
         await ask(await outside.connect(node, port=NODE_PORT, source=WORLD[version]))
         for _ in range(24)
     }
 
-    own, other = ("web-1", "web-2") if name == "node-1" else ("web-2", "web-1")
+    own, other = ("web-1", "web-2") if asked == 0 else ("web-2", "web-1")
     assert answers == {(own, WORLD[version]), (other, str(node))}
 
 
@@ -152,13 +170,13 @@ async def test_with_the_policy_local_every_endpoint_sees_the_client(lab, pods, o
 
 
 @versions
-async def test_a_process_of_the_node_reaches_services_and_sees_them(lab, web, version):
-    node = lab.node("node-1")
+async def test_a_process_of_the_node_reaches_services_and_sees_them(lab, places, web, version):
+    node = lab.node(places[0])
     local = {4: "127.0.0.1", 6: "::1"}[version]
     asked = [
         (web["own"][version], PORT),
         (web["balanced"][version], PORT),
-        (str(await node_address(lab, "node-1", version)), NODE_PORT),
+        (str(await node_address(lab, places[0], version)), NODE_PORT),
         (local, NODE_PORT),
     ]
     for host, port in asked:
@@ -169,24 +187,24 @@ async def test_a_process_of_the_node_reaches_services_and_sees_them(lab, web, ve
 
 
 @versions
-async def test_a_host_port_leads_to_its_pod(lab, web, outside, version):
-    node = await node_address(lab, "node-1", version)
+async def test_a_host_port_leads_to_its_pod(lab, places, web, outside, version):
+    node = await node_address(lab, places[0], version)
 
     answer = await ask(await outside.connect(node, port=HOST_PORT, source=WORLD[version]))
 
     assert answer == ("web-1", WORLD[version])
-    assert (await ask_from(lab.node("node-1"), str(node), HOST_PORT))[0] == "web-1"
+    assert (await ask_from(lab.node(places[0]), str(node), HOST_PORT))[0] == "web-1"
 
 
 @versions
-async def test_a_connection_from_outside_outlives_terwayd(lab, web, outside, version):
+async def test_a_connection_from_outside_outlives_terwayd(lab, places, web, outside, version):
     # given connections by way of the first node, to endpoints here and elsewhere
-    node = await node_address(lab, "node-1", version)
+    node = await node_address(lab, places[0], version)
     flows = [await outside.connect(node, port=NODE_PORT, source=WORLD[version]) for _ in range(8)]
     before = [await flow.line(b"?") for flow in flows]
 
     # when terwayd is replaced
-    await lab.node("node-1").restart_agent()
+    await lab.node(places[0]).restart_agent()
 
     # then each goes on with whom it has
     assert [await flow.line(b"?") for flow in flows] == before
