@@ -17,6 +17,7 @@ import pytest_asyncio
 from terway.kube.resource import NETWORK_POLICIES
 from terway.lab.toolbox import ECHO_PORT
 from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
 from terway.lab.world.service_objects import SERVICES, wait_endpoints
 from terway.model.address import Family, IPAddress
@@ -30,8 +31,9 @@ _MBIT = 125_000  # bytes per second
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab() -> AsyncIterator[Lab]:
-    name = f"l{uuid.uuid4().hex[:8]}"
-    async with open_lab(name=name, nodes=2, cni={"eniip_virtual_type": "datapathv2"}) as lab:
+    name, pool = f"l{uuid.uuid4().hex[:8]}", NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
+    cni = {"eniip_virtual_type": "datapathv2"}
+    async with open_lab(name=name, nodes=2, pools=(pool,), cni=cni) as lab:
         yield lab
 
 
@@ -92,12 +94,13 @@ async def test_a_limit_holds_within_a_tenth(lab, others, kind, other, family):
 
 
 @pytest.mark.parametrize("kind", [EGRESS, INGRESS], ids=["egress", "ingress"])
-async def test_a_limit_holds_by_a_service_and_beside_policies(lab, others, kind):
+@pytest.mark.parametrize("node", ["node-1", "eni-1"], ids=["shared", "exclusive"])
+async def test_a_limit_holds_by_a_service_and_beside_policies(lab, others, node, kind):
     """bug class 52: limits, policies and services share the hooks of a link."""
-    await lab.kube.create(NETWORK_POLICIES, only_of_each_other(f"of-{_word(kind)}"))
-    name, labels = f"both-{_word(kind)}", {"limited": "yes"}
-    pod = await lab.pod(name, node="node-1", labels=labels, annotations={kind: "16M"})
-    address = await service_of(lab, others["far"], f"far-{_word(kind)}")
+    name, labels = f"both-{node}-{_word(kind)}", {"limited": "yes"}
+    await lab.kube.create(NETWORK_POLICIES, only_of_each_other(name))
+    pod = await lab.pod(name, node=node, labels=labels, annotations={kind: "16M"})
+    address = await service_of(lab, others["far"], name)
 
     async with await connect_soon(pod, address) as flow:
         await flow.echo(bytes(200_000))
