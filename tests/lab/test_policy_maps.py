@@ -13,7 +13,7 @@ import pytest_asyncio
 from terway.kube.resource import NETWORK_POLICIES
 from terway.lab.policy.inforce import SOCKET, wait_in_force
 from terway.lab.world.lab import Lab, open_lab
-from tests.lab.test_policy_cli import DB_FROM_WEB, ask, failures
+from tests.lab.test_policy_cli import DB_FROM_WEB, answer_of, ask, failures
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -45,6 +45,16 @@ async def lab() -> AsyncIterator[Lab]:
 
 async def test_verify_compares_the_maps_and_finds_them_equal(lab):
     found = await ask(lab, "node-1", "policy", "verify", "--json")
+
+    assert (found.code, failures(found)) == (0, {"the data path": []})
+
+
+async def test_a_bundle_answers_what_the_node_would(lab, tmp_path):
+    path = str(tmp_path / "node-1.tar.gz")
+    await ask(lab, "node-1", "support-bundle", "--output", path)
+
+    offline = (sys.executable, "-m", "terway.cli", "policy", "verify", "--bundle", path, "--json")
+    found = await answer_of(*offline)
 
     assert (found.code, failures(found)) == (0, {"the data path": []})
 

@@ -21,12 +21,15 @@ from terway.cli.exits import CANNOT_REACH, OK
 from terway.cli.mapping import mapping_lines, mapping_of, verdict
 from terway.cli.place import Place, find_place, place_options
 from terway.cli.policy_bundle import (
+    MAPS_NAME,
     OBJECTS_NAME,
     TABLES_NAME,
     failed_member,
+    maps_member,
     objects_member,
     tables_member,
 )
+from terway.cli.policy_maps import dump_policy_maps
 from terway.cli.policy_read import read_cluster
 from terway.cli.policy_verified import read_tables
 from terway.cli.prefixes import prefixes_of
@@ -103,6 +106,12 @@ def bundle_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, byte
 def _policy_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, bytes]]:
     """Yield what the policies' tools need: the tables first, as they are older than the objects."""
     held = snapshot.journal.attachments if snapshot.journal is not None else ()
+    try:
+        dump = dump_policy_maps()
+        if dump is not None:
+            yield MAPS_NAME, maps_member(dump)
+    except VpcError as error:
+        yield MAPS_NAME, failed_member(error)
     try:
         yield TABLES_NAME, tables_member(read_tables(held))
     except VpcError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from terway.cli.bundle_file import read_bundle_file
 from terway.cli.codec import parse, plain
+from terway.linux.ebpf.policy_maps import Dump
 from terway.model.errors import TransientError
 from terway.model.nft import Table
 
@@ -20,6 +21,7 @@ Json = Mapping[str, Any]
 
 OBJECTS_NAME = "policies.json"
 TABLES_NAME = "policy-tables.json"
+MAPS_NAME = "policy-maps.json"  # where a data path in eBPF judges
 _MOST_BYTES = 64_000_000  # of a file, before it is packed; of 100,000 pods there are half as many
 
 _METADATA = ("name", "namespace", "labels", "uid", "generation", "creationTimestamp")
@@ -81,6 +83,12 @@ def tables_member(tables: Mapping[str, Table | None]) -> bytes:
     return _bounded({"tables": {netns: plain(table) for netns, table in tables.items()}})
 
 
+def maps_member(dump: Dump) -> bytes:
+    """Return the file with the maps' entries, or one that says why they are not there."""
+    maps = {name: [[k.hex(), v.hex()] for k, v in one.items()] for name, one in dump.items()}
+    return _bounded({"maps": maps})
+
+
 def failed_member(error: Exception) -> bytes:
     """Return a file that says why it has nothing."""
     return json.dumps({"error": str(error)}).encode()
@@ -103,6 +111,17 @@ def bundle_tables(path: Path) -> dict[str, Table | None]:
     """Return the tables of a bundle, by network namespace. Raises as `bundle_objects`."""
     found = _read(path, TABLES_NAME)["tables"]
     return {netns: None if raw is None else parse(Table, raw) for netns, raw in found.items()}
+
+
+def bundle_maps(path: Path) -> Dump | None:
+    """Return the maps of a bundle; None where tables judge. Raises as `bundle_objects`."""
+    if read_bundle_file(path, MAPS_NAME) is None:
+        return None
+    found = _read(path, MAPS_NAME)["maps"]
+    return {
+        name: {bytes.fromhex(key): bytes.fromhex(value) for key, value in entries}
+        for name, entries in found.items()
+    }
 
 
 def _read(path: Path, name: str) -> Json:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from terway.linux.ebpf.pins import ROOT, Pins
-from terway.linux.ebpf.policy_maps import NAMES, PolicyMaps
+from terway.linux.ebpf.policy_maps import NAMES, Dump, PolicyMaps
 from terway.model.attachment import Attachment
 from terway.model.endpoint import endpoint_number
 from terway.model.errors import UsageError
@@ -32,6 +32,12 @@ def read_policy_maps(pins: Path = ROOT) -> Content | None:
     """
     with _opened(pins) as maps:
         return maps.read() if maps is not None and maps.generation() else None
+
+
+def dump_policy_maps(pins: Path = ROOT) -> Dump | None:
+    """Return the maps' entries as bytes; None and errors as of `read_policy_maps`."""
+    with _opened(pins) as maps:
+        return maps.dump() if maps is not None and maps.generation() else None
 
 
 def has_policy_maps(pins: Path = ROOT) -> bool:

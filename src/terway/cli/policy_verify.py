@@ -10,14 +10,22 @@ import click
 
 from terway.cli.exits import FOUND, OK
 from terway.cli.place import find_place
-from terway.cli.policy_bundle import bundle_tables
+from terway.cli.policy_bundle import bundle_maps, bundle_tables
 from terway.cli.policy_progress import telling
 from terway.cli.policy_read import read_bundled
-from terway.cli.policy_verified import Verified, agents_word, compare, leftovers, verify_node
+from terway.cli.policy_verified import (
+    Verified,
+    agents_word,
+    compare,
+    compare_maps,
+    leftovers,
+    verify_node,
+)
 from terway.cli.read_node import read_agent_config
 from terway.cli.snapshot import require
 from terway.cli.source import read_bundle, source_options
 from terway.cli.table import counted, print_json, print_lines, wrapped
+from terway.linux.ebpf.policy_maps import content_of
 from terway.model.ids import NodeName
 
 _SHOWN = 20
@@ -57,7 +65,11 @@ def _of_bundle(path: Path) -> Verified:
     journal = require(snapshot.journal, snapshot, "journal")
     word = f"by a bundle of {snapshot.taken_at}, of what was read one after the other"
     node = NodeName(snapshot.node_name)
-    found = compare(read_bundled(path), journal.attachments, bundle_tables(path), node=node)
+    dump, objects = bundle_maps(path), read_bundled(path)
+    if dump is not None:
+        found = compare_maps(objects, journal.attachments, content_of(dump), node=node)
+    else:
+        found = compare(objects, journal.attachments, bundle_tables(path), node=node)
     return replace(found, agent=word)
 
 

@@ -31,6 +31,8 @@ from terway.model.policy_maps import (
     Word,
 )
 
+Dump = Mapping[str, Mapping[bytes, bytes]]  # entries by map
+
 MAP_FULL = "MapFull"
 SIZE_KEY = "ebpf_policy_entries"  # of eni-config
 NAMES = (
@@ -74,16 +76,11 @@ class PolicyMaps:
 
     def read(self) -> Content:
         """Return all that is there. Some 2 us an entry."""
-        turn = self._maps["policy_nets_turn"].lookup(_ONLY)
-        return Content(
-            generation=self.generation(),
-            sides=_read(self._maps[_SIDES], _unpack_number, unpack_sides),
-            hosts=_read(self._maps[_HOSTS], unpack_host, unpack_class_turn),
-            nets_turn=None if turn is None else Turn(*_unpack_turn(turn)),
-            nets=_read(self._maps[_NETS], unpack_prefix, _unpack_class),
-            verdicts=_read(self._maps[_VERDICTS], unpack_pair, _unpack_word),
-            pages=_read(self._maps[_PAGES], unpack_page_of, bytes),
-        )
+        return content_of(self.dump())
+
+    def dump(self) -> Dump:
+        """Return all entries as bytes."""
+        return {name: one.items() for name, one in self._maps.items()}
 
     def put(self, content: Content) -> None:
         """Put entries; nothing of it counts before `switch`.
@@ -138,6 +135,21 @@ class PolicyMaps:
             update_many(target, entries)
 
 
+def content_of(dump: Dump) -> Content:
+    """Return what a dump says."""
+    generation = dump["policy_generation"].get(_ONLY, _ONLY)
+    turn = dump["policy_nets_turn"].get(_ONLY)
+    return Content(
+        generation=Generation(_unpack_number(generation)),
+        sides=_read(dump[_SIDES], _unpack_number, unpack_sides),
+        hosts=_read(dump[_HOSTS], unpack_host, unpack_class_turn),
+        nets_turn=None if turn is None else Turn(*_unpack_turn(turn)),
+        nets=_read(dump[_NETS], unpack_prefix, _unpack_class),
+        verdicts=_read(dump[_VERDICTS], unpack_pair, _unpack_word),
+        pages=_read(dump[_PAGES], unpack_page_of, bytes),
+    )
+
+
 @contextmanager
 def _full_is_told(target: Map) -> Iterator[None]:
     try:
@@ -150,8 +162,10 @@ def _full_is_told(target: Map) -> Iterator[None]:
         raise TransientError(f"{text}; {remedy}", code=MAP_FULL) from error
 
 
-def _read(source: Map, key_of: Callable[[bytes], K], value_of: Callable[[bytes], V]) -> dict[K, V]:
-    return {key_of(key): value_of(value) for key, value in source.items().items()}
+def _read(
+    source: Mapping[bytes, bytes], key_of: Callable[[bytes], K], value_of: Callable[[bytes], V]
+) -> dict[K, V]:
+    return {key_of(key): value_of(value) for key, value in source.items()}
 
 
 def _place_of(key: Key) -> tuple[str, bytes]:
