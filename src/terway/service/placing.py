@@ -78,7 +78,9 @@ class Placer:
         self, line: Line, old: PlacedLine | None, is_mine: Callable[[bytes], bool]
     ) -> PlacedLine:
         number = self.numbers.next_line() if old is None else old.number
-        doors = {door.key: door for door in reversed(line.doors)}
+        doors: dict[bytes, Door] = {}
+        for door in line.doors:
+            doors.setdefault(door.key, door)
         lost = tuple(key for key in doors if not is_mine(key))
         if len(lost) == len(doors):
             return PlacedLine(key=line.key, number=number, lost=lost)

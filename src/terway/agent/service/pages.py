@@ -103,5 +103,5 @@ def _text(end: bytes) -> str:
     """Return an address and port as people write them."""
     packed, port, protocol, family = unpack_end(end)
     address = ip_address(packed)
-    host = "*" if address.is_unspecified else f"[{address}]" if family == 6 else str(address)
-    return f"{host}:{port}/{Protocol(protocol).name}"
+    host = "*" if address.is_unspecified else str(address)
+    return f"{f'[{host}]' if family == 6 else host}:{port}/{Protocol(protocol).name}"
