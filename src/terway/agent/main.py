@@ -28,6 +28,7 @@ import structlog
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
 from terway.agent.ebpf.choice import Chosen, choose_datapath
+from terway.agent.ebpf.leaving import leave_datapath
 from terway.agent.ebpf.page import show_choice
 from terway.agent.ebpf.telling import tell_datapath
 from terway.agent.follow import make_follower
@@ -203,6 +204,14 @@ async def _open(
         tell_datapath(terwayd, options.node_name, Pins(options.paths.pins))
     show_choice(terwayd, kube, chosen, config.cni)
     configure_flows = enforce_policies(terwayd, client, kube, options, config)
+    if not chosen.has_datapath:
+        terwayd.chores["datapath gone"] = partial(
+            leave_datapath,
+            kernel,
+            Pins(options.paths.pins),
+            attachments=terwayd.pool.attachments,
+            judged=terwayd.judged,
+        )
     serve_services(terwayd, kernel=kernel, client=client, kube=kube, options=options, config=config)
     terwayd.metrics.sources.append(calls.metrics)
 

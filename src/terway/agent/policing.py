@@ -56,6 +56,7 @@ def enforce_policies(
     has_tables = maps is None or config.eni.kube_proxy_replacement is ProxyReplacement.OFF
     policies = PolicyService(outside, is_rejecting=is_rejecting, maps=maps, has_tables=has_tables)
     terwayd.enforce(policies)
+    terwayd.judged = policies.filled
     if terwayd.bringup is not None:
         terwayd.bringup.fills.append(policies.filled)
         if not has_tables:

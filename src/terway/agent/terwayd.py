@@ -125,6 +125,8 @@ class Terwayd:
         self._kube = kube
         self._config: ConfigFollower | None = None
         self._policies: Policies | None = None
+        self.judged: Callable[[], Coroutine[None, None, None]] | None = None
+        """Returns when policies are in force; None where none are enforced."""
         self.chores: dict[str, Callable[[], Coroutine[None, None, None]]] = {}  # of others, by name
         self.pages: dict[str, Callable[[], Page]] = {}  # of others, by path
         self.streams: dict[str, Stream] = {}  # of others, by path

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.node_sockets import NodeSockets, serve_sockets
 from terway.linux.ebpf.opening import open_datapath
 from terway.linux.ebpf.pins import Pins
-from terway.linux.ebpf.removal import remove_datapath
+from terway.linux.ebpf.removal import remove_datapath, remove_programs
 from terway.linux.guard_bell import Bell, open_bell
 from terway.linux.ipvlan_support import ipvlan_lacks
 from terway.linux.limit_support import LimitSupport, read_limit_support
@@ -35,13 +35,14 @@ from terway.linux.uplink import Uplink, read_uplink
 from terway.linux.workers import Workers
 from terway.model.address import Family, IPAddress
 from terway.model.device import Device, DeviceState
-from terway.model.errors import TransientError
+from terway.model.errors import TransientError, VpcError
 from terway.model.ids import MacAddress
 from terway.model.network import (
     NODE,
     AttachmentState,
     DeleteLink,
     Link,
+    Netns,
     NodeState,
     Operation,
     Sysctl,
@@ -297,11 +298,18 @@ class Kernel:
         """End the node's sockets that are connected to backends that are gone; return how many."""
         return await self._workers.run(partial(served.end_those_with, gone))
 
-    async def remove_datapath(self, pins: Pins) -> int:
-        """Take all of a data path in eBPF away; return how many links had programs of it."""
+    async def remove_datapath(self, pins: Pins, pods: Iterable[Netns] = ()) -> int:
+        """Take all of a data path in eBPF away; return how many links had programs of it.
+
+        `pods` are the paths of namespaces that may have some, too.
+        """
 
         def work(session: Session) -> int:
-            return remove_datapath(session.namespace(NODE).sock, pins)
+            inside = 0
+            for one in pods if pins.layouts() else ():  # pins go last
+                with suppress(VpcError):  # the namespace is gone, and its links with it
+                    inside += len(remove_programs(session.namespace(one).sock))
+            return inside + remove_datapath(session.namespace(NODE).sock, pins)
 
         return await self._run(work)
 

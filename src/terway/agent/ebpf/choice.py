@@ -47,17 +47,16 @@ async def choose_datapath(
 ) -> Chosen:
     """Return the data path that the node has; where it is in eBPF, `kernel` has it loaded.
 
-    `mode` is that of the node's label. Where it has none, what another terwayd left of one is
-    taken away: the pods that run go on by the node's stack.
+    `mode` is that of the node's label.
     """
     if cni.virtual_type is VirtualType.VETH:
-        return await _without(kernel, mode, pins, "")
+        return Chosen(mode=mode)
     if mode is Mode.EXCLUSIVE and not cni.has_host_peer:
-        return await _without(kernel, mode, pins, "pods have no second leg (disable_host_peer)")
+        return _without(mode, "pods have no second leg (disable_host_peer)")
     try:
         await kernel.open_datapath(pins, sizes)
     except VpcError as error:
-        return await _without(kernel, mode, pins, _told(error))
+        return _without(mode, _told(error))
     if mode is not Mode.VETH or cni.virtual_type is not VirtualType.IPVLAN:
         shared = Mode.DATAPATHV2 if mode is Mode.VETH else mode
         return Chosen(mode=shared, has_datapath=True)
@@ -75,10 +74,6 @@ def _told(error: VpcError) -> str:
     return f"{error}; lower {key} of eni_conf" if key else str(error)
 
 
-async def _without(kernel: Kernel, mode: Mode, pins: Pins, lacks: str) -> Chosen:
-    removed = await kernel.remove_datapath(pins)
-    if removed:
-        _log.info("datapath.removed", links=removed)
-    if lacks:
-        _log.warning("datapath.not_possible", error=lacks)
+def _without(mode: Mode, lacks: str) -> Chosen:
+    _log.warning("datapath.not_possible", error=lacks)
     return Chosen(mode=mode, lacks=lacks)

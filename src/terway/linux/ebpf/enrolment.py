@@ -9,15 +9,18 @@ the node's stack. Blocking; for workers.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
+from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.hooks import POD_HOOKS, put_filters
 from terway.linux.netlink import link
 from terway.linux.netlink.socket import RouteSocket, send_all
 from terway.linux.session import Session
 from terway.model.address import IPAddress
 from terway.model.endpoint import EndpointKind
+from terway.model.errors import ConflictError
 from terway.model.network import NODE, AttachmentState
 from terway.model.programs import PodPrograms
 
@@ -38,10 +41,19 @@ def enrol(states: Iterable[AttachmentState], session: Session) -> int:
         datapath.enrol(wanted, ifindex)
     own = iter([i for one, i in found if one.endpoint.kind is not EndpointKind.IPVLAN])
     while some := tuple(islice(own, _AT_ONCE)):
-        send_all(
-            sock, (one for i in some for one in put_filters(i, datapath.object.programs, POD_HOOKS))
-        )
+        _put(sock, datapath, some)
     return len(found)
+
+
+def _put(sock: RouteSocket, datapath: DataPath, ifindexes: tuple[int, ...]) -> None:
+    """Put programs at links; one that went meanwhile keeps no other from its own."""
+    programs = datapath.object.programs
+    try:
+        send_all(sock, (one for i in ifindexes for one in put_filters(i, programs, POD_HOOKS)))
+    except ConflictError:
+        for ifindex in ifindexes:
+            with suppress(ConflictError):
+                send_all(sock, put_filters(ifindex, programs, POD_HOOKS))
 
 
 def _there(

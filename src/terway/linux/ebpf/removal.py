@@ -28,16 +28,22 @@ def remove_datapath(sock: RouteSocket, pins: Pins) -> int:
     Of the namespace of `sock`. That there is nothing is success.
     """
     pinned = _remove_links(pins)
-    with_filters = [one.ifindex for one in sock.query(link.all_links()) if _is_seen(sock, one)]
-    for ifindex in with_filters:
-        for request in (*_filters(ifindex), *clsact_without_use(sock, ifindex, _OURS)):
-            sock.request(request)
+    with_filters = remove_programs(sock)
     stop_serving(pins)
     for layout in pins.layouts():
         pins.drop(layout)
     forget_programs(pins.folder(PROGRAMS))
     pins.forget()
-    return len(set(with_filters) | pinned)
+    return len(with_filters | pinned)
+
+
+def remove_programs(sock: RouteSocket) -> set[int]:
+    """Take the filters of the data path from all links of a namespace; return which had some."""
+    found = {one.ifindex for one in sock.query(link.all_links()) if _is_seen(sock, one)}
+    for ifindex in found:
+        for request in (*_filters(ifindex), *clsact_without_use(sock, ifindex, _OURS)):
+            sock.request(request)
+    return found
 
 
 def _remove_links(pins: Pins) -> set[int]:
