@@ -27,6 +27,7 @@
 #include "passage.h"
 #include "policy.h"
 #include "quick.h"
+#include "refuse.h"
 #include "tables.h"
 #include "tell.h"
 #include "track.h"
@@ -228,6 +229,16 @@ SUBPROGRAM int answer_outside(struct __sk_buff *skb, struct passage *at)
 	return put_by_uplink(skb, at, node);
 }
 
+/* The pod is told at once where nobody answers for a service: straight into its namespace. */
+SUBPROGRAM int lose_and_tell(struct __sk_buff *skb, const struct passage *at, enum loss reason)
+{
+	int verdict = lose(skb, at, reason);
+
+	if (!is_to_be_told(reason) || refuse(skb, at))
+		return verdict;
+	return bpf_redirect_peer(skb->ifindex, 0);
+}
+
 /* tc ingress of the node's end of a pod's veth, after the guard. */
 SEC("tc")
 int from_pod(struct __sk_buff *skb)
@@ -258,7 +269,7 @@ int from_pod(struct __sk_buff *skb)
 		return GO_ON;
 	lost = leave(skb, at);
 	if (lost)
-		return lose(skb, at, lost);
+		return lose_and_tell(skb, at, lost);
 	return is_answer_at_node(at) ? answer_outside(skb, at) : route(skb, at, from);
 }
 

@@ -444,3 +444,62 @@ def test_a_spoilt_packet_goes_nowhere_or_where_it_may(loaded, family, cut, spoil
     outcome = node.bench.run("from_pod", bytes(frame), link=1)
 
     assert outcome.went_on or outcome.was_redirected or len(outcome.losses) == 1
+
+
+@FAMILIES
+def test_a_client_of_nobody_is_reset_at_once(node, family):
+    node.serve(End(SERVICE[family], 80), "tcp", ())
+    packet = ask(family, payload=b"")
+
+    outcome = node.send(packet)
+
+    assert outcome.was_redirected
+    assert outcome.losses == ((1, Loss.NO_BACKEND),)
+    reset = read_frame(outcome.frame)
+    assert (reset.source, reset.destination) == (packet.destination, packet.source)
+    assert (reset.flags, reset.payload) == (RST | ACK, b"")
+    assert reset.macs == packet.macs[6:] + packet.macs[:6]
+    assert sequence_of(outcome.frame) == (0, 2)  # what was sent begins at 1, and SYN counts
+
+
+@FAMILIES
+def test_a_connection_whose_backend_has_gone_is_reset_where_it_stands(node, family):
+    backend = node.offer(family)
+    node.send(ask(family))
+    node.remove_backend(backend)
+
+    outcome = node.send(ask(family, flags=ACK, payload=b"some data"))
+
+    assert outcome.was_redirected
+    reset = read_frame(outcome.frame)
+    assert (reset.flags, reset.payload) == (RST, b"")
+    assert sequence_of(outcome.frame) == (0, 0)  # what the client has acknowledged
+
+
+@FAMILIES
+def test_a_client_of_nobody_by_udp_is_told_that_the_port_is_unreachable(node, family):
+    node.serve(End(SERVICE[family], 80), "udp", ())
+    packet = ask(family, UDP, payload=b"")
+
+    outcome = node.send(packet)
+
+    assert outcome.was_redirected
+    source, destination, quoted = read_error(outcome.frame)
+    assert (source, destination) == (SERVICE[family], CLIENT[family])
+    assert (quoted.source, quoted.destination) == (packet.source, packet.destination)
+
+
+def test_a_reset_is_not_answered_by_another(node):
+    node.serve(End(SERVICE[4], 80), "tcp", ())
+
+    outcome = node.send(ask(4, flags=RST))
+
+    assert not outcome.was_redirected
+    assert lost(outcome) is Loss.NO_BACKEND
+
+
+def sequence_of(frame: bytes) -> tuple[int, int]:
+    """Return sequence and acknowledgment of TCP behind a plain IP header."""
+    start = 34 if frame[14] >> 4 == 4 else 54
+    sequence, acknowledgment = struct.unpack("!II", frame[start + 4 : start + 12])
+    return sequence, acknowledgment

@@ -113,6 +113,7 @@ class ServiceProxy:
         await self._carry_out(compiler.forget)
         self._compiler = compiler
         self.filled.set()
+        self.on_turn(Told(gone=(), health=self.health()))
         _log.info("services.filled", services=len(compiler.placed))
         while True:
             await self.view.filled.wait()
