@@ -9,26 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
-from terway.model.address import Family, IPPair, family_of
 from terway.model.ids import NodeName
 from terway.model.policy_maps import Content, Steps
+from terway.policy.answering import Ends, Nodes
 from terway.policy.bpf.judge import Judge, Question
 from terway.policy.bpf.writer import Writer
-from terway.policy.changes import (
-    Attach,
-    ClusterChange,
-    SetNamespace,
-    SetNode,
-    SetPod,
-    SetPolicy,
-)
-from terway.policy.cluster import Cluster, Pod
-from terway.policy.compiling.compiler import Compiler
-from terway.policy.ends import Party, addresses_of, parties_of
-from terway.policy.flow import End, Flow
+from terway.policy.cluster import Cluster
+from terway.policy.ends import Party
+from terway.policy.flow import Flow
 from terway.policy.policies import Policy
 
 
@@ -53,11 +43,10 @@ class BpfAnswers:
         policies: Collection[Policy],
         enforce: Callable[[Content], Asked] = on_paper,
     ) -> None:
-        self._cluster = cluster
-        self._changes = _changes(cluster, policies)
+        self._ends = Ends(cluster)
+        self._nodes = Nodes(cluster, policies)
         self._enforce = enforce
         self._numbers = {key: place for place, key in enumerate(sorted(cluster.pods), 1)}
-        self._party = cache(self._find_party)
         self._node = cache(self._written)
 
     def allowed(self, flow: Flow) -> bool:
@@ -65,7 +54,7 @@ class BpfAnswers:
 
         Raises UsageError for an end that is not there, or has no address of the family.
         """
-        source, destination = self._ends(flow)
+        source, destination = self._ends.of(flow)
         is_itself = source.pod is not None and source.pod is destination.pod
         if is_itself and not flow.via_service:
             return True  # it never leaves the pod
@@ -89,54 +78,13 @@ class BpfAnswers:
         )
         return self._node(pod.node).allows(asked)
 
-    def _ends(self, flow: Flow) -> tuple[Party, Party]:
-        family = flow.family or self._family(flow)
-        source = self._party(flow.source, family)
-        destination = self._party(flow.destination, family)
-        if source is None or destination is None:
-            return parties_of(self._cluster, flow)  # says what is wrong with them
-        return source, destination
-
-    def _family(self, flow: Flow) -> Family | None:
-        sources, destinations = (
-            [family_of(one) for one in addresses_of(self._cluster, end)]
-            for end in (flow.source, flow.destination)
-        )
-        return next((one for one in sources if one in destinations), None)
-
-    def _find_party(self, end: End, family: Family | None) -> Party | None:
-        if family not in {family_of(one) for one in addresses_of(self._cluster, end)}:
-            return None
-        return parties_of(self._cluster, Flow(source=end, destination=end, family=family))[0]
-
     def _written(self, node: NodeName | None) -> Asked:
-        """Return who answers for a node; pods that have none share one place without a node."""
-        pods = {key: pod for key, pod in self._cluster.pods.items() if pod.node == node}
-        compiler = Compiler(node)
-        own = (pod for pod in pods.values() if not pod.is_host_network and not pod.is_finished)
-        attached = (Attach(key=pod.key, addresses=_pair(pod)) for pod in own)
-        compiler.apply([*self._changes, *attached])
-        endpoints = {key: (self._numbers[key],) for key in pods}
-        steps = Writer().adopt(compiler.compiled(), endpoints, Content())
+        """Return who answers for a node."""
+        endpoints = {key: (self._numbers[key],) for key in self._nodes.pods(node)}
+        steps = Writer().adopt(self._nodes.compiled(node), endpoints, Content())
         return self._enforce(_in_force(steps))
 
 
 def _in_force(steps: Steps) -> Content:
     """Return what maps that were empty hold after steps."""
     return replace(steps.make, generation=steps.switch or steps.make.generation)
-
-
-def _pair(pod: Pod) -> IPPair:
-    return IPPair(
-        v4=next((one for one in pod.addresses if isinstance(one, IPv4Address)), None),
-        v6=next((one for one in pod.addresses if isinstance(one, IPv6Address)), None),
-    )
-
-
-def _changes(cluster: Cluster, policies: Collection[Policy]) -> list[ClusterChange]:
-    return [
-        *(SetNamespace(namespace=one) for one in cluster.namespaces.values()),
-        *(SetNode(node=one) for one in cluster.nodes.values()),
-        *(SetPod(pod=one) for one in cluster.pods.values()),
-        *(SetPolicy(policy=one) for one in policies),
-    ]

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address
 
-from terway.model.address import Family, IPPair, family_of
+from terway.model.address import family_of
 from terway.model.ids import NodeName
 from terway.model.nft import Hook, Table, Transactions
-from terway.policy.changes import (
-    Attach,
-    ClusterChange,
-    SetNamespace,
-    SetNode,
-    SetPod,
-    SetPolicy,
-)
+from terway.policy.answering import Ends, Nodes
 from terway.policy.cluster import Cluster, Pod
-from terway.policy.compiling.compiler import Compiler
-from terway.policy.ends import Party, addresses_of, parties_of
-from terway.policy.flow import End, Flow
+from terway.policy.ends import Party
+from terway.policy.flow import Flow
 from terway.policy.nft.interpreter import Interpreter
 from terway.policy.nft.names import TABLE
 from terway.policy.nft.packet import Packet, icmp_of
@@ -53,11 +44,10 @@ class NftAnswers:
         policies: Collection[Policy],
         enforce: Callable[[Transactions], Table] = on_paper,
     ) -> None:
-        self._cluster = cluster
-        self._changes = _changes(cluster, policies)
+        self._ends = Ends(cluster)
+        self._nodes = Nodes(cluster, policies)
         self._enforce = enforce
         self._interfaces = {key: f"pod{place}" for place, key in enumerate(sorted(cluster.pods))}
-        self._party = cache(self._find_party)
         self._node = cache(self._print_node)
 
     def allowed(self, flow: Flow) -> bool:
@@ -65,7 +55,7 @@ class NftAnswers:
 
         Raises UsageError for an end that is not there, or has no address of the family.
         """
-        source, destination = self._ends(flow)
+        source, destination = self._ends.of(flow)
         if source.pod is not None and source.pod is destination.pod and not flow.via_service:
             return True  # it never leaves the pod
         return all(
@@ -94,36 +84,10 @@ class NftAnswers:
             return self._interfaces[own.key]
         return _UPLINK
 
-    def _ends(self, flow: Flow) -> tuple[Party, Party]:
-        family = flow.family or self._family(flow)
-        found = self._party(flow.source, family), self._party(flow.destination, family)
-        source, destination = found
-        if source is None or destination is None:
-            return parties_of(self._cluster, flow)  # says what is wrong with them
-        return source, destination
-
-    def _family(self, flow: Flow) -> Family | None:
-        sources, destinations = (
-            [family_of(one) for one in addresses_of(self._cluster, end)]
-            for end in (flow.source, flow.destination)
-        )
-        return next((one for one in sources if one in destinations), None)
-
-    def _find_party(self, end: End, family: Family | None) -> Party | None:
-        has = {family_of(one) for one in addresses_of(self._cluster, end)}
-        if family not in has:
-            return None
-        return parties_of(self._cluster, Flow(source=end, destination=end, family=family))[0]
-
     def _print_node(self, node: NodeName | None) -> Interpreter:
-        """Return the rules of a node; pods that have none share one place without a node."""
-        pods = {key: pod for key, pod in self._cluster.pods.items() if pod.node == node}
-        compiler = Compiler(node)
-        own = (pod for pod in pods.values() if not pod.is_host_network and not pod.is_finished)
-        attached = (Attach(key=pod.key, addresses=_pair(pod)) for pod in own)
-        compiler.apply([*self._changes, *attached])
-        hooks = {key: self._interfaces[key] for key in pods}
-        printed = Printer(Place.NODE).adopt(compiler.compiled(), hooks, None)
+        """Return the rules of a node."""
+        hooks = {key: self._interfaces[key] for key in self._nodes.pods(node)}
+        printed = Printer(Place.NODE).adopt(self._nodes.compiled(node), hooks, None)
         return Interpreter(self._enforce(printed))
 
 
@@ -141,19 +105,3 @@ def _hook(pod: Pod, source: Party, destination: Party) -> Hook:
     if pod.node is not None and pod.node in source.nodes:
         return Hook.OUTPUT
     return Hook.FORWARD
-
-
-def _pair(pod: Pod) -> IPPair:
-    return IPPair(
-        v4=next((one for one in pod.addresses if isinstance(one, IPv4Address)), None),
-        v6=next((one for one in pod.addresses if isinstance(one, IPv6Address)), None),
-    )
-
-
-def _changes(cluster: Cluster, policies: Collection[Policy]) -> list[ClusterChange]:
-    return [
-        *(SetNamespace(namespace=one) for one in cluster.namespaces.values()),
-        *(SetNode(node=one) for one in cluster.nodes.values()),
-        *(SetPod(pod=one) for one in cluster.pods.values()),
-        *(SetPolicy(policy=one) for one in policies),
-    ]
