@@ -357,7 +357,7 @@ enum happening {
 struct watching {
 	__u32 flags;
 	__u32 one_in;     /* of flows, one in so many is told */
-	__u32 per_second; /* at most, on each CPU */
+	__u32 per_second; /* messages at most */
 	__u32 endpoint;   /* what happens there, or at the addresses below, alone; 0: everything */
 	struct address v6;
 	__be32 v4;
@@ -378,12 +378,11 @@ struct event {
 };
 _Static_assert(sizeof(struct event) == 80, "event has padding");
 
-/* The entry of each CPU of `telling`: what was told of the ring's messages, and what was not. */
+/* The only entry of `telling`: how many messages the present second has had. */
 struct telling {
-	__u64 second; /* of CLOCK_MONOTONIC, that `told` is about */
+	__u64 second; /* of CLOCK_MONOTONIC */
 	__u64 told;
-	__u64 left_out; /* ever: above `per_second`, or the ring was full */
 };
-_Static_assert(sizeof(struct telling) == 24, "telling has padding");
+_Static_assert(sizeof(struct telling) == 16, "telling has padding");
 
 #endif

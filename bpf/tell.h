@@ -2,7 +2,7 @@
 /*
  * tell.h - counts what is lost, and tells whoever watches what happens
  *
- * Writes: losses, telling, events.  Reads: watching.
+ * Writes: losses, telling, untold, events.  Reads: watching.
  * Oracle: tests/bpf/test_tell.py.
  *
  *   loss ─► losses[(endpoint, reason)]        flow ─┐
@@ -10,7 +10,7 @@
  *                        └ asked for, within the budget of the second ─► events
  *
  * Nobody watches, mostly: that is one look into an array for each connection that opens or ends,
- * and nothing at all for the packets between. How much is told is bounded on each CPU; what is left
+ * and nothing at all for the packets between. How much is told in a second is bounded; what is left
  * out is counted, so that who watches knows. Built with TELL_NOTHING, nothing of this is there:
  * bench compares the two.
  */
@@ -49,11 +49,19 @@ struct {
 } watching SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
 	__type(value, struct telling);
 	__uint(max_entries, 1);
 } telling SEC(".maps");
+
+/* Messages that were left out, ever: above the budget, or the ring was full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} untold SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -119,14 +127,31 @@ static __always_inline bool is_asked_for(const struct watching *asked, __u32 end
 			is_watched(asked, &flow->destination, flow->family));
 }
 
-/* May one more be told on this CPU in this second? */
-static __always_inline bool is_in_budget(struct telling *so_far, __u64 now, __u32 per_second)
+/* May one more be told in this second? Only those that may write to what all CPUs share. */
+static __always_inline bool is_in_budget(__u64 now, __u32 per_second)
 {
+	__u32 only = 0;
+	struct telling *so_far = bpf_map_lookup_elem(&telling, &only);
+
+	if (!so_far)
+		return false;
 	if (so_far->second != now / TELL_NS_PER_S) {
 		so_far->second = now / TELL_NS_PER_S;
 		so_far->told = 0;
 	}
-	return so_far->told < per_second;
+	if (so_far->told >= per_second)
+		return false;
+	__sync_fetch_and_add(&so_far->told, 1);
+	return true;
+}
+
+static __always_inline void leave_out(void)
+{
+	__u32 only = 0;
+	__u64 *left_out = bpf_map_lookup_elem(&untold, &only);
+
+	if (left_out)
+		(*left_out)++;
 }
 
 /* All messages of a connection are told, or none: the choice is by what does not change in it. */
@@ -148,19 +173,14 @@ static __always_inline struct event *new_event(struct __sk_buff *skb, __u32 endp
 					       __u32 per_second)
 {
 	__u64 now = bpf_ktime_get_ns();
-	__u32 only = 0;
-	struct telling *so_far = bpf_map_lookup_elem(&telling, &only);
 	struct event *event = NULL;
 
-	if (!so_far)
-		return NULL;
-	if (is_in_budget(so_far, now, per_second))
+	if (is_in_budget(now, per_second))
 		event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
-		so_far->left_out++;
+		leave_out();
 		return NULL;
 	}
-	so_far->told++;
 	__builtin_memset(event, 0, sizeof(*event));
 	event->at_ns = now;
 	event->endpoint = endpoint;

@@ -67,7 +67,7 @@ def test_nothing_is_told_while_nobody_watches(program):
     program.happen(Happening.OPEN, FLOW, endpoint=7)
 
     assert told(program) == []
-    assert read_left_out(program.maps.telling) == 0
+    assert read_left_out(program.maps.untold) == 0
 
 
 def test_who_watches_is_told_of_a_loss_with_its_reason(program):
@@ -149,9 +149,9 @@ def test_what_is_above_the_budget_of_a_second_is_counted_and_not_told(program):
         program.lose(Loss.TTL, flow=FLOW)
 
     events = told(program)
-    # The second may change meanwhile, and the test's thread its CPU: a budget for each of them.
-    assert len(events) < 100
-    assert len(events) + read_left_out(program.maps.telling) == 200
+    # The second may change meanwhile.
+    assert len(events) <= 50
+    assert len(events) + read_left_out(program.maps.untold) == 200
     assert read_losses(program.maps.losses)[0].packets == 200
 
 
@@ -163,7 +163,7 @@ def test_a_full_ring_loses_messages_and_no_packet(program):
 
     events = told(program)
     assert 2000 < len(events) < 4000
-    assert len(events) + read_left_out(program.maps.telling) == 4000
+    assert len(events) + read_left_out(program.maps.untold) == 4000
 
 
 def test_losses_of_endpoints_that_went_are_forgotten_and_returned(program):

@@ -78,7 +78,7 @@ async def test_a_watcher_hears_of_losses_and_connections_by_name(program, watche
 
     assert isinstance(begun, LeftOut)
     assert begun.text == (
-        "from here on: all losses and all connections, at most 1000 a second on each CPU"
+        "from here on: all losses and all connections, at most 2000 a second"
     )
     assert isinstance(lost, Happened)
     assert isinstance(opened, Happened)

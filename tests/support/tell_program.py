@@ -101,7 +101,7 @@ def open_tell(built: Path, pins: Path) -> Iterator[TellProgram]:
     loaded = load_object(read_object(built))
     pins.mkdir()
     try:
-        for name in ("losses", "watching", "telling", "events"):
+        for name in ("losses", "watching", "untold", "events"):
             bpf.pin(loaded.maps[name], pins / name)
         with open_told(pins) as maps:
             assert maps is not None

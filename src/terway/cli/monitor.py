@@ -30,7 +30,7 @@ _WORDS = {
 @click.option("--flows", is_flag=True, help="Connections alone.")
 @click.option("--pod", default="", metavar="[NAMESPACE/]NAME", help="At either end.")
 @click.option("--sample", type=click.IntRange(1), default=1, help="Of connections, 1 in N.")
-@click.option("--most", type=click.IntRange(1), default=1000, help="A second on each CPU.")
+@click.option("--most", type=click.IntRange(1), default=2000, help="A second.")
 @click.option("--count", type=click.IntRange(1), default=None, help="End after so many.")
 @click.option("--for", "duration", default="", metavar="TIME", help="End after 10s, 5m, …")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a line a record.")

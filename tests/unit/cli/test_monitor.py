@@ -90,7 +90,7 @@ async def test_terwayd_is_asked_for_what_the_options_say(tmp_path):
 
     await monitor(tmp_path, telling, "--drops", "--pod", "a/b", "--sample", "10", "--count", "1")
 
-    assert telling.asked == "pod=a%2Fb&sample=10&most=1000&losses=1"
+    assert telling.asked == "pod=a%2Fb&sample=10&most=2000&losses=1"
 
 
 async def test_a_refusal_is_told_in_terwayds_words(tmp_path):

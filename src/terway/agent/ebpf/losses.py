@@ -53,7 +53,7 @@ class LossMetrics:
             name="terway_datapath_untold_total",
             text="messages to watchers that there was no room for",
         )
-        untold.add((), read_left_out(maps.telling))
+        untold.add((), read_left_out(maps.untold))
         yield untold
 
 

@@ -3,7 +3,7 @@
     watchers ─► wish ─► map `watching` ─► programs ─► ring ─► records with names ─► watchers
 
 Nobody watches: the map is zero, nothing is mapped or read, and a program looks once into an array
-for each connection. What is told is bounded by the programs, on each CPU and second; what they
+for each connection. What is told is bounded by the programs, second by second; what they
 leave out is counted, and watchers hear how much that was.
 """
 
@@ -90,7 +90,7 @@ class _Relay:
         self._attachments = attachments
         self._names = Names(())
         self._watchers = watchers
-        self._left_out = read_left_out(maps.telling)
+        self._left_out = read_left_out(maps.untold)
 
     async def run(self) -> None:
         """Hand on until nobody watches."""
@@ -141,7 +141,7 @@ class _Relay:
         )
 
     def _say_what_was_left_out(self) -> None:
-        now = read_left_out(self._maps.telling)
+        now = read_left_out(self._maps.untold)
         if now > self._left_out:
             self._watchers.tell([_remark(self._node, count=now - self._left_out)])
         self._left_out = now
@@ -171,7 +171,7 @@ class _Relay:
 def _begun(wish: Wish) -> str:
     kinds = (("all losses", wish.wanted.losses), (_flows(wish.one_in), wish.wanted.flows))
     told = " and ".join(text for text, is_wanted in kinds if is_wanted)
-    return f"from here on: {told}, at most {wish.per_second} a second on each CPU"
+    return f"from here on: {told}, at most {wish.per_second} a second"
 
 
 def _flows(one_in: int) -> str:

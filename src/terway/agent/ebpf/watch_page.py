@@ -1,8 +1,8 @@
 """How is the data path watched: one line of JSON a record, over the socket of the pages.
 
-    GET /debug/monitor?losses=1&flows=1&pod=shop/web&sample=10&most=1000
+    GET /debug/monitor?losses=1&flows=1&pod=shop/web&sample=10&most=2000
 
-until the reader leaves. Without `losses` and `flows`: both. `most` a second on each CPU.
+until the reader leaves. Without `losses` and `flows`: both. `most` a second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from terway.model.errors import UsageError
 
 PATH = "/debug/monitor"
 MOST_WATCHERS = 16
-_USUAL_PER_SECOND = 1000
+_USUAL_PER_SECOND = 2000
 _MOST_PER_SECOND = 100_000
 
 

@@ -15,11 +15,11 @@ _MOST_WAITING = 4000  # records of one watcher; some 2 MB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a watcher wants told: of flows one in `one_in`, at most `per_second` on each CPU."""
+    """What a watcher wants told: of flows one in `one_in`, at most `per_second`."""
 
     wanted: Wanted
     one_in: int = 1
-    per_second: int = 1000
+    per_second: int = 2000
 
 
 class Watcher:

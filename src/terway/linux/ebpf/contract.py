@@ -224,7 +224,7 @@ EVENT = Layout(
         ("bytes", "I"),
     ),
 )
-TELLING = Layout(name="telling", fields=(("second", "Q"), ("told", "Q"), ("left_out", "Q")))
+TELLING = Layout(name="telling", fields=(("second", "Q"), ("told", "Q")))
 
 WATCH_LOSSES = 0x1
 WATCH_FLOWS = 0x2

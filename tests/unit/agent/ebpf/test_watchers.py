@@ -82,7 +82,7 @@ def test_one_wish_meets_all():
     ):
         assert watchers.wish() == Wish(wanted=Wanted(pod="a/a"), one_in=4, per_second=50)
         with watchers.join(EVERYTHING):
-            assert watchers.wish() == Wish(wanted=Wanted(), one_in=1, per_second=1000)
+            assert watchers.wish() == Wish(wanted=Wanted(), one_in=1, per_second=2000)
     assert watchers.wish() is None
 
 
