@@ -274,4 +274,69 @@ static __always_inline int cross_to_client(struct __sk_buff *skb, struct passage
 	return deliver(skb, way);
 }
 
+/* What an ICMP error about a balanced packet quotes, false if it is about anything else. */
+static __always_inline bool find_quoted(struct __sk_buff *skb, const struct packet *error,
+					__u32 vpc, struct packet *quoted, struct connection *to)
+{
+	struct packet back = {};
+
+	quoted->is_quoted = true;
+	quoted->limit = error->end;
+	if (parse_packet(skb, error->l4 + sizeof(struct icmp_start), error->family, quoted) ||
+	    quoted->is_later || !is_balanced(quoted))
+		return false;
+	back.family = quoted->family;
+	back.protocol = quoted->protocol;
+	back.source = quoted->destination;
+	back.source_port = quoted->destination_port;
+	back.destination = quoted->source;
+	back.destination_port = quoted->source_port;
+	return find_answer(&back, vpc, to);
+}
+
+/*
+ * Have a backend's ICMP error about what was forwarded to it quote what the client had sent. Above
+ * zero when it does now, below when the kernel refused. A function, for its room on the stack.
+ */
+static __attribute__((noinline)) int mend_error(struct __sk_buff *skb, const struct packet *error,
+						__u32 vpc)
+{
+	struct packet quoted = {};
+	struct connection to = {};
+
+	if (!error || !find_quoted(skb, error, vpc, &quoted, &to))
+		return 0;
+	return translate_quoted(skb, error, &quoted, &to) ? -1 : 1;
+}
+
+/* To a client, past the backend's groups. */
+static __always_inline int cross_error(struct __sk_buff *skb, const struct passage *way,
+				       const struct packet *error)
+{
+	struct view ingress = {way->out_ifindex, INGRESS, way->sender};
+	enum drop_reason reason = pass_groups(skb, error, &ingress);
+
+	return reason ? drop(way->out_ifindex, reason) : deliver(skb, way);
+}
+
+/*
+ * What a backend sends: its answers show the balancer, and its errors what the client had sent.
+ * Negative is what is its own.
+ */
+static __always_inline int cross_from_backend(struct __sk_buff *skb, struct passage *way,
+					      const struct packet *p)
+{
+	struct connection to = {};
+	int mended;
+
+	if (is_balanced(p) && find_answer(p, way->in.port->vpc, &to))
+		return cross_to_client(skb, way, p, &to);
+	if (!is_icmp_error(p) || wire_bytes(skb, p) > path_mtu(way))
+		return -1;
+	mended = mend_error(skb, p, way->in.port->vpc);
+	if (mended < 0)
+		return drop(way->in.ifindex, DROP_KERNEL);
+	return mended ? cross_error(skb, way, p) : -1;
+}
+
 #endif

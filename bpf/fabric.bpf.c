@@ -155,11 +155,11 @@ static __always_inline int route_packet(struct __sk_buff *skb, struct passage *w
 		return drop(way->in.ifindex, DROP_NO_ADDRESS);
 	if (is_services(owner))
 		return cross_to_services(skb, way, p);
-	if (way->in.port->flags & PORT_BACKEND && is_balanced(p)) {
-		struct connection to = {};
+	if (way->in.port->flags & PORT_BACKEND) {
+		int sent = cross_from_backend(skb, way, p);
 
-		if (find_answer(p, way->in.port->vpc, &to))
-			return cross_to_client(skb, way, p, &to);
+		if (sent >= 0)
+			return sent;
 	}
 	if (way->out->flags & PORT_BACKEND && opens_connection(p))
 		forget_answers(p, way->in.port->vpc);

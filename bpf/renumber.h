@@ -9,6 +9,7 @@
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <stddef.h>
 #include <bpf/bpf_helpers.h>
 
 #include "fabric.h"
@@ -77,6 +78,47 @@ translate(struct __sk_buff *skb, const struct packet *p, const struct connection
 	    replace_address(skb, p, &old, &to->address, to->is_answer))
 		return DROP_KERNEL;
 	return DROP_NONE;
+}
+
+static __always_inline long replace_quoted_v6(struct __sk_buff *skb, __u32 checksum, __u32 ip,
+					      const struct packet *quoted,
+					      const struct connection *to)
+{
+	long failed = 0;
+
+#pragma unroll
+	for (int i = 0; i < ADDRESS_WORDS; i++)
+		failed |= bpf_l4_csum_replace(skb, checksum, quoted->destination.word[i],
+					      to->address.word[i], sizeof(__be32));
+	return failed | bpf_skb_store_bytes(skb, ip + IPV6_SOURCE_AT + sizeof(struct address),
+					    &to->address, sizeof(to->address), 0);
+}
+
+/*
+ * Put another destination into the packet that an ICMP error quotes: what its receiver had sent.
+ * An IPv4 header sums up to the same after as before, so the error's checksum sees the port alone.
+ */
+static __always_inline long translate_quoted(struct __sk_buff *skb, const struct packet *error,
+					     const struct packet *quoted,
+					     const struct connection *to)
+{
+	__u32 ip = error->l4 + sizeof(struct icmp_start);
+	__u32 checksum = error->l4 + offsetof(struct icmp_start, checksum);
+	long failed = 0;
+
+	if (error->family == FAMILY_V4)
+		failed |=
+			bpf_l3_csum_replace(skb, ip + IPV4_CHECKSUM_AT, quoted->destination.word[0],
+					    to->address.word[0], sizeof(__be32)) ||
+			bpf_skb_store_bytes(skb, ip + IPV4_SOURCE_AT + sizeof(__be32), &to->address,
+					    sizeof(__be32), 0);
+	else
+		failed |= replace_quoted_v6(skb, checksum, ip, quoted, to);
+	failed |= bpf_l4_csum_replace(skb, checksum, quoted->destination_port, to->port,
+				      sizeof(to->port));
+	failed |= bpf_skb_store_bytes(skb, quoted->l4 + sizeof(to->port), &to->port,
+				      sizeof(to->port), 0);
+	return failed;
 }
 
 #endif

@@ -16,7 +16,18 @@ from terway.lab.vpc.state import Balancer, Listener, Port, Prober, RouteEntry, V
 from terway.model.address import Family, IPAddress
 from tests.support.agreement import agree
 from tests.support.fabric_program import REDIRECT, SERVICES
-from tests.support.frames import ACK, SYN, echo, fragment_header, ip, ip_frame, ipv4, tcp, udp
+from tests.support.frames import (
+    ACK,
+    SYN,
+    echo,
+    fragment_header,
+    icmp_error,
+    ip,
+    ip_frame,
+    ipv4,
+    tcp,
+    udp,
+)
 from tests.support.instances import VPC, group, port, vpc_state
 
 pytestmark = pytest.mark.root
@@ -100,6 +111,23 @@ def is_valid(frame: bytes) -> bool:
     pseudo += struct.pack("!II", len(transport), packet.protocol)
     header_is_valid = family is Family.V6 or checksum(frame[14:34]) == 0
     return header_is_valid and checksum(pseudo + transport) == 0
+
+
+def valid_icmp(source: IPAddress, destination: IPAddress, message: bytes) -> bytes:
+    """An ICMP message with the right checksum."""
+    protocol = 58 if source.version == 6 else 1
+    bare = message[:2] + b"\0\0" + message[4:]
+    pseudo = source.packed + destination.packed + struct.pack("!II", len(bare), protocol)
+    summed = checksum((pseudo if source.version == 6 else b"") + bare).to_bytes(2, "big")
+    return bytes(ip(source, destination, protocol, bare[:2] + summed + bare[4:]))
+
+
+def is_valid_icmp(frame: bytes) -> bool:
+    if frame[12] == 8:
+        inner = frame[14 + 20 + 8 :]
+        return checksum(frame[34:]) == 0 and checksum(inner[:20]) == 0
+    pseudo = frame[22:54] + struct.pack("!II", len(frame) - 54, 58)
+    return checksum(pseudo + frame[54:]) == 0
 
 
 def ends(frame: bytes) -> tuple[IPAddress, int, IPAddress, int]:
@@ -264,6 +292,24 @@ def test_a_connection_to_the_node_itself_from_the_same_port_is_answered_by_the_n
 
     assert isinstance(back, Delivered)
     assert ends(back.frame)[:2] == (NODE1.ipv4[0], 30080)
+
+
+@FAMILIES
+@PROTOCOLS
+def test_an_error_about_a_forwarded_packet_quotes_what_the_client_had_sent(program, v6, protocol):
+    world = World(program, state_of(balancer(v6, NODE1)))
+    client, node = address(CLIENT, v6), address(NODE1, v6)
+    there = world.send(CLIENT, ip(client, vip(v6), protocol, segment(protocol, 5000, 80)))
+    assert isinstance(there, Delivered)
+
+    error = icmp_error(there.frame[14:], **({"kind": 1, "code": 4} if v6 else {}))
+    back = world.send(NODE1, valid_icmp(node, client, error))
+
+    assert isinstance(back, Delivered)
+    assert back.to == CLIENT.eni_id
+    quoted = back.frame[14 + (40 if v6 else 20) + 8 :]
+    assert ends(back.frame[:14] + quoted) == (client, 5000, vip(v6), 80)
+    assert is_valid_icmp(back.frame)
 
 
 @FAMILIES

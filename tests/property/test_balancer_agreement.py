@@ -25,6 +25,7 @@ from tests.support.frames import (
     echo,
     extension,
     fragment_header,
+    icmp_error,
     ip,
     ip_frame,
     ipv4,
@@ -39,6 +40,7 @@ pytestmark = pytest.mark.root
 PORTS = (port(10), port(11), port(12), port(13))
 NODES = PORTS[1:]
 VIPS = (IPv4Address("192.168.255.1"), IPv6Address("2408:4005:100:fff::1"))
+V6_ERROR = {"kind": 1, "code": 4}
 NUMBERS = (80, 81, 5000, 30080)
 
 
@@ -68,7 +70,9 @@ def packets(draw) -> tuple[Port, bytes]:
     destination = draw(st.sampled_from([VIPS[v6], VIPS[v6], near]))
     one, other = draw(st.sampled_from(NUMBERS)), draw(st.sampled_from(NUMBERS))
     flags = draw(st.sampled_from([SYN, SYN | ACK, ACK, ACK | FIN, RST]))
-    bodies = [(6, tcp(one, other, flags=flags)), (17, udp(one, other)), (132, b"x" * 12)]
+    payload = draw(st.sampled_from([b"", b"x"]))
+    segment = tcp(one, other, flags=flags, payload=payload)
+    bodies = [(6, segment), (17, udp(one, other, payload)), (132, b"x" * 12)]
     protocol, body = draw(st.sampled_from([*bodies, (58 if v6 else 1, echo(one, v6=v6))]))
     shape = draw(st.sampled_from(["plain", "plain", "fragment", "hidden", "unsummed"]))
     if shape == "fragment" and v6:
@@ -114,12 +118,17 @@ def test_program_and_oracle_agree_whatever_comes_and_whatever_answers(program, h
 
 
 def answer_to(outcome: Delivered) -> tuple[ENIId, bytes] | None:
-    """What the receiver sends back: the same packet, its ends exchanged."""
+    """What the receiver sends back: the same packet, its ends exchanged, or an error about it."""
     family = Family.V4 if outcome.frame[12] == 8 else Family.V6
     packet = parse_packet(outcome.frame[14:], family)
+    receiver = next(one for one in PORTS if one.eni_id == outcome.to)
+    if len(outcome.frame) % 2:  # now an answer, now an error
+        error = icmp_error(outcome.frame[14:], **({} if family is Family.V4 else V6_ERROR))
+        own = receiver.ipv4[0] if family is Family.V4 else receiver.ipv6[0]
+        number = 1 if family is Family.V4 else 58
+        return receiver.eni_id, ip_frame(receiver, ip(own, packet.source, number, error))
     if packet.is_fragment or packet.protocol not in (6, 17):
         return None
-    receiver = next(one for one in PORTS if one.eni_id == outcome.to)
     ends = (packet.destination_port, packet.source_port)
     body = tcp(*ends, flags=SYN | ACK) if packet.protocol == 6 else udp(*ends)
     back = ip(packet.destination, packet.source, packet.protocol, body)

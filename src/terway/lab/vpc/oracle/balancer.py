@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from terway.lab.vpc.contract import DropReason, pack_address
-from terway.lab.vpc.oracle.packet import TCP, UDP, Packet
+from terway.lab.vpc.oracle.packet import TCP, UDP, MalformedError, Packet, parse_packet
 from terway.lab.vpc.state import Balancer, Listener
-from terway.model.address import IPAddress
+from terway.model.address import Family, IPAddress
 from terway.model.ids import VpcId
 
 _ETHERNET = 14
@@ -64,6 +64,17 @@ class Connections:
         """Return what the source of a backend's packet becomes, None if it is nobody's answer."""
         held = self._targets.get(_key(vpc_id, packet)) if is_balanced(packet) else None
         return held if held is not None and held.is_answer else None
+
+    def quoted(self, vpc_id: VpcId, error: Packet) -> tuple[Packet, Target] | None:
+        """Return what an error quotes and what it was sent to, None if it is not balanced."""
+        try:
+            quoted = parse_packet(error.data[error.transport + 8 :], error.family, is_quoted=True)
+        except MalformedError:
+            return None
+        source = (quoted.destination, quoted.destination_port)
+        answered = (vpc_id, quoted.protocol, *source, quoted.source, quoted.source_port)
+        held = self._targets.get(answered) if is_balanced(quoted) and not quoted.is_later else None
+        return (quoted, held) if held is not None and held.is_answer else None
 
     def forget(self, vpc_id: VpcId, packet: Packet) -> None:
         """A packet opens a connection to the backend itself: its answers are its own."""
@@ -122,6 +133,27 @@ def translated(frame: bytes, packet: Packet, target: Target) -> bytes:
     if old.version == 4:
         _replace(changed, _ETHERNET + 10, old.packed, target.address.packed)
     changed[at : at + len(old.packed)] = target.address.packed
+    return bytes(changed)
+
+
+def translated_error(frame: bytes, error: Packet, quoted: Packet, target: Target) -> bytes:
+    """Return an error with the destination of what it quotes put back; its own ends stay."""
+    changed = bytearray(frame)
+    ip = _ETHERNET + error.transport + 8
+    checksum_at = _ETHERNET + error.transport + 2
+    old, new = quoted.destination.packed, target.address.packed
+    if error.family is Family.V4:
+        _replace(changed, ip + 10, old, new)
+        at = ip + 16
+    else:
+        for word in range(0, len(old), 4):
+            _replace(changed, checksum_at, old[word : word + 4], new[word : word + 4])
+        at = ip + 24
+    changed[at : at + len(new)] = new
+    port = target.port.to_bytes(2, "big")
+    _replace(changed, checksum_at, quoted.destination_port.to_bytes(2, "big"), port)
+    at = ip + quoted.transport + 2
+    changed[at : at + 2] = port
     return bytes(changed)
 
 

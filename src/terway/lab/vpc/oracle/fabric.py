@@ -23,6 +23,7 @@ from terway.lab.vpc.oracle.balancer import (
     is_balanced,
     seen_by_client,
     translated,
+    translated_error,
 )
 from terway.lab.vpc.oracle.groups import Flow, accepts
 from terway.lab.vpc.oracle.packet import ICMP, ICMPV6, MalformedError, Packet, parse_packet
@@ -182,6 +183,10 @@ class Oracle:
         out = receiver or self._next_hop(port, destination)
         _drop_if(out is port, DropReason.HAIRPIN)
         if self._is_backend(port):
+            if way.packet.is_error and way.wire_bytes <= min(port.mtu_bytes, out.mtu_bytes):
+                about = self._connections.quoted(port.vpc_id, way.packet)
+                if about is not None:
+                    return self._error_to_client(way, out, *about)
             target = self._connections.answer(port.vpc_id, way.packet)
             if target is not None:
                 return self._to_client(way, out, target)
@@ -216,6 +221,14 @@ class Oracle:
         if way.wire_bytes > mtu:
             return self._too_big(way, mtu)
         frame = translated(way.frame, packet, target)
+        return Delivered(to=out.eni_id, frame=_readdressed(frame, out.mac))
+
+    def _error_to_client(self, way: _Transit, out: Port, quoted: Packet, target: Target) -> Outcome:
+        frame = translated_error(way.frame, way.packet, quoted, target)
+        error = parse_packet(frame[14:], way.packet.family)
+        sender = self._owner(way.port, error.source)
+        if not self._passes(out, error, Direction.INGRESS, sender):
+            return Dropped(at=out.eni_id, reason=DropReason.INGRESS)
         return Delivered(to=out.eni_id, frame=_readdressed(frame, out.mac))
 
     def _to_client(self, way: _Transit, out: Port, target: Target) -> Outcome:
