@@ -124,7 +124,10 @@ def plan_detach(desired: AttachmentState, actual: AttachmentState) -> tuple[Oper
     path may lead to somebody else by now. A host link that a later sandbox of the pod has made
     stays. An ipvlan child has no other end: it is deleted where its alias says whose it is.
     """
-    gone = diff((), actual.node, netns=NODE, is_owned=is_of_a_pod)
+    # At a link that a later sandbox has made are that one's programs: those stay, and ours go.
+    others = (one for one in actual.node if not isinstance(one, PodPrograms))
+    programs = (one for one in desired.node if isinstance(one, PodPrograms))
+    gone = diff((), (*others, *programs), netns=NODE, is_owned=is_of_a_pod)
     birth = desired.birth
     if isinstance(birth, CreateIpvlan):
         is_ours = has_link(actual.pod, birth.peer.name) and actual.alias == desired.alias

@@ -27,6 +27,7 @@ from terway.model.network import (
     Route,
     RoutingRule,
 )
+from terway.model.programs import PodPrograms
 from terway.model.traffic import Guard
 from tests.support.attachments import ENI, NODE_FACTS, attachment
 
@@ -132,6 +133,22 @@ def test_detaching_an_old_sandbox_leaves_the_new_sandboxs_link():
     newer = with_link(ABSENT, alias="terway new/eth0")
 
     assert plan_detach(DESIRED, newer) == ()
+
+
+def test_detaching_an_old_sandbox_forgets_its_endpoint_and_not_that_of_the_new_one():
+    """They have one link: of the programs there, each ADD and DEL knows its own endpoint."""
+    node = replace(NODE_FACTS, has_datapath=True)
+    old, new = (
+        desired_attachment(one, eni=ENI, node=node)
+        for one in (attachment(1), replace(attachment(1), key=attachment(2).key))
+    )
+    programs = [one for one in new.node if isinstance(one, PodPrograms)]
+    later = replace(old, alias=new.alias, node=(LinkSettings(name=HOST), *programs))
+
+    plan = plan_detach(old, later)
+
+    removed = [one.object for one in plan if isinstance(one, Remove)]
+    assert removed == [one for one in old.node if isinstance(one, PodPrograms)]
 
 
 def test_detaching_leaves_rules_that_are_not_ours():
