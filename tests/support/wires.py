@@ -8,12 +8,13 @@ For that all is sent from one core: what a core sends is worked off in order.
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -143,9 +144,15 @@ class Wires:
 
 
 def try_to_send(sender: socket.socket, data: bytes, target: End, port: int = 0) -> None:
-    """Send, though the sender's own filter may forbid it: that tells the sender, and is as good."""
-    with suppress(PermissionError):
+    """Send, though the sender's own filter may forbid it: that tells the sender, and is as good.
+
+    nftables refuses (EPERM); a program that drops looks like a full queue to the stack (ENOBUFS).
+    """
+    try:
         sender.sendto(data, (str(target.address), port))
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOBUFS):
+            raise
 
 
 def heard(receiver: socket.socket) -> list[bytes]:
