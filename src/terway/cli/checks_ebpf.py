@@ -161,6 +161,10 @@ def _services(snapshot: Snapshot, ebpf: DataPathView) -> Iterator[Finding]:
         why = "pods are led by the data path alone; the node, and who is outside, by kube-proxy"
         remedy = "nothing need be done; without kube-proxy the data path leads them all"
         yield note("kube-proxy runs beside the data path's services", why, remedy)
+    if ebpf.lacks_sockets:
+        why = "they do not reach what they serve themselves, nor node ports at their own addresses"
+        remedy = "see services.sockets_not_served in terwayd's log; mostly: mount /sys/fs/cgroup"
+        yield warning("the node's processes reach services by its uplink only", why, remedy)
     has_services = bool(snapshot.kubernetes and snapshot.kubernetes.services)
     if not ebpf.does_services and _KUBE_PROXY not in host.programs and has_services:
         why = "neither the data path nor kube-proxy does: services do not work on this node"

@@ -28,6 +28,7 @@ from terway.linux.ebpf import tcx
 from terway.linux.ebpf.contract import (
     LOCAL_NODE,
     SETTING_NODE_IN,
+    SETTING_NODE_OUT,
     SETTING_POLICY,
     SETTING_SERVICES,
 )
@@ -95,6 +96,7 @@ def _read(
     return DataPathView(
         layout=layout,
         does_services=bool(flags & SETTING_SERVICES),
+        lacks_sockets=bool(flags & SETTING_NODE_IN and flags & SETTING_NODE_OUT),
         does_policy=bool(flags & SETTING_POLICY),
         does_node_in=bool(flags & SETTING_NODE_IN),
         node=node,

@@ -113,6 +113,7 @@ class DataPathView:
 
     layout: int
     does_services: bool = False
+    lacks_sockets: bool = False  # the node's processes reach services by its uplink only
     does_policy: bool = False
     does_node_in: bool = False
     node: NodeKnowledge | None = None

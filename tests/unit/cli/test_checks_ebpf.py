@@ -140,6 +140,13 @@ def test_a_data_path_that_does_not_know_its_uplink_is_an_error():
     assert one.severity is Severity.ERROR
 
 
+def test_a_node_whose_sockets_cannot_be_helped_is_warned_of():
+    (one,) = found(with_host(with_datapath(lacks_sockets=True)))
+
+    assert one.severity is Severity.WARNING
+    assert one.what == "the node's processes reach services by its uplink only"
+
+
 def test_kube_proxy_beside_our_services_is_a_note_and_neither_is_an_error():
     (beside,) = found(with_host(with_datapath(), "kube-proxy"))
     service = KubeService(namespace="a", name="b", cluster_ips=(), ports=())
