@@ -15,10 +15,11 @@ import msgspec
 
 from terway.model.errors import UsageError
 from terway.policy.compiling.decide import Decider
+from terway.policy.bpf.answers import BpfAnswers
 from terway.policy.nft.answers import NftAnswers
 from terway.policy.reading.cases import Decide, Step, answer_case, parse_case
 
-THROUGH = ("model", "nft")
+THROUGH = ("model", "nft", "ebpf")
 # A case is many objects without cycles among them: looking for those often costs a tenth of all.
 _NEW_OBJECTS = 200_000
 
@@ -56,7 +57,7 @@ def _decoded(line: str) -> object:
 
 
 def _deciders() -> dict[str, Callable[[Step], Decide]]:
-    return {"model": _by_model, "nft": _by_rules}
+    return {"model": _by_model, "nft": _by_rules, "ebpf": _by_maps}
 
 
 def _by_model(step: Step) -> Decide:
@@ -66,6 +67,11 @@ def _by_model(step: Step) -> Decide:
 def _by_rules(step: Step) -> Decide:
     """Return what the rules of the nodes would do: compiled, printed, and run on paper."""
     return NftAnswers(step.cluster, step.policies).allowed
+
+
+def _by_maps(step: Step) -> Decide:
+    """Return what the policy maps of the nodes' data paths would say: compiled, written, asked."""
+    return BpfAnswers(step.cluster, step.policies).allowed
 
 
 def _lines(name: str) -> Iterator[str]:
