@@ -10,6 +10,8 @@ import pytest
 
 from terway.agent.ebpf.entry_ports import PodPorts, host_ports_of
 from terway.agent.pods import IGNORE_LABEL
+from terway.agent.serving import watch_unless_ours
+from terway.config.choices import ProxyReplacement
 from terway.kube.types import Container, ContainerPort, ObjectMeta, Pod, PodIP, PodSpec, PodStatus
 from terway.service.changes import SetHostPorts
 from terway.service.values import HostPort, Protocol
@@ -116,3 +118,31 @@ async def test_pods_without_host_ports_are_not_talked_of():
     quiet = pod(ContainerPort(container_port=80))
 
     assert await told(Change(None, quiet), Change(quiet, None)) == []
+
+
+async def test_pods_are_not_told_of_hostports_without_effect_where_ours_have_one():
+    asked: list[str] = []
+
+    async def watch() -> None:
+        asked.append("watched")
+
+    await watch_unless_ours(watch, ProxyReplacement.ON)
+
+    assert asked == []
+
+
+async def test_all_that_there_is_can_be_said_at_once():
+    said: list[SetHostPorts] = []
+    ports = PodPorts(changes=nothing_changes, sink=said.append)
+
+    async def everybody() -> tuple[Pod, ...]:
+        return (pod(WEB),)
+
+    await ports.fill(everybody)
+    await ports.fill(everybody)
+
+    assert said == [SetHostPorts(pod="shop/web", ports=(leads(V4),))]
+
+
+def nothing_changes():
+    raise AssertionError("nobody asks for changes")
