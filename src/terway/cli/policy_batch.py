@@ -14,8 +14,8 @@ import click
 import msgspec
 
 from terway.model.errors import UsageError
-from terway.policy.compiling.decide import Decider
 from terway.policy.bpf.answers import BpfAnswers
+from terway.policy.compiling.decide import Decider
 from terway.policy.nft.answers import NftAnswers
 from terway.policy.reading.cases import Decide, Step, answer_case, parse_case
 
