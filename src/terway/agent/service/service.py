@@ -58,10 +58,14 @@ class ServiceProxy:
         maps: ServiceMaps,
         *,
         now: Callable[[], float] = time.monotonic,
+        at_once: int = AT_ONCE,
+        retry_s: float = RETRY_S,
     ) -> None:
         rng = Random()  # noqa: S311 - waits are drawn from it, not secrets
         self._node = node
         self._maps = maps
+        self._at_once = at_once
+        self._retry_s = retry_s
         self._now = now
         self._workers = Workers(1)
         self._compiler: Compiler | None = None
@@ -109,6 +113,7 @@ class ServiceProxy:
         for fill in self.others:
             await fill()
         compiler = await self._workers.run(self._begin)
+        self.view.put_services_last()
         await self._take_all(compiler)
         await self._carry_out(compiler.forget)
         self._compiler = compiler
@@ -126,7 +131,7 @@ class ServiceProxy:
 
     async def _take_all(self, compiler: Compiler) -> None:
         while self.view.is_waiting:
-            changes, since = self.view.take(AT_ONCE)
+            changes, since = self.view.take(self._at_once)
             await self._carry_out(partial(compiler.apply, changes))
             self._latency.observe((), self._now() - since)
             self._tell_left_out(compiler)
@@ -140,7 +145,7 @@ class ServiceProxy:
             except VpcError as error:
                 self._turns.add((("outcome", "failed"),))
                 self._tell_trouble(str(error))
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self._retry_s)
             else:
                 self._turns.add((("outcome", "done"),))
                 self._tell_trouble("")

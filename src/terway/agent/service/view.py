@@ -109,6 +109,15 @@ class View:
         """Take a change that did not come from the API: a pod's host ports."""
         self._put(("other", getattr(change, "pod", "")), change)
 
+    def put_services_last(self) -> None:
+        """Have whatever belongs to services taken before they are.
+
+        Else those of the first turns would have no endpoints for a moment, and lose what the last
+        terwayd has left of them.
+        """
+        by_kind = sorted(self._waiting.items(), key=lambda one: isinstance(one[1], SetService))
+        self._waiting = dict(by_kind)
+
     def take(self, most: int) -> tuple[tuple[ServiceChange, ...], float]:
         """Return up to `most` of what is waiting, the longest first, and since when it waits."""
         keys = list(self._waiting)[:most]
