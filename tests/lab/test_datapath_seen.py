@@ -17,6 +17,7 @@ import pytest_asyncio
 from terway.datapath.happening import Happened, LeftOut, Place, What, read_line
 from terway.lab.toolbox import ECHO_PORT
 from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
 from terway.lab.world.service_objects import SERVICES, wait_endpoints
 from terway.linux.netns import entered, open_netns
@@ -31,14 +32,15 @@ _LATER = 185  # of a fragment: eighths of a kilobyte and a half
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab() -> AsyncIterator[Lab]:
-    name = f"s{uuid.uuid4().hex[:8]}"
-    async with open_lab(name=name, nodes=2, cni={"eniip_virtual_type": "datapathv2"}) as lab:
+    name, pool = f"s{uuid.uuid4().hex[:8]}", NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
+    cni = {"eniip_virtual_type": "datapathv2"}
+    async with open_lab(name=name, nodes=2, pools=(pool,), cni=cni) as lab:
         yield lab
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pods(lab: Lab) -> dict[str, PodHandle]:
-    places = {"a": "node-1", "near": "node-1", "far": "node-2"}
+    places = {"a": "node-1", "near": "node-1", "far": "node-2", "own": "eni-1", "beside": "eni-1"}
     made = await asyncio.gather(
         *(lab.pod(name, node=node, labels={"app": name}) for name, node in places.items())
     )
@@ -142,6 +144,17 @@ async def test_a_packet_that_arrives_is_walked_past_the_nodes_stack(lab, pods, e
     assert any(one["where"] == "data path" and past in one["text"] for one in hops)
 
 
+@pytest.mark.parametrize("family", ["4", "6"])
+@pytest.mark.parametrize("end", ["beside:7000", "far:7000", "eni-1", "svc/kubernetes:443"])
+async def test_a_packet_of_a_pod_with_an_eni_of_its_own_is_walked(lab, pods, end, family):
+    if end.startswith("svc/") and family == "6":
+        pytest.skip("the API server's service is of IPv4 alone")
+    hops = await why(lab, "own", end, "--family", family, node="eni-1")
+
+    assert [one["text"] for one in hops if one["state"] == "FAIL"] == []
+    assert any(one["where"] == "data path" and "(exclusive)" in one["text"] for one in hops)
+
+
 async def test_a_service_is_walked_to_the_endpoint_that_the_maps_have(lab, pods):
     spec = {"selector": {"app": "far"}, "ports": [{"port": 80, "targetPort": ECHO_PORT}]}
     made = await lab.kube.create(
@@ -182,10 +195,11 @@ async def test_the_node_is_reached_by_its_stack(lab, pods):
     assert any("left to the node's stack" in one["text"] for one in hops)
 
 
-async def test_doctor_finds_nothing_wrong_with_a_data_path_that_is_well(lab, pods):
-    found = (await run(lab, "doctor", "--json")).value["findings"]
+@pytest.mark.parametrize("node", ["node-1", "eni-1"])
+async def test_doctor_finds_nothing_wrong_with_a_data_path_that_is_well(lab, pods, node):
+    found = (await run(lab, "doctor", "--json", node=node)).value["findings"]
 
-    assert [one["what"] for one in found if one["severity"] != "note"] == []
+    assert [(one["what"], one["why"]) for one in found if one["severity"] != "note"] == []
 
 
 async def test_a_program_that_somebody_took_away_is_named(lab, pods):

@@ -95,7 +95,9 @@ class _Collector:
         asked, questions = self._ask()
         journal = self.snapshot.journal or JournalView()
         async with asyncio.TaskGroup() as tasks:
-            kernel = partial(asyncio.to_thread, read_kernel, journal, config, questions)
+            leads = self.snapshot.ebpf is not None and self.snapshot.ebpf.does_services
+            read = partial(read_kernel, journal, config, questions, leads_services=leads)
+            kernel = partial(asyncio.to_thread, read)
             tasks.create_task(self._take("kernel", kernel))
             tasks.create_task(self._take("cloud", lambda: self._cloud(config, asked)))
             host = self._host if self._wanted.probes else self._programs

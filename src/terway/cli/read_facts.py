@@ -45,8 +45,14 @@ class Ground:
         return own if waits else (*own, *symmetric_tables(self.facts))
 
 
-def read_ground(journal: JournalView, config: AgentConfig | None, node: Seen) -> Ground | None:
-    """Return what terwayd plans with, None without a configuration or a way out."""
+def read_ground(
+    journal: JournalView, config: AgentConfig | None, node: Seen, *, leads_services: bool = False
+) -> Ground | None:
+    """Return what terwayd plans with, None without a configuration or a way out.
+
+    `leads_services`: the data path's own programs do. What its programs and maps are to be is not
+    planned here: tools compare those with each other (`checks_ebpf`).
+    """
     uplinks = [one for family in Family if (one := read_uplink(family)) is not None]
     if config is None or not uplinks:
         return None
@@ -67,6 +73,8 @@ def read_ground(journal: JournalView, config: AgentConfig | None, node: Seen) ->
         ),
         has_priorities=config.cni.has_network_priority,
         has_pacing=_has_pacing(config.cni),
+        has_services=leads_services,
+        has_children=any(one.spec.mode is Mode.IPVLAN for one in journal.attachments),
     )
     return Ground(mode=mode, facts=facts, has_host_peer=config.cni.has_host_peer)
 

@@ -42,13 +42,17 @@ class Question:
 
 
 def read_kernel(
-    journal: JournalView, config: AgentConfig | None, questions: Iterable[Question] = ()
+    journal: JournalView,
+    config: AgentConfig | None,
+    questions: Iterable[Question] = (),
+    *,
+    leads_services: bool = False,
 ) -> KernelView:
     """Return the kernel's state. Blocking. Raises UsageError without the privileges."""
     with open_session() as session:
         names = [one.name for one in read.read_links(session)]
         node = read_seen(session, sysctls=tuple(_sysctls(names)), with_filters=True)
-        ground = read_ground(journal, config, node)
+        ground = read_ground(journal, config, node, leads_services=leads_services)
         links = {one.mac: one for one in eni_links(journal, node)}
         enis = ENIs(links=links, gateways=dict(eni_gateways(journal)))
         wanted = tuple(_wanted(links.values(), ground))
