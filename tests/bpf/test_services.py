@@ -18,7 +18,7 @@ from terway.linux.ebpf.losses import Loss
 from terway.model.address import IPPair
 from terway.model.endpoint import Endpoint, EndpointKind, EndpointNumber
 from terway.model.ids import MacAddress
-from tests.support.choice_oracle import crc32c, hash_of, highest
+from tests.support.choice_oracle import crc32c, hash_of, highest, of_table
 from tests.support.datapath_program import DataPathBench, Outcome, open_datapath_program
 from tests.support.frames import extension, fragment_header, ipv4, ipv6
 from tests.support.service_tables import End, ServiceTables
@@ -503,3 +503,49 @@ def sequence_of(frame: bytes) -> tuple[int, int]:
     start = 34 if frame[14] >> 4 == 4 else 54
     sequence, acknowledgment = struct.unpack("!II", frame[start + 4 : start + 12])
     return sequence, acknowledgment
+
+
+@FAMILIES
+def test_who_is_not_within_the_source_ranges_is_refused(node, family):
+    node.offer(family, flags=contract.FRONTEND_SOURCE_RANGES)
+    first = lost(node.send(ask(family)))
+    node.allow("192.168.32.0/24" if family == 4 else "fd00:32::/64")
+
+    assert first is Loss.SOURCE_RANGE
+    assert got(node.send(ask(family))).destination == End(SERVER[family], 8080)
+
+
+@FAMILIES
+def test_a_pod_reaches_a_node_port_at_any_address_of_its_node_and_at_no_other(node, family):
+    own, other = ("192.168.0.10", "192.168.0.11") if family == 4 else ("fd00::10", "fd00::11")
+    anywhere = "0.0.0.0" if family == 4 else "::"
+    node.bench.put_node_address(ip_address(own))
+    backend = node.add_backend(End(SERVER[family], 8080), "tcp")
+    node.serve(End(anywhere, 30080), "tcp", (backend,), flags=contract.FRONTEND_NODE_PORT)
+
+    here = got(node.send(replace(ask(family), destination=End(own, 30080))))
+    there = got(node.send(replace(ask(family), destination=End(other, 30080))))
+
+    assert here.destination == End(SERVER[family], 8080)
+    assert there.destination == End(other, 30080)
+
+
+@FAMILIES
+def test_a_large_set_is_chosen_from_by_its_table(node, family):
+    hosts = [f"10.9.0.{n}" if family == 4 else f"fd09::{n}" for n in range(1, 41)]
+    numbers = tuple(node.add_backend(End(host, 8080), "tcp") for host in hosts)
+    node.serve(End(SERVICE[family], 80), "tcp", numbers)
+    slots = dict(enumerate(numbers))
+
+    for port in range(40000, 40020):
+        packet = ask(family, port=port)
+        expected = of_table(slots, 0, 40, hash_of(packet.source, packet.destination, TCP))
+        assert got(node.send(packet)).destination.host == hosts[numbers.index(expected)]
+
+
+def test_sctp_in_fragments_is_lost_because_nobody_knows_its_length(node):
+    node.offer(4, SCTP)
+    segment = sctp(40000, 80, bytes(40))
+    packet = ip_packet(End(CLIENT[4], 0), End(SERVICE[4], 0), SCTP, segment, fragment=0x2000)
+
+    assert lost(node.bench.run("from_pod", bytes(12) + b"\x08\x00" + packet)) is Loss.FRAGMENT
