@@ -23,14 +23,13 @@
 
 #include "service.h"
 #include "sock.h"
+#include "sock_address.h"
+#include "sock_choose.h"
 #include "tables.h"
 
 #define SUBPROGRAM static __attribute__((noinline)) /* as in passage.h */
 
 #define SOCKETS_MAX 65536 /* two entries for each UDP socket, and each TCP socket's; 6 MB */
-
-#define SPLITMIX_STEP 0x9e3779b97f4a7c15ULL /* Steele, Lea, Flood 2014: SplitMix64 */
-#define SPLITMIX_MIX  0xbf58476d1ce4e5b9ULL
 
 enum verdict {
 	VERDICT_REFUSE = 0,
@@ -53,126 +52,6 @@ static __always_inline bool is_of_node(struct bpf_sock_addr *ctx)
 	__u64 node = constants.node_netns ? constants.node_netns : bpf_get_netns_cookie(NULL);
 
 	return bpf_get_netns_cookie(ctx) == node;
-}
-
-/* Who connects to no address at all gets the loopback's. */
-static __always_inline bool is_loopback(const struct address *a, __u32 family)
-{
-	__u32 first = bpf_ntohl(a->word[0]) >> 24;
-
-	if (family == FAMILY_V4)
-		return first == 127 || !a->word[0];
-	return !(a->word[0] | a->word[1] | a->word[2]) && bpf_ntohl(a->word[3]) <= 1;
-}
-
-static __always_inline bool is_of_this_node(const struct frontend_key *peer)
-{
-	return is_loopback(&peer->address, peer->family) ||
-	       local_of(&peer->address, peer->family) == LOCAL_NODE;
-}
-
-/* ---- what it leads to -------------------------------------------------------------------- */
-
-static __always_inline const struct frontend *find_frontend(const struct frontend_key *peer)
-{
-	struct frontend_key any = {
-		.port = peer->port,
-		.protocol = peer->protocol,
-		.family = peer->family,
-	};
-	const struct frontend *found = bpf_map_lookup_elem(&frontends, peer);
-
-	if (!found && is_of_this_node(peer))
-		found = bpf_map_lookup_elem(&frontends, &any);
-	return found;
-}
-
-/* What a packet of the node would have as its source. */
-static __always_inline struct address own_address(const struct settings *node, __u32 family)
-{
-	struct address own = {{node->node4}};
-
-	return family == FAMILY_V4 ? own : node->node6;
-}
-
-static __always_inline bool may_ask(const struct frontend *asked, const struct address *client,
-				    __u32 family)
-{
-	struct source_range range = {
-		.prefixlen = 64 + 128,
-		.service = asked->service,
-		.family = family,
-		.address = *client,
-	};
-
-	return !(asked->flags & FRONTEND_SOURCE_RANGES) ||
-	       bpf_map_lookup_elem(&source_ranges, &range);
-}
-
-/* ---- who answers ------------------------------------------------------------------------- */
-
-static __always_inline __u64 mix(__u64 seed)
-{
-	seed += SPLITMIX_STEP;
-	seed = (seed ^ (seed >> 30)) * SPLITMIX_MIX;
-	return seed ^ (seed >> 31);
-}
-
-/* A connection is tried again with another; a socket's messages stay with one. */
-static __always_inline __u32 draw(__u64 cookie, bool is_message)
-{
-	return is_message ? mix(cookie) : bpf_get_prandom_u32();
-}
-
-static __always_inline __u32 one_of(__u32 number, __u32 drawn)
-{
-	const struct backend_set *set = bpf_map_lookup_elem(&sets, &number);
-	const __u32 *slot;
-	__u32 place;
-
-	if (!set || !set->count)
-		return 0;
-	if (set->count <= SET_INLINE) {
-		place = drawn % set->count;
-		/* The compiler knows what follows, and leaves it out; the verifier does not. */
-		asm volatile("" : "+r"(place));
-		return place < SET_INLINE ? set->backend[place] : 0;
-	}
-	if (!set->size)
-		return 0;
-	place = set->table + drawn % set->size;
-	slot = bpf_map_lookup_elem(&slots, &place);
-	return slot ? *slot : 0;
-}
-
-/* The backend that the client had last, if it may have it again. */
-static __always_inline __u32 last_of(const struct frontend *asked, const struct affinity_key *who)
-{
-	const struct affinity *last = bpf_map_lookup_elem(&affinities, who);
-	const struct backend *backend;
-
-	if (!last || bpf_ktime_get_ns() - last->seen_ns > asked->affinity_s * 1000000000ULL)
-		return 0;
-	backend = bpf_map_lookup_elem(&backends, &last->backend);
-	return backend && !(backend->flags & BACKEND_TERMINATING) ? last->backend : 0;
-}
-
-static __always_inline __u32 choose_for_client(const struct frontend *asked,
-					       const struct address *client, __u32 family,
-					       __u32 drawn)
-{
-	struct affinity_key who = {.client = *client, .family = family, .service = asked->service};
-	struct affinity now = {};
-
-	if (!(asked->flags & FRONTEND_AFFINITY))
-		return one_of(asked->inside, drawn);
-	now.backend = last_of(asked, &who);
-	if (!now.backend)
-		now.backend = one_of(asked->inside, drawn);
-	now.seen_ns = bpf_ktime_get_ns();
-	if (now.backend)
-		bpf_map_update_elem(&affinities, &who, &now, BPF_ANY);
-	return now.backend;
 }
 
 /* ---- what a socket has ------------------------------------------------------------------- */
@@ -269,49 +148,6 @@ SUBPROGRAM int come_from_service(struct bpf_sock_addr *ctx, struct frontend_key 
 	if (known)
 		*peer = known->other;
 	return VERDICT_GO_ON;
-}
-
-/* ---- addresses in and out of the context ------------------------------------------------- */
-
-static __always_inline void read4(struct bpf_sock_addr *ctx, struct frontend_key *peer)
-{
-	peer->address.word[0] = ctx->user_ip4;
-	peer->port = ctx->user_port;
-	peer->protocol = ctx->protocol;
-	peer->family = FAMILY_V4;
-}
-
-static __always_inline void write4(struct bpf_sock_addr *ctx, const struct frontend_key *peer)
-{
-	ctx->user_ip4 = peer->address.word[0];
-	ctx->user_port = peer->port;
-}
-
-/* A socket of IPv6 names hosts of IPv4 as ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2). */
-static __always_inline void read6(struct bpf_sock_addr *ctx, struct frontend_key *peer)
-{
-	__be32 first = ctx->user_ip6[0], second = ctx->user_ip6[1];
-	__be32 third = ctx->user_ip6[2], last = ctx->user_ip6[3];
-	bool is_mapped = !(first | second) && third == bpf_htonl(0xffff);
-
-	peer->port = ctx->user_port;
-	peer->protocol = ctx->protocol;
-	peer->family = is_mapped ? FAMILY_V4 : FAMILY_V6;
-	peer->address.word[0] = is_mapped ? last : first;
-	peer->address.word[1] = is_mapped ? 0 : second;
-	peer->address.word[2] = is_mapped ? 0 : third;
-	peer->address.word[3] = is_mapped ? 0 : last;
-}
-
-static __always_inline void write6(struct bpf_sock_addr *ctx, const struct frontend_key *peer)
-{
-	bool is_mapped = peer->family == FAMILY_V4;
-
-	ctx->user_ip6[0] = is_mapped ? 0 : peer->address.word[0];
-	ctx->user_ip6[1] = is_mapped ? 0 : peer->address.word[1];
-	ctx->user_ip6[2] = is_mapped ? bpf_htonl(0xffff) : peer->address.word[2];
-	ctx->user_ip6[3] = is_mapped ? peer->address.word[0] : peer->address.word[3];
-	ctx->user_port = peer->port;
 }
 
 static __always_inline int forth4(struct bpf_sock_addr *ctx, bool is_message)
