@@ -176,6 +176,19 @@ async def test_a_service_is_walked_to_the_endpoint_that_the_maps_have(lab, pods)
     assert opened.destination == Place(address=far, port=ECHO_PORT)
 
 
+async def test_a_bundle_answers_for_the_data_path_as_the_node_does(lab, pods, tmp_path):
+    bundle = str(tmp_path / "bundle.tar.gz")
+    await run(lab, "support-bundle", "--output", bundle)
+
+    hops = await why(lab, "a", "svc/kubernetes:443", "--family", "4", "--bundle", bundle)
+    shown = (await run(lab, "show", "--bundle", bundle)).output
+    drops = await run(lab, "drops", "--bundle", bundle, "--json")
+
+    assert "has 1 endpoint" in hops[0]["text"]
+    assert "data path  eBPF with services and policies" in shown
+    assert drops.code == 0
+
+
 async def test_a_service_without_endpoints_is_the_hop_that_fails(lab, pods):
     spec = {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}
     await lab.kube.create(

@@ -17,6 +17,7 @@ from terway.cli.bundle_file import SNAPSHOT_NAME
 from terway.cli.codec import plain
 from terway.cli.collect import Wanted, collect
 from terway.cli.doctor import doctor_lines, examine
+from terway.cli.drops import drop_lines, drops_of
 from terway.cli.exits import CANNOT_REACH, OK
 from terway.cli.mapping import mapping_lines, mapping_of, verdict
 from terway.cli.place import Place, find_place, place_options
@@ -33,6 +34,7 @@ from terway.cli.policy_maps import dump_policy_maps
 from terway.cli.policy_read import read_cluster
 from terway.cli.policy_verified import read_tables
 from terway.cli.prefixes import prefixes_of
+from terway.cli.question import every_frontend
 from terway.cli.read_node import get_page
 from terway.cli.read_policy import read_policy
 from terway.cli.show import show_lines
@@ -58,7 +60,13 @@ def command(output: str, as_json: bool, **where: str) -> None:
     when nothing could but the kernel.
     """
     place = find_place(**where)
-    wanted = Wanted(everything_of_kube=True, deep_cloud=True, probes=True, read_policy=read_policy)
+    wanted = Wanted(
+        everything_of_kube=True,
+        deep_cloud=True,
+        probes=True,
+        read_policy=read_policy,
+        frontends=every_frontend,
+    )
     snapshot = asyncio.run(collect(place, wanted))
     stamp = snapshot.taken_at.replace(":", "").replace("+0000", "Z")
     name = f"terway-{snapshot.node_name}-{stamp}"
@@ -94,6 +102,8 @@ def bundle_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, byte
     mapped = mapping_lines(rows, snapshot, prefixes)
     yield "mapping.txt", _text([*mapped, "", verdict(rows, prefixes)])
     yield "doctor.txt", _text(list(doctor_lines(examine(snapshot))))
+    with suppress(VpcError):  # without a kernel nothing was lost that is known
+        yield "drops.txt", _text(list(drop_lines(drops_of(snapshot))))
     for page in _PAGES:
         with suppress(VpcError):
             yield f"terwayd{page.replace('/', '-')}.txt", get_page(place, page)[1]

@@ -16,6 +16,8 @@ from terway.model.address import IPAddress
 from terway.model.attachment import Attachment
 from terway.model.errors import UsageError
 
+_BUNDLED_SERVICES = 1000
+
 
 def packets_of(
     snapshot: Snapshot, pod: str, destination: str, protocol: str, families: Iterable[int]
@@ -67,6 +69,16 @@ def frontends_of(
             yield FrontendQuestion(
                 address=address, port=port, protocol=protocol, source=own.get(address.version)
             )
+
+
+def every_frontend(snapshot: Snapshot) -> Iterator[FrontendQuestion]:
+    """Yield the addresses and ports of the first thousand services: a bundle is asked later."""
+    kube = snapshot.kubernetes
+    for service in (kube.services if kube is not None else ())[:_BUNDLED_SERVICES]:
+        for address in service.cluster_ips:
+            for port in service.ports:
+                for protocol in ("tcp", "udp"):
+                    yield FrontendQuestion(address=address, port=port, protocol=protocol)
 
 
 def source_of(snapshot: Snapshot, sender: Attachment, destination: IPAddress) -> IPAddress | None:

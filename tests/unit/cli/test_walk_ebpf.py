@@ -10,7 +10,7 @@ import pytest
 
 from terway.cli.codec import parse, plain
 from terway.cli.hops import Hop, Packet, State
-from terway.cli.question import frontends_of, packets_of
+from terway.cli.question import every_frontend, frontends_of, packets_of
 from terway.cli.snapshot import KubeService, Snapshot
 from terway.cli.snapshot_ebpf import (
     BackendView,
@@ -274,6 +274,12 @@ def test_the_maps_are_asked_about_what_a_service_may_be_before_they_are_read():
         IPv4Address("10.99.0.1")
     ]
     assert list(frontends_of(before, "a", "10.99.0.1", "tcp")) == []
+
+
+def test_a_bundle_has_the_frontends_of_services_by_both_protocols():
+    found = [(one.address, one.port, one.protocol) for one in every_frontend(shop(FRONTEND))]
+
+    assert found == [(CLUSTER_IP, 443, "tcp"), (CLUSTER_IP, 443, "udp")]
 
 
 def test_a_service_that_others_translate_is_left_to_the_nodes_stack():
