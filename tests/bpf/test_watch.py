@@ -77,9 +77,7 @@ async def test_a_watcher_hears_of_losses_and_connections_by_name(program, watche
         lost, opened = await anext(lines), await anext(lines)
 
     assert isinstance(begun, LeftOut)
-    assert begun.text == (
-        "from here on: all losses and all connections, at most 2000 a second"
-    )
+    assert begun.text == "from here on: all losses and all connections, at most 2000 a second"
     assert isinstance(lost, Happened)
     assert isinstance(opened, Happened)
     assert (lost.what, lost.reason, lost.pod) == (What.LOSS, "policy-egress", "default/pod-1")
