@@ -467,6 +467,26 @@ static __always_inline int keep_on_node(struct __sk_buff *skb, const struct pass
 	return lost ? lose(skb, at, lost) : GO_ON;
 }
 
+/*
+ * By a service to itself, with an ENI of its own: the VPC returns no frame to where it came from.
+ * It was judged and translated for both ends when it comes back in; a mark says so, which no packet
+ * from outside can have.
+ */
+static __always_inline int send_to_itself(struct __sk_buff *skb, struct passage *at)
+{
+	__u8 mac[ETH_ALEN] = {};
+	enum loss lost = enter(skb, at);
+
+	if (!lost && bpf_skb_load_bytes(skb, ETH_ALEN, mac, sizeof(mac)))
+		lost = LOSS_KERNEL;
+	if (!lost)
+		lost = address_frame(skb, mac, mac);
+	if (lost)
+		return lose(skb, at, lost);
+	skb->mark = STAMP;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
 /* Out of a device inside the pod: where the device itself does not lead the right way. */
 static __always_inline int route_inside(struct __sk_buff *skb, struct passage *at,
 					const struct endpoint *from)
@@ -480,7 +500,7 @@ static __always_inline int route_inside(struct __sk_buff *skb, struct passage *a
 		return number || is_for_node ? keep_on_node(skb, at, from) : GO_ON;
 	if (is_for_node && from->leg)
 		return send_by(from->leg, at->p.family, bpf_htonl(0xa9fe0101), &leg6);
-	return GO_ON;
+	return number && number == at->endpoint ? send_to_itself(skb, at) : GO_ON;
 }
 
 /* tc egress of a pod's own device, inside the pod: an IPvlan child, or a whole ENI. */
@@ -529,6 +549,10 @@ int into_pod(struct __sk_buff *skb)
 
 	if (!family)
 		return GO_ON;
+	if (skb->mark == STAMP) {
+		skb->mark = 0;
+		return GO_ON; /* from the pod itself: `send_to_itself` */
+	}
 	at = new_passage();
 	if (!at || !endpoint_of(stamped(skb)))
 		return lose_unread(skb, 0, LOSS_UNKNOWN_POD);
