@@ -204,7 +204,7 @@ static __noinline int send_loss(struct __sk_buff *skb, __u32 endpoint,
 	event->reason = reason;
 	if (flow)
 		event->flow = *flow;
-	bpf_ringbuf_submit(event, 0);
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP); /* who reads looks by itself */
 	return 0;
 }
 
@@ -227,7 +227,7 @@ static __noinline int send_flow(struct __sk_buff *skb, __u32 endpoint,
 		event->frontend = *frontend;
 		event->frontend_port = what >> 8;
 	}
-	bpf_ringbuf_submit(event, 0);
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP); /* who reads looks by itself */
 	return 0;
 }
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import structlog
@@ -26,6 +26,7 @@ from terway.model.address import IPAddress, IPPair
 from terway.model.errors import VpcError
 
 LOOK_S = 1.0  # while somebody watches: what was left out, and whose the endpoints are
+TAKE_S = 0.05  # what is in the ring; being woken for each message would cost the programs more
 _BATCH = 256  # messages between two looks at everything else that terwayd does
 
 _log = structlog.get_logger("monitor")
@@ -75,6 +76,7 @@ class Watch:
             trouble = "no data path in eBPF is loaded on this node"
         except VpcError as error:
             trouble = str(error)
+        self.watchers.trouble = trouble
         self.watchers.begin(_remark(self._node, text=trouble))
         await _changed_within(self.watchers, LOOK_S)
 
@@ -94,32 +96,30 @@ class _Relay:
 
     async def run(self) -> None:
         """Hand on until nobody watches."""
-        with open_ring(self._maps.events) as ring, self._waking():
+        with open_ring(self._maps.events) as ring:
             ring.take()  # what was told before anybody listened
             try:
                 while (wish := self._watchers.wish()) is not None:
                     self._watchers.changed.clear()
                     self._names = Names(self._attachments())
                     watch(self._maps.watching, self._asked(wish))
+                    self._watchers.in_force, self._watchers.trouble = wish, ""
                     self._watchers.begin(_remark(self._node, text=_begun(wish)))
                     await self._hand_on(ring)
                     self._say_what_was_left_out()
             finally:
+                self._watchers.in_force = None
                 watch(self._maps.watching, None)
 
-    @contextmanager
-    def _waking(self) -> Iterator[None]:
-        """Have a filled ring wake who waits for a change of watchers."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._maps.events.fd, self._watchers.changed.set)
-        try:
-            yield
-        finally:
-            loop.remove_reader(self._maps.events.fd)
-
     async def _hand_on(self, ring: Ring) -> None:
-        await _changed_within(self._watchers, LOOK_S)
-        messages = ring.take()
+        """Hand on what comes until watchers change, or it is time to look around."""
+        for _ in range(round(LOOK_S / TAKE_S)):
+            await _changed_within(self._watchers, TAKE_S)
+            await self._tell(ring.take())
+            if self._watchers.changed.is_set():
+                return
+
+    async def _tell(self, messages: Sequence[bytes]) -> None:
         # Clocks are read once: what they are apart is the same for all messages of a batch.
         behind_ns = time.time_ns() - time.monotonic_ns()
         for start in range(0, len(messages), _BATCH):
