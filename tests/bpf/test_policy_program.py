@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from terway.linux.ebpf.contract import SETTING_SERVICES
 from terway.linux.ebpf.losses import Loss
 from terway.linux.ebpf.policy_maps import PolicyMaps
 from terway.model.address import Family
@@ -285,3 +286,17 @@ def test_only_what_is_for_many_goes_on_unjudged(pod, address, is_judged):
     lost = pod.sends(from_pod(IPv4Address(address), 9))
 
     assert lost is (Loss.POLICY_EGRESS if is_judged else None)
+
+
+def test_what_the_stack_is_to_translate_is_judged_behind_that_and_not_here(bench, pod):
+    services = ip_network("172.21.0.0/16")
+    bench.put_host_stack(services)
+    pod.enforce(content(Lanes(egress=EGRESS)))
+
+    by_others = pod.sends(from_pod(IPv4Address("172.21.0.1"), 80))
+    bench.set(flags=SETTING_SERVICES)
+    by_us = pod.sends(from_pod(IPv4Address("172.21.0.2"), 80))
+
+    bench.set()
+    bench.forget("host_stack")
+    assert (by_others, by_us) == (None, Loss.POLICY_EGRESS)
