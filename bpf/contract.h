@@ -116,7 +116,7 @@ struct piece_key {
 	__be32 id;
 	__u8 protocol;
 	__u8 family;
-	__u16 zero;
+	__u16 hook; /* whose it was at: the lower bits of the endpoint's number; 0: no pod's */
 };
 _Static_assert(sizeof(struct piece_key) == 40, "piece_key has padding");
 

@@ -33,14 +33,20 @@
 #include "track.h"
 #include "translate.h"
 
-#define GO_ON         TC_ACT_UNSPEC /* to the next filter, and to the stack */
-#define METADATA_IPV4 0x646464c8    /* 100.100.100.200, help page "Instance metadata" */
+#define GO_ON         TC_ACT_UNSPEC   /* to the next filter, and to the stack */
+#define ARP_SENDER_AT (ETH_HLEN + 14) /* RFC 826, with addresses of Ethernet and IPv4 */
+#define METADATA_IPV4 0x646464c8      /* 100.100.100.200, help page "Instance metadata" */
+
+static __always_inline __u32 family_of_protocol(__be16 protocol)
+{
+	if (protocol == bpf_htons(ETH_P_IP))
+		return FAMILY_V4;
+	return protocol == bpf_htons(ETH_P_IPV6) ? FAMILY_V6 : 0;
+}
 
 static __always_inline __u32 family_of(const struct __sk_buff *skb)
 {
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		return FAMILY_V4;
-	return skb->protocol == bpf_htons(ETH_P_IPV6) ? FAMILY_V6 : 0;
+	return family_of_protocol(skb->protocol);
 }
 
 static __always_inline int lose(struct __sk_buff *skb, const struct passage *at, enum loss reason)
@@ -65,12 +71,27 @@ static __always_inline bool is_for_many(const struct packet *p)
 	return first >> 28 == 0xe || first == 0xffffffff;
 }
 
+static __always_inline bool is_neighbour(const struct address *address, const struct endpoint *pod)
+{
+	return local_of(address, FAMILY_V6) == LOCAL_NODE ||
+	       (pod && !is_none(address) && is_same(address, &pod->gateway6));
+}
+
+/* Neighbour discovery between global addresses: with the node or the gateway, who are on the link,
+ * and never forwarded (RFC 4861, section 7.1). Else it could carry anything to anybody.
+ */
+static __always_inline bool is_among_neighbours(const struct packet *p, const struct endpoint *pod)
+{
+	return is_neighbour_discovery(p) && p->ttl == 255 &&
+	       (is_neighbour(&p->destination, pod) || is_neighbour(&p->source, pod));
+}
+
 /* Talk of the link itself: neighbours, routers, groups. It leads nowhere else. */
-static __always_inline bool is_of_link(const struct packet *p)
+static __always_inline bool is_of_link(const struct packet *p, const struct endpoint *pod)
 {
 	return is_for_many(p) || is_link_local(&p->destination, p->family) ||
 	       is_link_local(&p->source, p->family) || is_none(&p->source) ||
-	       is_neighbour_discovery(p);
+	       is_among_neighbours(p, pod);
 }
 
 static __always_inline bool is_metadata(const struct packet *p)
@@ -84,6 +105,9 @@ SUBPROGRAM enum loss leave(struct __sk_buff *skb, struct passage *at)
 	const struct settings *node = node_settings();
 	enum loss lost = LOSS_NONE;
 
+	/* A pod reports errors about what it was sent, and not about what others were. */
+	if (is_icmp_error(&at->p) && !is_same(&at->p.source, &at->quoted.destination))
+		return LOSS_MALFORMED;
 	if (node && node->flags & SETTING_SERVICES)
 		lost = serve(skb, at, SCOPE_INSIDE);
 	else
@@ -265,7 +289,7 @@ int from_pod(struct __sk_buff *skb)
 	lost = read_packet(skb, at, family);
 	if (lost)
 		return lose(skb, at, lost);
-	if (is_of_link(&at->p))
+	if (is_of_link(&at->p, NULL))
 		return GO_ON;
 	lost = leave(skb, at);
 	if (lost)
@@ -319,7 +343,8 @@ int to_pod(struct __sk_buff *skb)
 	lost = read_packet(skb, at, family);
 	if (lost)
 		return lose(skb, at, lost);
-	if (is_of_link(&at->p))
+	/* What was forwarded is not of the link, whatever its addresses say. */
+	if (!skb->ingress_ifindex && is_of_link(&at->p, NULL))
 		return GO_ON;
 	lost = enter(skb, at);
 	mark_way_in(skb, at);
@@ -400,7 +425,7 @@ int from_uplink(struct __sk_buff *skb)
 	int verdict;
 
 	/* What cannot be read is for nobody that is known here: the stack's. */
-	if (!at || read_packet(skb, at, family) || is_of_link(&at->p))
+	if (!at || read_packet(skb, at, family) || is_of_link(&at->p, NULL))
 		return GO_ON;
 	lost = come_in(skb, at);
 	if (!lost)
@@ -428,7 +453,7 @@ int to_uplink(struct __sk_buff *skb)
 	struct passage *at = family && is_ours ? new_passage() : NULL;
 	enum loss lost;
 
-	if (!at || read_packet(skb, at, family) || is_of_link(&at->p))
+	if (!at || read_packet(skb, at, family) || is_of_link(&at->p, NULL))
 		return GO_ON;
 	lost = go_out(skb, at, node->flags & SETTING_NODE_OUT);
 	if (lost)
@@ -445,6 +470,25 @@ static __always_inline __u32 stamped(const struct __sk_buff *skb)
 	return skb->cb[1] == STAMP ? skb->cb[0] : 0;
 }
 
+/* What the frame says it is. A process that writes whole frames can have `protocol` say otherwise.
+ */
+static __always_inline __be16 written_protocol(struct __sk_buff *skb)
+{
+	__be16 protocol = 0;
+
+	bpf_skb_load_bytes(skb, offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol));
+	return protocol;
+}
+
+/* ARP: does the pod claim no address but its own? A probe (RFC 5227) has none. */
+static __always_inline bool is_own_claim(struct __sk_buff *skb, const struct endpoint *from)
+{
+	__be32 sender;
+
+	return !bpf_skb_load_bytes(skb, ARP_SENDER_AT, &sender, sizeof(sender)) &&
+	       (!sender || sender == from->v4);
+}
+
 /* Does the pod speak for itself? On the node's side of a veth the guard asks that. */
 static __always_inline bool is_own(const struct passage *at, const struct endpoint *from)
 {
@@ -454,7 +498,7 @@ static __always_inline bool is_own(const struct passage *at, const struct endpoi
 		return from->v4 && p->source.word[0] == from->v4;
 	if (is_same(&p->source, &from->v6))
 		return !is_none(&p->source);
-	return (is_none(&p->source) || is_link_local(&p->source, FAMILY_V6)) && is_of_link(p) &&
+	return (is_none(&p->source) || is_link_local(&p->source, FAMILY_V6)) &&
 	       (is_multicast(p) || is_link_local(&p->destination, FAMILY_V6));
 }
 
@@ -509,13 +553,16 @@ int out_of_pod(struct __sk_buff *skb)
 {
 	__u32 number = stamped(skb);
 	const struct endpoint *from = endpoint_of(number);
-	__u32 family = family_of(skb);
+	__be16 protocol = written_protocol(skb);
+	__u32 family = family_of_protocol(protocol);
 	struct passage *at;
 	enum loss lost;
 
+	if (skb->vlan_present || !(family || protocol == bpf_htons(ETH_P_ARP)))
+		return lose_unread(skb, number, LOSS_VLAN);
 	if (!family)
-		return skb->protocol == bpf_htons(ETH_P_ARP) ? GO_ON
-							     : lose_unread(skb, number, LOSS_VLAN);
+		return from && !is_own_claim(skb, from) ? lose_unread(skb, number, LOSS_SOURCE)
+							: GO_ON;
 	at = new_passage();
 	if (!from || !at)
 		return lose_unread(skb, 0, LOSS_UNKNOWN_POD);
@@ -523,17 +570,18 @@ int out_of_pod(struct __sk_buff *skb)
 	lost = read_packet(skb, at, family);
 	if (!lost && !is_own(at, from))
 		lost = LOSS_SOURCE;
-	if (!lost && from->flags & ENDPOINT_NO_METADATA && is_metadata(&at->p))
-		lost = LOSS_METADATA;
 	if (lost)
 		return lose(skb, at, lost);
 	/* The node's own DNS cache has a link-local address, which is on no link of a child's. */
-	if (is_of_link(&at->p))
+	if (is_of_link(&at->p, from))
 		return from->kind == ENDPOINT_IPVLAN &&
 				       is_for_host_stack(&at->p.destination, family)
 			       ? keep_on_node(skb, at, from)
 			       : GO_ON;
 	lost = leave(skb, at);
+	/* Now that it is where it goes: a service may have led it there. */
+	if (!lost && from->flags & ENDPOINT_NO_METADATA && is_metadata(&at->p))
+		lost = LOSS_METADATA;
 	if (!lost)
 		lost = remember(skb, at);
 	return lost ? lose(skb, at, lost) : route_inside(skb, at, from);
@@ -543,6 +591,7 @@ int out_of_pod(struct __sk_buff *skb)
 SEC("tc")
 int into_pod(struct __sk_buff *skb)
 {
+	const struct endpoint *to = endpoint_of(stamped(skb));
 	__u32 family = family_of(skb);
 	struct passage *at;
 	enum loss lost;
@@ -554,13 +603,13 @@ int into_pod(struct __sk_buff *skb)
 		return GO_ON; /* from the pod itself: `send_to_itself` */
 	}
 	at = new_passage();
-	if (!at || !endpoint_of(stamped(skb)))
+	if (!at || !to)
 		return lose_unread(skb, 0, LOSS_UNKNOWN_POD);
 	at->endpoint = stamped(skb);
 	lost = read_packet(skb, at, family);
 	if (lost)
 		return lose(skb, at, lost);
-	if (is_of_link(&at->p))
+	if (is_of_link(&at->p, to))
 		return GO_ON;
 	lost = enter(skb, at);
 	if (!lost)

@@ -120,7 +120,10 @@ static __always_inline void turn_round(struct flow_tuple *turned, const struct f
 	turned->zero = 0;
 }
 
-/* A later fragment has no ports: they are those of the first, which came before it. */
+/*
+ * A later fragment has no ports: they are those of the first, which came before it at the same
+ * hook. What a pod forges is known at its own only.
+ */
 SUBPROGRAM enum loss join_pieces(struct passage *at)
 {
 	struct packet *p = &at->p;
@@ -130,6 +133,7 @@ SUBPROGRAM enum loss join_pieces(struct passage *at)
 		.id = p->fragment_id,
 		.protocol = p->protocol,
 		.family = p->family,
+		.hook = at->endpoint,
 	};
 
 	if (p->is_later) {
@@ -157,13 +161,18 @@ static __always_inline bool read_sctp_ports(struct __sk_buff *skb, struct packet
 	       !bpf_skb_load_bytes(skb, p->l4, &p->source_port, 4);
 }
 
-/* The connection of an ICMP error is that of the packet it quotes, as that one was sent. */
+/*
+ * The connection of an ICMP error is that of the packet it quotes, as that one was sent.
+ *
+ * The error is for who sent it, and nobody else: errors about connections pass policies, and who
+ * may speak to one could speak to everybody in what they quote.
+ */
 SUBPROGRAM enum loss read_quoted(struct __sk_buff *skb, struct passage *at)
 {
 	at->quoted.limit = at->p.end;
 	at->quoted.is_quoted = true;
 	if (parse_packet(skb, at->p.l4 + sizeof(struct icmp_start), at->p.family, &at->quoted) ||
-	    !read_sctp_ports(skb, &at->quoted))
+	    !read_sctp_ports(skb, &at->quoted) || !is_same(&at->p.destination, &at->quoted.source))
 		return LOSS_MALFORMED;
 	describe(&at->sent, &at->quoted);
 	return LOSS_NONE;

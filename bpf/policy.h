@@ -186,13 +186,13 @@ static __always_inline __u32 generation_of(struct passage *at)
 }
 
 /* Return NULL where nothing restricts the endpoint. */
-static __always_inline const struct sides *sides_of(struct passage *at)
+static __always_inline const struct sides *sides_of(const struct passage *at, __u32 generation)
 {
 	const struct policy_sides *found = bpf_map_lookup_elem(&policy_sides, &at->endpoint);
 
 	if (!found)
 		return NULL;
-	return generation_of(at) >= found->since ? &found->after : &found->before;
+	return generation >= found->since ? &found->after : &found->before;
 }
 
 /*
@@ -279,7 +279,9 @@ static __always_inline enum loss judge_opened(const struct passage *at, const st
 /* Judge a packet that the endpoint sends, or (`is_in`) gets. Its connection is known by now. */
 SUBPROGRAM enum loss judge(struct passage *at, bool is_in)
 {
-	const struct sides *sides = sides_of(at);
+	/* First of all: entries that are found after it are of this generation, or know it. */
+	__u32 generation = generation_of(at);
+	const struct sides *sides = sides_of(at, generation);
 	bool is_opener = (at->standing == STANDING_BACK) == is_in;
 	const struct address *other = is_opener ? &at->opened.destination : &at->opened.source;
 

@@ -39,7 +39,7 @@ LINKS = 8  # links that lead nowhere, numbered from 1 for tests
 
 _numbers = itertools.count()
 _SK_BUFF_BYTES = 192
-_IFINDEX_AT, _CB_AT, _GSO_SIZE_AT = 40, 48, 176
+_INGRESS_IFINDEX_AT, _IFINDEX_AT, _CB_AT, _GSO_SIZE_AT = 36, 40, 48, 176
 _CB = struct.Struct("=II")
 # Only as much as tests need: the kernel takes the memory of a full map at once.
 _SMALL = {"flows": 4096, "pieces": 256, "choices": 4096, "affinities": 256}
@@ -121,11 +121,18 @@ class DataPathBench:
         link: int = 1,
         endpoint: int = 0,
         gso_size: int = 0,
+        came_by: int = 0,
         repeat: int = 1,
     ) -> Outcome:
-        """Run a program on a frame at a link; inside a pod, `endpoint` is what its stamp says."""
+        """Run a program on a frame at a link; inside a pod, `endpoint` is what its stamp says.
+
+        `came_by` is the link by which the stack got what it forwards; 0: it is the stack's own.
+        """
         context = bytearray(_SK_BUFF_BYTES)
         context[_IFINDEX_AT : _IFINDEX_AT + 4] = pack_number(self.ifindex(link))
+        if came_by:
+            way_in = pack_number(self.ifindex(came_by))
+            context[_INGRESS_IFINDEX_AT : _INGRESS_IFINDEX_AT + 4] = way_in
         context[_GSO_SIZE_AT : _GSO_SIZE_AT + 4] = pack_number(gso_size)
         if endpoint:
             context[_CB_AT : _CB_AT + 8] = _CB.pack(endpoint, STAMP)

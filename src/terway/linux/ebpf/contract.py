@@ -70,7 +70,7 @@ PIECE_KEY = Layout(
         ("id", "4s"),
         ("protocol", "B"),
         ("family", "B"),
-        ("zero", "H"),
+        ("hook", "H"),
     ),
 )
 PIECE = Layout(name="piece", fields=(("source_port", "2s"), ("destination_port", "2s")))
