@@ -89,6 +89,8 @@ class KernelNetwork:
         actual = await self._kernel.read_node(_settings(wanted))
         changes = diff(wanted, actual.objects, netns=NODE, is_owned=lambda _: False)
         await self._kernel.apply(changes.puts)
+        if self._node.has_datapath:
+            await self._kernel.tell_own_addresses(own_addresses(self._node, actual.objects))
         await self._ensure_tables()
 
     async def attach(self, attachment: Attachment, *, mtu_bytes: int | None) -> AttachedLinks:

@@ -274,6 +274,11 @@ class Kernel:
         """
         return await self._run(partial(enrolment.enrol, tuple(states)))
 
+    async def tell_own_addresses(self, addresses: Collection[IPAddress]) -> None:
+        """Have the data path leave what is for these addresses, the node's, to its stack."""
+        if self._traffic.datapath is not None:
+            await self._workers.run(partial(self._traffic.datapath.know_node, addresses))
+
     async def settle_datapath(self) -> None:
         """Pin the maps that the programs have, now that all links have these programs."""
         if self._traffic.datapath is not None:

@@ -6,12 +6,13 @@ import asyncio
 import socket
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from terway.linux.bpf import Map
+from terway.linux.ebpf.entries import unpack_address_of
 from terway.linux.ebpf.pins import Pins
 from terway.linux.ebpf.removal import remove_datapath
 from terway.linux.netlink.socket import open_route_socket
@@ -114,6 +115,16 @@ async def test_the_node_and_its_pods_reach_each_other(node):
             sh(f"ping -n -c1 -W2 {address}")
         for address in ("192.168.0.10", "fd00::10"):
             node.machine.ping(pod, address)
+
+
+async def test_the_nodes_own_addresses_are_known_from_the_start(node):
+    sh("ip link add docker0 type dummy || ip link add docker0 type veth peer name d1")
+    sh("ip addr add 172.17.0.1/16 dev docker0")
+
+    async with node.terwayd():
+        known = {unpack_address_of(key) for key in maps(node)["locals"].items()}
+
+    assert {ip_address(one) for one in ("172.17.0.1", "192.168.0.10", "fd00::10")} <= known
 
 
 async def test_CHECK_finds_all_as_it_should_be_and_names_what_is_not(node):
