@@ -142,7 +142,7 @@ async def _followed(node: Node, wish: Wish, folder: Path) -> AsyncIterator[None]
         knowledge=ClusterKnowledge(node, now=loop_time),
         rules=node,
         open_tap=node.open_tap,
-        places=tuple,
+        places=lambda: ("",),
         kept=KeptFlows(folder / "flows.jsonl"),
         now=loop_time,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from terway.agent.flows.followers import Wish
 from terway.agent.flows.keep import KeptFlows
+from terway.agent.flows.ring import Programs
 from terway.agent.flows.service import FlowLog, Outside
 from terway.linux.nflog import LoggedPacket, Taken
 from terway.model.address import IPAddress
@@ -125,6 +126,8 @@ class FakeNode:
     knowledge: FakeKnowledge = field(default_factory=FakeKnowledge)
     taps: dict[str, FakeTap] = field(default_factory=dict)
     pods_with_tables: list[str] = field(default_factory=list)
+    has_tables: bool = True
+    programs: Programs | None = None
     told: list[Wish | None] = field(default_factory=list)
     refusals: int = 0
     clock: float = 0.0
@@ -151,7 +154,7 @@ class FakeNode:
         return self.taps[netns]
 
     def places(self) -> Iterable[str]:
-        return tuple(self.pods_with_tables)
+        return ("", *self.pods_with_tables) if self.has_tables else ()
 
     def flow_log(self, *, most_bytes: int = 100_000) -> FlowLog:
         outside = Outside(
@@ -160,6 +163,7 @@ class FakeNode:
             open_tap=self.open_tap,
             places=self.places,
             kept=KeptFlows(self.folder / "flows" / "flows.jsonl", most_bytes=most_bytes),
+            programs=self.programs,
             now=lambda: self.clock,
             wall_ns=lambda: 0,
         )

@@ -19,6 +19,7 @@ from terway.config.agent_config import AgentConfig
 from terway.config.choices import Denied, ProxyReplacement
 from terway.config.eni_conf import EniConf
 from terway.kube.client import KubeClient
+from terway.model.address import IPNetwork
 
 if TYPE_CHECKING:
     from terway.agent.policy.service import PolicyService
@@ -61,7 +62,8 @@ def enforce_policies(
         terwayd.bringup.fills.append(policies.filled)
         if not has_tables:
             _remove_tables(terwayd, terwayd.bringup)
-    return _log_flows(terwayd, policies, options, config.eni)
+    left_to_stack = () if maps is None or not has_tables else terwayd.left_to_stack
+    return _log_flows(terwayd, policies, options, config.eni, left_to_stack)
 
 
 def _policy_maps(terwayd: Terwayd, *, is_wanted: bool) -> PolicyMaps | None:
@@ -103,12 +105,20 @@ def _remove_policies(
 
 
 def _log_flows(
-    terwayd: Terwayd, policies: PolicyService, options: Options, eni: EniConf
+    terwayd: Terwayd,
+    policies: PolicyService,
+    options: Options,
+    eni: EniConf,
+    left_to_stack: tuple[IPNetwork, ...],
 ) -> Callable[[EniConf], None]:
     """Have connections recorded when somebody asks, or eni-config; return who follows that."""
     from terway.agent.flows.build import make_flow_log, page_of, wish_of
+    from terway.agent.flows.ring import Programs
 
-    flows = make_flow_log(policies, options.node_name, options.paths.state_dir)
+    programs = None
+    if terwayd.watchers is not None:
+        programs = Programs(watchers=terwayd.watchers, left_to_stack=left_to_stack)
+    flows = make_flow_log(policies, options.node_name, options.paths.state_dir, programs)
 
     def configure(eni: EniConf) -> None:
         flows.configure(wish_of(eni.flow_log, eni.flow_log_sample))

@@ -22,6 +22,7 @@ from terway.agent.answer import Answerer
 from terway.agent.blame import Blame
 from terway.agent.devices import DeviceLinks
 from terway.agent.ebpf.bringup import Bringup
+from terway.agent.ebpf.watchers import Watchers
 from terway.agent.enis import ENILinks
 from terway.agent.exclusive import ExclusiveNetwork
 from terway.agent.follow import ConfigFollower
@@ -52,6 +53,7 @@ from terway.agent.spool import Spool
 from terway.agent.streams import Stream
 from terway.agent.verbs import Verbs
 from terway.agent.watch import KernelWatch
+from terway.datapath.ebpf import left_to_the_stack
 from terway.datapath.facts import NodeFacts
 from terway.datapath.node import desired_node
 from terway.ipam.settings import PoolConfig
@@ -130,6 +132,8 @@ class Terwayd:
         self.chores: dict[str, Callable[[], Coroutine[None, None, None]]] = {}  # of others, by name
         self.pages: dict[str, Callable[[], Page]] = {}  # of others, by path
         self.streams: dict[str, Stream] = {}  # of others, by path
+        self.watchers: Watchers | None = None  # of the data path in eBPF, where there is one
+        self.left_to_stack = left_to_the_stack(facts)  # by that data path
         self.ready = asyncio.Event()
         self._stop = stop
         enis, network = self._networking(kernel, facts)

@@ -101,7 +101,7 @@ def node_programs(node: NodeFacts) -> Iterator[EdgePrograms | NodeKnowledge]:
         addresses=node.addresses,
         gateways=node.gateways,
         mtu_bytes=node.mtu_bytes,
-        host_stack=_left_to_the_stack(node),
+        host_stack=left_to_the_stack(node),
     )
     yield EdgePrograms(link=node.uplink, edge=Edge.UPLINK)
 
@@ -131,7 +131,7 @@ def outside_programs(objects: Iterable[NetObject]) -> tuple[NetObject, ...]:
     return tuple(one for one in objects if not isinstance(one, InnerPrograms))
 
 
-def _left_to_the_stack(node: NodeFacts) -> tuple[IPNetwork, ...]:
+def left_to_the_stack(node: NodeFacts) -> tuple[IPNetwork, ...]:
     """Return the prefixes of the host's stack: services too, where somebody else does those."""
     services = () if node.has_services else node.service_cidrs
     found = (*node.host_stack_cidrs, *services)

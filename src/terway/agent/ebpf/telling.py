@@ -19,6 +19,7 @@ def tell_datapath(terwayd: Terwayd, node: NodeName, pins: Pins) -> None:
     open_maps = partial(open_told, pins.folder(str(LAYOUT)))
     attachments = terwayd.pool.attachments
     watch = Watch(node, open_maps, attachments)
+    terwayd.watchers = watch.watchers
     terwayd.chores["monitor"] = watch.run
     terwayd.streams[PATH] = WatchPage(watch).stream
     terwayd.metrics.sources.append(LossMetrics(open_maps, attachments).metrics)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from terway.datapath.happening import Happened, LeftOut, Line, Wanted
 
@@ -20,6 +21,16 @@ class Wish:
     wanted: Wanted
     one_in: int = 1
     per_second: int = 2000
+
+
+class Listener(Protocol):
+    """One who watches: somebody who reads, or a part of terwayd that is told at once."""
+
+    wish: Wish
+    has_begun: bool  # whether it was told that the programs tell now
+
+    def tell(self, line: Line) -> None:
+        """Take a line, if it is wanted. Never waits."""
 
 
 class Watcher:
@@ -59,11 +70,16 @@ class Watcher:
 
 
 class Watchers:
-    """All who watch now. `changed` is set when one comes or goes."""
+    """All who watch now. `changed` is set when one comes or goes.
+
+    `in_force` is what the programs tell, None: nothing; `trouble` says why, where they should.
+    """
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
-        self._all: list[Watcher] = []
+        self.in_force: Wish | None = None
+        self.trouble = ""
+        self._all: list[Listener] = []
 
     def __bool__(self) -> bool:
         """Return whether anybody watches."""
@@ -77,12 +93,18 @@ class Watchers:
     def join(self, wish: Wish) -> Iterator[Watcher]:
         """Watch for the block."""
         watcher = Watcher(wish)
-        self._all.append(watcher)
+        with self.enter(watcher):
+            yield watcher
+
+    @contextmanager
+    def enter(self, listener: Listener) -> Iterator[None]:
+        """Have a listener told for the block."""
+        self._all.append(listener)
         self.changed.set()
         try:
-            yield watcher
+            yield
         finally:
-            self._all.remove(watcher)
+            self._all.remove(listener)
             self.changed.set()
 
     def wish(self) -> Wish | None:

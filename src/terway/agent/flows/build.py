@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ from terway.agent.flows.followers import Wish
 from terway.agent.flows.keep import KeptFlows
 from terway.agent.flows.knowledge import ClusterKnowledge, Heard
 from terway.agent.flows.page import PATH, FlowPage
+from terway.agent.flows.ring import Programs
 from terway.agent.flows.service import FlowLog, Outside
 from terway.agent.flows.taps import GROUP
 from terway.agent.streams import Stream
@@ -29,6 +31,10 @@ class Enforced(Protocol):
         """Return what has been heard of the cluster."""
 
     @property
+    def has_tables(self) -> bool:
+        """Return whether there are tables of nftables."""
+
+    @property
     def namespaces(self) -> tuple[str, ...]:
         """Return the namespaces of pods that are judged in their own."""
 
@@ -41,15 +47,25 @@ def page_of(log: FlowLog) -> tuple[str, Stream]:
     return PATH, FlowPage(log).stream
 
 
-def make_flow_log(enforced: Enforced, node: NodeName, state_dir: Path) -> FlowLog:
-    """Return the flow log of a node."""
+def make_flow_log(
+    enforced: Enforced, node: NodeName, state_dir: Path, programs: Programs | None
+) -> FlowLog:
+    """Return the flow log of a node; `programs` are those of its data path in eBPF, if any."""
     loop_time = asyncio.get_running_loop().time
+
+    def places() -> Iterable[str]:
+        if not enforced.has_tables:
+            return ()
+        # Inside of pods the programs see all that tables see there.
+        return ("",) if programs is not None else ("", *enforced.namespaces)
+
     outside = Outside(
         knowledge=ClusterKnowledge(enforced.view, now=loop_time),
         rules=PolicyRules(enforced),
         open_tap=_open_tap,
-        places=lambda: enforced.namespaces,
+        places=places,
         kept=KeptFlows(state_dir / "flows" / "flows.jsonl"),
+        programs=programs,
         now=loop_time,
     )
     return FlowLog(node, outside)

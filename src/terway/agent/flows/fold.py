@@ -1,13 +1,15 @@
 """Which packets are one record? Alike but for the port of the client, within one second.
 
 A value and two steps, without a clock. A client that is denied tries again and again; a page opens
-six connections at once: one line each, with how often.
+six connections at once: one line each, with how often. Where a table and a program see the same
+packet, it is counted by the one that saw more of its like.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from terway.policy.records.recorded import RecordedFlow
 
@@ -19,7 +21,7 @@ _MOST_OPEN = 4096
 class _Open:
     flow: RecordedFlow
     until: float
-    count: int = 1
+    counts: Counter[Hashable] = field(default_factory=Counter)  # by who saw it
 
 
 class Folds:
@@ -29,18 +31,20 @@ class Folds:
         self._open: dict[Hashable, _Open] = {}
         self._most = most
 
-    def count(self, key: Hashable) -> bool:
+    def count(self, key: Hashable, seer: Hashable) -> bool:
         """Count one more of what is open under `key`; return whether there is such a record."""
         found = self._open.get(key)
         if found is not None:
-            found.count += 1
+            found.counts[seer] += 1
         return found is not None
 
-    def begin(self, key: Hashable, flow: RecordedFlow, *, now: float) -> RecordedFlow | None:
+    def begin(
+        self, key: Hashable, seer: Hashable, flow: RecordedFlow, *, now: float
+    ) -> RecordedFlow | None:
         """Open a record. Returns the oldest one, closed, where there are too many."""
         oldest = next(iter(self._open)) if len(self._open) >= self._most else None
         closed = None if oldest is None else _closed(self._open.pop(oldest))
-        self._open[key] = _Open(flow=flow, until=now + WINDOW_S)
+        self._open[key] = _Open(flow=flow, until=now + WINDOW_S, counts=Counter((seer,)))
         return closed
 
     def close(self, *, now: float) -> tuple[RecordedFlow, ...]:
@@ -59,4 +63,4 @@ class Folds:
 
 
 def _closed(one: _Open) -> RecordedFlow:
-    return replace(one.flow, count=one.count)
+    return replace(one.flow, count=max(one.counts.values()))

@@ -1,4 +1,4 @@
-"""What does a logged packet say as a record: who, to whom, and which policy decided?
+"""What is seen of a connection, as a record: who, to whom, and which policy decided?
 
 The kernel's deed is the fact. The policies are asked for the reason once a record; where what they
 say now does not fit the deed, they have changed in between, and no rule is named. A packet that
@@ -8,20 +8,18 @@ was denied may be the answer of a connection that is not allowed any more: it is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Protocol
 
 from terway.agent.flows.fold import Folds
-from terway.linux.ip_header import ICMP, ICMPV6, SCTP, TCP, UDP, IPHeader, parse_ip_header
-from terway.linux.nflog import LoggedPacket
+from terway.agent.flows.seen import Seen, Seer, time_text
 from terway.model.address import IPAddress
 from terway.model.errors import VpcError
 from terway.model.ids import NodeName
 from terway.policy.flow import Judgement, Verdict
+from terway.policy.policies import Direction
 from terway.policy.records.recorded import Line, RecordedEnd, RecordedFlow, Remark
 
-DENIED = "denied"  # in the prefix of the rule that logs what is dropped
 CHANGED = "the policies have changed meanwhile"
 NOT_OPENING = "no first packet of a connection: it was open before, or nobody knows it"
 ANSWER = "an answer, denied because the connection is not allowed any more"
@@ -29,7 +27,6 @@ BUSY = "too many at once to say why"
 UNKNOWN = "nobody can say why: {}"
 
 _ASKING_S = 0.1  # of every second at most: a scan of ports must not hold up an ADD
-_NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", ICMP: "ICMP", ICMPV6: "ICMPv6"}
 
 
 class Knowledge(Protocol):
@@ -42,24 +39,15 @@ class Knowledge(Protocol):
         """Return what both sides say. Raises VpcError where they cannot be asked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spot:
-    """Where a packet was logged: names of links by number, and what the log is sampled by."""
-
-    link_name: Callable[[int], str]
-    netns: str = ""
-    sample: int = 1
-
-
 class Recorder:
-    """Makes records of packets. `now` is monotonic seconds."""
+    """Makes records of what was seen. `now` is monotonic seconds."""
 
     def __init__(self, node: NodeName, knowledge: Knowledge, *, now: Callable[[], float]) -> None:
         self._node = node
         self._knowledge = knowledge
         self._now = now
         self._folds = Folds()
-        self._asked_s = 0.0  # spent on reasons in this second, which ends at …
+        self._asked_s = 0.0  # spent on reasons in this second
         self._asked_until = 0.0
 
     @property
@@ -67,16 +55,15 @@ class Recorder:
         """Return when a record is complete next, in monotonic seconds; None: nothing is open."""
         return self._folds.next_at
 
-    def take(self, packets: Iterable[LoggedPacket], spot: Spot) -> Iterator[RecordedFlow]:
-        """Take packets in; yield what had to be closed for them."""
-        for packet in packets:
-            header = parse_ip_header(packet.packet)
-            if header is None:
+    def take(self, seen: Iterable[Seen]) -> Iterator[RecordedFlow]:
+        """Take in what was seen; yield what had to be closed for it."""
+        for one in seen:
+            if self._folds.count(one.alike, one.seer):
                 continue
-            key = (spot.netns, packet.prefix, _alike(header))
-            if self._folds.count(key):
+            flow = self._record(one)
+            if one.seer is Seer.PROGRAM and self._is_within_node(flow):
                 continue
-            closed = self._folds.begin(key, self._record(packet, header, spot), now=self._now())
+            closed = self._folds.begin(one.alike, one.seer, flow, now=self._now())
             if closed is not None:
                 yield closed
 
@@ -88,45 +75,59 @@ class Recorder:
         """Return a line about the log itself."""
         return Remark(time=time_text(at_ns), node=self._node, lost=lost, text=text)
 
-    def _record(self, packet: LoggedPacket, header: IPHeader, spot: Spot) -> RecordedFlow:
-        is_allowed = DENIED not in packet.prefix
-        names = (spot.link_name(index) for index in (packet.in_index, packet.out_index))
+    def _is_within_node(self, flow: RecordedFlow) -> bool:
+        """Return whether it is between a pod and its own node, and no policy's business.
+
+        Tables do not see that either: probes would be most of what is told.
+        """
+        ends = (flow.source, flow.destination)
+        return (
+            flow.is_allowed
+            and any(end.pod is None and end.node == self._node for end in ends)
+            and not any(side.policy for side in flow.sides)
+        )
+
+    def _record(self, seen: Seen) -> RecordedFlow:
         flow = RecordedFlow(
-            time=time_text(packet.at_ns),
+            time=seen.time,
             node=self._node,
-            is_allowed=is_allowed,
-            source=self._knowledge.end_of(header.source),
-            destination=self._knowledge.end_of(header.destination),
-            protocol=_NAMES.get(header.protocol, str(header.protocol)),
-            port=header.destination_port,
-            icmp_type=header.icmp_type,
-            interface=" > ".join(name for name in names if name),
-            sample=spot.sample if is_allowed else 1,
+            is_allowed=seen.is_allowed,
+            source=self._knowledge.end_of(seen.source),
+            destination=self._knowledge.end_of(seen.destination),
+            protocol=seen.protocol,
+            port=seen.port,
+            icmp_type=seen.icmp_type,
+            interface=seen.interface,
+            sample=seen.sample if seen.is_allowed else 1,
         )
         began_at = self._now()
         if began_at >= self._asked_until:
             self._asked_s, self._asked_until = 0.0, began_at + 1.0
         if self._asked_s >= _ASKING_S:
             return replace(flow, note=BUSY)
-        reasoned = self._with_reason(flow, header)
+        reasoned = self._with_reason(flow, seen)
         self._asked_s += self._now() - began_at
         return reasoned
 
-    def _with_reason(self, flow: RecordedFlow, header: IPHeader) -> RecordedFlow:
+    def _with_reason(self, flow: RecordedFlow, seen: Seen) -> RecordedFlow:
         try:
             sides = self._own_sides(flow)
             if all(side.is_allowed for side in sides) is flow.is_allowed:
                 return replace(flow, sides=sides)
-            if not flow.is_allowed and header.source_port:
+            if seen.is_half:
+                sides = tuple(side for side in sides if side.direction is Direction.EGRESS)
+                if all(side.is_allowed for side in sides):
+                    return replace(flow, sides=sides)
+            if not flow.is_allowed and seen.source_port:
                 answered = replace(
-                    flow, source=flow.destination, destination=flow.source, port=header.source_port
+                    flow, source=flow.destination, destination=flow.source, port=seen.source_port
                 )
                 sides = self._own_sides(answered)
                 if not all(side.is_allowed for side in sides):
                     return replace(answered, sides=sides, note=ANSWER)
         except VpcError as error:
             return replace(flow, note=UNKNOWN.format(error))
-        return replace(flow, note=CHANGED if header.is_opening else NOT_OPENING)
+        return replace(flow, note=CHANGED if seen.is_opening else NOT_OPENING)
 
     def _own_sides(self, flow: RecordedFlow) -> tuple[Judgement, ...]:
         """Return what the sides say that this node enforces: those of its own pods."""
@@ -135,19 +136,3 @@ class Recorder:
         return tuple(
             side for end, side in sides if side is not None and end.node == self._node and end.pod
         )
-
-
-def _alike(header: IPHeader) -> tuple[object, ...]:
-    return (
-        header.source,
-        header.destination,
-        header.protocol,
-        header.destination_port,
-        header.icmp_type,
-    )
-
-
-def time_text(at_ns: int) -> str:
-    """Return a time in milliseconds as RFC 3339 has it."""
-    at = datetime.fromtimestamp(at_ns / 1e9, tz=UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"

@@ -1,11 +1,12 @@
-"""The flow log of this node: when do rules log, and who gets what they logged?
+"""The flow log of this node: when do rules and programs tell, and who gets what they told?
 
-    followers ─┐                        rules log ─► taps ─► recorder ─┬─► followers
-    eni-config ┴─► wish ─► logs open, ──────┘        (names, reasons,  ├─► the last thousand
-                           then rules log             folded a second) └─► files, if configured
+    followers ─┐               rules log ─► taps ─┬─► recorder ─┬─► followers
+    eni-config ┴─► wish ─┬─► logs open, then      │   (names,   ├─► the last thousand
+                         │   rules log            │   reasons,  └─► files, if configured
+                         └─► programs ─► ring ────┘   folded a second)
 
-Nobody wishes anything: no rule logs, no socket is open. Level-triggered: each look compares what is
-wished with what is, so a refusal is tried again.
+Nobody wishes anything: no rule logs, no program tells, no socket is open. Level-triggered: each
+look compares what is wished with what is, so a refusal is tried again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import structlog
 from terway.agent.flows.flood import Floods
 from terway.agent.flows.followers import Follower, Wish
 from terway.agent.flows.keep import KeptFlows
-from terway.agent.flows.recorder import Knowledge, Recorder, Spot
+from terway.agent.flows.recorder import Knowledge, Recorder
+from terway.agent.flows.ring import Programs, Ring
+from terway.agent.flows.seen import Seen, Spot, seen_by_table
 from terway.agent.flows.taps import OpenTap, Tap, Taps
 from terway.linux.nflog import Taken
 from terway.model.errors import VpcError
@@ -50,13 +53,18 @@ class LogRules(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """What the flow log stands on. `places` are the namespaces in which policies are enforced."""
+    """What the flow log stands on.
+
+    `places` are the namespaces whose rules tell, the node's is empty; `programs` those of a data
+    path in eBPF, which tell of what no rule sees. None: there are no such programs.
+    """
 
     knowledge: Knowledge
     rules: LogRules
     open_tap: OpenTap
     places: Callable[[], Iterable[str]]
     kept: KeptFlows
+    programs: Programs | None = None
     now: Callable[[], float] = time.monotonic
     wall_ns: Callable[[], int] = time.time_ns
 
@@ -68,6 +76,9 @@ class FlowLog:
         self._outside = outside
         self._recorder = Recorder(node, outside.knowledge, now=outside.now)
         self._taps = Taps(outside.open_tap, self._took)
+        self._ring: Ring | None = None
+        if outside.programs is not None:
+            self._ring = Ring(outside.programs, took=self._heard, changed=self.look)
         self._floods = Floods()
         self._followers: list[Follower] = []
         self._always: Wish | None = None
@@ -78,7 +89,7 @@ class FlowLog:
 
     @property
     def in_force(self) -> Wish | None:
-        """Return what the rules log now."""
+        """Return what the rules log now; programs do as soon as their room has them do so."""
         return self._in_force
 
     def configure(self, always: Wish | None) -> None:
@@ -120,6 +131,8 @@ class FlowLog:
                 await self._wait()
         finally:
             self._taps.close()
+            if self._ring is not None:
+                self._ring.close()
 
     def _wish(self) -> Wish | None:
         wishes = [one.wish for one in self._followers]
@@ -131,12 +144,14 @@ class FlowLog:
 
     async def _fit(self) -> None:
         wish = self._wish()
+        if self._ring is not None:
+            self._ring.fit(wish)
         if wish is None:
             await self._set_rules(None)
             await self._taps.fit(())
             return
         # Readers before writers: the first packet that is logged is read.
-        await self._taps.fit(("", *self._outside.places()))
+        await self._taps.fit(tuple(self._outside.places()))
         await self._set_rules(wish)
         self._begin()
         self._complain()
@@ -154,7 +169,7 @@ class FlowLog:
 
     def _begin(self) -> None:
         """Tell new followers from when on they miss nothing, once it is so."""
-        if self._in_force is None:
+        if self._in_force is None or (self._ring is not None and not self._ring.is_telling):
             return
         sample = self._in_force.sample
         allowed = "nothing" if not sample else "all" if sample == 1 else f"1 in {sample}"
@@ -167,7 +182,8 @@ class FlowLog:
 
     def _complain(self) -> None:
         """Tell followers, once, why they see nothing of a namespace."""
-        trouble = "; ".join(self._taps.refused.values())
+        of_ring = (self._ring.trouble,) if self._ring is not None else ()
+        trouble = "; ".join(filter(None, (*self._taps.refused.values(), *of_ring)))
         if trouble and trouble != self._trouble:
             self._tell((self._remark(text=trouble),))
         self._trouble = trouble
@@ -189,12 +205,19 @@ class FlowLog:
     def _took(self, netns: str, tap: Tap, taken: Taken) -> None:
         sample = self._in_force.sample if self._in_force else 0
         spot = Spot(link_name=tap.link_name, netns=netns, sample=max(sample, 1))
-        self._tell(self._recorder.take(taken.packets, spot))
+        seen = (seen_by_table(packet, spot) for packet in taken.packets)
+        self._tell(self._recorder.take(one for one in seen if one is not None))
         if taken.lost:
             self._tell((self._remark(lost=taken.lost),))
         rules = ((netns, packet.prefix) for packet in taken.packets)
         if self._floods.count(rules, now=self._outside.now()):
             self._tell((self._remark(text=MORE),))
+
+    def _heard(self, seen: Seen | None, left_out: int) -> None:
+        if seen is not None:
+            self._tell(self._recorder.take((seen,)))
+        if left_out:
+            self._tell((self._remark(lost=left_out),))
 
     def _remark(self, *, lost: int = 0, text: str = "") -> Line:
         return self._recorder.remark(self._outside.wall_ns(), lost=lost, text=text)

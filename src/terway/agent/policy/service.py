@@ -151,6 +151,11 @@ class PolicyService:
         return self.view.all_policies()
 
     @property
+    def has_tables(self) -> bool:
+        """Return whether there are tables of nftables: with maps, where they have services only."""
+        return self._tables is not None
+
+    @property
     def namespaces(self) -> tuple[str, ...]:
         """Return the network namespaces of pods that are judged in their own, beside the node."""
         return () if self._tables is None else self._tables.namespaces
@@ -158,7 +163,7 @@ class PolicyService:
     async def log_flows(self, flow_log: FlowLog | None) -> None:
         """Have the rules of all places tell of connections; None: not any more. Idempotent.
 
-        Maps tell nobody: the data path has a ring of messages of its own (`terway-cli monitor`).
+        Of what maps judge the data path's ring tells (`agent/flows/ring`).
         Raises VpcError where a table could not be changed.
         """
         if self._tables is None:
