@@ -12,7 +12,7 @@ import asyncio
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,16 +22,16 @@ from bench.alternate import alternate
 from bench.group import Group, Order, say
 from bench.record import Bound, Record, Target
 from bench.service_net import connections_per_s, star
-from bench.service_world import Star, load_ours, services_of
+from bench.service_world import Ours, Star, attach_ours, load_ours, services_of
 from bench.stats import median
+from terway.agent.ebpf.watch import TAKE_S
 from terway.bpf_objects import object_path
-from terway.linux.bpf import Map
 from terway.linux.ebpf.told import Asked, unpack_events, watch
 from terway.linux.ring import open_ring
 
-ROUNDS = 15
+ROUNDS = 25
 WITHOUT, UNWATCHED, WATCHED = "without", "unwatched", "watched"
-_NOTICEABLE = 0.99  # a hundredth is what two runs of one side differ by
+_NOTICEABLE = 0.98  # by so much do two runs of the same programs differ
 FIGURES = ("monitor.cost", "monitor.cost.watched")
 
 
@@ -46,55 +46,56 @@ def build_silent(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def _watching(maps: Mapping[str, Map]) -> AsyncIterator[None]:
+async def _watching(ours: Ours) -> AsyncIterator[None]:
     """Have everything told, and read by this process, for the block."""
 
     async def read() -> None:
-        with open_ring(maps["events"]) as ring:
-            async for messages in ring.filled():
-                for _ in unpack_events(messages):
+        with open_ring(ours.maps["events"]) as ring:
+            while True:
+                for _ in unpack_events(ring.take()):
                     pass
+                await asyncio.sleep(TAKE_S)
 
     async with asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(read())
-        watch(maps["watching"], Asked(losses=True, flows=True))
+        watch(ours.maps["watching"], Asked(losses=True, flows=True))
         try:
             yield
         finally:
-            watch(maps["watching"], None)
+            watch(ours.maps["watching"], None)
             reading.cancel()
 
 
-async def _watched_per_s(side: Star, maps: Mapping[str, Map]) -> float:
-    async with _watching(maps):
+async def _with(side: Star, ours: Ours, *, watched: bool = False) -> float:
+    """Return the rate with these programs: all sides are one, so that nothing else differs."""
+    attach_ours(side, ours)
+    if not watched:
+        return await connections_per_s(side)
+    async with _watching(ours):
         return await connections_per_s(side)
 
 
 async def measure(order: Order) -> list[Record]:
-    """Measure the three sides in turn."""
-    async with AsyncExitStack() as stack:
+    """Measure the three kinds of programs in turn, at the same links."""
+    with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        paths = {WITHOUT: build_silent(folder), UNWATCHED: object_path("datapath")}
-        sides = {name: _side(stack, path) for name, path in paths.items()}
-        plain, maps = sides[UNWATCHED]
+        side = stack.enter_context(star())
+        silent, shipped = (
+            load_ours(side, services_of(1), stack, path)
+            for path in (build_silent(folder), object_path("datapath"))
+        )
         rounds = order.rounds(ROUNDS)
         measured = await alternate(
             rounds,
             {
-                WITHOUT: partial(connections_per_s, sides[WITHOUT][0]),
-                UNWATCHED: partial(connections_per_s, plain),
-                WATCHED: partial(_watched_per_s, plain, maps),
+                WITHOUT: partial(_with, side, silent),
+                UNWATCHED: partial(_with, side, shipped),
+                WATCHED: partial(_with, side, shipped, watched=True),
             },
             show=lambda turn: say(f"  new connections: {turn}"),
         )
     rates = {name: median(found) for name, found in measured.items()}
     return [one for one in _records(rates, rounds) if order.wants(one.figure)]
-
-
-def _side(stack: AsyncExitStack, path: Path) -> tuple[Star, Mapping[str, Map]]:
-    side = stack.enter_context(star())
-    inner = stack.enter_context(ExitStack())
-    return side, load_ours(side, services_of(1), inner, path)
 
 
 def _records(rates: Mapping[str, float], rounds: int) -> list[Record]:

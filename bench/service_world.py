@@ -23,7 +23,7 @@ from terway.linux.ebpf.entries import pack_address_of, pack_endpoint, pack_numbe
 from terway.linux.ebpf.hooks import POD_HOOKS, put_filters
 from terway.linux.ebpf.programs import EntryPoint
 from terway.linux.libbpf import load_object, read_object
-from terway.linux.netlink.socket import open_route_socket
+from terway.linux.netlink.socket import RouteSocket, open_route_socket
 from terway.linux.netns import open_netns
 from terway.model.address import IPPair
 from terway.model.endpoint import Endpoint, EndpointKind, EndpointNumber
@@ -111,13 +111,19 @@ async def put_up_nftables(
 
 async def put_up_ours(star: Star, services: Sequence[ClusterService], stack: ExitStack) -> None:
     """Load the data path, and what the service room makes of the services."""
-    load_ours(star, services, stack, object_path("datapath"))
+    attach_ours(star, load_ours(star, services, stack, object_path("datapath")))
 
 
-def load_ours(
-    star: Star, services: Sequence[ClusterService], stack: ExitStack, path: Path
-) -> dict[str, Map]:
-    """Load the object at `path` for the links of a side, and return its maps."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """A loaded object of the data path, whose maps know a side."""
+
+    maps: Mapping[str, Map]
+    entry_points: Mapping[str, EntryPoint]
+
+
+def load_ours(star: Star, services: Sequence[ClusterService], stack: ExitStack, path: Path) -> Ours:
+    """Load the object at `path`, and fill its maps for a side; nothing is attached."""
     loaded = load_object(read_object(path))
     stack.callback(loaded.close)
     maps = {name: map_of(fd) for name, fd in loaded.maps.items()}
@@ -127,13 +133,23 @@ def load_ours(
     _know_node(maps)
     with open_netns(star.netns.path) as opened, open_route_socket(opened.fd) as sock:
         for number, name in enumerate(star.ends, 1):
-            ifindex = sock.index_of(name)
-            if ifindex is None:
-                raise BugError(f"{name} is not there")
-            _enrol(maps, star.endpoint(name, EndpointNumber(number)), ifindex)
-            sock.send(put_filters(ifindex, entry_points, POD_HOOKS))
+            _enrol(maps, star.endpoint(name, EndpointNumber(number)), _number_of(sock, name))
     write_services(maps, services)
-    return maps
+    return Ours(maps=maps, entry_points=entry_points)
+
+
+def attach_ours(star: Star, ours: Ours) -> None:
+    """Have these programs see the packets of a side, and none else."""
+    with open_netns(star.netns.path) as opened, open_route_socket(opened.fd) as sock:
+        for name in star.ends:
+            sock.send(put_filters(_number_of(sock, name), ours.entry_points, POD_HOOKS))
+
+
+def _number_of(sock: RouteSocket, name: str) -> int:
+    ifindex = sock.index_of(name)
+    if ifindex is None:
+        raise BugError(f"{name} is not there")
+    return ifindex
 
 
 def _know_node(maps: Mapping[str, Map]) -> None:
