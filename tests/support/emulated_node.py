@@ -29,6 +29,7 @@ from terway.linux.kernel import open_kernel
 from terway.model.address import Family
 from terway.model.errors import TransientError
 from terway.model.ids import ENIId, InstanceId, SecurityGroupId, VSwitchId, ZoneId
+from terway.model.interface import Mode
 from terway.store.sqlite import open_store
 from tests.support.cni import Node
 from tests.support.kernel_node import KernelNode
@@ -139,11 +140,16 @@ class AwayCloud:
 
 @asynccontextmanager
 async def in_process_terwayd(
-    world: EmulatedCloud, folder: Path, *, cloud: Any = None, **pool_changes: Any
+    world: EmulatedCloud,
+    folder: Path,
+    *,
+    cloud: Any = None,
+    mode: Mode = Mode.VETH,
+    **pool_changes: Any,
 ) -> AsyncIterator[Daemon]:
     """Run terwayd for the block, on the journal that is in `folder`; it serves on entry.
 
-    `cloud` takes the place of the client of `world`.
+    `cloud` takes the place of the client of `world`; `mode` is that of pods to come.
     """
     paths = paths_under(folder)
     paths.make_folders()
@@ -151,12 +157,15 @@ async def in_process_terwayd(
         pool=world.pool_config(**pool_changes),
         conflist=CONFLIST,
         readonly_listen=f"unix://{paths.run_dir}/eni_debug.socket",
-        interfaces=InterfacePolicy(),
+        interfaces=InterfacePolicy(mode=mode),
     )
     stop = asyncio.Event()
     with ExitStack() as stack:
         store = stack.enter_context(open_store(paths.journal))
         async with open_kernel() as kernel:
+            facts = await read_node_facts(kernel, BOTH, mtu_bytes=1500)
+            held = (await store.load()).attachments
+            has_children = Mode.IPVLAN in (mode, *(one.spec.mode for one in held))
             terwayd = Terwayd(
                 setup,
                 paths=paths,
@@ -164,7 +173,7 @@ async def in_process_terwayd(
                 store=store,
                 cloud=cloud or inprocess_ecs_client(world.cloud),
                 kube=None,
-                facts=await read_node_facts(kernel, BOTH, mtu_bytes=1500),
+                facts=replace(facts, has_children=has_children),
                 stop=stop,
             )
             async with asyncio.TaskGroup() as tasks:

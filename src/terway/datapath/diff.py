@@ -102,6 +102,7 @@ def is_satisfied(wanted: NetObject, found: NetObject | None) -> bool:
             and wanted.mac in (None, found.mac)
             and wanted.mtu_bytes in (None, found.mtu_bytes)
             and wanted.alias in ("", found.alias)
+            and (wanted.has_arp or not found.has_arp)
         )
     if isinstance(wanted, TokenBucket) and isinstance(found, TokenBucket):
         return wanted.is_like(found)

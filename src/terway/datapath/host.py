@@ -70,16 +70,15 @@ def desired_eni(eni: ENILink, node: NodeFacts) -> tuple[NetObject, ...]:
 def desired_host_child(eni: ENILink, node: NodeFacts) -> tuple[NetObject, ...]:
     """Return the desired state of the node's own ipvlan child of an ENI.
 
-    A parent does not hear its children. So the node has a child, too, with its own address, by
-    which it and the pods among them reach each other.
+    A child does not hear its parent. So the node has a child, too, by which its routes to pods
+    lead. It has no address: the ENI would hand it the answers to what the node itself asks there,
+    ARP for the gateway first of all.
     """
     name = host_child_name(eni.ifindex)
-    own = (one for family in node.families if (one := node.addresses.of(family)) is not None)
     return (
         *link_sysctls(name, node.families),
         *_no_duplicate_detection(name, node.families),
-        LinkSettings(name=name, mtu_bytes=node.mtu_bytes),
-        *(LinkAddress(link=name, address=ip_interface(one)) for one in own),
+        LinkSettings(name=name, mtu_bytes=node.mtu_bytes, has_arp=False),
     )
 
 

@@ -3,7 +3,7 @@
     pod namespace                        node namespace
     eth0  child of eth1     ── ipvlan ── eth1     the ENI, configured as with policy routing
       address /32, /128                  ipvl_7   the node's own child of it, without ARP:
-      default via the vSwitch's                     the node's address, a route to each pod
+      default via the vSwitch's                     no address, a route to each pod
         gateway, onlink                  rules 512, 2048 as with policy routing: for what
       the node's address: on the link,     the node's own stack forwards
         at the ENI's own MAC

@@ -170,7 +170,8 @@ def _settings(one: LinkSettings) -> str:
     mtu = () if one.mtu_bytes is None else (f"mtu {one.mtu_bytes}",)
     mac = () if one.mac is None else (f"mac {one.mac}",)
     alias = (f"alias {one.alias!r}",) if one.alias else ()
-    return " ".join(("up" if one.is_up else "down", *mtu, *mac, *alias))
+    arp = () if one.has_arp else ("noarp",)
+    return " ".join(("up" if one.is_up else "down", *arp, *mtu, *mac, *alias))
 
 
 def _plain_value(one: _Plain | None) -> str:

@@ -130,7 +130,6 @@ class _Writer:
             replace(wanted.peer, name=first_name),
             self._index_of(wanted.parent),
             netns_fd=place.fd,
-            is_noarp=is_nodes,
         )
         self._socket.request(made)
         place.forget(name)
@@ -174,6 +173,8 @@ class _Writer:
                 self._namespace.ensure(wanted)
             case LinkSettings():
                 self._batch.append(link.change(wanted))
+                if not wanted.has_arp:
+                    self._batch.append(link.without_arp(wanted.name))
             case LinkAddress():
                 self._batch.append(address.put(wanted, self._index_of(wanted.link)))
                 self._new_addresses.append(wanted)

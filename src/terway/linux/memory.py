@@ -123,6 +123,7 @@ def _changed(link: Link, wanted: LinkSettings) -> Link:
         mac=wanted.mac or link.mac,
         mtu_bytes=wanted.mtu_bytes or link.mtu_bytes,
         alias=wanted.alias or link.alias,
+        has_arp=link.has_arp and wanted.has_arp,
     )
 
 

@@ -44,6 +44,7 @@ class LinkSettings:
     mtu_bytes: int | None = None
     is_up: bool = True
     alias: str = ""  # free text that `ip link` shows; we write the owner there
+    has_arp: bool = True  # True: as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Link:
     parent_ifindex: int | None = None  # of an ipvlan: its parent, in the namespace it is in
     has_carrier: bool = True
     qdisc: str = ""  # the kind at its root: "noqueue", "tbf", …
+    has_arp: bool = True
 
     @property
     def settings(self) -> LinkSettings:
@@ -73,6 +75,7 @@ class Link:
             mtu_bytes=self.mtu_bytes,
             is_up=self.is_up,
             alias=self.alias,
+            has_arp=self.has_arp,
         )
 
 
@@ -160,7 +163,7 @@ class CreateIpvlan:
     """Create an ipvlan child (L2) of the node's link `parent`, by its final name in `netns`.
 
     It has the parent's MAC. `host` is the node's own child of the same parent, which leads to all
-    the others; it is made with the ENI, and without ARP: there `host` and `peer` are one.
+    the others; it is made with the ENI: there `host` and `peer` are one.
 
     With `netns_id`, only where the path leads to that very namespace: a path may be another's.
     """

@@ -157,7 +157,7 @@ async def test_what_is_changed_in_the_pod_is_found_and_mended(site, pod, damage)
 async def test_what_is_changed_at_the_host_child_is_mended_for_all_pods(site, pod):
     desired = await site.attach(site.desired(1, pod))
     child = desired.birth.host.name
-    site.world.node.run(f"ip address flush dev {child}; ip route flush dev {child}")
+    site.world.node.run(f"ip link set {child} down; ip route flush dev {child}")
 
     await site.kernel.apply(plan_node(site.host, (desired,), await site.node(desired)))
 

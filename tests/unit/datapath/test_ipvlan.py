@@ -67,11 +67,10 @@ def test_the_node_leads_to_the_pod_by_its_own_child_and_has_the_rules_of_policy_
     }
 
 
-def test_the_host_child_has_the_nodes_own_address_and_comes_with_the_eni():
+def test_the_host_child_has_no_address_and_comes_with_the_eni():
     objects = desired_eni(ENI, FACTS)
 
-    assert "address 192.168.0.10/32 dev ipvl_7: present" in lines(objects)
-    assert "address fd00:0:0:1::10/128 dev ipvl_7: present" in lines(objects)
+    assert [one for one in lines(objects) if "ipvl_7" in one] == ["link ipvl_7: up noarp mtu 1500"]
     assert EdgePrograms in {type(one) for one in objects}
     assert not [one for one in lines(desired_eni(ENI, NODE_FACTS)) if "ipvl_" in one]
 

@@ -92,9 +92,7 @@ def create_veth(
     )
 
 
-def create_ipvlan(
-    settings: LinkSettings, parent: int, *, netns_fd: int | None = None, is_noarp: bool = False
-) -> Request:
+def create_ipvlan(settings: LinkSettings, parent: int, *, netns_fd: int | None = None) -> Request:
     """Create an ipvlan child (L2) of the link `parent`, right in the namespace of `netns_fd`.
 
     It has its parent's MAC, whatever is asked for. Source: include/uapi/linux/if_link.h.
@@ -106,11 +104,10 @@ def create_ipvlan(
         nested(_IFLA_INFO_DATA, attr(_IPVLAN_MODE, struct.pack("=H", _IPVLAN_MODE_L2))),
     )
     parts = (attr_u32(_IFLA_LINK, parent), *_birth(replace(settings, mac=None)), *where, linkinfo)
-    flags = _IFF_NOARP if is_noarp else 0
     return Request(
         type=RTM_NEWLINK,
         flags=NLM_F_CREATE | NLM_F_EXCL,
-        body=_IFINFO.pack(0, 0, 0, flags, flags) + b"".join(parts),
+        body=_IFINFO.pack(0, 0, 0, 0, 0) + b"".join(parts),
         what=f"link add {settings.name} link {parent} type ipvlan mode l2",
     )
 
@@ -186,6 +183,15 @@ def change(settings: LinkSettings) -> Request:
     )
     what = f"link set {settings.name} {'up' if settings.is_up else 'down'}"
     return Request(type=RTM_NEWLINK, flags=0, body=header + b"".join(parts), what=what)
+
+
+def without_arp(name: str) -> Request:
+    """Have a link ask for no neighbour: all have its own MAC.
+
+    The link must be up already: an ipvlan child that comes up asks again (ipvlan_open).
+    """
+    body = _IFINFO.pack(0, 0, 0, _IFF_NOARP, _IFF_NOARP) + attr_str(_IFLA_IFNAME, name)
+    return Request(type=RTM_NEWLINK, flags=0, body=body, what=f"link set {name} arp off")
 
 
 def rename(ifindex: int, name: str) -> Request:
@@ -274,6 +280,7 @@ def decode(body: bytes) -> Link:
         peer_nsid=u32(found[_IFLA_LINK_NETNSID]) if _IFLA_LINK_NETNSID in found else None,
         has_carrier=bool(flags & _IFF_LOWER_UP),
         qdisc=text(found.get(_IFLA_QDISC, b"")),
+        has_arp=not flags & _IFF_NOARP,
     )
 
 
