@@ -82,10 +82,11 @@ async def outside(lab: Lab) -> Outside:
 async def pods(lab: Lab, places: tuple[str, str]) -> dict[str, PodHandle]:
     """A server on each node; that of the first has a hostPort."""
     words = ("/usr/bin/env", "python3", "-I", "-S", str(SERVER), str(TARGET))
+    web = {"command": words, "labels": {"app": "web"}, "timeout_s": _PATIENCE_S}
     mapped = ({"containerPort": TARGET, "hostPort": HOST_PORT},)
     made = await asyncio.gather(
-        lab.pod("web-1", node=places[0], command=words, labels={"app": "web"}, ports=mapped),
-        lab.pod("web-2", node=places[1], command=words, labels={"app": "web"}),
+        lab.pod("web-1", node=places[0], ports=mapped, **web),
+        lab.pod("web-2", node=places[1], **web),
     )
     return {pod.name: pod for pod in made}
 
@@ -103,10 +104,13 @@ async def offer(lab: Lab, name: str, node_port: int, **spec: object) -> dict[str
     made = {"metadata": {"name": name}, "spec": held}
     created = await lab.kube.create(SERVICES, made, namespace="default")
     await wait_endpoints(
-        lab.kube, name, lambda held: sum(one["conditions"]["ready"] for one in held) == 4
+        lab.kube,
+        name,
+        lambda held: sum(one["conditions"]["ready"] for one in held) == 4,
+        timeout_s=_PATIENCE_S,
     )
     own = created["spec"]["clusterIPs"]
-    balanced = await wait_load_balancer(lab.kube, name)
+    balanced = await wait_load_balancer(lab.kube, name, timeout_s=_PATIENCE_S)
     return {"own": _by_version(own), "balanced": _by_version(map(str, balanced))}
 
 
