@@ -49,15 +49,27 @@ static __always_inline __u32 family_of(const struct __sk_buff *skb)
 	return family_of_protocol(skb->protocol);
 }
 
-static __always_inline int lose(struct __sk_buff *skb, const struct passage *at, enum loss reason)
+/* What policies deny is told as they were asked: with the endpoint behind a service. */
+static __always_inline int lose_denied(struct __sk_buff *skb, const struct passage *at,
+				       enum loss reason)
 {
-	tell_loss(skb, at->endpoint, at->sent.family ? &at->sent : NULL, reason);
+	const struct address *frontend = at->flow.frontend_port ? &at->flow.frontend : NULL;
+
+	tell_loss(skb, at->endpoint, &at->opened, frontend, at->flow.frontend_port, reason);
+	return TC_ACT_SHOT;
+}
+
+SUBPROGRAM int lose(struct __sk_buff *skb, const struct passage *at, enum loss reason)
+{
+	if (reason == LOSS_POLICY_EGRESS || reason == LOSS_POLICY_INGRESS)
+		return lose_denied(skb, at, reason);
+	tell_loss(skb, at->endpoint, at->sent.family ? &at->sent : NULL, NULL, 0, reason);
 	return TC_ACT_SHOT;
 }
 
 static __always_inline int lose_unread(struct __sk_buff *skb, __u32 endpoint, enum loss reason)
 {
-	tell_loss(skb, endpoint, NULL, reason);
+	tell_loss(skb, endpoint, NULL, NULL, 0, reason);
 	return TC_ACT_SHOT;
 }
 

@@ -189,8 +189,21 @@ static __always_inline struct event *new_event(struct __sk_buff *skb, __u32 endp
 	return event;
 }
 
+/* The service that a connection is for. Together with what happened it is one argument: see below.
+ */
+static __always_inline void name_frontend(struct event *event, const struct address *frontend,
+					  __u32 what)
+{
+	if (!frontend)
+		return;
+	event->frontend = *frontend;
+	event->frontend_port = what >> 8;
+}
+
+/* `what`: the frontend's port, and in the lower 8 bits the reason. Five arguments, no more. */
 static __noinline int send_loss(struct __sk_buff *skb, __u32 endpoint,
-				const struct flow_tuple *flow, __u32 reason)
+				const struct flow_tuple *flow, const struct address *frontend,
+				__u32 what)
 {
 	const struct watching *asked = watched(WATCH_LOSSES);
 	struct event *event;
@@ -201,14 +214,15 @@ static __noinline int send_loss(struct __sk_buff *skb, __u32 endpoint,
 	if (!event)
 		return 0;
 	event->happening = HAPPENED_LOSS;
-	event->reason = reason;
+	event->reason = what;
 	if (flow)
 		event->flow = *flow;
+	name_frontend(event, frontend, what);
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP); /* who reads looks by itself */
 	return 0;
 }
 
-/* `what`: the frontend's port, and in the lower 8 bits what happened. Five arguments, no more. */
+/* `what`: as above, with what happened. */
 static __noinline int send_flow(struct __sk_buff *skb, __u32 endpoint,
 				const struct flow_tuple *flow, const struct address *frontend,
 				__u32 what)
@@ -223,22 +237,23 @@ static __noinline int send_flow(struct __sk_buff *skb, __u32 endpoint,
 		return 0;
 	event->happening = what;
 	event->flow = *flow;
-	if (frontend) {
-		event->frontend = *frontend;
-		event->frontend_port = what >> 8;
-	}
+	name_frontend(event, frontend, what);
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP); /* who reads looks by itself */
 	return 0;
 }
 
-/* A packet goes no further. `flow` is what was read of it, or NULL. Endpoint 0: nobody's. */
+/*
+ * A packet goes no further. `flow` is what was read of it, or NULL; `frontend` the service's it is
+ * for, or NULL. Endpoint 0: nobody's.
+ */
 static __always_inline void tell_loss(struct __sk_buff *skb, __u32 endpoint,
-				      const struct flow_tuple *flow, enum loss reason)
+				      const struct flow_tuple *flow, const struct address *frontend,
+				      __be16 frontend_port, enum loss reason)
 {
 	if (!IS_TELLING)
 		return;
 	count_loss(endpoint, reason, skb->len);
-	send_loss(skb, endpoint, flow, reason);
+	send_loss(skb, endpoint, flow, frontend, frontend_port << 8 | reason);
 }
 
 /* Something happened to a connection. `frontend` is the service's it is for, or NULL. */

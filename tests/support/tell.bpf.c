@@ -27,15 +27,18 @@ int tell(struct __sk_buff *skb)
 	__u32 only = 0;
 	const struct asked *asked = bpf_map_lookup_elem(&asks, &only);
 	const struct flow_tuple *flow;
+	const struct address *frontend;
 
 	if (!asked)
 		return 0;
 	flow = asked->flow.family ? &asked->flow : NULL;
+	frontend = asked->frontend_port ? &asked->frontend : NULL;
 	if (asked->reason)
-		tell_loss(skb, asked->endpoint, flow, asked->reason);
+		tell_loss(skb, asked->endpoint, flow, frontend, asked->frontend_port,
+			  asked->reason);
 	else if (flow)
-		tell_flow(skb, asked->endpoint, flow, asked->frontend_port ? &asked->frontend : 0,
-			  asked->frontend_port, asked->happening);
+		tell_flow(skb, asked->endpoint, flow, frontend, asked->frontend_port,
+			  asked->happening);
 	return 0;
 }
 
