@@ -129,7 +129,8 @@ class KubeClient:
         while True:
             body = await self.request("GET", path, params=params)
             page = _decode(resource.page_decoder, body, f"list {path}")
-            items += page.items or ()
+            found = page.items or ()
+            items += found if resource.shrink is None else map(resource.shrink, found)
             if not page.metadata.continue_:
                 return Listing(items=tuple(items), resource_version=page.metadata.resource_version)
             params["continue"] = page.metadata.continue_

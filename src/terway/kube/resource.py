@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +38,7 @@ class Resource(Generic[T]):
     kind: str
     namespaced: bool
     read_as: type[T]
+    shrink: Callable[[T], T] | None = None  # what is kept of each object of a list, page by page
     decoder: msgspec.json.Decoder[T] = field(init=False, repr=False)
     page_decoder: msgspec.json.Decoder[_Page[T]] = field(init=False, repr=False)
 

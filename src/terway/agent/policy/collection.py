@@ -140,11 +140,15 @@ class Collection(Generic[T, K, V]):
     async def _advance(self) -> None:
         """List if we must, then watch until the server ends it."""
         if self._version is None:
-            listing = await self._client.list(self._resource)
-            await self._replace(listing.items)
-            self._version = listing.resource_version
+            self._version = await self._list()
             self._settle()
         await self._watch(self._version)
+
+    async def _list(self) -> str:
+        """Take what there is, and return up to which version; nothing else of it is kept."""
+        listing = await self._client.list(self._resource)
+        await self._replace(listing.items)
+        return listing.resource_version
 
     async def _watch(self, since: str) -> None:
         """Follow until the server ends it, or has said nothing for too long."""

@@ -15,7 +15,8 @@ from sys import intern
 from msgspec import Struct, field
 
 from terway.kube.resource import Resource
-from terway.kube.types import KubeObject
+from terway.kube.types import KubeObject, ObjectMeta
+from terway.service.changes import pack
 from terway.service.values import (
     DEFAULT_AFFINITY_S,
     Endpoint,
@@ -98,6 +99,7 @@ class LeanService(KubeObject, frozen=True, kw_only=True):
 
     spec: LeanServiceSpec = LeanServiceSpec()
     status: LeanServiceStatus | None = None
+    packed: bytes = b""  # not of the API: what is kept of one in a long list
 
 
 class LeanConditions(_Value, frozen=True, kw_only=True):
@@ -145,10 +147,45 @@ class LeanSlice(KubeObject, frozen=True, kw_only=True):
     address_type: str = ""
     endpoints: tuple[LeanEndpoint, ...] | None = None
     ports: tuple[LeanSlicePort, ...] | None = None
+    packed: bytes = b""  # as of a service
+
+
+def read_service(lean: LeanService) -> bytes:
+    """Return the service, packed; empty where it is not ours to lead packets to."""
+    if lean.packed:
+        return lean.packed
+    found = service_of(lean)
+    return pack(found) if found is not None else b""
+
+
+def read_slice(lean: LeanSlice) -> bytes:
+    """Return the slice, packed; empty where it belongs to no service of ours."""
+    if lean.packed:
+        return lean.packed
+    found = slice_of(lean)
+    return pack(found) if found is not None else b""
+
+
+def _named(lean: KubeObject) -> ObjectMeta:
+    return ObjectMeta(namespace=intern(lean.metadata.namespace), name=lean.metadata.name)
+
+
+def _shrunk_service(lean: LeanService) -> LeanService:
+    return LeanService(metadata=_named(lean), packed=read_service(lean))
+
+
+def _shrunk_slice(lean: LeanSlice) -> LeanSlice:
+    return LeanSlice(metadata=_named(lean), packed=read_slice(lean))
 
 
 SERVICES: Resource[LeanService] = Resource(
-    group="", version="v1", plural="services", kind="Service", namespaced=True, read_as=LeanService
+    group="",
+    version="v1",
+    plural="services",
+    kind="Service",
+    namespaced=True,
+    read_as=LeanService,
+    shrink=_shrunk_service,
 )
 ENDPOINT_SLICES: Resource[LeanSlice] = Resource(
     group="discovery.k8s.io",
@@ -157,6 +194,7 @@ ENDPOINT_SLICES: Resource[LeanSlice] = Resource(
     kind="EndpointSlice",
     namespaced=True,
     read_as=LeanSlice,
+    shrink=_shrunk_slice,
 )
 
 

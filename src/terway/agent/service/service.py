@@ -113,7 +113,6 @@ class ServiceProxy:
         for fill in self.others:
             await fill()
         compiler = await self._workers.run(self._begin)
-        self.view.put_services_last()
         await self._take_all(compiler)
         await self._carry_out(compiler.forget)
         self._compiler = compiler

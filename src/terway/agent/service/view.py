@@ -6,8 +6,10 @@ Changes wait folded, one for each object.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from random import Random
+from sys import intern
 from typing import Any
 
 from terway.agent.policy.collection import Collection
@@ -16,8 +18,8 @@ from terway.agent.service.objects import (
     SERVICES,
     LeanService,
     LeanSlice,
-    service_of,
-    slice_of,
+    read_service,
+    read_slice,
 )
 from terway.kube.backoff import Backoff
 from terway.kube.client import KubeClient
@@ -31,7 +33,6 @@ from terway.service.changes import (
     SetHere,
     SetService,
     SetSlice,
-    pack,
     unpack_slice,
 )
 from terway.service.values import Here
@@ -48,7 +49,10 @@ class View:
         self._client = client
         self._node = node
         self._now = now
-        self._waiting: dict[Hashable, ServiceChange] = {}
+        self._waiting: dict[str, ServiceChange] = {}  # of the node and its pods
+        # Thousands wait at the start: packed, as they are kept; empty: not there, or not ours.
+        self._waiting_slices: dict[str, bytes] = {}
+        self._waiting_services: dict[str, bytes] = {}
         self._since = 0.0
         self.zone = ""  # of this node
         self.filled = asyncio.Event()
@@ -56,7 +60,7 @@ class View:
             client,
             SERVICES,
             name=str,
-            read=_read_service,
+            read=read_service,
             heard=self._heard_service,
             backoff=Backoff(rng),
             now=now,
@@ -65,7 +69,7 @@ class View:
             client,
             ENDPOINT_SLICES,
             name=str,
-            read=_read_slice,
+            read=read_slice,
             heard=self._heard_slice,
             backoff=Backoff(rng),
             now=now,
@@ -94,7 +98,7 @@ class View:
     @property
     def is_waiting(self) -> bool:
         """Return whether something has not been taken yet."""
-        return bool(self._waiting)
+        return bool(self._waiting or self._waiting_slices or self._waiting_services)
 
     @property
     def stale_s(self) -> float:
@@ -107,53 +111,51 @@ class View:
 
     def put(self, change: ServiceChange) -> None:
         """Take a change that did not come from the API: a pod's host ports."""
-        self._put(("other", getattr(change, "pod", "")), change)
-
-    def put_services_last(self) -> None:
-        """Have whatever belongs to services taken before they are.
-
-        Else those of the first turns would have no endpoints for a moment, and lose what the last
-        terwayd has left of them.
-        """
-        by_kind = sorted(self._waiting.items(), key=lambda one: isinstance(one[1], SetService))
-        self._waiting = dict(by_kind)
+        self._wait()
+        self._waiting[getattr(change, "pod", "")] = change
 
     def take(self, most: int) -> tuple[tuple[ServiceChange, ...], float]:
-        """Return up to `most` of what is waiting, the longest first, and since when it waits."""
-        keys = list(self._waiting)[:most]
-        taken = tuple(self._waiting.pop(key) for key in keys)
-        if not self._waiting:
-            self.filled.clear()
-        return taken, self._since
+        """Return up to `most` of what is waiting, and since when something waits.
 
-    def _put(self, place: Hashable, change: ServiceChange) -> None:
-        if not self._waiting:
+        Whatever belongs to services comes before they do. Else those of the first turns would have
+        no endpoints for a moment, and lose what the last terwayd has left of them.
+        """
+        taken = list(islice(self._changes(), most))
+        if not self.is_waiting:
+            self.filled.clear()
+        return tuple(taken), self._since
+
+    def _changes(self) -> Iterator[ServiceChange]:
+        while self._waiting:
+            yield self._waiting.pop(next(iter(self._waiting)))
+        while self._waiting_slices:
+            key = next(iter(self._waiting_slices))
+            yield _slice_change(key, self._waiting_slices.pop(key))
+        while self._waiting_services:
+            key = next(iter(self._waiting_services))
+            packed = self._waiting_services.pop(key)
+            yield SetService(key=key, packed=packed) if packed else DropService(key=key)
+
+    def _wait(self) -> None:
+        if not self.is_waiting:
             self._since = self._now()
-        self._waiting[place] = change
         self.filled.set()
 
     def _heard_service(self, key: str, packed: bytes | None) -> None:
-        change = SetService(key=key, packed=packed) if packed else DropService(key=key)
-        self._put(("service", key), change)
+        self._wait()
+        self._waiting_services[key] = packed or b""
 
     def _heard_slice(self, key: str, packed: bytes | None) -> None:
-        if packed:
-            owner = unpack_slice(packed).service
-            self._put(("slice", key), SetSlice(key=key, service=owner, packed=packed))
-        else:
-            self._put(("slice", key), DropSlice(key=key))
+        self._wait()
+        self._waiting_slices[key] = packed or b""
 
     def _heard_node(self, key: ObjectKey, zone: str | None) -> None:
         if key.name == self._node:
             self.zone = zone or ""
-            self._put("here", SetHere(here=Here(node=self._node, zone=self.zone)))
+            self.put(SetHere(here=Here(node=self._node, zone=self.zone)))
 
 
-def _read_service(lean: LeanService) -> bytes:
-    service = service_of(lean)
-    return pack(service) if service is not None else b""
-
-
-def _read_slice(lean: LeanSlice) -> bytes:
-    found = slice_of(lean)
-    return pack(found) if found is not None else b""
+def _slice_change(key: str, packed: bytes) -> ServiceChange:
+    if not packed:
+        return DropSlice(key=key)
+    return SetSlice(key=key, service=intern(unpack_slice(packed).service), packed=packed)
