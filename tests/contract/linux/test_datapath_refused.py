@@ -120,3 +120,17 @@ async def test_a_node_has_what_its_label_and_its_configuration_say(pins, mode, o
         assert (chosen.mode, chosen.has_datapath) == expected
         if kernel.datapath is not None:
             kernel.datapath.object.close()
+
+
+async def test_where_the_kernel_makes_no_ipvlan_links_the_node_has_datapathv2_and_says_so(pins):
+    async with open_kernel() as kernel:
+        lacks = await kernel.ipvlan_lacks()
+
+        chosen = await choose_datapath(
+            kernel, Mode.VETH, conf(eniip_virtual_type="ipvlan"), pins, SIZES
+        )
+
+        expected = Mode.DATAPATHV2 if lacks else Mode.IPVLAN
+        assert (chosen.mode, chosen.has_datapath, chosen.lacks) == (expected, True, lacks)
+        assert kernel.datapath is not None
+        kernel.datapath.object.close()

@@ -117,6 +117,10 @@ async def pods(site: Site) -> AsyncIterator[tuple[ScratchNetns, ...]]:
         yield spaces
 
 
+async def test_the_kernel_is_asked_by_making_a_child_and_this_one_does(site):
+    assert await site.kernel.ipvlan_lacks() == ""
+
+
 @pytest.mark.parametrize(("source", "target"), [(1, 2), (1, 3), (3, 2)])
 async def test_pods_of_one_node_reach_each_other(site, pods, source, target):
     for address in dual_stack(target):
