@@ -1,4 +1,7 @@
-"""terway-cli flows on nodes: real connections, allowed and denied, with the policy that decided."""
+"""terway-cli flows on nodes: real connections, allowed and denied, with the policy that decided.
+
+Policies are tables of nftables, whose rules log, or maps of eBPF, whose programs tell.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,21 @@ ONLY_CLIENT: dict[str, Any] = {
     },
 }
 
+_READ_WATCHING = """
+from pathlib import Path
+from terway.linux.bpf import map_of, open_pinned
+from terway.linux.ebpf.contract import LAYOUT, WATCH_FLOWS, WATCH_LOSSES, WATCHING
+fd = open_pinned(Path("/sys/fs/bpf/terway") / str(LAYOUT) / "watching")
+flags = WATCHING.integers(map_of(fd).lookup(bytes(4)))["flags"]
+print(*["denied"] * bool(flags & WATCH_LOSSES), *["allowed"] * bool(flags & WATCH_FLOWS))
+"""
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    pool = NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
-    async with open_lab(name=f"f{uuid.uuid4().hex[:8]}", nodes=1, pools=(pool,)) as lab:
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["veth", "datapathv2"])
+async def lab(request) -> AsyncIterator[Lab]:
+    name, pool = f"f{uuid.uuid4().hex[:8]}", NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
+    cni = {"eniip_virtual_type": request.param}
+    async with open_lab(name=name, nodes=1, pools=(pool,), cni=cni) as lab:
         await lab.kube.create(NETWORK_POLICIES, ONLY_CLIENT)
         yield lab
 
@@ -150,24 +163,29 @@ async def test_only_what_is_asked_for_is_told(lab, pods):
     assert (flow.protocol, flow.port, flow.is_allowed) == ("UDP", 123, False)
 
 
-async def test_a_table_whose_rules_log_is_as_it_was_wished(lab, pods):
-    async with following(lab, "node-1") as _flows:
+async def told(lab: Lab) -> set[str]:
+    """Return of which verdicts a node's rules log, or its programs tell."""
+    if lab.plan.cni["eniip_virtual_type"] == "veth":
         rules = await lab.node("node-1").exec("nft", "list", "table", "inet", "terway_policy")
-        assert 'log prefix "denied" group' in rules
-        assert 'log prefix "allowed" group' in rules
+        return {name for name in ("denied", "allowed") if f'log prefix "{name}" group' in rules}
+    return set((await lab.node("node-1").exec(sys.executable, "-c", _READ_WATCHING)).split())
+
+
+async def test_what_is_enforced_while_it_tells_is_as_it_was_wished(lab, pods):
+    async with following(lab, "node-1") as _flows:
+        assert await told(lab) == {"denied", "allowed"}
         command = (sys.executable, "-m", "terway.cli", "policy", "verify")
         process = await asyncio.create_subprocess_exec(*lab.node("node-1").words(command))
         assert await process.wait() == 0
 
 
-async def test_nothing_logs_when_nobody_follows(lab, pods):
+async def test_nothing_is_told_when_nobody_follows(lab, pods):
     async with following(lab, "node-1"):
         pass
     async with following(lab, "node-1", "--verdict", "denied"):
         # Its wish is in force, so the one before is not any more.
-        rules = await lab.node("node-1").exec("nft", "list", "table", "inet", "terway_policy")
-    assert 'log prefix "denied" group' in rules
-    assert 'log prefix "allowed" group' not in rules
+        assert await told(lab) == {"denied"}
+    await told_of(lab, set())
 
 
 async def test_recorded_connections_are_held_against_other_policies(lab, pods, tmp_path):
@@ -202,19 +220,18 @@ async def configure(lab: Lab, **keys: Any) -> None:
     await lab.kube.patch(CONFIG_MAPS, "eni-config", patch, namespace="kube-system")
 
 
-async def rules_log(lab: Lab, *, wanted: bool) -> None:
-    """Wait until the rules of a node log, or do not."""
+async def told_of(lab: Lab, wanted: set[str]) -> None:
+    """Wait until rules or programs of a node tell of these verdicts."""
     async with asyncio.timeout(20):
-        listed = ("nft", "list", "table", "inet", "terway_policy")
-        while ("log prefix" in await lab.node("node-1").exec(*listed)) is not wanted:
+        while await told(lab) != wanted:
             await lab.node("node-1").exec("true")
 
 
 async def test_what_eni_config_wants_recorded_is_kept_while_nobody_follows(lab, pods):
     node, kept = lab.node("node-1"), "/var/lib/cni/terway/flows/flows.jsonl"
-    await rules_log(lab, wanted=False)
+    await told_of(lab, set())
     await configure(lab, flow_log="denied")
-    await rules_log(lab, wanted=True)
+    await told_of(lab, {"denied"})
     client, db = pods["client"], pods["near-db"]
     await asyncio.to_thread(send, client, db, 2222, Family.V4, socket.SOCK_STREAM)
     async with asyncio.timeout(20):
@@ -222,4 +239,4 @@ async def test_what_eni_config_wants_recorded_is_kept_while_nobody_follows(lab, 
             pass
     assert (await node.exec("stat", "--format=%a", kept)).strip() == "600"
     await configure(lab, flow_log="off")
-    await rules_log(lab, wanted=False)
+    await told_of(lab, set())
