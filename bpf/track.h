@@ -106,8 +106,9 @@ static __always_inline __u32 endpoint_at(const struct address *address, __u32 fa
 /*
  * Find the connection of `at->sent`: sets `standing`, `opened` and `flow`.
  *
- * A SYN that meets an ended connection from the other side opens a new one. What is remembered of
- * somebody who had one of the addresses before is of another connection.
+ * A SYN that meets an ended connection opens a new one: it need not be the other side's, nor for
+ * the service that the last one was for. What is remembered of somebody who had one of the
+ * addresses before is of another connection.
  */
 SUBPROGRAM int find_connection(struct passage *at)
 {
@@ -127,7 +128,7 @@ SUBPROGRAM int find_connection(struct passage *at)
 	is_forth = is_turned == !!(flow->flags & FLOW_SECOND);
 	if (flow->opener != (is_forth ? sender : receiver) ||
 	    flow->other != (is_forth ? receiver : sender) ||
-	    (!is_forth && opens_tcp(&at->p) && has_ended(flow->flags)))
+	    (opens_tcp(&at->p) && has_ended(flow->flags)))
 		return 0;
 	at->flow = *flow;
 	at->standing = is_forth ? STANDING_FORTH : STANDING_BACK;
