@@ -174,7 +174,8 @@ class ExclusiveNetwork(KernelNetwork):
         return without_programs(leg) if attachment.key in self._waiting else leg
 
     def _leg(self, attachment: Attachment, node: NodeFacts) -> AttachmentState:
-        leg = desired_leg(attachment, node=node)
+        gateways = self._devices.known_gateways_of(attachment.lease.eni_mac) or IPPair()
+        leg = desired_leg(attachment, gateways=gateways, node=node)
         return leg if self._has_host_peer else replace(leg, node=(), pod=())
 
     async def _whole(self, attachment: Attachment) -> _Whole:

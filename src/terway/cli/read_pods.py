@@ -95,7 +95,7 @@ def _exclusive(
         # A device that is elsewhere is brought back by terwayd alone: it must not be in the way.
         repairs = plan_take(device, state) if found and state.in_pod is not None else ()
         if ground.has_host_peer:
-            leg = desired_leg(attachment, node=ground.facts)
+            leg = desired_leg(attachment, gateways=gateways, node=ground.facts)
             of_leg, mending = _veth(session, leg, attachment)
             found, repairs = (*found, *of_leg), (*repairs, *mending)
     except VpcError as error:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.names import host_child_name, host_link_name, host_mac, pod_mac
-from terway.model.address import IPAddress, IPNetwork
+from terway.model.address import IPAddress, IPNetwork, IPPair
 from terway.model.attachment import Attachment
 from terway.model.endpoint import Endpoint, EndpointKind, endpoint_number
 from terway.model.network import AttachmentState, LinkAddress, NetObject
@@ -61,8 +61,13 @@ def child_programs(attachment: Attachment, eni: ENILink, node: NodeFacts) -> Ite
     )
 
 
-def leg_programs(attachment: Attachment, node: NodeFacts) -> Iterator[PodPrograms]:
-    """Yield the programs at the node's end of an exclusive pod's second leg."""
+def leg_programs(
+    attachment: Attachment, gateways: IPPair, node: NodeFacts
+) -> Iterator[PodPrograms]:
+    """Yield the programs at the node's end of an exclusive pod's second leg.
+
+    `gateways` are those of the ENI's vSwitch: a pod may always talk of neighbours with them.
+    """
     if not node.has_datapath:
         return
     yield PodPrograms(
@@ -71,6 +76,7 @@ def leg_programs(attachment: Attachment, node: NodeFacts) -> Iterator[PodProgram
             number=endpoint_number(attachment.key),
             kind=EndpointKind.EXCLUSIVE,
             addresses=attachment.lease.addresses,
+            gateways=gateways,
             pod_mac=pod_mac(attachment.key),
             link_mac=host_mac(attachment.key),
             mtu_bytes=node.mtu_bytes,

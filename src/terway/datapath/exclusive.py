@@ -44,6 +44,7 @@ LEG_IFNAME = "veth1"
 # Not that of a pod's host link: a sweep deletes those that it does not know.
 _ALIAS = "terway-eni"
 FREE_ALIAS = f"{_ALIAS} of no pod"
+_UNKNOWN = IPPair()
 
 
 def device_alias(attachment: Attachment) -> str:
@@ -100,8 +101,13 @@ def ways_out(attachment: Attachment, family: Family, gateways: IPPair) -> Iterat
         yield Route(destination=destination, link=ifname, gateway=gateway, is_onlink=True)
 
 
-def desired_leg(attachment: Attachment, *, node: NodeFacts) -> AttachmentState:
-    """Return what the kernel should have of the second leg: a veth without rules."""
+def desired_leg(
+    attachment: Attachment, *, node: NodeFacts, gateways: IPPair = _UNKNOWN
+) -> AttachmentState:
+    """Return what the kernel should have of the second leg: a veth without rules.
+
+    `gateways` are those of the ENI's vSwitch, for programs at the leg.
+    """
     addresses = attachment.lease.addresses
     families = tuple(map(family_of, addresses))
     return AttachmentState(
@@ -109,7 +115,7 @@ def desired_leg(attachment: Attachment, *, node: NodeFacts) -> AttachmentState:
         addresses=addresses,
         alias=alias_of(attachment.key),
         is_paired=True,
-        node=tuple(_node_side(attachment, families, node)),
+        node=tuple(_node_side(attachment, families, gateways, node)),
         pod=tuple(_leg_side(attachment, families, node)),
     )
 
@@ -125,13 +131,13 @@ def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
 
 
 def _node_side(
-    attachment: Attachment, families: tuple[Family, ...], node: NodeFacts
+    attachment: Attachment, families: tuple[Family, ...], gateways: IPPair, node: NodeFacts
 ) -> Iterator[NetObject]:
     name = host_link_name(attachment.key, attachment.pod)
     key, addresses = attachment.key, attachment.lease.addresses
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield guard_of(name, mac=pod_mac(key), addresses=addresses)
-    yield from leg_programs(attachment, node)
+    yield from leg_programs(attachment, gateways, node)
     yield from link_sysctls(name, families)
     for family in families:
         gateway = ip_interface(link_local_gateway(family))

@@ -112,12 +112,13 @@ def test_programs_that_are_not_there_are_a_difference_and_are_put_again():
 
 
 def test_a_pod_with_its_own_eni_has_programs_at_both_legs():
-    (outer,) = programs(desired_leg(POD, node=NODE).node)
+    (outer,) = programs(desired_leg(POD, gateways=ENI.gateways, node=NODE).node)
     (inner,) = programs(desired_device(POD, gateways=IPPair(), node=NODE).pod)
 
     assert isinstance(outer, PodPrograms)
     assert isinstance(inner, InnerPrograms)
     assert outer.endpoint.kind is EndpointKind.EXCLUSIVE
+    assert outer.endpoint.gateways == ENI.gateways  # whose probes are never judged
     assert (inner.number, inner.leg) == (outer.endpoint.number, "veth1")
 
 
