@@ -11,7 +11,7 @@ from terway.model.errors import UsageError
 from terway.policy.records.recorded import Line, read_line
 
 PAGE = "/debug/flows"
-_ABSENT = "this terwayd keeps no flow log; it enforces no policies (see eni-config)"
+_ABSENT = "this terwayd keeps no flow log: it enforces no policies (disable_network_policy)"
 
 
 def read_files(paths: Iterable[Path]) -> Iterator[Line]:
