@@ -36,7 +36,7 @@ async def lab() -> AsyncIterator[Lab]:
         nodes=2,
         ready=False,
         cni=CNI,
-        eni_conf={"min_eni": 2, "eni_selection_policy": "least_ips"},
+        eni_conf={"min_eni": 2, "max_eni": 2, "eni_selection_policy": "least_ips"},
     ) as lab:
         await lab.wait_ready(timeout_s=_PATIENCE_S)
         yield lab
