@@ -54,6 +54,9 @@ ip link set lo up; modprobe ipv6
 sh $folder/command >$folder/output 2>&1 </dev/null; echo $? >$folder/status
 $box poweroff -f
 """
+# A guest's programs are processes that its kernel traces: without it they would run on, here. They
+# have a namespace that ends with it, and it ends with the test that began it, however that ends.
+_DIE_TOGETHER = ("setpriv", "--pdeathsig", "KILL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ def run_in_guest(command: str, folder: Path, *, timeout_s: float) -> GuestRun:
     (folder / "first").chmod(0o755)
     words = (
         *("taskset", "-c", str(max(os.sched_getaffinity(0)))),
-        *("timeout", "--kill-after=5", f"{timeout_s:g}"),
+        *(*_DIE_TOGETHER, "timeout", "--signal=KILL", f"{timeout_s:g}"),
+        *(*_DIE_TOGETHER, "unshare", "--pid", "--fork", "--kill-child"),
         *(KERNEL, "mem=2G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
         *(f"init={folder}/first", f"folder={folder}", "con=null", "con0=null,fd:1"),
         *("con1=null", "quiet", "random.trust_cpu=on"),
