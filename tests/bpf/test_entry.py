@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,7 +78,7 @@ class Entry(ServiceTables):
             flags=flags,
         )
 
-    def offer(self, backend: str, frontend: End, protocol: int = TCP, **given: int) -> int:
+    def offer(self, backend: str, frontend: End, protocol: int = TCP, **given: Any) -> int:
         """Offer one backend, at port 8080 of `backend`."""
         number = self.add_backend(End(backend, 8080), NAMES[protocol])
         flags = OUTSIDE | given.pop("flags", 0)

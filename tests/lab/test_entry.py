@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -82,7 +83,7 @@ async def outside(lab: Lab) -> Outside:
 async def pods(lab: Lab, places: tuple[str, str]) -> dict[str, PodHandle]:
     """A server on each node; that of the first has a hostPort."""
     words = ("/usr/bin/env", "python3", "-I", "-S", str(SERVER), str(TARGET))
-    web = {"command": words, "labels": {"app": "web"}, "timeout_s": _PATIENCE_S}
+    web: dict[str, Any] = {"command": words, "labels": {"app": "web"}, "timeout_s": _PATIENCE_S}
     mapped = ({"containerPort": TARGET, "hostPort": HOST_PORT},)
     made = await asyncio.gather(
         lab.pod("web-1", node=places[0], ports=mapped, **web),

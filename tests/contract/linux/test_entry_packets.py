@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ class Place:
         )
         self.loaded.maps["settings"].update(pack_number(0), fields)
 
-    def offer(self, protocol: str, family: int, where: str, frontend: End, **given: int) -> End:
+    def offer(self, protocol: str, family: int, where: str, frontend: End, **given: Any) -> End:
         """Lead a frontend to port 8080 at one of the places; return that end."""
         backend = End({"pod": POD, "node": NODE, "far": FAR}[where][family], 8080)
         number = self.tables.add_backend(backend, protocol)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,7 @@ async def test_enis_that_come_back_in_the_other_order_carry_their_own_pods(
     world, machine, tmp_path
 ):
     pods = [machine.pod() for _ in range(4)]
-    few = {"max_enis": 2, "ipv4_per_eni": 2, "ipv6_per_eni": 2}
+    few: dict[str, Any] = {"max_enis": 2, "ipv4_per_eni": 2, "ipv6_per_eni": 2}
     async with in_process_terwayd(world, tmp_path, **few) as daemon:
         addresses = {pod: await add(daemon, f"c{n}", pod) for n, pod in enumerate(pods)}
         first, second = ports(world)
@@ -121,7 +122,7 @@ async def test_enis_that_come_back_in_the_other_order_carry_their_own_pods(
 async def test_an_eni_that_is_away_keeps_its_rules_and_keeps_nothing_else_from_being_mended(
     world, machine, tmp_path
 ):
-    few = {"max_enis": 2, "ipv4_per_eni": 1, "ipv6_per_eni": 1}
+    few: dict[str, Any] = {"max_enis": 2, "ipv4_per_eni": 1, "ipv6_per_eni": 1}
     async with in_process_terwayd(world, tmp_path, **few) as daemon:
         owned = [await add(daemon, f"c{number}", machine.pod()) for number in range(2)]
         first = ports(world)[0]

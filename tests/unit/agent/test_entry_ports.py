@@ -96,7 +96,7 @@ async def told(*changes: Change) -> list[SetHostPorts]:
         yield stream()
 
     found: list[SetHostPorts] = []
-    await PodPorts(changes=opened, sink=found.append).run()  # type: ignore[arg-type]  # a stream
+    await PodPorts(changes=opened, sink=found.append).run()
     return found
 
 
