@@ -142,6 +142,7 @@ async def test_denied_and_allowed_connections_are_told_with_policy_and_rule(
     assert [one.source.address for one in (denied, allowed)] == [client.address(family)] * 2
     assert (denied.is_allowed, denied.protocol, denied.port, denied.note) == (False, "TCP", 22, "")
     assert (allowed.is_allowed, allowed.protocol, allowed.port) == (True, "TCP", 3306)
+    assert (denied.count, allowed.count) == (1, 1)
     for one in (denied, allowed):
         (side,) = [side for side in one.sides if side.direction is Direction.INGRESS]
         assert side.is_allowed is one.is_allowed
