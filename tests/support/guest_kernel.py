@@ -114,15 +114,20 @@ def run_tests_in_guest(
 ) -> tuple[GuestTest, ...]:
     """Run pytest in a guest, in the folder `root`, and return how each test ended.
 
+    It is interrupted before the guest is, so that it tells what had failed and what was under way.
     Raises AssertionError with the guest's last words when it did not come to its end.
     """
-    words = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
-    quoted = " ".join(f"'{word}'" for word in (*words, f"--junitxml={folder}/junit.xml"))
+    words = (
+        *("timeout", "--signal=INT", "--kill-after=60", f"{timeout_s - 90.0:g}"),
+        *(sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *arguments),
+        f"--junitxml={folder}/junit.xml",
+    )
+    quoted = " ".join(f"'{word}'" for word in words)
     run = run_in_guest(f"cd {root} && {GUEST}=1 {quoted}", folder, timeout_s=timeout_s)
     report = folder / "junit.xml"
-    if run.status is None or not report.exists():
-        how = "did not end in time" if run.status is None else f"ended with {run.status}"
-        raise AssertionError(f"the guest {how}:\n{run.output[-6000:]}")
+    if run.status not in (0, 1) or not report.exists():
+        how = "did not end in time" if run.status in (None, 124) else f"ended with {run.status}"
+        raise AssertionError(f"the guest {how}:\n{run.output[-12_000:]}")
     return tuple(_ended(ElementTree.parse(report).getroot()))
 
 
