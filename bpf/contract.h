@@ -33,7 +33,6 @@ enum loss {
 	LOSS_FRAGMENT,       /* a later fragment whose first one was not seen */
 	LOSS_TTL,            /* it has travelled too far */
 	LOSS_TOO_BIG,        /* larger than the MTU, and may not be cut */
-	LOSS_NEIGHBOUR,      /* the next hop does not answer, or the kernel refuses to redirect */
 	LOSS_METADATA,       /* the pod may not reach the metadata service */
 	LOSS_UNKNOWN_POD,    /* the link is the data path's, and nobody said whose */
 	LOSS_TABLE_FULL,     /* a map had no room for what must be remembered */

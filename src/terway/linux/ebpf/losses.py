@@ -22,11 +22,10 @@ class Loss(IntEnum):
     FRAGMENT = 11
     TTL = 12
     TOO_BIG = 13
-    NEIGHBOUR = 14
-    METADATA = 15
-    UNKNOWN_POD = 16
-    TABLE_FULL = 17
-    KERNEL = 18
+    METADATA = 14
+    UNKNOWN_POD = 15
+    TABLE_FULL = 16
+    KERNEL = 17
 
     @property
     def word(self) -> str:
@@ -54,7 +53,6 @@ _MEANINGS = {
     Loss.FRAGMENT: "a later fragment whose first one was not seen",
     Loss.TTL: "it has travelled too far",
     Loss.TOO_BIG: "it is larger than the MTU, and may not be cut",
-    Loss.NEIGHBOUR: "the next hop does not answer, or the kernel refuses to redirect",
     Loss.METADATA: "the pod may not reach the metadata service",
     Loss.UNKNOWN_POD: "the link is the data path's, and nobody said whose",
     Loss.TABLE_FULL: "a map had no room for what must be remembered",
