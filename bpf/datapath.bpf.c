@@ -111,6 +111,21 @@ static __always_inline bool is_metadata(const struct packet *p)
 	return p->family == FAMILY_V4 && p->destination.word[0] == bpf_htonl(METADATA_IPV4);
 }
 
+/*
+ * A pod's own device leads to more than the node: siblings, groups of the VPC. What is of the link
+ * is judged there, each packet as if it opened something; but for what no link can do without, and
+ * the node's own DNS cache, which has a link-local address.
+ */
+SUBPROGRAM enum loss judge_on_link(struct passage *at, bool is_in)
+{
+	const struct address *other = is_in ? &at->p.source : &at->p.destination;
+
+	if (is_neighbour_talk(&at->p) || is_for_host_stack(other, at->p.family))
+		return LOSS_NONE;
+	find_connection(at);
+	return judge(at, is_in);
+}
+
 /* The sender's half: what it is part of, and whether the pod may send it. */
 SUBPROGRAM enum loss leave(struct __sk_buff *skb, struct passage *at)
 {
@@ -559,6 +574,19 @@ static __always_inline int route_inside(struct __sk_buff *skb, struct passage *a
 	return number && number == at->endpoint ? send_to_itself(skb, at) : GO_ON;
 }
 
+/* What the node has of the link's addresses is on no link of a child's. */
+static __always_inline int send_on_link(struct __sk_buff *skb, struct passage *at,
+					const struct endpoint *from)
+{
+	enum loss lost = judge_on_link(at, false);
+
+	if (lost)
+		return lose(skb, at, lost);
+	return from->kind == ENDPOINT_IPVLAN && is_for_host_stack(&at->p.destination, at->p.family)
+		       ? keep_on_node(skb, at, from)
+		       : GO_ON;
+}
+
 /* tc egress of a pod's own device, inside the pod: an IPvlan child, or a whole ENI. */
 SEC("tc")
 int out_of_pod(struct __sk_buff *skb)
@@ -584,12 +612,8 @@ int out_of_pod(struct __sk_buff *skb)
 		lost = LOSS_SOURCE;
 	if (lost)
 		return lose(skb, at, lost);
-	/* The node's own DNS cache has a link-local address, which is on no link of a child's. */
 	if (is_of_link(&at->p, from))
-		return from->kind == ENDPOINT_IPVLAN &&
-				       is_for_host_stack(&at->p.destination, family)
-			       ? keep_on_node(skb, at, from)
-			       : GO_ON;
+		return send_on_link(skb, at, from);
 	lost = leave(skb, at);
 	/* Now that it is where it goes: a service may have led it there. */
 	if (!lost && from->flags & ENDPOINT_NO_METADATA && is_metadata(&at->p))
@@ -621,11 +645,13 @@ int into_pod(struct __sk_buff *skb)
 	lost = read_packet(skb, at, family);
 	if (lost)
 		return lose(skb, at, lost);
-	if (is_of_link(&at->p, to))
-		return GO_ON;
-	lost = enter(skb, at);
-	if (!lost)
-		lost = remember(skb, at);
+	if (is_of_link(&at->p, to)) {
+		lost = judge_on_link(at, true);
+	} else {
+		lost = enter(skb, at);
+		if (!lost)
+			lost = remember(skb, at);
+	}
 	return lost ? lose(skb, at, lost) : GO_ON;
 }
 

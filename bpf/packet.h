@@ -37,10 +37,12 @@
 #define ICMP6_PARAMETER      4 /* 2 is packet too big, 3 is time exceeded */
 #define ICMP6_ECHO_REQUEST   128
 #define ICMP6_ECHO_REPLY     129
+#define ICMP6_GROUP_QUERY    130 /* 131: report, 132: done */
 #define ICMP6_ROUTER_SOLICIT 133
 #define ICMP6_SOLICITATION   135
 #define ICMP6_ADVERTISEMENT  136
 #define ICMP6_REDIRECT       137
+#define ICMP6_GROUP_REPORT2  143
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -125,6 +127,14 @@ static __always_inline bool is_neighbour_discovery(const struct packet *p)
 {
 	return p->family == FAMILY_V6 && p->protocol == IPPROTO_ICMPV6 && !p->is_later &&
 	       p->icmp_type >= ICMP6_ROUTER_SOLICIT && p->icmp_type <= ICMP6_REDIRECT;
+}
+
+/* Neighbours, routers and their groups: RFC 4861, 2710 and 3810. */
+static __always_inline bool is_neighbour_talk(const struct packet *p)
+{
+	return p->family == FAMILY_V6 && p->protocol == IPPROTO_ICMPV6 && !p->is_later &&
+	       ((p->icmp_type >= ICMP6_GROUP_QUERY && p->icmp_type <= ICMP6_REDIRECT) ||
+		p->icmp_type == ICMP6_GROUP_REPORT2);
 }
 
 /* 224.0.0.0/3 (multicast, reserved, broadcast) and ff00::/8. */

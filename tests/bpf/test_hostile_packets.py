@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 
@@ -218,3 +218,38 @@ def test_pieces_of_a_forged_packet_say_nothing_about_those_of_another(bench):
     assert not sent(bench, ipv4(OWN, FRIEND, 17, bytes(8), fragment=3)).losses
 
     assert {dict(key)["source_port"] for key in bench.flows()} == {(53).to_bytes(2, "big")}
+
+
+def inside(bench: DataPathBench, program: str, packet: bytes) -> Outcome:
+    return bench.run(program, frame(packet), endpoint=INSIDE.number)
+
+
+@pytest.mark.parametrize("target", [IPv6Address("fe80::12"), IPv6Address("ff02::fb")])
+def test_inside_a_pod_the_link_is_no_way_past_policies(bench, target):
+    """Siblings on one ENI reach each other by link-local addresses and groups."""
+    source = IPv6Address("fe80::13")
+    out = ipv6(source, target, 17, udp(5353, 5353, SECRET))
+    assert reason(inside(bench, "out_of_pod", out)) is Loss.POLICY_EGRESS
+
+    into = ipv6(IPv6Address("fe80::12"), source, 17, udp(5353, 5353, SECRET))
+    assert reason(inside(bench, "into_pod", into)) is Loss.POLICY_INGRESS
+
+
+@pytest.mark.parametrize("kind", [130, 131, 132, 133, 134, 135, 136, 137, 143])
+def test_inside_a_pod_talk_of_neighbours_and_groups_goes_on(bench, kind):
+    packet = ipv6(IPv6Address("fe80::13"), IPv6Address("ff02::2"), 58, discovery(kind))
+    assert inside(bench, "out_of_pod", packet).went_on
+
+    packet = ipv6(IPv6Address("fe80::fd"), IPv6Address("fe80::13"), 58, discovery(kind))
+    assert inside(bench, "into_pod", packet).went_on
+
+
+def test_inside_a_pod_the_nodes_own_cache_is_asked_and_answers(bench):
+    cache = IPv4Address("169.254.20.10")
+    own = INSIDE.addresses.v4
+    assert own is not None
+    bench.put_host_stack(ip_network(f"{cache}/32"))
+
+    assert inside(bench, "out_of_pod", ipv4(own, cache, 17, udp(4000, 53))).went_on
+    assert inside(bench, "into_pod", ipv4(cache, own, 17, udp(53, 4000))).went_on
+    bench.forget("host_stack")
