@@ -2,7 +2,7 @@
 /*
  * track.h - which connection is this packet of, and which side opened it
  *
- * Reads, writes: flows.  Oracle: tests/support/flow_oracle.py.
+ * Reads, writes: flows.  Tested through all hooks: tests/bpf/test_quick.py, test_policy_program.py.
  *
  *   no entry of both ends ► NEW        as its opener sends it ► FORTH        turned round ► BACK
  *
