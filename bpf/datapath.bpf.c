@@ -5,8 +5,8 @@
  * Hooks:  see each program; docs/design/ebpf.md has the table.
  * Reads:  endpoints, links, locals, host_stack, settings, policy_*.  Writes: flows, pieces, losses,
  *         events.
- * Oracle: tests/support/datapath_oracle.py answers the same question in Python; tests/bpf feeds
- * both.
+ * Oracles: policy/evaluate.py of policies, tests/support/choice_oracle.py and
+ * translation_oracle.py of services; tests/bpf feeds both.
  *
  *   from_pod ─► leave ─┬─► of this node ─► enter ─► into the pod
  *                      ├─► the stack's: node, host_stack, too big, TTL
