@@ -19,6 +19,7 @@ from terway.lab.policy.stage import Stage
 from terway.lab.policy.world import LabWorld
 from terway.lab.world.client import LabClient, start_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, LabPlan, NodePool
+from terway.linux.ipvlan_support import ipvlan_lacks
 from terway.model.address import Family
 from terway.model.errors import UsageError
 
@@ -49,7 +50,11 @@ class CaseMode(Enum):
 
 
 def find_lab(name: str, *, mode: CaseMode, progress: Progress) -> LabClient:
-    """Return a running lab, or bring one up that stays."""
+    """Return a running lab, or bring one up that stays.
+
+    Raises UsageError where this kernel, which all nodes of a lab have, cannot have the mode.
+    """
+    _check_kernel(mode)
     client = LabClient(name)
     if client.paths.is_alive():
         return client
@@ -67,6 +72,14 @@ def find_lab(name: str, *, mode: CaseMode, progress: Progress) -> LabClient:
         cni={VIRTUAL_TYPE: mode.virtual_type},
     )
     return start_lab(plan, progress)
+
+
+def _check_kernel(mode: CaseMode) -> None:
+    lacks = ipvlan_lacks() if mode is CaseMode.IPVLAN else ""
+    if lacks:
+        text = f"{lacks}; nodes would have datapathv2, which is tried by --mode datapathv2"
+        guest = "or run this in a guest that has the module (docs/design/ipvlan.md: the guest)"
+        raise UsageError(f"{text}; {guest}", field="--mode")
 
 
 @asynccontextmanager
