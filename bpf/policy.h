@@ -234,6 +234,15 @@ static __always_inline enum loss ask(const struct passage *at, __u32 rule_set,
 	return !rule_set || is_allowed(&q) ? LOSS_NONE : denied;
 }
 
+/* Whether what the pod sends to the node's stack gets there: not from one that has no second leg.
+ */
+static __always_inline bool leads_to_stack(__u32 number)
+{
+	const struct endpoint *pod = endpoint_of(number);
+
+	return pod && (pod->kind != ENDPOINT_EXCLUSIVE || pod->leg);
+}
+
 /* Who asks for a service that the node's stack leads to its endpoint is judged behind that, where
  * the real other end is known: by the tables there (agent/policy/side_by_side.py).
  */
@@ -242,7 +251,8 @@ static __always_inline bool is_judged_by_stack(const struct passage *at)
 	const struct settings *node = node_settings();
 
 	return node && !(node->flags & SETTING_SERVICES) &&
-	       is_for_host_stack(&at->opened.destination, at->opened.family);
+	       is_for_host_stack(&at->opened.destination, at->opened.family) &&
+	       leads_to_stack(at->endpoint);
 }
 
 /*

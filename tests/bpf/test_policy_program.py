@@ -36,7 +36,7 @@ from terway.policy.bpf.ports import print_pages
 from terway.policy.cluster import Protocol
 from terway.policy.evaluate import evaluate
 from terway.policy.ports import PortSet
-from tests.support.datapath_program import DataPathBench, open_datapath_program
+from tests.support.datapath_program import SHOT, DataPathBench, open_datapath_program
 from tests.support.frames import ACK, FIN, RST, SYN, icmp_error, ipv4, tcp
 from tests.support.policy_program import OWN, SOURCE_PORT, ProgramNode
 from tests.support.policy_worlds import flows, worlds
@@ -94,9 +94,14 @@ class Pod:
     def __init__(self, bench: DataPathBench, maps: PolicyMaps) -> None:
         self._bench = bench
         self._maps = maps
-        one = Endpoint(number=EndpointNumber(POD), kind=EndpointKind.EXCLUSIVE, addresses=OWN)
-        bench.put_endpoint(one, link=0)
+        self.have_leg(1)
         bench.forget()
+
+    def have_leg(self, ifindex: int) -> None:
+        """Have a second leg that leads to the node; 0: have none."""
+        number = EndpointNumber(POD)
+        one = Endpoint(number=number, kind=EndpointKind.EXCLUSIVE, addresses=OWN, leg=ifindex)
+        self._bench.put_endpoint(one, link=0)
 
     def enforce(self, wanted: Content) -> None:
         self._maps.remove(self._maps.read().keys())
@@ -112,7 +117,7 @@ class Pod:
     def _lost(self, program: str, packet: bytes) -> Loss | None:
         frame = bytes(12) + b"\x08\x00" + packet
         outcome = self._bench.run(program, frame, endpoint=POD)
-        assert outcome.went_on is not bool(outcome.losses)
+        assert (outcome.verdict == SHOT) is bool(outcome.losses)
         return outcome.losses[0][1] if outcome.losses else None
 
 
@@ -292,9 +297,12 @@ def test_what_the_stack_is_to_translate_is_judged_behind_that_and_not_here(bench
     pod.enforce(content(Lanes(egress=EGRESS)))
 
     by_others = pod.sends(from_pod(IPv4Address("172.21.0.1"), 80))
+    pod.have_leg(0)
+    by_nobody = pod.sends(from_pod(IPv4Address("172.21.0.3"), 80))
     bench.set(flags=SETTING_SERVICES)
     by_us = pod.sends(from_pod(IPv4Address("172.21.0.2"), 80))
 
     bench.set()
     bench.forget("host_stack")
-    assert (by_others, by_us) == (None, Loss.POLICY_EGRESS)
+    assert by_others is None
+    assert by_nobody is by_us is Loss.POLICY_EGRESS
