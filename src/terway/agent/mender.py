@@ -21,7 +21,8 @@ from terway.datapath.damage import Damage, damage_of
 from terway.datapath.fights import PATIENCE, PAUSE_S, Fights
 from terway.linux.foreign import name_of_process
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
-from terway.model.network import NODE, Birth, NetObject, Operation
+from terway.model.network import NODE, Birth, NetObject, Operation, Put
+from terway.model.programs import InnerPrograms
 
 MENDED = "NetworkMended"
 FOUGHT = "NetworkFoughtOver"
@@ -39,6 +40,11 @@ _NONE_YET: dict[Labels, float] = {
 }
 
 _log = structlog.get_logger("mender")
+
+
+def _lets_all_pass(operation: Operation) -> bool:
+    """Return whether policies are not in force until it is done, and only its pod prevents it."""
+    return isinstance(operation, Put) and isinstance(operation.object, InnerPrograms)
 
 
 class Teller(Protocol):
@@ -108,6 +114,8 @@ class Mender:
         held: list[Operation] = []
         for damage in damage_of(operations, actual):
             wait_s = self._fights.wait_s(damage.place, now=now)
+            if wait_s > 0 and _lets_all_pass(damage.operation):
+                continue  # done; told when others would be
             if wait_s > 0:
                 self.wait_s = min(self.wait_s, wait_s)
                 held.append(damage.operation)

@@ -8,6 +8,8 @@ import pytest
 
 from terway.linux.ebpf.pins import Pins
 from terway.linux.kernel import open_kernel
+from terway.linux.netlink.link import all_links
+from terway.linux.netlink.socket import open_route_socket
 from terway.model.attachment import AttachmentKey
 from terway.model.endpoint import Endpoint, EndpointKind, endpoint_number
 from terway.model.errors import CapacityError
@@ -78,3 +80,48 @@ async def test_a_number_that_is_another_pods_is_refused(kernel):
 
     with pytest.raises(CapacityError, match=f"endpoint number {NUMBER} is that of 192.168.32.1"):
         await opened.apply([Put(netns=NODE, object=PodPrograms(link="leg0", endpoint=other))])
+
+
+# What a process of the pod with CAP_NET_ADMIN can do so that packets do not meet the programs.
+WAYS_PAST = {
+    "their hooks gone": "tc qdisc del dev eth0 clsact",
+    "hooks of another kind": "tc qdisc del dev eth0 clsact; tc qdisc add dev eth0 ingress",
+    "a filter gone": "tc filter del dev eth0 egress pref 150",
+    "a stamp gone": "tc filter del dev eth0 ingress pref 149",
+    "let out before": "tc filter add dev eth0 egress pref 7 u32 match u32 0 0 flowid 1:1",
+    "let in before": "tc filter add dev eth0 ingress pref 7 protocol ip "
+    "u32 match u32 0 0 flowid 1:1",
+    "led off before": "tc filter add dev eth0 egress pref 148 protocol ipv6 u32 match u32 0 0 "
+    "action mirred egress redirect dev veth1",
+}
+
+
+async def test_ways_past_them_are_seen_and_closed(kernel, pod):
+    opened, _ = kernel
+    inner = Put(netns=Netns(pod.path), object=INNER)
+    await opened.apply([Put(netns=NODE, object=LEG), inner])
+    assert inner_of(opened, pod) == INNER
+
+    for name, deed in WAYS_PAST.items():
+        pod.run(deed)
+        assert inner_of(opened, pod) is None, name
+
+        await opened.apply([inner])
+        assert inner_of(opened, pod) == INNER, name
+
+
+async def test_filters_of_the_pods_own_behind_them_and_aside_are_let_be(kernel, pod):
+    opened, _ = kernel
+    await opened.apply([Put(netns=NODE, object=LEG), Put(netns=Netns(pod.path), object=INNER)])
+
+    pod.run("tc filter add dev eth0 egress pref 300 u32 match u32 0 0 flowid 1:1")
+    pod.run("tc filter add dev eth0 egress pref 7 chain 5 u32 match u32 0 0 flowid 1:1")
+
+    assert inner_of(opened, pod) == INNER
+
+
+def inner_of(opened, pod):
+    """Return the programs at the pod's device as terwayd reads them back."""
+    with pod.entered(), open_route_socket() as sock:
+        (link,) = (one for one in sock.query(all_links()) if one.name == "eth0")
+        return opened.datapath.read_inner(sock, link)

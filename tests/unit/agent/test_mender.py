@@ -13,6 +13,7 @@ from terway.datapath.fights import PATIENCE, PAUSE_S
 from terway.linux.foreign import Change, Kind
 from terway.model.address import Family
 from terway.model.attachment import PodRef
+from terway.model.endpoint import EndpointNumber
 from terway.model.network import (
     NODE,
     CreateVeth,
@@ -23,6 +24,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
+from terway.model.programs import InnerPrograms
 
 RULE = RoutingRule(
     family=Family.V4, priority=512, destination=ip_network("192.168.32.1/32"), table=254
@@ -222,3 +224,21 @@ def test_the_making_of_a_veth_is_one_deed_with_all_that_belongs_on_it(scene):
 
     assert scene.mend(*plan) == ((), [])  # somebody deletes it again and again: not half of it
     assert scene.mender.counts == {("link", "pod"): PATIENCE}
+
+
+def test_programs_inside_a_pod_are_put_back_however_often_it_takes_them_away(scene):
+    """Until then its policies are not in force; only what is said of it becomes rare."""
+    put = Put(
+        netns=Netns("/run/netns/web"), object=InnerPrograms(link="eth0", number=EndpointNumber(7))
+    )
+
+    for _ in range(PATIENCE + 20):
+        scene.now += 1.0
+        admitted, _logs = scene.mend(put, pod=WEB, is_inside=True)
+        assert admitted == (put,)
+
+    told = [reason for reason, _ in scene.told]
+    assert told.count(POD_MENDED) <= PATIENCE
+    scene.now += PAUSE_S
+    _, logs = scene.mend(put, pod=WEB, is_inside=True)
+    assert len(logs) == 1

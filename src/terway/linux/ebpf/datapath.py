@@ -29,6 +29,7 @@ from terway.linux.ebpf.hooks import (
     put_filters,
     put_stamped,
     read_stamp,
+    remove_before,
     remove_filters,
 )
 from terway.linux.ebpf.knowledge import Knowledge
@@ -157,13 +158,16 @@ class DataPath:
     def read_inner(self, sock: RouteSocket, found: Link) -> InnerPrograms | None:
         """Return the programs of a pod's own device; None where they are not as they should be."""
         number = read_stamp(sock, found.ifindex)
-        if number is None or not has_filters(
-            sock, found.ifindex, self.object.programs, INNER_HOOKS
-        ):
+        if number is None or not self._are_first(sock, found.ifindex):
             return None
         leg = self._leg_of(number)
         named = next((name for name in _LEGS if leg and sock.index_of(name) == leg), "")
         return InnerPrograms(link=found.name, number=number, leg=named)
+
+    def _are_first(self, sock: RouteSocket, ifindex: int) -> bool:
+        """Return whether our programs see all packets of a pod's own device."""
+        is_there = has_filters(sock, ifindex, self.object.programs, INNER_HOOKS)
+        return is_there and not remove_before(sock, ifindex)
 
     def read_node(
         self, sock: RouteSocket, links: Iterable[Link]
@@ -217,7 +221,8 @@ class DataPath:
             if leg is None:
                 raise ConflictError(f"there is no link {wanted.leg!r}", code="ENODEV")
             self._set_leg(wanted.number, leg)
-        return put_stamped(sock, ifindex, self.object.programs, wanted.number)
+        puts = put_stamped(sock, ifindex, self.object.programs, wanted.number)
+        return (*puts, *remove_before(sock, ifindex))
 
     def _set_leg(self, number: EndpointNumber, leg: int) -> None:
         key = pack_number(number)

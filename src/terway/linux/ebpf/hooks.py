@@ -18,7 +18,7 @@ from pathlib import Path
 from terway.linux.ebpf import tcx
 from terway.linux.ebpf.programs import EntryPoint
 from terway.linux.ebpf.stamp import open_stamp, stamp_name
-from terway.linux.netlink import traffic
+from terway.linux.netlink import qdisc, traffic
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket
 from terway.linux.netlink.traffic import Hook
@@ -85,6 +85,11 @@ def put_stamped(
 
     The stamps stand when this returns: behind none, the programs would let nothing pass.
     """
+    if any(
+        traffic.is_instead_of_clsact(one.kind, one.parent)
+        for one in sock.query(qdisc.qdiscs_of(ifindex))
+    ):
+        sock.request(traffic.remove_instead_of_clsact(ifindex))
     sock.request(traffic.put_clsact(ifindex))
     with open_stamp(number) as fd:
         for hook in INNER_HOOKS:
@@ -95,6 +100,19 @@ def put_stamped(
                 )
             )
     return tuple(_filters(ifindex, programs, INNER_HOOKS))
+
+
+def remove_before(sock: RouteSocket, ifindex: int) -> tuple[Request, ...]:
+    """Return what removes filters that stand before ours at a device inside a pod.
+
+    A pod with CAP_NET_ADMIN can put one there that ends the way of a packet, or leads it off.
+    """
+    return tuple(
+        traffic.remove_filters_of(ifindex, hook, priority=priority)
+        for hook in INNER_HOOKS
+        for priority in sorted(set(sock.query(traffic.first_priorities(ifindex, hook))))
+        if priority < PRIORITY and priority != STAMP_PRIORITY
+    )
 
 
 def read_stamp(sock: RouteSocket, ifindex: int) -> EndpointNumber | None:

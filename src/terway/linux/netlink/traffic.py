@@ -35,6 +35,7 @@ RTM_GETTFILTER = 46
 _TCMSG = struct.Struct("=BxxxiIII")  # family, ifindex, handle, parent, info
 _TCA_KIND = 1
 _TCA_OPTIONS = 2
+_TCA_CHAIN = 11
 _TCA_BPF_FD = 6
 _TCA_BPF_NAME = 7
 _TCA_BPF_FLAGS = 8
@@ -83,6 +84,22 @@ def remove_clsact(ifindex: int) -> Request:
         what=f"qdisc delete dev {ifindex} clsact",
         tolerated=frozenset({errno.EINVAL, errno.ENOENT, errno.ENODEV}),
     )
+
+
+def remove_instead_of_clsact(ifindex: int) -> Request:
+    """Remove what stands at the place of clsact, of whatever kind; nothing there is success."""
+    return Request(
+        type=RTM_DELQDISC,
+        flags=0,
+        body=_TCMSG.pack(0, ifindex, 0, _CLSACT_PARENT, 0),
+        what=f"qdisc delete dev {ifindex} parent ffff:fff1",
+        tolerated=frozenset({errno.EINVAL, errno.ENOENT, errno.ENODEV}),
+    )
+
+
+def is_instead_of_clsact(kind: str, parent: int) -> bool:
+    """Return whether a qdisc is at the place of clsact, and another: one with less hooks."""
+    return parent == _CLSACT_PARENT and kind != "clsact"
 
 
 def _clsact(ifindex: int) -> bytes:
@@ -136,6 +153,32 @@ def used_priorities(ifindex: int, hook: Hook) -> Query[int]:
         body=_TCMSG.pack(0, ifindex, 0, hook.value, 0),
         decode=lambda body: _TCMSG.unpack_from(body)[4] >> 16,
         what=f"filter show dev {ifindex} {hook.name.lower()}",
+    )
+
+
+def first_priorities(ifindex: int, hook: Hook) -> Query[int]:
+    """Read the priorities of filters of any kind that a packet meets without being sent there."""
+    return Query(
+        type=RTM_GETTFILTER,
+        body=_TCMSG.pack(0, ifindex, 0, hook.value, 0),
+        decode=_first_priority,
+        what=f"filter show dev {ifindex} {hook.name.lower()}",
+    )
+
+
+def _first_priority(body: bytes) -> int | None:
+    chain = attributes(body, _TCMSG.size).get(_TCA_CHAIN, b"")
+    return None if any(chain) else _TCMSG.unpack_from(body)[4] >> 16
+
+
+def remove_filters_of(ifindex: int, hook: Hook, *, priority: int) -> Request:
+    """Remove the filters of a priority, of whatever kind; that there are none is success."""
+    return Request(
+        type=RTM_DELTFILTER,
+        flags=0,
+        body=_TCMSG.pack(0, ifindex, 0, hook.value, priority << 16),
+        what=f"filter delete dev {ifindex} {hook.name.lower()} pref {priority}",
+        tolerated=frozenset({errno.EINVAL, errno.ENOENT, errno.ENODEV}),
     )
 
 
