@@ -1,13 +1,15 @@
 """What is to be looked at next: what somebody asked for, and some of the pods in turn.
 
 A look at the node sees all pods' halves there at once. Their own namespaces are looked into one by
-one, so each period takes a tenth of them: netlink tells of most that happens there anyway.
+one, so each period takes a tenth of them: netlink tells of most that happens there anyway. Of the
+namespace of an ipvlan child it tells nothing, for no link of the node has its other end there:
+such pods are looked into in every period.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from terway.agent.ground import Ground
 from terway.model.attachment import AttachmentKey
@@ -76,9 +78,12 @@ class Looks:
             else:
                 self.ask_pod(key)
 
-    def take_turn(self, present: Sequence[AttachmentKey]) -> frozenset[AttachmentKey]:
+    def take_turn(
+        self, present: Sequence[AttachmentKey], *, unheard: Iterable[AttachmentKey] = ()
+    ) -> frozenset[AttachmentKey]:
         """Return the pods whose turn it is: all the first time, then a share of them.
 
+        It is always the turn of those that are `unheard`: netlink tells nothing of them.
         A namespace's number is used again once it has ended, so strangers are asked about anew.
         """
         self.strangers = frozenset()
@@ -90,4 +95,4 @@ class Looks:
         taken = waiting[:share]
         self._seen.update(taken)
         self._seen &= set(present)
-        return frozenset(taken)
+        return frozenset((*taken, *unheard))

@@ -27,6 +27,7 @@ from terway.ipam.values import ENIPhase
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.errors import VpcError
 from terway.model.ids import MacAddress
+from terway.model.interface import Mode
 
 PERIOD_S = 120.0
 # How often settings are looked at of which netlink tells nothing.
@@ -170,13 +171,18 @@ class Reconciler:
         present = self._pool.attachments()
         for attachment in present:
             await self._release_if_forgotten(attachment)
-        due = self._looks.take_turn([one.key for one in present]) if is_due else frozenset()
+        due = self._due(present) if is_due else frozenset()
         await self._look_into(due | self._looks.take_pods())
         self._unclaimed_since = {
             one.key: self._unclaimed_since[one.key]
             for one in present
             if one.key in self._unclaimed_since
         }
+
+    def _due(self, present: Iterable[Attachment]) -> frozenset[AttachmentKey]:
+        modes = {one.key: one.spec.mode for one in present}
+        unheard = (key for key, mode in modes.items() if mode is Mode.IPVLAN)
+        return self._looks.take_turn(tuple(modes), unheard=unheard)
 
     async def _ready_enis(self) -> None:
         """Configure the ENIs in use; have the cloud asked about those that have no link.

@@ -31,6 +31,15 @@ def test_pods_that_came_have_their_turn_and_those_that_went_are_forgotten():
     assert looks.take_turn([]) == frozenset()
 
 
+def test_those_of_which_nobody_hears_have_their_turn_each_time():
+    looks, pods = Looks(), keys(30)
+
+    turns = [looks.take_turn(pods, unheard=pods[7:9]) for _ in range(11)]
+
+    assert all(turn.issuperset(pods[7:9]) for turn in turns)
+    assert all(len(turn) <= 5 for turn in turns[1:])
+
+
 async def test_what_is_asked_for_is_taken_once():
     looks, (one, *_) = Looks(), keys(3)
     looks.ask_pod(one)

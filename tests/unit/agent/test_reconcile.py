@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from terway.agent.verbs import Verbs
 from terway.model.attachment import AttachmentKey, PodRef
 from terway.model.errors import TransientError
 from terway.model.ids import ContainerId
-from terway.model.interface import InterfaceSpec
+from terway.model.interface import InterfaceSpec, Mode
 from tests.support.cni import FakeNetwork, FakePool
 
 KEY = AttachmentKey(container_id=ContainerId("c1"), ifname="eth0")
@@ -31,10 +32,14 @@ class Pool(FakePool):
 
 
 class Network(FakeNetwork):
-    mended: list[str]
     swept = 0
 
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
     async def mend(self, attachment):
+        self.seen.append(attachment.key.container_id)
         return False
 
     async def sweep(self, attachments, busy):
@@ -100,6 +105,19 @@ async def test_a_namespace_that_is_there_keeps_it(scene, tmp_path):
 
     for _ in range(3):
         assert await scene.pass_by(FORGOTTEN_S)
+
+
+async def test_a_pod_of_which_netlink_tells_nothing_is_looked_into_each_time(scene, tmp_path):
+    for name, mode in (("child", Mode.IPVLAN), ("one", Mode.VETH), ("another", Mode.VETH)):
+        key = replace(KEY, container_id=ContainerId(name))
+        spec = InterfaceSpec(mode=mode)
+        await scene.pool.acquire(key, network="terway", netns=str(tmp_path), pod=WEB, spec=spec)
+
+    for _ in range(4):
+        await scene.pass_by(1)
+
+    seen = scene.network.seen
+    assert [seen.count(one) for one in ("child", "one", "another")] == [4, 2, 2]
 
 
 async def test_a_pod_that_may_be_there_keeps_it(scene):
