@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from terway.agent.mender import POD_MENDED
+from terway.kube.resource import EVENTS
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
@@ -94,3 +96,25 @@ async def test_a_device_that_comes_back_from_a_pod_serves_the_next_one(lab):
 
     assert await again.can_reach(again)
     await lab.delete_pod(again.name)
+
+
+async def is_guarded(pod: PodHandle) -> bool:
+    """Return whether programs see what a pod sends, and nothing is before them."""
+    said = await pod.exec("tc", "filter", "show", "dev", "eth0", "egress")
+    return "terway_out_of_pod" in said and "pref 7 " not in said
+
+
+async def test_a_pod_that_takes_its_programs_away_gets_them_back_and_is_told(lab, pods):
+    """With CAP_NET_ADMIN it can, and again and again."""
+    pod = await lab.pod("meddler", node="eni-1")
+    past = "filter add dev eth0 egress pref 7 u32 match u32 0 0 flowid 1:1"
+    for deed in ("qdisc del dev eth0 clsact", past) * 4:
+        await pod.exec("tc", *deed.split())
+        async with asyncio.timeout(20):
+            while not await is_guarded(pod):
+                await pod.exec("true")
+
+    assert await pod.can_reach(pods["near"])
+    told = [one for one in (await lab.kube.list(EVENTS)).items if one.reason == POD_MENDED]
+    assert {one.involved_object.name for one in told} == {pod.name}
+    await lab.delete_pod(pod.name)
