@@ -31,6 +31,7 @@ from terway.policy.compiled import Change, Compiled
 from terway.policy.nft.names import TABLE
 
 LOOK_EVERY_S = 1.0
+LOOK_SELDOM_S = 4.0
 PROVE_EVERY_S = 300.0
 _QUIET_S = 1.0
 _PACE_S = 0.05  # between what others do and the look at it
@@ -81,7 +82,8 @@ class Outcome:
 class Proof:
     """Compares now and then, and has mended what differs. `now` is monotonic seconds.
 
-    `news` is set when our table at the node was touched, maybe by us.
+    `news` is set when our table at the node was touched, maybe by us. `is_all_heard` says whether
+    that is told of every place there is; where it is not, the others are looked at all the time.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Proof:
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         news: asyncio.Event | None = None,
+        is_all_heard: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
         self._enforcer = enforcer
@@ -102,6 +105,7 @@ class Proof:
         self._now = now
         self._sleep = sleep
         self._news = news
+        self._is_all_heard = is_all_heard
         self._fights = Fights()
         self._prove_by = _NEVER
         self._changed_at = 0.0
@@ -150,11 +154,21 @@ class Proof:
             await self._sleep(_QUIET_S)
             return
         try:
-            async with asyncio.timeout(_QUIET_S):
+            async with asyncio.timeout(self.rest_s()):
                 await self._news.wait()
         except TimeoutError:
             return
         await self._sleep(_PACE_S)  # what is done in one go is looked at in one
+
+    def rest_s(self) -> float:
+        """Return how long nothing is looked at, unless there is news.
+
+        Each look wakes an idle terwayd. Where the kernel tells at once of what others do to our
+        table (or that it had too much to tell), and there is no other place, a look only finds what
+        they do to tables of their own: that is proved once it is quiet, and may wait for it.
+        """
+        is_idle = self._prove_by == _NEVER and self._is_all_heard()
+        return LOOK_SELDOM_S if is_idle else LOOK_EVERY_S
 
     async def _turn(self) -> None:
         """Do what is due now."""

@@ -79,6 +79,8 @@ class PolicyService:
         # One compiles and changes, one compares what was read, one waits for packets.
         self._workers = Workers(3)
         self._touched = asyncio.Event()  # our table at the node, by somebody else
+        self._is_followed = False  # the kernel tells of that
+        self._has_maps = maps is not None
         self._tables: NftEnforcer | None = None  # None where maps alone are asked
         filters: list[Enforcer] = [] if maps is None else [BpfEnforcer(maps)]
         if has_tables:
@@ -102,6 +104,7 @@ class PolicyService:
             teller=outside.tell_node,
             now=now,
             news=self._touched,
+            is_all_heard=self._is_all_heard,
         )
         self.engine.on_commit = self.proof.note
         self._gate = PolicyGate(view=self.view, seats=self.seats, engine=self.engine)
@@ -131,7 +134,7 @@ class PolicyService:
         try:
             async with AsyncExitStack() as stack:
                 if self._tables is not None:
-                    _follow(stack, self._touched)
+                    self._is_followed = _follow(stack, self._touched)
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 for part in (self.view, self.engine, self.proof, self._status):
                     tasks.create_task(part.run(), name=f"policy {type(part).__name__}")
@@ -159,6 +162,13 @@ class PolicyService:
     def namespaces(self) -> tuple[str, ...]:
         """Return the network namespaces of pods that are judged in their own, beside the node."""
         return () if self._tables is None else self._tables.namespaces
+
+    def _is_all_heard(self) -> bool:
+        """Return whether the kernel tells of all that others can do to what is in force.
+
+        Of maps it tells nothing, nor of tables inside pods.
+        """
+        return self._is_followed and not self._has_maps and not self.namespaces
 
     async def log_flows(self, flow_log: FlowLog | None) -> None:
         """Have the rules of all places tell of connections; None: not any more. Idempotent.
@@ -218,9 +228,11 @@ class PolicyService:
         )
 
 
-def _follow(stack: AsyncExitStack, touched: asyncio.Event) -> None:
-    """Have it known at once when somebody changes our table at the node."""
+def _follow(stack: AsyncExitStack, touched: asyncio.Event) -> bool:
+    """Have it known at once when somebody changes our table at the node; return whether it is."""
     try:
         stack.enter_context(follow_table(TABLE, touched))
     except VpcError as error:  # it is looked at every few seconds all the same
         _log.warning("policy.table_not_followed", error=str(error))
+        return False
+    return True

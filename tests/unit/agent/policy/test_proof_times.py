@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from terway.agent.policy.proof import LOOK_EVERY_S, PROVE_EVERY_S, Proof
+from terway.agent.policy.proof import LOOK_EVERY_S, LOOK_SELDOM_S, PROVE_EVERY_S, Proof
 from terway.policy.compiled import Change, RuleSetId
 from tests.support.paper_filter import PaperNode, open_paper_node, open_policy_api
 
@@ -89,3 +89,22 @@ async def test_what_others_do_to_nftables_is_looked_at_soon(timed, node):
 
     assert proved[-1] <= LOOK_EVERY_S + 1
     assert node.told[0][0] == "NetworkPolicyDiffers"
+
+
+@pytest.mark.parametrize(("is_all_heard", "rest_s"), [(True, LOOK_SELDOM_S), (False, LOOK_EVERY_S)])
+async def test_an_idle_node_looks_seldom_where_the_kernel_tells_of_every_place(
+    node, is_all_heard, rest_s
+):
+    proof = Proof(
+        engine=node.engine,
+        enforcer=node.filter,
+        workers=node.workers,
+        teller=node,
+        now=lambda: 1000.0,
+        news=asyncio.Event(),
+        is_all_heard=lambda: is_all_heard,
+    )
+
+    assert proof.rest_s() == rest_s
+    proof.note(STRUCTURE)
+    assert proof.rest_s() == LOOK_EVERY_S  # what is to be proved waits for a second of quiet
