@@ -7,12 +7,14 @@ left out of CHECK here.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
+from terway.datapath.fights import PATIENCE
 from tests.support.place import CommandError, Place
 from tests.witness.chain import ChainedAttachment
 from tests.witness.conftest import Site
@@ -127,10 +129,21 @@ async def test_tuning_changes_mac_and_sysctl_and_our_check_still_passes(site: Si
     await site.wait_clean(NODE)
 
 
+async def lose_rule_for_good(pod: ChainedAttachment) -> None:
+    """Delete the rule to a pod until terwayd leaves it so for a while: then it is fought over."""
+    rule = ("to", address(pod))
+    for _mended in range(PATIENCE):
+        await pod.node.run("ip", "rule", "del", *rule)
+        async with asyncio.timeout(30):
+            while not await pod.node.run("ip", "rule", "show", *rule):  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.02)
+    await pod.node.run("ip", "rule", "del", *rule)
+
+
 async def test_check_through_the_chain_fails_when_our_rule_is_missing(site: Site):
     async with attached(site, "pod", TUNING) as pod:
         await pod.check()
-        await pod.node.run("ip", "rule", "del", "to", address(pod))
+        await lose_rule_for_good(pod)
 
         with pytest.raises(CommandError, match=f"{address(pod)}"):
             await pod.check()
