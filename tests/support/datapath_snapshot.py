@@ -80,6 +80,24 @@ def datapath() -> DataPathView:
     )
 
 
+def with_children(**changed: object) -> Snapshot:
+    """Return a healthy node whose pods are IPvlan children of their ENI, as `with_datapath`."""
+    view = datapath()
+    stays = tuple(one for one in view.hooks if one.program == "from_eni")
+    children = tuple(
+        replace(one, endpoint=replace(one.endpoint, kind=EndpointKind.IPVLAN), link=6)
+        for one in view.endpoints
+    )
+    hooks = (*stays, *(one for name in PODS for one in inner_hooks(name)))
+    return with_datapath(**{"endpoints": children, "links": (), "hooks": hooks, **changed})
+
+
+def inner_hooks(name: str) -> tuple[HookView, ...]:
+    """Return the programs at a pod's own device, which has a number of its namespace."""
+    ways = (("egress", "out_of_pod"), ("ingress", "into_pod"))
+    return tuple(replace(hook("eth0", 2, *way), pod=PODS[name].key) for way in ways)
+
+
 def with_datapath(**changed: object) -> Snapshot:
     """Return a healthy node whose pods are in the data path; `changed` are fields of its view."""
     return replace(healthy(), ebpf=replace(datapath(), **changed))  # type: ignore[arg-type]

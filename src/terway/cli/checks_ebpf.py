@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from terway.cli.finding import Finding, delete_pod, error, note, warning
 from terway.cli.hops import RESTART_AGENT
 from terway.cli.show import owner_of
-from terway.cli.snapshot import Snapshot
+from terway.cli.snapshot import PodView, Snapshot
 from terway.cli.snapshot_ebpf import DataPathView, EndpointView, HookView, LocalView, MapView
+from terway.linux.ebpf.hooks import INNER_HOOKS
 from terway.model.attachment import Attachment
 from terway.model.endpoint import EndpointKind, endpoint_number
 
+_INSIDE = (EndpointKind.IPVLAN, EndpointKind.EXCLUSIVE)  # whose programs are inside the pod
 _NEARLY = 0.9  # of its entries: a map without room loses packets, or fails an ADD
 _KUBE_PROXY = "kube-proxy"
 _SEE = "terway-cli drops; terway-cli monitor --drops"
@@ -40,6 +42,8 @@ def check_datapath(snapshot: Snapshot) -> Iterator[Finding]:
     if journal is not None:
         yield from _endpoints(ebpf, attachments)
     yield from _hooks(ebpf)
+    if snapshot.kernel is not None:
+        yield from _inner(ebpf, attachments, snapshot.kernel.pods)
     yield from _losses(ebpf)
     yield from _services(snapshot, ebpf)
 
@@ -130,6 +134,25 @@ def _missing(ebpf: DataPathView) -> Iterator[Finding]:
                 what = f"link {ifindex} of endpoint {addresses} lacks program {program}"
                 why = "policies and services do not apply to what passes there"
                 yield error(what, why, RESTART_AGENT)
+
+
+def _inner(
+    ebpf: DataPathView, attachments: Iterable[Attachment], pods: Iterable[PodView]
+) -> Iterator[Finding]:
+    """Yield the pods whose own device lacks a program: inside, a pod can take it away."""
+    kinds = {one.endpoint.number: one.endpoint.kind for one in ebpf.endpoints}
+    with_device = {one.key for one in pods if _has_device(one)}
+    for one in attachments:
+        if one.key in with_device and kinds.get(endpoint_number(one.key)) in _INSIDE:
+            there = {hook.program for hook in ebpf.hooks if hook.pod == one.key}
+            for program in sorted(set(INNER_HOOKS.values()) - there):
+                what = f"{one.key.ifname} inside pod {owner_of(one)} lacks program {program}"
+                why = "policies and services do not apply to what passes there"
+                yield error(what, why, f"wait two minutes, or: {RESTART_AGENT}")
+
+
+def _has_device(pod: PodView) -> bool:
+    return pod.seen is not None and any(one.name == pod.key.ifname for one in pod.seen.links)
 
 
 def _versions(hooks: Iterable[HookView]) -> Iterator[Finding]:

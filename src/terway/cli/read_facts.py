@@ -12,7 +12,6 @@ from ipaddress import IPv4Address, IPv6Address
 from terway.cli.snapshot import JournalView
 from terway.config.agent_config import AgentConfig
 from terway.config.choices import BandwidthMode
-from terway.config.cni_conf import CniConf
 from terway.config.exclusive_conf import host_stack_cidrs
 from terway.datapath.facts import DEFAULT_MTU_BYTES, ENILink, NodeFacts
 from terway.datapath.masquerade import TABLE
@@ -59,7 +58,7 @@ def read_ground(
     mode = Mode.EXCLUSIVE if journal.is_exclusive else Mode.VETH
     mtus = {one.name: one.mtu_bytes for one in node.links}
     said = config.cni.host_stack_cidrs or ()
-    link = uplinks[0].link
+    link, support = uplinks[0].link, read_limit_support()  # terwayd asks the kernel, too
     facts = NodeFacts(
         addresses=_pair(one.address for one in uplinks),
         uplink=link,
@@ -72,7 +71,8 @@ def read_ground(
             config.cni.symmetric_routing, uplink=link, chained=config.cni.chained
         ),
         has_priorities=config.cni.has_network_priority,
-        has_pacing=_has_pacing(config.cni),
+        has_pacing=config.cni.bandwidth_mode is BandwidthMode.EDT and not support.pacing_lacks,
+        has_shared_limits=not support.sharing_lacks,
         has_services=leads_services,
         has_children=any(one.spec.mode is Mode.IPVLAN for one in journal.attachments),
     )
@@ -85,11 +85,6 @@ def _pair(addresses: Iterator[IPAddress | None]) -> IPPair:
         v4=next((one for one in found if isinstance(one, IPv4Address)), None),
         v6=next((one for one in found if isinstance(one, IPv6Address)), None),
     )
-
-
-def _has_pacing(cni: CniConf) -> bool:
-    """Return whether departure times are asked for, and the kernel has them: terwayd asks, too."""
-    return cni.bandwidth_mode is BandwidthMode.EDT and not read_limit_support().pacing_lacks
 
 
 def eni_links(journal: JournalView, node: Seen) -> Iterator[ENILink]:

@@ -18,9 +18,10 @@ from tests.support.datapath_snapshot import (
     endpoint,
     hook,
     number_of,
+    with_children,
     with_datapath,
 )
-from tests.support.snapshots import NEAR, A, healthy
+from tests.support.snapshots import NEAR, PODS, A, healthy
 
 STRANGER = EndpointNumber(99)
 
@@ -33,7 +34,9 @@ def with_host(snapshot: Snapshot, *programs: str) -> Snapshot:
     return replace(snapshot, host=HostView(kernel_release="6.18", features={}, programs=programs))
 
 
-@pytest.mark.parametrize("snapshot", [healthy(), with_datapath()], ids=["without", "with"])
+@pytest.mark.parametrize(
+    "snapshot", [healthy(), with_datapath(), with_children()], ids=["without", "with", "ipvlan"]
+)
 def test_a_node_that_is_well_has_no_finding(snapshot):
     assert found(snapshot) == []
 
@@ -116,6 +119,17 @@ def test_a_program_that_is_missing_is_named():
         f"link 4 of endpoint {A} lacks program to_pod",
         f"link 5 of endpoint {NEAR} lacks program to_pod",
     ]
+
+
+def test_a_program_that_a_pod_has_taken_from_its_own_device_is_named():
+    ebpf = with_children().ebpf
+    assert ebpf is not None
+    hooks = tuple(
+        one for one in ebpf.hooks if (one.pod, one.program) != (PODS["a"].key, "out_of_pod")
+    )
+    (one,) = found(with_children(hooks=hooks))
+
+    assert one.what == "eth0 inside pod default/a lacks program out_of_pod"
 
 
 def test_a_program_that_an_earlier_terwayd_left_is_named():
