@@ -28,9 +28,9 @@ class ScratchNetns:
             raise AssertionError(f"{command!r} in {self.path}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def pings(self, address: object, *, options: str = "") -> bool:
-        """Return whether one packet to `address` is answered within two seconds."""
-        command = f"ping -n -c 1 -W 2 {options} {address} >/dev/null && echo yes || true"
+    def pings(self, address: object, *, options: str = "", wait_s: int = 10) -> bool:
+        """Return whether one packet to `address` is answered, on a slow machine after a while."""
+        command = f"ping -n -c 1 -W {wait_s} {options} {address} >/dev/null && echo yes || true"
         return self.run(command).strip() == "yes"
 
     @contextmanager

@@ -95,8 +95,8 @@ async def test_a_neighbours_address_gets_out_in_neither_family(world, pod, guard
 async def test_a_pod_that_gives_itself_a_neighbours_address_is_heard_by_nobody(world, pod, guarded):
     pod.run(f"ip addr add {OTHER4}/32 dev eth0; ip addr add {OTHER6}/128 dev eth0 nodad")
 
-    assert not pod.pings(WORLD4, options=f"-I {OTHER4}")
-    assert not pod.pings(WORLD6, options=f"-I {OTHER6}")
+    assert not pod.pings(WORLD4, options=f"-I {OTHER4}", wait_s=2)
+    assert not pod.pings(WORLD6, options=f"-I {OTHER6}", wait_s=2)
     for own, far in zip(guarded.addresses, (WORLD4, WORLD6), strict=True):
         assert pod.pings(far, options=f"-I {own}")
 
@@ -126,7 +126,7 @@ async def test_after_another_plugin_changed_the_mac_the_guard_is_made_to_fit(
     )
     pod.run("ip route add default via 169.254.1.1 dev eth0 onlink")
     pod.run("ip route add default via fe80::1 dev eth0 onlink")
-    assert not pod.pings(WORLD4)
+    assert not pod.pings(WORLD4, wait_s=2)
 
     actual = await kernel.read_attachment(guarded)
     await kernel.apply(plan_attach(guarded, actual))

@@ -167,8 +167,8 @@ async def test_a_pod_cannot_send_from_an_address_that_is_not_its_own(site, pods)
     site.world.gateway.run("ip route replace 203.0.113.9 dev port")
 
     for forged in ("192.168.32.99", "203.0.113.9"):
-        assert not pods[0].pings("198.51.100.1", options=f"-I {forged}")
-        assert not pods[0].pings("192.168.32.2", options=f"-I {forged}")
+        assert not pods[0].pings("198.51.100.1", options=f"-I {forged}", wait_s=2)
+        assert not pods[0].pings("192.168.32.2", options=f"-I {forged}", wait_s=2)
     pods[0].run("ip address delete 192.168.32.99/32 dev eth0")
     assert pods[0].pings("198.51.100.1")
 
@@ -203,7 +203,7 @@ async def test_programs_that_are_taken_from_a_pod_are_put_back(site, pods, damag
 async def test_a_pod_without_its_stamp_reaches_nobody(site, pods):
     pods[0].run(f"tc filter delete dev eth0 egress pref {STAMP_PRIORITY}")
 
-    assert not pods[0].pings("198.51.100.1")
+    assert not pods[0].pings("198.51.100.1", wait_s=2)
     await site.mend(1)
     assert pods[0].pings("198.51.100.1")
 
@@ -211,7 +211,7 @@ async def test_a_pod_without_its_stamp_reaches_nobody(site, pods):
 async def test_a_pod_that_is_gone_is_known_to_nobody_and_the_others_go_on(site, pods):
     await site.kernel.undo(site.held.pop(2), plan_detach)
 
-    assert not pods[0].pings("192.168.32.2")
+    assert not pods[0].pings("192.168.32.2", wait_s=2)
     for address in (*dual_stack(3), *FACTS.addresses, *BEYOND):
         assert pods[0].pings(address), address
     assert plan_node(site.host, site.held.values(), await site.node()) == ()
