@@ -17,6 +17,7 @@ from terway.agent.gate import Gate
 from terway.agent.ground import Ground, ground_of
 from terway.agent.links import AttachedLinks
 from terway.agent.mender import quiet_mender
+from terway.agent.replugged import ENINumbers
 from terway.agent.revival import Revival, lost_links
 from terway.agent.states import DesiredStates
 from terway.cni.errors import CniError, Code
@@ -74,6 +75,7 @@ class KernelNetwork:
         # Whose pods' rules lead to their tables. Until the sweep after its link went, or came back
         # with another number, an ENI's pods have the rules that they were made with.
         self._swept: frozenset[ENILink | None] = frozenset()
+        self._numbers = ENINumbers()
         self._kernel = kernel
         self._node = node
         self._enis = enis
@@ -197,10 +199,16 @@ class KernelNetwork:
         self._waiting = frozenset(one.key for one in self._held_back)
 
     async def enrol(self, attachments: Iterable[Attachment]) -> int:
-        """Have the data path see the packets of these pods; return of how many links."""
+        """Have the data path see the packets of these pods; return of how many links.
+
+        ENIs are looked for first: an endpoint without its ENI is led by the node's stack, and
+        what the mender puts right would be told of each pod as somebody's change.
+        """
         self.hold_back(())
+        held = tuple(attachments)
+        await self._enis.refresh(_macs(held))
         async with self._gate.alone():
-            return await self._kernel.enrol([self._desired(one) for one in attachments])
+            return await self._kernel.enrol([self._desired(one) for one in held])
 
     async def enter(self, attachment: Attachment) -> None:
         """Put the data path's programs inside a pod that has some there."""
@@ -318,10 +326,23 @@ class KernelNetwork:
             self.ground = ground_of(keys, self._enis.ready, actual.links)
             self._note_lost(held, at_work, (link.name for link in actual.links))
             self._swept = ready
+            replugged = self._numbers.changed(ready, away)
             self._states.keep(one.key for one in held)
+        moved = [one for one in held if one.lease.eni_mac in replugged and one.owner not in at_work]
+        await self._tell_endpoints(moved)
         for table in await self._ensure_tables():
             self.mender.remade(f"table {table.name}")
         return admitted.operations
+
+    async def _tell_endpoints(self, moved: Iterable[Attachment]) -> None:
+        """Have the data path's endpoints know the number that their ENI has by now."""
+        for one in moved if self._node.has_datapath else ():
+            if isinstance(self._desired(one).birth, CreateIpvlan):
+                continue  # made again as a whole
+            try:
+                await self.fit_guard(one)
+            except VpcError as error:  # its next look finds it
+                _log.warning("network.endpoint_not_told", pod=str(one.pod), error=str(error))
 
     async def _tidy_datapath(self, held: Iterable[Attachment], actual: NodeState) -> None:
         if not self._node.has_datapath:

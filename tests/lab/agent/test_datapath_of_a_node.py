@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from terway.agent.enis import ENILinks
+from terway.agent.network import KernelNetwork
 from terway.linux.bpf import Map
 from terway.linux.ebpf.entries import unpack_address_of
 from terway.linux.ebpf.pins import Pins
@@ -20,7 +22,7 @@ from terway.linux.netns import entered, open_netns
 from terway.model.address import Family
 from tests.support.counted import counted
 from tests.support.datapath_node import FACTS, DataPathNode, of
-from tests.support.kernel_node import WORLD_V4, WORLD_V6, kernel_node, sh
+from tests.support.kernel_node import ENI, WORLD_V4, WORLD_V6, kernel_node, sh
 from tests.support.streams import lockstep
 
 pytestmark = pytest.mark.root
@@ -309,3 +311,18 @@ async def test_services_that_somebody_else_translates_are_answered(node, family,
         with udp(a, of(a_has, family), 7001) as client, udp(netns, backend, 7000) as server:
             for _ in range(3):
                 assert ask(client, server, family) == (SERVICE[family], 80)
+
+
+async def test_pods_are_known_with_their_eni_to_a_terwayd_that_has_just_started(node):
+    """Else all of them go by the node's stack, and the mender tells of each as damaged."""
+    async with node.terwayd():
+        await node.add("c1")
+    (pod,) = node.pool.attachments()
+
+    async with node.terwayd() as again:
+        enis = ENILinks(again.kernel, FACTS, lambda: (ENI,))
+        network = KernelNetwork(again.kernel, FACTS, enis)
+        await network.enrol([pod])
+        await enis.link_of(pod.lease.eni_mac)
+
+        assert not await network.prove(pod)
