@@ -78,7 +78,7 @@ def _check_kernel(mode: CaseMode) -> None:
     lacks = ipvlan_lacks() if mode is CaseMode.IPVLAN else ""
     if lacks:
         text = f"{lacks}; nodes would have datapathv2, which is tried by --mode datapathv2"
-        guest = "or run this in a guest that has the module (docs/design/ipvlan.md: the guest)"
+        guest = "or run it in a guest kernel (docs/design/ipvlan.md says how)"
         raise UsageError(f"{text}; {guest}", field="--mode")
 
 
