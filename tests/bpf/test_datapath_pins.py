@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -80,6 +81,30 @@ class TestPins:
             second.settle()
         with closing(opened(pins, sizes={"flows": 2048})) as third:
             assert third.maps["flows"].lookup(KEY) == FLOW
+
+    def test_an_array_that_is_smaller_now_has_what_it_has_a_place_for(self, pins):
+        with closing(opened(pins, sizes={"slots": 64})) as first:
+            for place in (7, 60):
+                first.maps["slots"].update(struct.pack("=I", place), struct.pack("=I", 5))
+            first.settle()
+
+        with closing(opened(pins, sizes={"slots": 32})) as second:
+            held = second.maps["slots"].items()
+            assert {key: value for key, value in held.items() if any(value)} == {
+                struct.pack("=I", 7): struct.pack("=I", 5)
+            }
+
+    def test_a_map_that_is_too_small_now_keeps_no_terwayd_from_its_programs(self, pins):
+        """What has no room is left out where the map is filled again, and told there."""
+        with closing(opened(pins, sizes={"frontends": 64})) as first:
+            size = first.maps["frontends"].key_size, first.maps["frontends"].value_size
+            for number in range(40):
+                first.maps["frontends"].update(number.to_bytes(size[0], "big"), bytes(size[1]))
+            first.settle()
+
+        with closing(opened(pins, sizes={"frontends": 16})) as second:
+            assert second.maps["frontends"].count() == 16
+            assert second.is_fresh
 
     def test_what_came_while_the_programs_were_exchanged_is_taken_over_too(self, pins):
         with closing(opened(pins)) as first:

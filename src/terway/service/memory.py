@@ -121,7 +121,9 @@ def _lines_of(maps: Maps, sets: Mapping[int, bytes]) -> Iterator[PlacedLine]:
 
 
 def _table(value: bytes, slots: Mapping[bytes, bytes]) -> bytes:
+    """Return a set's table; none where it reaches past a map that is smaller now."""
     if not value:
         return b""
     _, start, size, _ = unpack_set(value)
-    return b"".join(slots[pack_number(place)] for place in range(start, start + size))
+    found = [slots.get(pack_number(place), b"") for place in range(start, start + size)]
+    return b"".join(found) if all(found) else b""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -40,13 +41,15 @@ from terway.linux.ebpf.pinned_programs import (
 )
 from terway.linux.ebpf.pins import PROGRAMS, Pins
 from terway.linux.libbpf import LoadedObject, MapSpec, ObjectSpec, load_object, read_object
-from terway.model.errors import UsageError, VpcError
+from terway.model.errors import TransientError, UsageError, VpcError
 
 OBJECT = object_path("datapath")
 
 # What is nobody else's knowledge: connections, and what was chosen for them.
 STRUCTS: Structs = {"flows": (FLOW_TUPLE, FLOW_STATE), "choices": (FLOW_TUPLE, CHOICE)}
 
+_ARRAY_TYPE = 2
+_FULL = frozenset(("E2BIG", "ENOSPC"))  # of hashes, of tries
 _SCRATCH_TYPES = frozenset({6, 27})  # per-CPU array, ring: nothing in them is worth a copy
 _NO_SIZES: Mapping[str, int] = MappingProxyType({})
 _FAILED_MAP = re.compile(r"map '([\w.]+)': failed to create")
@@ -72,11 +75,27 @@ class _Copy:
     copied: frozenset[bytes] = field(default_factory=frozenset)
 
     def run(self) -> None:
-        found = self.source.items()
+        found = self._with_room(self.source.items())
         later = {key: value for key, value in found.items() if key not in self.copied}
         entries = ((self.key_of(key), self.value_of(value)) for key, value in later.items())
-        (put_absent if self.copied else put_all)(self.target, entries)
+        try:
+            (put_absent if self.copied else put_all)(self.target, entries)
+        except TransientError as error:
+            if error.code not in _FULL:
+                raise
+            # What has no room any more: whoever fills the map again says so in its own words.
         self.copied = frozenset(found)
+
+    def _with_room(self, found: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """Leave out what an array has no place for, or has already: zeros, most of a million."""
+        if self.target.type != _ARRAY_TYPE:
+            return found
+        places = self.target.max_entries
+        return {
+            key: value
+            for key, value in found.items()
+            if value.strip(b"\0") and int.from_bytes(key, sys.byteorder) < places
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
