@@ -21,12 +21,14 @@ from terway.linux.ebpf.contract import (
     FRONTEND_SOURCE_RANGES,
     LOCAL_NODE,
     SET_INLINE,
+    SOURCE_RANGE,
+    SOURCE_RANGE_BEFORE,
 )
 from terway.linux.ebpf.entries import pack_address_of, pack_number
 from terway.model.address import IPAddress
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
-_NEEDED = ("frontends", "sets", "slots", "backends", "choices")
+_NEEDED = ("frontends", "sets", "slots", "backends", "choices", "source_ranges")
 _NUMBER = struct.Struct("=I")
 _NODE = pack_number(LOCAL_NODE)
 
@@ -82,10 +84,24 @@ def _frontend(
         is_known=True,
         has_affinity=bool(found["flags"] & FRONTEND_AFFINITY),
         has_source_ranges=bool(found["flags"] & FRONTEND_SOURCE_RANGES),
+        is_in_ranges=_may_ask(maps, asked, found),
         backends=tuple(_backends(maps, found["inside"])),
         outside=tuple(_backends(maps, found["outside"])),
         choices=tuple(_choices(maps, asked)),
     )
+
+
+def _may_ask(maps: Mapping[str, Map], asked: FrontendQuestion, found: Mapping[str, int]) -> bool:
+    """Return what the programs' `may_ask` says of the pod that asks."""
+    if asked.source is None or not found["flags"] & FRONTEND_SOURCE_RANGES:
+        return True
+    key = SOURCE_RANGE.pack(
+        prefixlen=SOURCE_RANGE_BEFORE + 128,
+        service=found["service"],
+        family=asked.source.version,
+        address=asked.source.packed,
+    )
+    return maps["source_ranges"].lookup(key) is not None
 
 
 def _backends(maps: Mapping[str, Map], number: int) -> Iterator[BackendView]:

@@ -89,8 +89,9 @@ class ChoiceView:
 class FrontendView:
     """What the kernel has of a service's address and port that somebody asked about.
 
-    `is_known` False: no such frontend. `backends` are those that pods may get, `outside` those of
-    who comes from outside.
+    `is_known` False: no such frontend. `is_in_ranges` False: it has source ranges, and the pod that
+    asks is in none of them. `backends` are those that pods may get, `outside`
+    those of who comes from outside.
     """
 
     address: IPAddress
@@ -99,6 +100,7 @@ class FrontendView:
     is_known: bool = False
     has_affinity: bool = False
     has_source_ranges: bool = False
+    is_in_ranges: bool = True
     backends: tuple[BackendView, ...] = ()
     outside: tuple[BackendView, ...] = ()
     choices: tuple[ChoiceView, ...] = ()

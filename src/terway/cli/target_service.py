@@ -10,15 +10,18 @@ from terway.cli.snapshot import KubeService, Snapshot
 from terway.cli.snapshot_ebpf import BackendView, FrontendView
 from terway.cli.table import counted
 from terway.model.address import IPAddress
+from terway.model.errors import UsageError
 
 _TRANSLATOR = "kube-proxy"
 _WHERE = "data path"
+_WITH_PORTS = frozenset(("tcp", "udp", "sctp"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where a packet is to go. `hops` are what happens before it goes there: a translation.
 
+    `of` are the families that the hops are about, one for each; none: about all.
     `services` are the addresses that the pod itself sends to, where the node translates them, and
     `service_ports` the ports that they have.
     """
@@ -27,6 +30,7 @@ class Target:
     addresses: tuple[IPAddress, ...]
     port: int | None = None
     hops: tuple[Hop, ...] = ()
+    of: tuple[int, ...] = ()
     services: tuple[IPAddress, ...] = ()
     service_ports: tuple[int, ...] = ()
 
@@ -34,12 +38,24 @@ class Target:
         """Return the service's address in the family of one of `addresses`."""
         return next((one for one in self.services if one.version == address.version), None)
 
+    def hops_of(self, family: int) -> tuple[Hop, ...]:
+        """Return the hops of a packet of a family."""
+        if not self.of:
+            return self.hops
+        return tuple(hop for hop, of in zip(self.hops, self.of, strict=True) if of == family)
+
 
 def service_target(
     snapshot: Snapshot, service: KubeService, port: int | None, protocol: str
 ) -> Target:
-    """Return a service as an endpoint in each family, after its translation."""
-    if snapshot.ebpf is not None and snapshot.ebpf.does_services and service.cluster_ips:
+    """Return a service as an endpoint in each family, after its translation.
+
+    Raises UsageError where it has no address of its own, or several ports and none was named.
+    """
+    if not service.cluster_ips:
+        text = "is headless: its name leads to the endpoints themselves; ask about one of its pods"
+        raise UsageError(f"service {service} {text}", field="DST")
+    if snapshot.ebpf is not None and snapshot.ebpf.does_services:
         return _of_datapath(snapshot, service, port, protocol)
     return _of_others(snapshot, service, port)
 
@@ -55,7 +71,7 @@ def address_target(
     found = ebpf.frontend(address, port, protocol) if ebpf is not None else None
     if found is None or not found.is_known:
         return None
-    name = f"a service's {address}:{port}"
+    name = f"a service's {_asked(found)}"
     hop = _choice_hop(name, found)
     chosen = chosen_of(found)
     return Target(
@@ -80,28 +96,37 @@ def chosen_of(frontend: FrontendView) -> BackendView | None:
 def _of_datapath(
     snapshot: Snapshot, service: KubeService, port: int | None, protocol: str
 ) -> Target:
-    """Return a service as the data path's own maps have it."""
+    """Return a service as the data path's own maps have it.
+
+    Raises UsageError where it has several ports, and none of them was named.
+    """
     assert snapshot.ebpf is not None
     name = f"service {service}"
-    wanted = port or (service.ports[0] if len(service.ports) == 1 else None)
+    wanted = port or _only_port(service, protocol)
     views = [snapshot.ebpf.frontend(one, wanted, protocol) for one in service.cluster_ips]
     found = [one for one in views if one is not None]
     if not found:
-        ports = ", ".join(map(str, service.ports))
-        hop = unknown(_WHERE, name, f"which of its ports? write DST:PORT; it has {ports}")
-        return _whole(service, name, port, hop)
-    hops = tuple(_hops(service, name, found, protocol))
-    chosen = [one for one in map(chosen_of, found) if one is not None]
-    if not chosen:
-        return _whole(service, name, wanted, *hops)
+        text = "not looked for in the maps; packets of other protocols are not translated"
+        return _whole(service, name, port, unknown(_WHERE, name, text))
+    chosen = {one.address: chosen_of(one) for one in found}
+    ends = [address if one is None else one.address for address, one in chosen.items()]
     return Target(
         name=name,
-        addresses=tuple(one.address for one in chosen),
-        port=chosen[0].port,
-        hops=hops,
-        services=service.cluster_ips,
+        addresses=tuple(ends),
+        port=next((one.port for one in chosen.values() if one is not None), wanted),
+        hops=tuple(_hops(service, name, found, protocol)),
+        of=tuple(one.address.version for one in found),
+        services=service.cluster_ips if any(chosen.values()) else (),
         service_ports=service.ports,
     )
+
+
+def _only_port(service: KubeService, protocol: str) -> int | None:
+    ports = sorted(set(service.ports))
+    if len(ports) > 1 and protocol in _WITH_PORTS:
+        said = f"service {service} has ports {', '.join(map(str, ports))}: which of them?"
+        raise UsageError(f"{said} write svc/{service}:{ports[0]}", field="DST")
+    return ports[0] if len(ports) == 1 else None
 
 
 def _whole(service: KubeService, name: str, port: int | None, *hops: Hop) -> Target:
@@ -120,19 +145,25 @@ def _hops(
 ) -> Iterator[Hop]:
     for one in found:
         if not one.is_known:
-            text = f"{one.address} has no port {one.port}/{protocol} in the data path"
-            if one.port in service.ports:
-                text = f"{text}, which has not heard of it"
-            remedy = f"kubectl -n {service.namespace} get service {service.name}; {RESTART_AGENT}"
-            yield fail(_WHERE, name, text, remedy)
+            yield _unknown_port(service, name, one, protocol)
         elif not one.backends:
             yield fail(_WHERE, name, _without(one, service), _look(service))
         else:
             yield _choice_hop(name, one)
 
 
+def _unknown_port(service: KubeService, name: str, one: FrontendView, protocol: str) -> Hop:
+    text = f"{one.address} has no port {one.port}/{protocol}"
+    look = f"kubectl -n {service.namespace} get service {service.name}"
+    if one.port in service.ports:
+        text = f"{text} in the data path, which has not heard of it"
+        return fail(_WHERE, name, text, f"{look}; {RESTART_AGENT}")
+    ports = ", ".join(map(str, sorted(set(service.ports))))
+    return fail(_WHERE, name, f"{text}: the service's are {ports}", f"ask for one of them; {look}")
+
+
 def _without(frontend: FrontendView, service: KubeService) -> str:
-    text = f"{frontend.address}:{frontend.port} has no endpoint that pods of this node may reach"
+    text = f"{_asked(frontend)} has no endpoint that pods of this node may reach"
     if service.endpoints:
         return f"{text}: internalTrafficPolicy Local, and none is on this node"
     return f"{text}: no ready pod matches its selector"
@@ -143,7 +174,10 @@ def _look(service: KubeService) -> str:
 
 
 def _choice_hop(name: str, frontend: FrontendView) -> Hop:
-    asked = f"{frontend.address}:{frontend.port}"
+    asked = _asked(frontend)
+    if not frontend.is_in_ranges:
+        text = f"{asked} lets in its loadBalancerSourceRanges only, and the pod is in none of them"
+        return fail(_WHERE, name, text, "add the pod's range to the Service's")
     if not frontend.backends:
         text = f"{asked} has no endpoint that pods of this node may reach"
         return fail(_WHERE, name, text, "kubectl get endpointslices -A")
@@ -156,9 +190,17 @@ def _choice_hop(name: str, frontend: FrontendView) -> Hop:
     return ok(_WHERE, name, f"{asked} has {ends}{affinity}; {_connections(frontend, chosen)}")
 
 
+def _asked(frontend: FrontendView) -> str:
+    return _end(frontend.address, frontend.port)
+
+
+def _end(address: IPAddress, port: int) -> str:
+    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
+
+
 def _connections(frontend: FrontendView, chosen: BackendView) -> str:
     """Return which endpoints the pod's connections have, and which a new one gets."""
-    end = f"{chosen.address}:{chosen.port}"
+    end = _end(chosen.address, chosen.port)
     there = [one for one in frontend.choices if one.is_there]
     gone = len(frontend.choices) - len(there)
     lost = f"; {counted(gone, 'connection')} had an endpoint that went" if gone else ""
@@ -172,7 +214,7 @@ def _connections(frontend: FrontendView, chosen: BackendView) -> str:
 def _of_others(snapshot: Snapshot, service: KubeService, port: int | None) -> Target:
     """Return a service as the first endpoint of each family, which somebody else translates to."""
     where, what = "node", f"service {service}"
-    cluster = " ".join(map(str, service.cluster_ips)) or "no ClusterIP"
+    cluster = " ".join(map(str, service.cluster_ips))
     host = snapshot.host
     if not service.endpoints:
         text = f"{cluster} has no endpoints: no ready pod matches its selector"
@@ -185,11 +227,8 @@ def _of_others(snapshot: Snapshot, service: KubeService, port: int | None) -> Ta
     chosen = {one.version: one for one in reversed(service.endpoints)}
     ends = tuple(chosen[one] for one in sorted(chosen) if one in families)
     if not ends:
-        text = f"{cluster}: no endpoint is of its family"
-        if not service.cluster_ips:
-            text = "it is headless: its name leads to the endpoints themselves; ask about a pod"
         remedy = f"kubectl -n {service.namespace} get endpointslices"
-        hop = fail(where, what, text, remedy)
+        hop = fail(where, what, f"{cluster}: no endpoint is of its family", remedy)
         return Target(name=what, addresses=service.endpoints, port=port, hops=(hop,))
     text = f"{_TRANSLATOR} translates {cluster} to an endpoint, for example {ends[0]}"
     return Target(

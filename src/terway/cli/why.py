@@ -102,7 +102,7 @@ def explain(
     snapshot: Snapshot, packet: Packet, target: Target, rules: Rules | None = None
 ) -> Explained:
     """Return a packet's hops; who must translate a service comes first, policies come last."""
-    before = target.hops
+    before = target.hops_of(packet.source.version)
     if any(one.state is State.FAIL for one in before):
         return Explained(packet=packet, target=target.name, hops=before)
     hops = (*before, *walk(snapshot, packet))

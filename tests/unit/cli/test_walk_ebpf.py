@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 
@@ -19,12 +19,14 @@ from terway.cli.snapshot_ebpf import (
     FrontendView,
     LocalView,
 )
+from terway.cli.target import find_target
 from terway.cli.walk import walk
 from terway.cli.why import explain
 from terway.linux.ebpf.stamp import stamp_name
 from terway.linux.netlink.shown import ShownNeighbour
 from terway.model.address import IPPair
 from terway.model.endpoint import EndpointKind
+from terway.model.errors import UsageError
 from tests.support.datapath_snapshot import (
     ENI_LINK,
     NODE,
@@ -249,11 +251,57 @@ def test_a_service_without_a_way_says_why(frontend, service, text):
 
 def test_a_service_of_many_ports_wants_one_named():
     many = replace(SHOP, ports=(80, 443))
-    _, hops = asked(shop(FRONTEND, many))
-    assert "which of its ports? write DST:PORT; it has 80, 443" in hops[0].text
+    with pytest.raises(UsageError, match=r"has ports 80, 443: .* write svc/default/shop:80"):
+        asked(shop(FRONTEND, many))
 
     packet, _ = asked(shop(FRONTEND, many), "svc/shop:443")
     assert packet.destination == NEAR
+
+
+def test_a_port_of_two_protocols_is_one_port():
+    packet, _ = asked(shop(FRONTEND, replace(SHOP, ports=(443, 443))))
+
+    assert packet.destination == NEAR
+
+
+def test_a_port_that_the_service_has_not_is_the_askers_mistake():
+    none = replace(FRONTEND, port=81, is_known=False, backends=())
+    _, hops = asked(shop(none), "svc/shop:81")
+
+    assert hops[-1].text == f"{CLUSTER_IP} has no port 81/tcp: the service's are 443"
+    assert hops[-1].remedy.startswith("ask for one of them")
+
+
+def test_a_headless_service_is_asked_by_its_pods():
+    with pytest.raises(UsageError, match=r"is headless: .* ask about one of its pods"):
+        asked(shop(FRONTEND, replace(SHOP, cluster_ips=())))
+
+
+def test_source_ranges_that_leave_the_pod_out_end_the_walk():
+    address = IPv4Address("10.99.0.1")
+    closed = replace(FRONTEND, address=address, has_source_ranges=True, is_in_ranges=False)
+    _, hops = asked(shop(closed), f"{address}:443")
+
+    assert hops[-1].state is State.FAIL
+    assert "lets in its loadBalancerSourceRanges only" in hops[-1].text
+
+
+def test_each_family_has_its_own_translation():
+    """One without endpoints says nothing of the other."""
+    six = IPv6Address("fd00:10::a")
+    empty = replace(FRONTEND, address=six, backends=())
+    dual = replace(SHOP, cluster_ips=(CLUSTER_IP, six))
+    snapshot = shop(FRONTEND, dual)
+    assert snapshot.ebpf is not None
+    snapshot = replace(snapshot, ebpf=replace(snapshot.ebpf, frontends=(FRONTEND, empty)))
+
+    packet, hops = asked(snapshot)
+    assert packet.destination == NEAR
+    assert not any("fd00:10::a" in one.text for one in hops)
+    target = find_target(snapshot, "svc/shop", namespace="default")
+    (only,) = target.hops_of(6)
+    assert only.state is State.FAIL
+    assert only.text.startswith("[fd00:10::a]:443 has no endpoint")
 
 
 def test_an_address_of_a_load_balancer_is_translated_like_any_frontend():
