@@ -20,9 +20,10 @@ pytestmark = pytest.mark.lab
 RECOVERY_S = 60.0
 
 
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with open_lab(name=f"t{uuid.uuid4().hex[:8]}", nodes=2) as lab:
+@pytest.fixture(params=["veth", "datapathv2"])
+async def lab(request) -> AsyncIterator[Lab]:
+    cni = {"eniip_virtual_type": request.param}
+    async with open_lab(name=f"t{uuid.uuid4().hex[:8]}", nodes=2, cni=cni) as lab:
         yield lab
 
 
