@@ -1,6 +1,7 @@
 """Load balancers with real packets: from nodes, pods and the rest of the world to node ports.
 
-Who serves node ports on a node is not this test's business: a server of its own listens there.
+Who serves node ports on a node is not this test's business: a server of its own listens there, and
+a data path in eBPF is told to leave services to others.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ FAR = {4: "203.0.113.7", 6: "2001:db8:ffff::7"}
 PORT, NODE_PORT = 80, 30080
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with open_lab(nodes=2, probe_interval_s=0.2) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["veth", "datapathv2"])
+async def lab(request) -> AsyncIterator[Lab]:
+    cni, conf = {"eniip_virtual_type": request.param}, {"kube_proxy_replacement": "off"}
+    async with open_lab(nodes=2, probe_interval_s=0.2, cni=cni, eni_conf=conf) as running:
         yield running
 
 
