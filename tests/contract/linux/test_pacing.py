@@ -1,12 +1,8 @@
-"""What pods send, held by departure times: by real traffic, where the kernel has fq.
-
-`test_pacing_in_guest` runs this file in a kernel that has it where the machine's own does not.
-"""
+"""What pods send, held by departure times: by real traffic, in a kernel with fq."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +11,6 @@ import pytest
 
 from terway.datapath.diff import diff
 from terway.linux.kernel import Kernel, open_kernel
-from terway.linux.limit_support import read_limit_support
 from terway.linux.netlink import link
 from terway.linux.session import open_session
 from terway.model.network import Netns
@@ -23,15 +18,10 @@ from terway.model.traffic import Pacing, TokenBucket, TrafficObject
 from tests.support.netns import ScratchNetns, scratch_netns
 from tests.support.rate import both_bytes_s, held_bytes_s, rate_bytes_s
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.guest]
 
 FAR = {"eth0": ("198.51.100.1", "2001:db8::1"), "veth1": ("203.0.113.1", "2001:db8:1::1")}
 _MBIT = 125_000  # bytes per second
-
-
-@functools.cache
-def has_pacing() -> bool:
-    return not read_limit_support().pacing_lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +57,6 @@ def queued(mbit: int) -> TokenBucket:
 
 @pytest.fixture
 async def pod() -> AsyncIterator[Pod]:
-    if not has_pacing():
-        pytest.skip("this kernel has no fq; test_pacing_in_guest has one")
     with ExitStack() as stack:
         inside, far = (stack.enter_context(scratch_netns(name)) for name in ("pod", "far"))
         for number, (name, addresses) in enumerate(FAR.items(), 1):
