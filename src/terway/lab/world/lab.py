@@ -72,7 +72,7 @@ async def open_lab(
         )
         await _open(stack, lab)
         if ready:
-            await lab.wait_ready()
+            await lab.wait_ready(timeout_s=plan.ready_timeout_s)
         yield lab
 
 

@@ -89,6 +89,7 @@ class LabPlan:
     cloud_only: bool = False  # without Kubernetes nodes, now and later
     kubeconfig: str = ""  # of another API server, in place of the embedded one
     pools: tuple[NodePool, ...] = ()  # beside the `nodes`
+    ready_timeout_s: float = 60.0  # for all nodes together, at the start
 
     @property
     def service_cidrs(self) -> tuple[IPNetwork, ...]:
