@@ -87,8 +87,9 @@ _Static_assert(sizeof(struct prefix_of) == 24, "prefix_of has padding");
 
 #define SETTING_SERVICES 0x1 /* ours; else the service range is in `host_stack` */
 #define SETTING_POLICY   0x2
-#define SETTING_NODE_IN  0x4 /* who asks from outside, and the node's own processes: ours, too */
-#define SETTING_NODE_OUT 0x8 /* and those processes at eth0, not at their sockets */
+#define SETTING_NODE_IN  0x4  /* who asks from outside, and the node's own processes: ours, too */
+#define SETTING_NODE_OUT 0x8  /* and those processes at eth0, not at their sockets */
+#define SETTING_REJECT   0x10 /* who is denied by policies is told, where that can be done */
 
 /* The only entry of `settings`. */
 struct settings {

@@ -172,6 +172,39 @@ static __always_inline bool may_go_past_stack(const struct __sk_buff *skb, const
 	return at->p.ttl > 1 && fits(skb, &at->p, mtu);
 }
 
+/* What was led to a backend becomes again what the client has sent. */
+static __always_inline enum loss take_back(struct __sk_buff *skb, struct passage *at)
+{
+	struct flow_tuple asked;
+
+	if (!is_translated(&at->flow) || at->standing == STANDING_BACK)
+		return LOSS_NONE;
+	set_asked(&asked, at);
+	return rewrite(skb, &at->p, &asked);
+}
+
+/* Lose the packet; LOSS_NONE: it is now what its client is to be told, and to be sent back. */
+SUBPROGRAM enum loss turn_into_refusal(struct __sk_buff *skb, struct passage *at, enum loss reason)
+{
+	if (!at)
+		return LOSS_KERNEL;
+	lose(skb, at, reason);
+	if (!is_to_be_told(reason) || (is_by_policy(reason) && take_back(skb, at)))
+		return reason;
+	return refuse(skb, at, reason);
+}
+
+/* A pod is told straight into its namespace, who is outside by where the packet came from. */
+SUBPROGRAM int lose_and_tell(struct __sk_buff *skb, struct passage *at, enum loss reason)
+{
+	__u32 ifindex = skb->ifindex;
+
+	if (turn_into_refusal(skb, at, reason))
+		return TC_ACT_SHOT;
+	return bpf_map_lookup_elem(&links, &ifindex) ? bpf_redirect_peer(ifindex, 0)
+						     : bpf_redirect(ifindex, 0);
+}
+
 /* Through the queue of the pod's link, where `to_pod` does the receiver's half. */
 static __always_inline int enqueue_for(struct __sk_buff *skb, const struct passage *at,
 				       const struct endpoint *to)
@@ -202,9 +235,10 @@ SUBPROGRAM int put_into(struct __sk_buff *skb, struct passage *at, __u32 number,
 		return enqueue_for(skb, at, to);
 	at->endpoint = number;
 	lost = enter(skb, at);
+	if (lost)
+		return lose_and_tell(skb, at, lost);
 	approve(at);
-	if (!lost)
-		lost = remember(skb, at);
+	lost = remember(skb, at);
 	if (!lost)
 		lost = age(skb, at->p.family);
 	if (!lost)
@@ -278,16 +312,6 @@ SUBPROGRAM int answer_outside(struct __sk_buff *skb, struct passage *at)
 	if (local_of(&at->p.destination, at->p.family) == LOCAL_NODE)
 		return GO_ON;
 	return put_by_uplink(skb, at, node);
-}
-
-/* The pod is told at once where nobody answers for a service: straight into its namespace. */
-SUBPROGRAM int lose_and_tell(struct __sk_buff *skb, const struct passage *at, enum loss reason)
-{
-	int verdict = lose(skb, at, reason);
-
-	if (!is_to_be_told(reason) || refuse(skb, at))
-		return verdict;
-	return bpf_redirect_peer(skb->ifindex, 0);
 }
 
 /* tc ingress of the node's end of a pod's veth, after the guard. */
@@ -538,10 +562,16 @@ static __always_inline int keep_on_node(struct __sk_buff *skb, const struct pass
 	return lost ? lose(skb, at, lost) : GO_ON;
 }
 
+/* Back into the pod. A mark says who has sent it, which no packet from outside can have. */
+static __always_inline int send_back_in(struct __sk_buff *skb)
+{
+	skb->mark = STAMP;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
 /*
  * By a service to itself, with an ENI of its own: the VPC returns no frame to where it came from.
- * It was judged and translated for both ends when it comes back in; a mark says so, which no packet
- * from outside can have.
+ * It was judged and translated for both ends when it comes back in.
  */
 static __always_inline int send_to_itself(struct __sk_buff *skb, struct passage *at)
 {
@@ -552,10 +582,7 @@ static __always_inline int send_to_itself(struct __sk_buff *skb, struct passage 
 		lost = LOSS_KERNEL;
 	if (!lost)
 		lost = address_frame(skb, mac, mac);
-	if (lost)
-		return lose(skb, at, lost);
-	skb->mark = STAMP;
-	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	return lost ? lose(skb, at, lost) : send_back_in(skb);
 }
 
 /* Out of a device inside the pod: where the device itself does not lead the right way. */
@@ -620,7 +647,9 @@ int out_of_pod(struct __sk_buff *skb)
 		lost = LOSS_METADATA;
 	if (!lost)
 		lost = remember(skb, at);
-	return lost ? lose(skb, at, lost) : route_inside(skb, at, from);
+	if (!lost)
+		return route_inside(skb, at, from);
+	return turn_into_refusal(skb, at, lost) ? TC_ACT_SHOT : send_back_in(skb);
 }
 
 /* tc ingress of a pod's own device, inside the pod. */
@@ -636,7 +665,7 @@ int into_pod(struct __sk_buff *skb)
 		return GO_ON;
 	if (skb->mark == STAMP) {
 		skb->mark = 0;
-		return GO_ON; /* from the pod itself: `send_to_itself` */
+		return GO_ON; /* from the pod itself, or about what it sent: `send_back_in` */
 	}
 	at = new_passage();
 	if (!at || !to)

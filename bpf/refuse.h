@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * refuse.h - says to a client that nobody answers, in the place of the service
+ * refuse.h - says to a client that nobody answers, in the place of whom it asked
  *
  * TCP is reset, everything else told by ICMP that the port is unreachable, as the host's own stack
- * and kube-proxy's REJECT do: who is told at once need not wait for a time-out. The answer is made
- * of the packet that it answers. Headers with options or extensions, and fragments, get none.
+ * and kube-proxy's REJECT do, or (policies: `network_policy_denied: reject`) that it is prohibited:
+ * who is told at once need not wait for a time-out. The answer is made of the packet that it
+ * answers. ICMP, headers with options or extensions, and fragments get none.
  */
 #ifndef TERWAY_REFUSE_H
 #define TERWAY_REFUSE_H
@@ -16,8 +17,10 @@
 #define IPV6_PLAIN        40
 #define IPV4_DONT_CUT     0x4000
 #define TCP_PLAIN_WORDS   5
-#define ICMP_PORT         3 /* code of "unreachable" */
+#define ICMP_PORT         3 /* codes of "unreachable" */
+#define ICMP_PROHIBITED   13
 #define ICMP6_PORT        4
+#define ICMP6_PROHIBITED  1
 #define QUOTED_OF_PAYLOAD 8 /* RFC 792; IPv6 would like more, and takes it */
 
 struct reset_segment {
@@ -147,9 +150,9 @@ SUBPROGRAM enum loss make_reset(struct __sk_buff *skb, const struct packet *p)
 	return put_answer_head(skb, p, sizeof(reset), IPPROTO_TCP);
 }
 
-SUBPROGRAM enum loss make_unreachable4(struct __sk_buff *skb, const struct packet *p)
+SUBPROGRAM enum loss make_unreachable4(struct __sk_buff *skb, const struct packet *p, __u8 code)
 {
-	struct unreachable icmp = {.type = ICMP_UNREACHABLE, .code = ICMP_PORT};
+	struct unreachable icmp = {.type = ICMP_UNREACHABLE, .code = code};
 	__u8 quote[IPV4_PLAIN + QUOTED_OF_PAYLOAD];
 	__u32 sum;
 
@@ -164,9 +167,9 @@ SUBPROGRAM enum loss make_unreachable4(struct __sk_buff *skb, const struct packe
 	return put_answer_head(skb, p, sizeof(icmp) + sizeof(quote), IPPROTO_ICMP);
 }
 
-SUBPROGRAM enum loss make_unreachable6(struct __sk_buff *skb, const struct packet *p)
+SUBPROGRAM enum loss make_unreachable6(struct __sk_buff *skb, const struct packet *p, __u8 code)
 {
-	struct unreachable icmp = {.type = ICMP6_UNREACHABLE, .code = ICMP6_PORT};
+	struct unreachable icmp = {.type = ICMP6_UNREACHABLE, .code = code};
 	__u8 quote[IPV6_PLAIN + QUOTED_OF_PAYLOAD];
 	__u32 sum;
 
@@ -189,14 +192,23 @@ static __always_inline bool is_plain_packet(const struct packet *p)
 	return p->l4 == ETH_HLEN + head && !p->is_fragment && has_bytes(p, p->l4, 8) && !is_icmp(p);
 }
 
+static __always_inline bool is_by_policy(enum loss lost)
+{
+	return lost == LOSS_POLICY_EGRESS || lost == LOSS_POLICY_INGRESS;
+}
+
 /* Whether the client of a lost packet is to be told. */
 static __always_inline bool is_to_be_told(enum loss lost)
 {
+	const struct settings *node = node_settings();
+
+	if (is_by_policy(lost))
+		return node && node->flags & SETTING_REJECT;
 	return lost == LOSS_NO_BACKEND || lost == LOSS_BACKEND_GONE;
 }
 
 /* Make the refusal of the packet, which is as its client sent it. LOSS_NONE: send it back. */
-SUBPROGRAM enum loss refuse(struct __sk_buff *skb, const struct passage *at)
+SUBPROGRAM enum loss refuse(struct __sk_buff *skb, const struct passage *at, enum loss reason)
 {
 	enum loss lost;
 
@@ -205,9 +217,11 @@ SUBPROGRAM enum loss refuse(struct __sk_buff *skb, const struct passage *at)
 	if (at->p.protocol == IPPROTO_TCP)
 		lost = make_reset(skb, &at->p);
 	else if (at->p.family == FAMILY_V4)
-		lost = make_unreachable4(skb, &at->p);
+		lost = make_unreachable4(skb, &at->p,
+					 is_by_policy(reason) ? ICMP_PROHIBITED : ICMP_PORT);
 	else
-		lost = make_unreachable6(skb, &at->p);
+		lost = make_unreachable6(skb, &at->p,
+					 is_by_policy(reason) ? ICMP6_PROHIBITED : ICMP6_PORT);
 	return lost ? lost : turn_frame(skb);
 }
 

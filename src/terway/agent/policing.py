@@ -51,8 +51,8 @@ def enforce_policies(
     outside = Outside(
         client=client, node=options.node_name, tell_node=kube.warnings, tell=kube.warn
     )
-    maps = _policy_maps(terwayd, is_wanted=True)
     is_rejecting = config.cni.denied is Denied.REJECT
+    maps = _policy_maps(terwayd, is_wanted=True, is_rejecting=is_rejecting)
     # What is translated in the node's stack is judged there, behind that.
     has_tables = maps is None or config.eni.kube_proxy_replacement is ProxyReplacement.OFF
     policies = PolicyService(outside, is_rejecting=is_rejecting, maps=maps, has_tables=has_tables)
@@ -66,15 +66,18 @@ def enforce_policies(
     return _log_flows(terwayd, policies, options, config.eni, left_to_stack)
 
 
-def _policy_maps(terwayd: Terwayd, *, is_wanted: bool) -> PolicyMaps | None:
+def _policy_maps(
+    terwayd: Terwayd, *, is_wanted: bool, is_rejecting: bool = False
+) -> PolicyMaps | None:
     """Return the maps that judge pods' packets here; None where tables of nftables do."""
     if terwayd.bringup is None:
         return None
-    from terway.linux.ebpf.contract import SETTING_POLICY
+    from terway.linux.ebpf.contract import SETTING_POLICY, SETTING_REJECT
     from terway.linux.ebpf.policy_maps import PolicyMaps
 
     datapath = terwayd.bringup.datapath
     datapath.knowledge.switch(SETTING_POLICY, is_on=is_wanted)  # for who looks at it
+    datapath.knowledge.switch(SETTING_REJECT, is_on=is_rejecting)
     return PolicyMaps(datapath.object.maps)
 
 
