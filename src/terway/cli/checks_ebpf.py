@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from terway.cli.finding import Finding, delete_pod, error, note, warning
 from terway.cli.hops import RESTART_AGENT
@@ -12,6 +12,7 @@ from terway.cli.snapshot_ebpf import DataPathView, EndpointView, HookView, Local
 from terway.linux.ebpf.hooks import INNER_HOOKS
 from terway.model.attachment import Attachment
 from terway.model.endpoint import EndpointKind, endpoint_number
+from terway.model.network import Link
 
 _INSIDE = (EndpointKind.IPVLAN, EndpointKind.EXCLUSIVE)  # whose programs are inside the pod
 _NEARLY = 0.9  # of its entries: a map without room loses packets, or fails an ADD
@@ -41,8 +42,10 @@ def check_datapath(snapshot: Snapshot) -> Iterator[Finding]:
     yield from _maps(ebpf.maps)
     if journal is not None:
         yield from _endpoints(ebpf, attachments)
-    yield from _hooks(ebpf)
+    links = snapshot.kernel.node.links if snapshot.kernel is not None else None
+    yield from _hooks(ebpf, links)
     if snapshot.kernel is not None:
+        yield from _plugged_again(ebpf, attachments, snapshot.kernel.node.links)
         yield from _inner(ebpf, attachments, snapshot.kernel.pods)
     yield from _losses(ebpf)
     yield from _services(snapshot, ebpf)
@@ -111,8 +114,22 @@ def _led_to(local: LocalView | None) -> str:
     return f"endpoint {local.endpoint}" if local.endpoint else "the node itself"
 
 
-def _hooks(ebpf: DataPathView) -> Iterator[Finding]:
-    yield from _missing(ebpf)
+def _plugged_again(
+    ebpf: DataPathView, attachments: Iterable[Attachment], links: Iterable[Link]
+) -> Iterator[Finding]:
+    """Yield the pods whose ENI has another number by now. One without any is a finding itself."""
+    numbers = {link.mac: link.ifindex for link in links}
+    for one in attachments:
+        known = ebpf.endpoint(endpoint_number(one.key))
+        now = numbers.get(one.lease.eni_mac)
+        if known is not None and known.endpoint.eni not in (0, now) and now is not None:
+            what = f"pod {owner_of(one)} is led to its ENI as link {known.endpoint.eni}"
+            why = f"the ENI is link {now} by now: what the pod sends out of the node is lost"
+            yield error(what, why, RESTART_AGENT)
+
+
+def _hooks(ebpf: DataPathView, links_now: Collection[Link] | None) -> Iterator[Finding]:
+    yield from _missing(ebpf, links_now)
     links = dict(ebpf.links)
     for hook in ebpf.hooks:
         if hook.program == "from_pod" and hook.ifindex not in links:
@@ -121,11 +138,13 @@ def _hooks(ebpf: DataPathView) -> Iterator[Finding]:
     yield from _versions(ebpf.hooks)
 
 
-def _missing(ebpf: DataPathView) -> Iterator[Finding]:
-    """Yield the links of endpoints and ENIs that lack a program."""
+def _missing(ebpf: DataPathView, links: Collection[Link] | None) -> Iterator[Finding]:
+    """Yield the links of endpoints and ENIs that lack a program. An ENI that is away lacks more."""
+    numbers = {link.ifindex for link in links or ()}
     there = {(one.ifindex, one.program) for one in ebpf.hooks if one.pod is None}
     for one in ebpf.endpoints:
-        wanted = [(one.endpoint.eni, "from_eni")] if one.endpoint.eni else []
+        eni = one.endpoint.eni
+        wanted = [(eni, "from_eni")] if eni and (links is None or eni in numbers) else []
         if one.endpoint.kind is not EndpointKind.IPVLAN:
             wanted += [(one.link, "from_pod"), (one.link, "to_pod")]
         for ifindex, program in wanted:

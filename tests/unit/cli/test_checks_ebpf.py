@@ -170,3 +170,26 @@ def test_kube_proxy_beside_our_services_is_a_note_and_neither_is_an_error():
     assert beside.severity is Severity.NOTE
     assert neither.what == "nobody translates services"
     assert found(with_host(without, "kube-proxy")) == []
+
+
+def _with_eni_as(ifindex: int | None) -> Snapshot:
+    """Return a node whose pods' ENI is another link by now, or away."""
+    snapshot = with_datapath()
+    assert snapshot.kernel is not None
+    (eni,) = {one.endpoint.eni for one in datapath().endpoints}
+    others = tuple(one for one in snapshot.kernel.node.links if one.ifindex != eni)
+    (link,) = set(snapshot.kernel.node.links) - set(others)
+    links = others if ifindex is None else (*others, replace(link, ifindex=ifindex))
+    node = replace(snapshot.kernel.node, links=links)
+    return replace(snapshot, kernel=replace(snapshot.kernel, node=node))
+
+
+def test_an_eni_that_is_away_is_no_finding_of_the_data_path():
+    assert found(_with_eni_as(None)) == []
+
+
+def test_a_pod_that_is_led_to_the_number_that_its_eni_had_is_named():
+    one, *_ = found(_with_eni_as(77))
+
+    assert one.severity is Severity.ERROR
+    assert one.why == "the ENI is link 77 by now: what the pod sends out of the node is lost"
