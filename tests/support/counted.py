@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 _NUMBER = struct.Struct("=Q")
 _UNDER_WAY = 16
-_LOST_S = 2.0
+_LOST_S = 10.0  # and not only late, because a thread waits for a core
+_IDLE_S = 0.2
 
 
 @dataclass
@@ -39,24 +40,24 @@ def counted(
 ) -> Iterator[Counted]:
     """Keep datagrams going between two sockets for the block."""
     flow = Counted()
-    for sock in (client, server):
-        sock.settimeout(_LOST_S)
-    workers = (
-        threading.Thread(target=_answer, args=(flow, server)),
-        threading.Thread(target=_ask, args=(flow, client, target)),
-    )
-    for worker in workers:
+    client.settimeout(_LOST_S)
+    server.settimeout(_IDLE_S)
+    nobody_asks = threading.Event()
+    asks = threading.Thread(target=_ask, args=(flow, client, target))
+    answers = threading.Thread(target=_answer, args=(server, nobody_asks))
+    for worker in (asks, answers):
         worker.start()
     try:
         yield flow
     finally:
         flow.ended.set()
-        for worker in workers:
-            worker.join()
+        asks.join()  # first: what is under way is still answered
+        nobody_asks.set()
+        answers.join()
 
 
-def _answer(flow: Counted, server: socket.socket) -> None:
-    while not flow.ended.is_set():
+def _answer(server: socket.socket, nobody_asks: threading.Event) -> None:
+    while not nobody_asks.is_set():
         try:
             data, peer = server.recvfrom(64)
         except TimeoutError:
