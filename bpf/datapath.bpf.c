@@ -111,6 +111,15 @@ static __always_inline bool is_metadata(const struct packet *p)
 	return p->family == FAMILY_V4 && p->destination.word[0] == bpf_htonl(METADATA_IPV4);
 }
 
+/* The node's own DNS cache has a link-local address. It never opens anything to a pod. */
+SUBPROGRAM enum loss judge_to_cache(struct passage *at)
+{
+	if (!at || !is_for_host_stack(&at->p.destination, at->p.family))
+		return LOSS_NONE;
+	find_connection(at);
+	return judge_to_node(at);
+}
+
 /*
  * A pod's own device leads to more than the node: siblings, groups of the VPC. What is of the link
  * is judged there, each packet as if it opened something; but for what no link can do without, and
@@ -120,8 +129,10 @@ SUBPROGRAM enum loss judge_on_link(struct passage *at, bool is_in)
 {
 	const struct address *other = is_in ? &at->p.source : &at->p.destination;
 
-	if (is_neighbour_talk(&at->p) || is_for_host_stack(other, at->p.family))
+	if (is_neighbour_talk(&at->p))
 		return LOSS_NONE;
+	if (is_for_host_stack(other, at->p.family))
+		return is_in ? LOSS_NONE : judge_to_cache(at);
 	find_connection(at);
 	return judge(at, is_in);
 }
@@ -340,8 +351,10 @@ int from_pod(struct __sk_buff *skb)
 	lost = read_packet(skb, at, family);
 	if (lost)
 		return lose(skb, at, lost);
-	if (is_of_link(&at->p, NULL))
-		return GO_ON;
+	if (is_of_link(&at->p, NULL)) {
+		lost = judge_to_cache(at);
+		return lost ? lose_and_tell(skb, at, lost) : GO_ON;
+	}
 	lost = leave(skb, at);
 	if (lost)
 		return lose_and_tell(skb, at, lost);

@@ -273,6 +273,15 @@ static __always_inline enum loss judge_opener(const struct passage *at, const st
 	return lost && !sides->own_node && is_of_node(at, other) ? LOSS_NONE : lost;
 }
 
+/* The endpoint opens to what is the node's own, whatever its address: `own_node` alone is asked. */
+static __always_inline enum loss judge_to_node(struct passage *at)
+{
+	const struct sides *sides = sides_of(at, generation_of(at));
+
+	return sides ? ask(at, sides->own_node, &at->opened.destination, LOSS_POLICY_EGRESS)
+		     : LOSS_NONE;
+}
+
 /* The endpoint is whom somebody opened to. Its own node is always let in. */
 static __always_inline enum loss judge_opened(const struct passage *at, const struct sides *sides)
 {
