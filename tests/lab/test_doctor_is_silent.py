@@ -25,9 +25,11 @@ async def doctor(node: NodeHandle, *keys: str) -> tuple[int | None, str]:
     return process.returncode, output.decode()
 
 
-async def test_doctor_finds_nothing_on_a_healthy_node_of_either_mode():
-    pool = NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
-    async with open_lab(name=f"t{uuid.uuid4().hex[:8]}", nodes=1, pools=(pool,)) as lab:
+@pytest.mark.parametrize("datapath", ["veth", "datapathv2"])
+async def test_doctor_finds_nothing_on_a_healthy_node_of_either_mode(datapath):
+    name, pool = f"t{uuid.uuid4().hex[:8]}", NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
+    cni = {"eniip_virtual_type": datapath}
+    async with open_lab(name=name, nodes=1, pools=(pool,), cni=cni) as lab:
         await asyncio.gather(lab.pod("a", node="node-1"), lab.pod("b", node="eni-1"))
         assert lab.services is not None
         keys = (

@@ -21,9 +21,10 @@ HEADERS = {Family.V4: 28, Family.V6: 48}
 JUMBO = NodePool(name="jumbo", nodes=2, instance_type="ecs.g7.2xlarge", jumbo_frames=True)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with open_lab(name=f"u{uuid.uuid4().hex[:8]}", nodes=1, pools=(JUMBO,)) as lab:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["veth", "datapathv2"])
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    name, cni = f"u{uuid.uuid4().hex[:8]}", {"eniip_virtual_type": request.param}
+    async with open_lab(name=name, nodes=1, pools=(JUMBO,), cni=cni) as lab:
         yield lab
 
 
