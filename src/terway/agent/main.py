@@ -52,6 +52,7 @@ from terway.agent.node_config import KeptPatch, read_agent_config
 from terway.agent.node_facts import configured_facts
 from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options, parse_options
+from terway.agent.paths import Paths
 from terway.agent.policing import enforce_policies
 from terway.agent.pool_settings import pool_config
 from terway.agent.possible import check_possible
@@ -75,6 +76,8 @@ from terway.model.attachment import Attachment
 from terway.model.errors import VpcError
 from terway.model.ids import RegionId
 from terway.model.interface import Mode
+from terway.store.readonly import read_journal
+from terway.store.records import StoreError
 from terway.store.sqlite import open_store
 
 _log = structlog.get_logger("terwayd")
@@ -101,8 +104,18 @@ async def leave(options: Options) -> None:
     options.paths.make_folders()
     async with open_lock(options.paths.lock):
         with open_route_socket() as sock:
-            for line in uninstall(sock, Pins(options.paths.pins)):
+            for line in uninstall(sock, Pins(options.paths.pins), _namespaces(options.paths)):
                 _log.info("terwayd.removed", what=line)
+
+
+def _namespaces(paths: Paths) -> tuple[str, ...]:
+    """Return those of the pods in the journal; where there is none, terwayd has had none."""
+    try:
+        held = read_journal(paths.journal).attachments
+    except StoreError as error:
+        _log.info("terwayd.no_journal", why=str(error))
+        return ()
+    return tuple(one.netns for one in held)
 
 
 async def run(options: Options) -> None:
