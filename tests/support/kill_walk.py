@@ -24,7 +24,7 @@ from tests.support.cni import conf_of
 from tests.support.emulated_node import EmulatedCloud
 from tests.support.kernel_node import sh
 
-ANSWER_S = 20.0
+ANSWER_S = 60.0  # of a guest on a machine that is busy as well
 
 
 @dataclass
