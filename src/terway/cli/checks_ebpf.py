@@ -17,6 +17,7 @@ from terway.model.network import Link
 _INSIDE = (EndpointKind.IPVLAN, EndpointKind.EXCLUSIVE)  # whose programs are inside the pod
 _NEARLY = 0.9  # of its entries: a map without room loses packets, or fails an ADD
 _KUBE_PROXY = "kube-proxy"
+_NOBODY = "neither the data path nor kube-proxy does: services do not work on this node"
 _SEE = "terway-cli drops; terway-cli monitor --drops"
 
 # Losses that no policy and no stranger causes.
@@ -59,6 +60,8 @@ def _fallback(snapshot: Snapshot) -> Iterator[Finding]:
     what = f"the node cannot have eniip_virtual_type {agent.asked_mode}: pods have {had}"
     remedy = "mend what is named and restart terwayd, or set eniip_virtual_type to what it has"
     yield warning(what, agent.lacks, remedy)
+    if snapshot.ebpf is None and _lacks_kube_proxy(snapshot):
+        yield error("nobody translates services", _NOBODY, "mend that, or run kube-proxy here")
 
 
 def _maps(maps: Iterable[MapView]) -> Iterator[Finding]:
@@ -207,9 +210,12 @@ def _services(snapshot: Snapshot, ebpf: DataPathView) -> Iterator[Finding]:
         why = "they do not reach what they serve themselves, nor node ports at their own addresses"
         remedy = "see services.sockets_not_served in terwayd's log; mostly: mount /sys/fs/cgroup"
         yield warning("the node's processes reach services by its uplink only", why, remedy)
-    has_services = bool(snapshot.kubernetes and snapshot.kubernetes.services)
-    if not ebpf.does_services and _KUBE_PROXY not in host.programs and has_services:
-        why = "neither the data path nor kube-proxy does: services do not work on this node"
-        yield error(
-            "nobody translates services", why, "set kube_proxy_replacement of eni_conf to auto"
-        )
+    if not ebpf.does_services and _lacks_kube_proxy(snapshot):
+        remedy = "set kube_proxy_replacement of eni_conf to auto"
+        yield error("nobody translates services", _NOBODY, remedy)
+
+
+def _lacks_kube_proxy(snapshot: Snapshot) -> bool:
+    """Return whether there are services, and no kube-proxy here that would lead to them."""
+    host, kube = snapshot.host, snapshot.kubernetes
+    return bool(host and kube and kube.services and _KUBE_PROXY not in host.programs)

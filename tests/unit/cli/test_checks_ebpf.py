@@ -53,6 +53,15 @@ def test_what_the_node_lacks_of_what_was_asked_is_told_with_the_reason():
     assert one.why == "the kernel lacks bpf_redirect_peer"
 
 
+def test_without_the_data_path_that_was_asked_for_somebody_else_must_lead_to_services():
+    agent = AgentView(is_ready=True, asked_mode="datapathv2", mode="veth", lacks="no BPF here")
+    kube = KubeView(services=(KubeService(namespace="a", name="b", cluster_ips=(), ports=()),))
+    fallen = replace(healthy(), agent=agent, kubernetes=kube)
+
+    assert [one.what for one in found(with_host(fallen))][1:] == ["nobody translates services"]
+    assert len(found(with_host(fallen, "kube-proxy"))) == 1
+
+
 def test_show_says_what_the_data_path_does_and_what_its_maps_take():
     lines = show_lines(with_datapath(does_policy=True))
 
