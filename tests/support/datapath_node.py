@@ -14,6 +14,7 @@ from terway.agent.network import KernelNetwork
 from terway.datapath.facts import NodeFacts
 from terway.linux.ebpf.contract import LAYOUT
 from terway.linux.ebpf.pins import Pins
+from terway.linux.ebpf.programs import OBJECT
 from terway.linux.kernel import Kernel, open_kernel
 from terway.model.address import Family, IPAddress, IPPair
 from tests.support.cni import FakePool, Node
@@ -63,13 +64,18 @@ class DataPathNode:
 
     @asynccontextmanager
     async def terwayd(
-        self, *, has_datapath: bool = True, layout: int = LAYOUT, facts: NodeFacts = FACTS
+        self,
+        *,
+        has_datapath: bool = True,
+        layout: int = LAYOUT,
+        facts: NodeFacts = FACTS,
+        path: Path = OBJECT,
     ) -> AsyncIterator[Running]:
         """Be a terwayd for the block; what it made stays, as after a kill."""
         facts = replace(facts, has_datapath=has_datapath)
         async with open_kernel() as kernel:
             if has_datapath:
-                await kernel.open_datapath(self.pins, SIZES, layout=layout)
+                await kernel.open_datapath(self.pins, SIZES, layout=layout, path=path)
             else:
                 await kernel.remove_datapath(self.pins)
             network = KernelNetwork(kernel, facts, ENILinks(kernel, facts, lambda: (ENI,)))

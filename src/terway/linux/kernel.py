@@ -21,6 +21,7 @@ from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.node_sockets import NodeSockets, serve_sockets
 from terway.linux.ebpf.opening import open_datapath
 from terway.linux.ebpf.pins import Pins
+from terway.linux.ebpf.programs import OBJECT
 from terway.linux.ebpf.removal import remove_datapath, remove_programs
 from terway.linux.guard_bell import Bell, open_bell
 from terway.linux.ipvlan_support import ipvlan_lacks
@@ -256,13 +257,18 @@ class Kernel:
         return self._traffic.datapath
 
     async def open_datapath(
-        self, pins: Pins, sizes: Mapping[str, int], *, layout: int = LAYOUT
+        self,
+        pins: Pins,
+        sizes: Mapping[str, int],
+        *,
+        layout: int = LAYOUT,
+        path: Path = OBJECT,
     ) -> DataPath:
         """Load the data path in eBPF: from now on its objects can be put, and are read back.
 
         Takes 50 to 300 ms, most of it the verifier's. Raises UsageError with what is missing.
         """
-        opening = partial(open_datapath, pins, sizes=sizes, layout=layout)
+        opening = partial(open_datapath, pins, sizes=sizes, layout=layout, path=path)
         opened = await self._workers.run(opening)
         self._traffic.datapath = opened
         return opened

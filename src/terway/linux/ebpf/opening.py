@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from terway.linux.ebpf import tcx
@@ -16,7 +17,7 @@ from terway.linux.ebpf.contract import LAYOUT
 from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.hooks import INNER_HOOKS, POD_HOOKS, has_filters, put_filters, put_stamped
 from terway.linux.ebpf.pins import Pins, ensure_bpffs
-from terway.linux.ebpf.programs import DataPathObject, open_object
+from terway.linux.ebpf.programs import OBJECT, DataPathObject, open_object
 from terway.linux.netlink.socket import open_route_socket
 from terway.linux.netns import fresh_netns
 from terway.model.endpoint import EndpointNumber
@@ -30,7 +31,11 @@ _NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 def open_datapath(
-    pins: Pins, *, sizes: Mapping[str, int] = _NO_SIZES, layout: int = LAYOUT
+    pins: Pins,
+    *,
+    sizes: Mapping[str, int] = _NO_SIZES,
+    layout: int = LAYOUT,
+    path: Path = OBJECT,
 ) -> DataPath:
     """Load the data path over what is pinned, and try it; nothing of the node's sees it yet.
 
@@ -41,7 +46,7 @@ def open_datapath(
         ensure_bpffs(pins.root.parent)
     except UsageError as error:
         raise UsageError(str(error), field=error.field, code="bpffs") from error
-    loaded = _open(pins, sizes, layout)
+    loaded = _open(pins, sizes, layout, path)
     try:
         return DataPath(loaded, has_tcx=_try_hooks(loaded))
     except VpcError as error:
@@ -49,9 +54,9 @@ def open_datapath(
         raise UsageError(f"a program is not let at a hook: {error}", code="hook") from error
 
 
-def _open(pins: Pins, sizes: Mapping[str, int], layout: int) -> DataPathObject:
+def _open(pins: Pins, sizes: Mapping[str, int], layout: int, path: Path) -> DataPathObject:
     try:
-        return open_object(pins, sizes=sizes, layout=layout)
+        return open_object(pins, sizes=sizes, layout=layout, path=path)
     except UsageError as error:
         raise UsageError(str(error).partition("\n")[0], field=error.field, code="map") from error
     except VpcError as error:
