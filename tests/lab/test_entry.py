@@ -24,7 +24,7 @@ from tests.support import balanced_node
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
-SERVER = Path(balanced_node.__file__)
+SERVER = Path(balanced_node.__file__).read_text()  # a pod has a /tmp of its own
 WORLD = {4: "203.0.113.7", 6: "2001:db8:ffff::7"}
 PORT, TARGET, NODE_PORT, HOST_PORT = 80, 8080, 30080, 8888
 _PATIENCE_S = 300.0  # of a guest with one CPU and without JIT
@@ -82,7 +82,7 @@ async def outside(lab: Lab) -> Outside:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pods(lab: Lab, places: tuple[str, str]) -> dict[str, PodHandle]:
     """A server on each node; that of the first has a hostPort."""
-    words = ("/usr/bin/env", "python3", "-I", "-S", str(SERVER), str(TARGET))
+    words = ("/usr/bin/env", "python3", "-I", "-S", "-c", SERVER, str(TARGET))
     web: dict[str, Any] = {"command": words, "labels": {"app": "web"}, "timeout_s": _PATIENCE_S}
     mapped = ({"containerPort": TARGET, "hostPort": HOST_PORT},)
     made = await asyncio.gather(

@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
 PORT, TARGET = 80, 8080
 CLI = str(Path(sys.executable).with_name("terway-cli"))
-WEB = ("/usr/bin/env", "python3", "-I", "-S", balanced_node.__file__, str(TARGET))
+SERVER = Path(balanced_node.__file__).read_text()  # a pod has a /tmp of its own
+WEB = ("/usr/bin/env", "python3", "-I", "-S", "-c", SERVER, str(TARGET))
 families = pytest.mark.parametrize("family", list(Family), ids=["ipv4", "ipv6"])
 
 
