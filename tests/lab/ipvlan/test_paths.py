@@ -9,7 +9,7 @@ import pytest
 from terway.lab.world.lab import Lab
 from terway.lab.world.pods import PodHandle
 from terway.model.address import Family
-from tests.lab.ipvlan.site import HERE, MARKS, both, eni_of, node_address
+from tests.lab.ipvlan.site import HERE, MARKS, PATIENCE_S, both, eni_of, node_address
 
 pytestmark = [*MARKS, pytest.mark.guest]
 
@@ -46,7 +46,7 @@ async def test_pods_of_one_node_talk_without_leaving_it(
     before = await lab.fabric.counters()
 
     async with await pods["a"].connect(pods[target], family=family) as flow:
-        assert await flow.echo(b"x" * 200_000) == b"x" * 200_000
+        assert await flow.echo(b"x" * 200_000, timeout_s=PATIENCE_S) == b"x" * 200_000
 
     after = await lab.fabric.counters()
     for pod in (pods["a"], pods[target]):
@@ -59,7 +59,7 @@ async def test_a_large_transfer_between_nodes_arrives(
     pods: dict[str, PodHandle], family: Family
 ) -> None:
     async with await pods["a"].connect(pods["far"], family=family) as flow:
-        assert await flow.echo(b"x" * 500_000) == b"x" * 500_000
+        assert await flow.echo(b"x" * 500_000, timeout_s=PATIENCE_S) == b"x" * 500_000
 
 
 @both
@@ -111,10 +111,10 @@ async def test_the_metadata_service_is_reached_from_pods(pods: dict[str, PodHand
 async def test_a_pod_that_goes_leaves_nothing_and_its_sibling_goes_on(
     lab: Lab, pods: dict[str, PodHandle]
 ) -> None:
-    gone = await lab.pod("gone", node=HERE)
+    gone = await lab.pod("gone", node=HERE, timeout_s=PATIENCE_S)
     addresses = [str(one) for one in gone.addresses]
 
-    await lab.delete_pod("gone")
+    await lab.delete_pod("gone", timeout_s=PATIENCE_S)
 
     show = "ip rule; ip -6 rule; ip route show table all; ip -6 route show table all"
     shown = await lab.node(HERE).exec("sh", "-c", show)
@@ -132,11 +132,11 @@ async def test_connections_survive_a_restart_of_the_agent(
     ):
         flows = (near, other, far)
         for flow in flows:
-            assert await flow.echo(b"before") == b"before"
+            assert await flow.echo(b"before", timeout_s=PATIENCE_S) == b"before"
 
         await lab.node(HERE).restart_agent()
 
         for flow in flows:
-            assert await flow.echo(b"after") == b"after"
-    late = await lab.pod("late", node=HERE)
+            assert await flow.echo(b"after", timeout_s=PATIENCE_S) == b"after"
+    late = await lab.pod("late", node=HERE, timeout_s=PATIENCE_S)
     assert (await late.tool("whoami", str(pods["a"].addresses.v4)))["host"] == pods["a"].name
