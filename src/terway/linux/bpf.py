@@ -34,6 +34,7 @@ _MAP_INFO = struct.Struct("=IIIIII16s")  # type, id, key, value, entries, flags,
 _MAP_INFO_BYTES = 80
 
 _PER_CPU_TYPES = frozenset({5, 6, 10, 21})  # per-CPU hash, array, LRU hash, cgroup storage
+_FULL = frozenset((errno.E2BIG, errno.ENOSPC))  # of hashes, of tries
 _NO_BATCH_TYPES = frozenset({11})  # LPM trie: batches came later than for hashes
 _BATCH_ENTRIES = 4096
 
@@ -127,7 +128,11 @@ class Map:
         except OSError as error:
             if tolerate_absence and error.errno == errno.ENOENT:
                 return False
-            raise translate(error, f"map {self.name}, command {command}") from error
+            if command == _MAP_UPDATE and error.errno in _FULL:
+                what = f"map {self.name} is full, with room for {self.max_entries} entries"
+            else:
+                what = f"map {self.name}, command {command}"
+            raise translate(error, what) from error
         return True
 
     def _items_by_batch(self) -> dict[bytes, bytes]:
