@@ -10,6 +10,7 @@ other core, which says nothing of the path.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from terway.lab.world.lab import Lab
 from terway.lab.world.node import NodeHandle
 from terway.model.address import Family
 
-CORE = 1
+CORE = max(os.sched_getaffinity(0))
 PORT = "5201"
 STREAM_S = 2
 ROUND_TRIPS = 20_000
@@ -60,13 +61,13 @@ async def stream_gbps(path: Path) -> float:
     return float(json.loads(text)["end"]["sum_received"]["bits_per_second"]) / 1e9
 
 
-async def round_trip_us(path: Path) -> float:
+async def round_trip_us(path: Path, *, round_trips: int = ROUND_TRIPS) -> float:
     """Return the median round trip of one byte over an open TCP connection."""
     pingpong = program("pingpong")
     server = path.server.on_core(CORE)
     async with server.server(pingpong, "serve", path.address, PORT, ready="ready"):
         client = path.client.on_core(CORE)
-        text = await client.run(pingpong, "ask", path.address, PORT, str(ROUND_TRIPS))
+        text = await client.run(pingpong, "ask", path.address, PORT, str(round_trips))
     return median([int(line) / 1e3 for line in text.split()])
 
 
@@ -143,10 +144,12 @@ async def measure(order: Order) -> list[Record]:
         return await compare(order, GAUGES, await paths_between_nodes(lab))
 
 
-async def paths_between_nodes(lab: Lab) -> Paths:
+async def paths_between_nodes(lab: Lab, *, timeout_s: float = 30.0) -> Paths:
     """Return the path between a pod on each of the first two nodes, and that between the nodes."""
     nodes = [lab.node("node-1"), lab.node("node-2")]
-    pods = [await lab.pod(f"end-{node.name}", node=node.name) for node in nodes]
+    pods = [
+        await lab.pod(f"end-{node.name}", node=node.name, timeout_s=timeout_s) for node in nodes
+    ]
     return Paths(
         subject=Path(
             client=inside(pods[0].netns_path),
