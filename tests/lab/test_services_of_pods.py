@@ -121,7 +121,7 @@ async def test_an_endpoint_that_goes_is_asked_no_more(lab, pods, web):
     """Bug class 39."""
     await lab.delete_pod("web-2")
     await wait_endpoints(lab.kube, "web", lambda held: len(held) == 2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len((await services_of(lab.node("node-1")))["web"]["endpoints"]) != 2:
             pass  # each look is a process, and takes a while
 

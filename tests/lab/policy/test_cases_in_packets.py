@@ -12,6 +12,7 @@ import json
 import random
 import sys
 import uuid
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,9 @@ async def test_the_command_answers_in_the_form_of_the_model(modes, tmp_path):
     words = ("policy", "run", *lab, "--json", "--case", str(path))
 
     command = Path(sys.executable).parent / "terway-lab"
-    process = await asyncio.create_subprocess_exec(command, *words, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
+    process = await asyncio.create_subprocess_exec(command, *words, stdout=PIPE, stderr=PIPE)
+    said, wrong = await process.communicate()
+    assert said, wrong.decode()
 
     case = parse_case(json.loads(own))
 
