@@ -34,6 +34,6 @@ def test_what_needs_another_kernel_works_in_one(
 
 
 def _files_with_the_marker() -> list[str]:
-    """Return the files to look into: to import all the others takes a guest a minute."""
+    """Return the files to look into, by their text: to import all takes a guest a minute."""
     files = (_ROOT / "tests").rglob("test_*.py")
     return sorted(str(one.relative_to(_ROOT)) for one in files if "mark.guest" in one.read_text())
