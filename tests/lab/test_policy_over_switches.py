@@ -53,7 +53,7 @@ async def flows_of(
 
     async def begin(source: End, target: End) -> None:
         asks, answers = await wires.udp(source), await wires.udp(target, ALLOWED)
-        flow = lockstep(asks, answers, (target.address, ALLOWED))
+        flow = lockstep(asks, answers, (target.address, ALLOWED), asks_again=True)
         flows.append(await stack.enter_async_context(flow))
         deaf.append(await wires.udp(target, BARRED))
         barred = spray(await wires.udp(source), (target.address, BARRED))
@@ -64,8 +64,8 @@ async def flows_of(
     return flows, deaf
 
 
-async def test_what_is_forbidden_never_passes_and_what_is_allowed_always_does(world: PolicyLab):
-    """Bug class 46."""
+async def test_what_is_forbidden_never_passes_and_what_is_allowed_goes_on(world: PolicyLab):
+    """Bug class 46. An answer under way while the filters change is of nothing they know: lost."""
     crews = [await open_crew(world.lab, pool) for pool in ("node", "eni")]
     await world.policies(*map(policy_of, crews))
     own = {"own": crews[1].pods["client"]}

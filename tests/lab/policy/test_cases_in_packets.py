@@ -10,9 +10,7 @@ import asyncio
 import gzip
 import json
 import random
-import sys
 import uuid
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +26,6 @@ from terway.lab.policy.stage import Stage
 from terway.lab.policy.tally import compare
 from terway.lab.world.client import LabClient, start_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, LabPlan, NodePool
-from terway.policy.evaluate import evaluate
-from terway.policy.reading.cases import Decide, Step, answer_case, parse_case
 from tests.support.policy_cases import FOLDER
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -82,27 +78,6 @@ async def modes(request: pytest.FixtureRequest) -> AsyncIterator[Modes]:
         yield Modes(client=client, is_ebpf=request.param == "datapathv2")
     finally:
         await asyncio.to_thread(client.down)
-
-
-async def test_the_command_answers_in_the_form_of_the_model(modes, tmp_path):
-    own = next(iter(sorted(OWN.glob("*.jsonl")))).read_text().splitlines()[0]
-    path = tmp_path / "case.json"
-    path.write_text(own)
-    lab = ("--name", modes.client.paths.name, "--mode", modes.mode(False).value)
-    words = ("policy", "run", *lab, "--json", "--case", str(path))
-
-    command = Path(sys.executable).parent / "terway-lab"
-    process = await asyncio.create_subprocess_exec(command, *words, stdout=PIPE, stderr=PIPE)
-    said, wrong = await process.communicate()
-    assert said, wrong.decode()
-
-    case = parse_case(json.loads(own))
-
-    def decider(step: Step) -> Decide:
-        return lambda flow: evaluate(step.cluster, step.policies, flow).is_allowed
-
-    assert json.loads(said) == answer_case(case, decider)
-    assert process.returncode == 0
 
 
 @pytest_asyncio.fixture(
