@@ -30,7 +30,7 @@ from tests.support.instances import socket_in
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
-SERVER = Path(balanced_node.__file__)
+SERVER = Path(balanced_node.__file__).read_text()  # a pod has a /tmp of its own
 FAR = {4: "203.0.113.7", 6: "2001:db8:ffff::7"}
 PORT, NODE_PORT = 80, 30080
 
@@ -64,7 +64,7 @@ async def web(lab: Lab, servers: object) -> dict[int, IPAddress]:
 
 
 async def _serve(lab: Lab, name: str, node: str, *ports: int) -> PodHandle:
-    words = ("/usr/bin/env", "python3", "-I", "-S", str(SERVER), *map(str, ports))
+    words = ("/usr/bin/env", "python3", "-I", "-S", "-c", SERVER, *map(str, ports))
     return await lab.pod(name, node=node, command=words, host_network=True)
 
 
