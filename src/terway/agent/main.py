@@ -12,9 +12,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from terway.agent.lean import settle  # first: it decides what the others load
@@ -64,7 +64,9 @@ from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
+from terway.config.eni_conf import EniConf
 from terway.config.findings import Caution
+from terway.datapath.facts import NodeFacts
 from terway.datapath.map_sizes import map_sizes, policy_map_sizes, service_map_sizes
 from terway.kube.client import KubeClient
 from terway.kube.connection import read_in_cluster, read_kubeconfig
@@ -172,24 +174,16 @@ async def _open(
     kept.write(known := Known(place=place, allowance=allowance))
     store = stack.enter_context(open_store(paths.journal))
     held = (await store.load()).attachments
-    mode = await read_node_mode(
-        client, options.node_name, KeptMode(paths.state_dir / "node_mode"), held
-    )
-    cautions = (
-        *_check_instance(config, allowance, mode, held),
-        *unsuitable_lists(paths.cni_conf_dir),
-    )
+    kept_mode = KeptMode(paths.state_dir / "node_mode")
+    mode = await read_node_mode(client, options.node_name, kept_mode, held)
+    cautions = _check_instance(config, allowance, mode, held)
     kernel = await stack.enter_async_context(open_kernel())
     chosen = await _choose_datapath(kernel, mode, options, config, allowance)
     mode = chosen.mode
     support = await kernel.limit_support()
     instance, seed = instance_facts(place, allowance), f"{time.time_ns():x}"
-    facts = replace(
-        await configured_facts(kernel, config),
-        has_datapath=chosen.has_datapath,
-        has_services=leads_services(chosen, client, config),
-        has_children=Mode.IPVLAN in (mode, *(one.spec.mode for one in held)),
-    )
+    is_led = leads_services(chosen, client, config)
+    facts = _with_datapath(await configured_facts(kernel, config), chosen, held, is_led)
     node = with_limits(facts, config.cni, support)
 
     def shape_now(now: AgentConfig) -> Shape:
@@ -199,8 +193,9 @@ async def _open(
 
     shape = shape_now(config)
     limits = limit_cautions(mode, config.cni, support)
-    said = replace(config, warnings=(*config.warnings, *cautions, *limits))
-    kube = _kube_side(client, options, said)
+    lists = unsuitable_lists(paths.cni_conf_dir)
+    said = (*config.warnings, *cautions, *lists, *limits)
+    kube = _kube_side(client, options, replace(config, warnings=said))
     terwayd = Terwayd(
         _setup(options, config, shape),
         paths=paths,
@@ -212,20 +207,8 @@ async def _open(
         stop=stop,
     )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
-    _watch_host_ports(terwayd, kube, config, is_led=facts.has_services)
-    if chosen.has_datapath:
-        tell_datapath(terwayd, options.node_name, Pins(options.paths.pins))
-    show_choice(terwayd, kube, chosen, config.cni)
-    configure_flows = enforce_policies(terwayd, client, kube, options, config)
-    if not chosen.has_datapath:
-        terwayd.chores["datapath gone"] = partial(
-            leave_datapath,
-            kernel,
-            Pins(options.paths.pins),
-            attachments=terwayd.pool.attachments,
-            judged=terwayd.judged,
-        )
-    serve_services(terwayd, kernel=kernel, client=client, kube=kube, options=options, config=config)
+    around = _Around(options=options, client=client, kube=kube, kernel=kernel, chosen=chosen)
+    configure_flows = _serve_more(terwayd, around, config, is_led=is_led)
     terwayd.metrics.sources.append(calls.metrics)
 
     def apply(now: AgentConfig) -> None:
@@ -236,6 +219,66 @@ async def _open(
         make_follower(config, options, client=client, kube=kube, check=shape_now, apply=apply)
     )
     return terwayd
+
+
+def _with_datapath(
+    facts: NodeFacts, chosen: Chosen, held: tuple[Attachment, ...], has_services: bool
+) -> NodeFacts:
+    """Return the facts of a node with this data path, and pods of whichever mode they have."""
+    return replace(
+        facts,
+        has_datapath=chosen.has_datapath,
+        has_services=has_services,
+        has_children=Mode.IPVLAN in (chosen.mode, *(one.spec.mode for one in held)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    """What stands around a terwayd that is to do more than addresses."""
+
+    options: Options
+    client: KubeClient | None
+    kube: KubeSide | None
+    kernel: Kernel
+    chosen: Chosen
+
+
+def _serve_more(
+    terwayd: Terwayd, around: _Around, config: AgentConfig, *, is_led: bool
+) -> Callable[[EniConf], None]:
+    """Have hostPorts, policies and services served, by the data path that was chosen.
+
+    Return what hears of another configuration of the flow log.
+    """
+    options, kube, paths = around.options, around.kube, around.options.paths
+    _watch_host_ports(terwayd, kube, config, is_led=is_led)
+    show_choice(terwayd, kube, around.chosen, config.cni)
+    if around.chosen.has_datapath:
+        tell_datapath(terwayd, options.node_name, Pins(paths.pins))
+    configure_flows = enforce_policies(terwayd, around.client, kube, options, config)
+    if not around.chosen.has_datapath:
+        _leave_datapath(terwayd, around.kernel, paths)
+    serve_services(
+        terwayd,
+        kernel=around.kernel,
+        client=around.client,
+        kube=kube,
+        options=options,
+        config=config,
+    )
+    return configure_flows
+
+
+def _leave_datapath(terwayd: Terwayd, kernel: Kernel, paths: Paths) -> None:
+    """Have what a terwayd before this one has in eBPF go, once pods are judged without."""
+    terwayd.chores["datapath gone"] = partial(
+        leave_datapath,
+        kernel,
+        Pins(paths.pins),
+        attachments=terwayd.pool.attachments,
+        judged=terwayd.judged,
+    )
 
 
 async def _choose_datapath(

@@ -136,17 +136,9 @@ class Terwayd:
         self.left_to_stack = left_to_the_stack(facts)  # by that data path
         self.ready = asyncio.Event()
         self._stop = stop
-        enis, network = self._networking(kernel, facts)
+        enis, self.network = self._networking(kernel, facts)
         ports = Ports(cloud=cloud, store=store, links=enis, conntrack=_Conntrack(kernel))
-        self.pool = PoolService(
-            setup.pool,
-            ports,
-            clock=clocks.monotonic,
-            wall_clock=clocks.wall,
-            moment=clocks.moment,
-            teller=kube.warnings if kube else None,
-        )
-        self.network = network
+        self.pool = self._pooling(ports, clocks)
         self.verbs = Verbs(
             pool=self.pool,
             network=self.network,
@@ -156,15 +148,7 @@ class Terwayd:
         )
         self.metrics = Metrics(self.pool)
         self.answerer = self._answering(clocks)
-        self.reconciler = Reconciler(
-            pool=self.pool,
-            network=self.network,
-            enis=enis,
-            verbs=self.verbs,
-            pods=kube.pods if kube else None,
-            now=clocks.monotonic,
-            took=self.metrics.observe_look,
-        )
+        self.reconciler = self._reconciling(enis, clocks)
         self.reconciled = self.reconciler.has_run
         self._keep_whole(enis, clocks)
         self.bringup = self._bringing_up()
@@ -178,6 +162,27 @@ class Terwayd:
         self.chores["datapath"] = bringup.run
         self.metrics.sources.append(bringup.metrics)
         return bringup
+
+    def _pooling(self, ports: Ports, clocks: Clocks) -> PoolService:
+        return PoolService(
+            self._setup.pool,
+            ports,
+            clock=clocks.monotonic,
+            wall_clock=clocks.wall,
+            moment=clocks.moment,
+            teller=self._kube.warnings if self._kube else None,
+        )
+
+    def _reconciling(self, enis: ENILinks, clocks: Clocks) -> Reconciler:
+        return Reconciler(
+            pool=self.pool,
+            network=self.network,
+            enis=enis,
+            verbs=self.verbs,
+            pods=self._kube.pods if self._kube else None,
+            now=clocks.monotonic,
+            took=self.metrics.observe_look,
+        )
 
     def _answering(self, clocks: Clocks) -> Answerer:
         return Answerer(
