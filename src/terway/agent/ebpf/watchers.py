@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from terway.agent.backlog import Backlog
 from terway.datapath.happening import Happened, LeftOut, Line, Wanted
 
 _MOST_WAITING = 4000  # records of one watcher; some 2 MB
@@ -39,34 +39,23 @@ class Watcher:
     def __init__(self, wish: Wish, *, most: int = _MOST_WAITING) -> None:
         self.wish = wish
         self.has_begun = False  # whether it was told that the programs tell now
-        self._most = most
-        self._waiting: deque[Line] = deque()
-        self._filled = asyncio.Event()
-        self._missed: LeftOut | None = None
+        self._backlog: Backlog[Line, LeftOut] = Backlog(most)
 
     def tell(self, line: Line) -> None:
         """Have a line read, if it is wanted. Never waits."""
         if isinstance(line, Happened):
             if not self.wish.wanted.matches(line):
                 return
-            if len(self._waiting) >= self._most:
-                before = self._missed.count if self._missed else 0
-                self._missed = LeftOut(time=line.time, node=line.node, count=before + 1)
+            if self._backlog.is_full:
+                before = self._backlog.missed.count if self._backlog.missed else 0
+                left_out = LeftOut(time=line.time, node=line.node, count=before + 1)
+                self._backlog.missed = left_out
                 return
-        self._waiting.append(line)
-        self._filled.set()
+        self._backlog.put(line)
 
-    async def lines(self) -> AsyncIterator[Line]:
+    def lines(self) -> AsyncIterator[Line]:
         """Yield lines until cancelled."""
-        while True:
-            while self._waiting:
-                yield self._waiting.popleft()
-            if self._missed is not None:
-                missed, self._missed = self._missed, None
-                yield missed
-            self._filled.clear()
-            if not self._waiting:
-                await self._filled.wait()
+        return self._backlog.lines()
 
 
 class Watchers:

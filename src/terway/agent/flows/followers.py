@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from terway.agent.backlog import Backlog
 from terway.policy.records.flow_filter import FlowFilter
 from terway.policy.records.recorded import Line, RecordedFlow, Remark
 
@@ -34,31 +33,20 @@ class Follower:
         self.wish = wish
         self.has_begun = False  # whether it was told that what it wishes is logged now
         self._wanted = wanted
-        self._most = most
-        self._waiting: deque[Line] = deque()
-        self._filled = asyncio.Event()
-        self._dropped: Remark | None = None
+        self._backlog: Backlog[Line, Remark] = Backlog(most)
 
     def tell(self, line: Line) -> None:
         """Have a line read, if it is wanted. Never waits."""
         if isinstance(line, RecordedFlow):
             if not self._wanted.matches(line):
                 return
-            if len(self._waiting) >= self._most:
-                before = self._dropped.lost if self._dropped else 0
-                self._dropped = Remark(time=line.time, node=line.node, lost=before + line.count)
+            if self._backlog.is_full:
+                before = self._backlog.missed.lost if self._backlog.missed else 0
+                dropped = Remark(time=line.time, node=line.node, lost=before + line.count)
+                self._backlog.missed = dropped
                 return
-        self._waiting.append(line)
-        self._filled.set()
+        self._backlog.put(line)
 
-    async def lines(self) -> AsyncIterator[Line]:
+    def lines(self) -> AsyncIterator[Line]:
         """Yield lines until cancelled."""
-        while True:
-            while self._waiting:
-                yield self._waiting.popleft()
-            if self._dropped is not None:
-                dropped, self._dropped = self._dropped, None
-                yield dropped
-            self._filled.clear()
-            if not self._waiting:
-                await self._filled.wait()
+        return self._backlog.lines()
