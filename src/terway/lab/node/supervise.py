@@ -7,8 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-
-from terway.lab.node.client import Process, SpawnerClient
+from typing import Protocol
 
 _FIRST_RESTART_S = 0.2
 _LONGEST_WAIT_S = 30.0
@@ -16,12 +15,41 @@ _STEADY_S = 30.0  # who ran so long is restarted at once the next time
 _STOP_GRACE_S = 10.0
 
 
+class Running(Protocol):
+    """A process, seen from outside of it."""
+
+    pid: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        ...
+
+    async def wait(self) -> int:
+        """Return the exit status once it has ended."""
+        ...
+
+    async def kill(self, signal_number: int) -> None:
+        """Send a signal, if it still runs."""
+        ...
+
+
+class Spawner(Protocol):
+    """Who starts processes."""
+
+    async def run(
+        self, argv: Sequence[str], *, env: Mapping[str, str], stdio: tuple[int, int, int]
+    ) -> Running:
+        """Start `argv`; the caller keeps its copies of `stdio`."""
+        ...
+
+
 class Supervisor:
     """Keeps one program running; its output goes to a file."""
 
     def __init__(
         self,
-        spawner: SpawnerClient,
+        spawner: Spawner,
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
@@ -33,7 +61,7 @@ class Supervisor:
         self._env = env
         self._log_path = log_path
         self._changed = changed
-        self._process: Process | None = None
+        self._process: Running | None = None
         self._again = asyncio.Event()
         self.restarts = 0
 
@@ -86,7 +114,7 @@ class Supervisor:
         finally:
             self._again.clear()
 
-    async def _start(self) -> Process:
+    async def _start(self) -> Running:
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         log = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:

@@ -30,6 +30,7 @@ OPENAPI = IPv4Address("100.100.0.10")
 KUBE_API = IPv4Address("100.100.0.20")
 KUBE_API_PORT = 6443
 PROBER = IPv4Address("100.100.0.30")  # from where load balancers ask for health
+CONTROL_PLANE = IPv4Address("100.100.0.40")
 ROLE = "terway-node"  # the RAM role of the instances
 
 
@@ -86,6 +87,8 @@ class LabPlan:
     chained: tuple[dict[str, object], ...] = ()  # CNI plugins after ours
     agent: bool = True
     network: PodNetwork = PodNetwork.TERWAY
+    control_plane: bool = False  # with terway-controlplane, which then has the ENIs and balancers
+    control_plane_conf: dict[str, object] = field(default_factory=dict)  # over the generated one
     cloud_only: bool = False  # without Kubernetes nodes, now and later
     kubeconfig: str = ""  # of another API server, in place of the embedded one
     pools: tuple[NodePool, ...] = ()  # beside the `nodes`
