@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TypeVar
 
+from terway.lab.cloud.balancer_state import BalancingState
 from terway.lab.cloud.records import (
     ENIRecord,
     GroupRecord,
@@ -48,6 +49,7 @@ class State:
         self.instances: dict[str, InstanceRecord] = {}
         self.cursors: dict[str, int] = {}  # per vSwitch: where the next IPv4 address is sought
         self.revision = 0
+        self.balancing = BalancingState(self._touch)
 
     def put(self, *records: Record) -> None:
         """Add records, or replace those with the same ids."""
@@ -106,13 +108,14 @@ class State:
         taken = {address for eni in self.enis_in(vswitch_id) for address in eni.ipv4}
         for eni in self.enis_in(vswitch_id):
             taken.update(address for prefix in eni.ipv4_prefixes for address in prefix)
-        return taken
+        return taken | self.balancing.ipv4_in(vswitch_id)
 
     def taken_v6(self, vswitch_id: VSwitchId) -> TakenV6:
         """Return the IPv6 addresses of a vSwitch that have an owner."""
         enis = tuple(self.enis_in(vswitch_id))
         return TakenV6(
-            addresses=frozenset(address for eni in enis for address in eni.ipv6),
+            addresses=frozenset(address for eni in enis for address in eni.ipv6)
+            | self.balancing.ipv6_in(vswitch_id),
             prefixes=tuple(prefix for eni in enis for prefix in eni.ipv6_prefixes),
         )
 
@@ -128,6 +131,9 @@ class State:
     def members(self, group_id: SecurityGroupId) -> list[ENIId]:
         """Return the ENIs in a security group."""
         return [eni.id for eni in self.enis.values() if group_id in eni.security_group_ids]
+
+    def _touch(self) -> None:
+        self.revision += 1
 
     def _table(self, record: Record) -> dict[str, Record]:
         table: object
