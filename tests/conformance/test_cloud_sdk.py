@@ -240,6 +240,35 @@ async def test_an_eni_goes_through_its_whole_life(sdk):
     await sdk.until_eni(eni_id, "")
 
 
+async def test_an_eni_becomes_a_member_of_a_trunk_and_itself_again(sdk):
+    _, vswitch_id, group_id = await make_network(sdk)
+    instance_id = await run_instance(sdk, vswitch_id, group_id)
+    wanted = {"VSwitchId": vswitch_id, "SecurityGroupIds": [group_id]}
+    trunk = await sdk.ecs("CreateNetworkInterface", InstanceType="Trunk", **wanted)
+    trunk_id = trunk["NetworkInterfaceId"]
+    await sdk.ecs("AttachNetworkInterface", InstanceId=instance_id, NetworkInterfaceId=trunk_id)
+    await sdk.until_eni(trunk_id, "InUse")
+    made = await sdk.ecs("CreateNetworkInterface", DeleteOnRelease=False, **wanted)
+    named = {
+        "NetworkInterfaceId": made["NetworkInterfaceId"],
+        "InstanceId": instance_id,
+        "TrunkNetworkInstanceId": trunk_id,
+    }
+
+    await sdk.ecs("AttachNetworkInterface", **named)
+
+    await sdk.until_eni(made["NetworkInterfaceId"], "InUse")
+    listed = await sdk.ecs("DescribeNetworkInterfaces", Type="Member", MaxResults=500)
+    (shown,) = listed["NetworkInterfaceSets"]["NetworkInterfaceSet"]
+    assert shown["Attachment"]["TrunkNetworkInterfaceId"] == trunk_id
+    assert shown["Attachment"]["DeviceIndex"] == 1
+    whole = await sdk.ecs("DescribeNetworkInterfaceAttribute", NetworkInterfaceId=trunk_id)
+    members = whole["Attachment"]["MemberNetworkInterfaceIds"]["MemberNetworkInterfaceId"]
+    assert members == [made["NetworkInterfaceId"]]
+    await sdk.ecs("DetachNetworkInterface", **named)
+    await sdk.until_eni(made["NetworkInterfaceId"], "Available")
+
+
 async def test_prefixes_come_and_go_and_security_groups_change(sdk):
     vpc, vswitch_id, group_id = await make_network(sdk)
     made = await sdk.ecs(

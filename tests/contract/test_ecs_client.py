@@ -87,6 +87,49 @@ async def test_a_new_eni_has_what_was_asked_for(client, world):
     assert described.description == "interface create by terway"
 
 
+async def test_a_member_is_found_with_its_trunk_and_vlan_id_and_detached_with_its_addresses(
+    client, world
+):
+    trunk = await attached(client, world, is_trunk=True)
+    wanted = {"delete_on_release": False, "tags": [("creator", "terway-controller")]}
+    eni = await create(client, world, token=OTHER_TOKEN, **wanted)
+    assert trunk.type is ENIType.TRUNK
+
+    await client.attach_eni(eni.id, world.instance_id, trunk_id=trunk.id)
+
+    world.pass_time()
+    (member,) = await client.describe_enis(type=ENIType.MEMBER, vpc_id=world.vpc_id)
+    assert (member.id, member.status) == (eni.id, ENIStatus.IN_USE)
+    assert (member.trunk_eni_id, member.vlan_id) == (trunk.id, 1)
+    assert (member.instance_id, member.zone_id) == (world.instance_id, eni.zone_id)
+    assert member.delete_on_release is False
+    by_tag = await client.describe_enis(tags=[("creator", "terway-controller")])
+    of_instance = await client.describe_enis(instance_id=world.instance_id)
+    assert by_tag == (member,)
+    assert member in of_instance
+
+    await client.detach_eni(eni.id, world.instance_id, trunk_id=trunk.id)
+
+    world.pass_time()
+    (found,) = await client.describe_enis(eni_ids=[eni.id])
+    assert (found.status, found.type) == (ENIStatus.AVAILABLE, ENIType.SECONDARY)
+    assert (found.trunk_eni_id, found.vlan_id, found.instance_id) == (None, None, None)
+    assert (found.mac, found.ipv4, found.ipv6) == (member.mac, member.ipv4, member.ipv6)
+
+
+async def test_a_trunk_with_members_is_a_conflict_and_a_member_too_many_no_capacity(client, world):
+    trunk = await attached(client, world, is_trunk=True)
+    most = 16  # of ecs.g7.xlarge: EniTotalQuantity 20, EniQuantity 4
+    made = [await create(client, world, token=ClientToken(f"m-{n}")) for n in range(most + 1)]
+    for eni in made[:most]:
+        await client.attach_eni(eni.id, world.instance_id, trunk_id=trunk.id)
+
+    with pytest.raises(CapacityError):
+        await client.attach_eni(made[most].id, world.instance_id, trunk_id=trunk.id)
+    with pytest.raises(ConflictError):
+        await client.detach_eni(trunk.id, world.instance_id)
+
+
 async def test_the_same_token_makes_one_eni(client, world):
     first, second = await create(client, world), await create(client, world)
 

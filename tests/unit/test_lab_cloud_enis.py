@@ -274,7 +274,7 @@ def test_an_eni_is_in_at_most_ten_security_groups(world):
     [
         ({"Colour": "blue"}, "UnsupportedParameter", "Colour"),
         ({"Ipv4PrefixCount": "11"}, "InvalidParameter", "Ipv4PrefixCount"),
-        ({"InstanceType": "Trunk"}, "UnsupportedParameter", "Trunk"),
+        ({"InstanceType": "Bridge"}, "UnsupportedParameter", "Bridge"),
         ({"Tag.1.Colour": "blue"}, "UnsupportedParameter", "Tag.N.Colour"),
         ({"Ipv6AddressCount": "many"}, "InvalidParameter", "Ipv6AddressCount"),
         ({"Ipv6AddressCount": "11"}, "InvalidParameter", "Ipv6AddressCount"),

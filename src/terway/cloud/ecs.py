@@ -24,7 +24,7 @@ from terway.cloud.ecs_calls import (
 )
 from terway.cloud.openapi import OpenAPI, open_session
 from terway.cloud.query import Value
-from terway.model.eni import ENI, InstanceLimits, VSwitch
+from terway.model.eni import ENI, ENIType, InstanceLimits, VSwitch
 from terway.model.ids import (
     ClientToken,
     ENIId,
@@ -77,6 +77,7 @@ class EcsClient(AddressCalls):
         ipv4_prefixes: int = 0,
         ipv6_prefixes: int = 0,
         is_erdma: bool = False,
+        is_trunk: bool = False,
         tags: Tags = (),
         description: str = "",
         resource_group_id: str = "",
@@ -86,7 +87,8 @@ class EcsClient(AddressCalls):
         """Create an ENI with `ipv4_count` IPv4 addresses, its primary one included.
 
         Of a family it has secondary addresses or prefixes, not both, at first. `is_erdma` makes
-        one for RDMA.
+        one for RDMA, `is_trunk` one that other ENIs can be members of. Without
+        `delete_on_release` it outlives the instance it is attached to.
 
         Safe to repeat with the same `token`: the cloud returns the first answer. If cancelled,
         the ENI may exist all the same; a repeat with the token finds it.
@@ -100,6 +102,7 @@ class EcsClient(AddressCalls):
             "Ipv6AddressCount": ipv6_count or None,
             "Ipv4PrefixCount": ipv4_prefixes or None,
             "Ipv6PrefixCount": ipv6_prefixes or None,
+            "InstanceType": ENIType.TRUNK.value if is_trunk else None,
             "NetworkInterfaceTrafficMode": "HighPerformance" if is_erdma else None,
             "Tag": tag_list(tags),
             "Description": description or None,
@@ -110,27 +113,31 @@ class EcsClient(AddressCalls):
         answer = await self.call_ecs("CreateNetworkInterface", parameters, wire.NetworkInterface)
         return wire.parse_eni(answer)
 
-    async def attach_eni(self, eni_id: ENIId, instance_id: InstanceId) -> None:
-        """Begin to attach an ENI; it is InUse some seconds later.
+    async def attach_eni(
+        self, eni_id: ENIId, instance_id: InstanceId, *, trunk_id: ENIId | None = None
+    ) -> None:
+        """Begin to attach an ENI, or to make it a member of a trunk of the instance.
 
-        Raises CapacityError when the instance has all the ENIs of its type, ConflictError when
-        the ENI is not Available or either is gone.
+        It is InUse some seconds later; a member then has its VLAN id.
+
+        Raises CapacityError when the instance has all the ENIs, or all the members, of its type,
+        ConflictError when the ENI is not Available, the trunk not InUse, or one of them is gone.
         """
         await self.call_ecs(
-            "AttachNetworkInterface",
-            {"NetworkInterfaceId": eni_id, "InstanceId": instance_id},
-            wire.Done,
+            "AttachNetworkInterface", _attachment(eni_id, instance_id, trunk_id), wire.Done
         )
 
-    async def detach_eni(self, eni_id: ENIId, instance_id: InstanceId) -> None:
-        """Begin to detach an ENI; it is Available some seconds later.
+    async def detach_eni(
+        self, eni_id: ENIId, instance_id: InstanceId, *, trunk_id: ENIId | None = None
+    ) -> None:
+        """Begin to detach an ENI, or a member from its trunk; it is Available some seconds later.
 
-        Success when the ENI or the instance is gone. Raises ConflictError when the ENI is in
-        another state than InUse.
+        It keeps its MAC and addresses. Success when the ENI or the instance is gone. Raises
+        ConflictError when the ENI is in another state than InUse, or a trunk that has members.
         """
         await self.call_until_gone(
             "DetachNetworkInterface",
-            {"NetworkInterfaceId": eni_id, "InstanceId": instance_id},
+            _attachment(eni_id, instance_id, trunk_id),
             gone=(ENI_GONE, _INSTANCE_GONE),
         )
 
@@ -181,3 +188,12 @@ class EcsClient(AddressCalls):
             )
             found += map(wire.parse_instance_limits, answer.instance_types.instance_type)
         return tuple(found)
+
+
+def _attachment(eni_id: ENIId, instance_id: InstanceId, trunk_id: ENIId | None) -> dict[str, Value]:
+    """Return the parameters of attach and detach."""
+    return {
+        "NetworkInterfaceId": eni_id,
+        "InstanceId": instance_id,
+        "TrunkNetworkInstanceId": trunk_id,
+    }

@@ -10,7 +10,7 @@ from terway.cloud.openapi import Caller, OnCall, OpenAPI, Product
 from terway.cloud.query import Value
 from terway.model.eni import ENI, ENIStatus, ENIType
 from terway.model.errors import ConflictError
-from terway.model.ids import ENIId, InstanceId, RegionId
+from terway.model.ids import ENIId, InstanceId, RegionId, VpcId
 
 ECS_VERSION = "2014-05-26"
 VPC_VERSION = "2016-04-28"
@@ -46,10 +46,16 @@ class EcsCalls:
         type: ENIType | None = None,  # noqa: A002 - the API's own name
         status: ENIStatus | None = None,
         tags: Tags = (),
+        vpc_id: VpcId | None = None,
     ) -> tuple[ENI, ...]:
-        """Return all ENIs that match every given filter, from all pages."""
+        """Return all ENIs that match every given filter, from all pages.
+
+        Those of an instance include the members of its trunk. A tag without a value asks for the
+        key alone.
+        """
         filters: dict[str, Value] = {
             "InstanceId": instance_id,
+            "VpcId": vpc_id,
             "Type": type and type.value,
             "Status": status and status.value,
             "Tag": tag_list(tags),

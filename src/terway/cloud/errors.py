@@ -69,6 +69,14 @@ _REMEDIES = (
     ("SignatureDoesNotMatch", f"check the key's secret: {_WHERE}"),
     ("IncompleteSignature", f"check the key's id and its secret: {_WHERE}"),
     ("InvalidTimeStamp", "set this machine's clock"),
+    (
+        "InvalidOperation.InstanceTypeNotSupport",
+        "take instances of a type that has EniTrunkSupported, or set enable_eni_trunking to false",
+    ),
+    (
+        "InvalidOperation.AvailabilityZoneMismatch",
+        "take a vSwitch in the zone of the instance",
+    ),
     ("InvalidVSwitchId.NotFound", "check vswitches in eni_conf"),
     ("InvalidSecurityGroupId.NotFound", "check security_groups in eni_conf"),
 )

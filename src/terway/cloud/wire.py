@@ -138,6 +138,7 @@ class NetworkInterface(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     resource_group_id: str = ""
     description: str = ""
     creation_time: str = ""
+    delete_on_release: bool | None = None
     tags: Tags = Tags()
 
 
@@ -187,6 +188,7 @@ def parse_eni(said: NetworkInterface) -> ENI:
         resource_group_id=said.resource_group_id,
         description=said.description,
         creation_time=said.creation_time,
+        delete_on_release=said.delete_on_release,
         tags=tuple((tag.tag_key, tag.tag_value) for tag in said.tags.tag),
     )
 

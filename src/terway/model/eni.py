@@ -66,7 +66,13 @@ class ENI:
     resource_group_id: str = ""
     description: str = ""
     creation_time: str = ""  # ISO 8601, as the cloud wrote it
+    delete_on_release: bool | None = None  # whether it ends with its instance; None: not said
     tags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def vlan_id(self) -> int | None:
+        """The tag of a member's frames on its trunk; None for who is no member."""
+        return self.device_index if self.trunk_eni_id else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ class FabricHabits:
 
 def fabric_state(state: State, habits: FabricHabits) -> VpcState:
     """Return everything the fabric carries, in the order of creation."""
-    plugged = [eni for eni in state.enis.values() if eni.is_plugged]
+    plugged = [eni for eni in state.enis.values() if _is_carried(state, eni)]
     return VpcState(
         vswitches=tuple(_vswitch(vswitch) for vswitch in state.vswitches.values()),
         ports=tuple(_port(eni, mtu_of(state, eni.instance_id, habits)) for eni in plugged),
@@ -44,6 +44,12 @@ def fabric_state(state: State, habits: FabricHabits) -> VpcState:
         security_groups=tuple(_group(group) for group in state.groups.values()),
         services=habits.services,
     )
+
+
+def _is_carried(state: State, eni: ENIRecord) -> bool:
+    """Return whether an ENI has a link, or its trunk has one."""
+    carrier = state.enis.get(eni.trunk_id) if eni.trunk_id else eni
+    return eni.is_plugged and carrier is not None and carrier.is_plugged
 
 
 def _vswitch(vswitch: VSwitchRecord) -> VSwitch:
@@ -70,13 +76,15 @@ def _port(eni: ENIRecord, mtu_bytes: int) -> Port:
         vpc_id=eni.vpc_id,
         vswitch_id=eni.vswitch_id,
         instance_id=eni.instance_id,
-        ifname=f"eth{eni.slot}",
+        ifname="" if eni.trunk_id else f"eth{eni.slot}",
         ipv4=tuple(address for address in eni.ipv4 if address not in eni.unready),
         ipv6=tuple(address for address in eni.ipv6 if address not in eni.unready),
         prefixes=(*eni.ipv4_prefixes, *eni.ipv6_prefixes),
         security_group_ids=eni.security_group_ids,
         mtu_bytes=mtu_bytes,
         source_check=eni.source_dest_check,
+        trunk_id=eni.trunk_id,
+        vlan_id=eni.vlan_id or 0,
     )
 
 

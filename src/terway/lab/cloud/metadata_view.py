@@ -22,10 +22,11 @@ def metadata_leaves(world: World, instance: InstanceRecord, enis: ENIs) -> Leave
     """Return every leaf that `instance` can read.
 
     `enis` are as the service knows them now, which may be late; the primary ENI it always knows.
+    Members are not among its interfaces: the instance has no device for them.
     """
     primary = world.state.enis[instance.primary_eni_id]
     known = {primary.id: primary, **enis}
-    mine = [eni for eni in known.values() if eni.instance_id == instance.id and eni.is_plugged]
+    mine = [eni for eni in known.values() if _is_device(eni, instance)]
     leaves = _constants(_own(world, instance))
     for eni in sorted(mine, key=lambda eni: eni.slot or 0):
         prefix = f"network/interfaces/macs/{eni.mac}/"
@@ -34,6 +35,10 @@ def metadata_leaves(world: World, instance: InstanceRecord, enis: ENIs) -> Leave
     if instance.role:
         leaves[f"ram/security-credentials/{instance.role}"] = lambda: _role_keys(world, instance)
     return leaves
+
+
+def _is_device(eni: ENIRecord, instance: InstanceRecord) -> bool:
+    return eni.instance_id == instance.id and eni.is_plugged and eni.trunk_id is None
 
 
 def read(leaves: Leaves, path: str) -> str | None:

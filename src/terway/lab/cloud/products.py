@@ -12,6 +12,7 @@ from typing import Any
 from terway.lab.cloud.action import Action, Actions
 from terway.lab.cloud.actions import (
     eni_addresses,
+    eni_attachments,
     eni_queries,
     enis,
     group_rules,
@@ -41,6 +42,7 @@ ECS = Product(
     name="ecs",
     actions={
         **enis.ACTIONS,
+        **eni_attachments.ACTIONS,
         **eni_queries.ACTIONS,
         **eni_addresses.ACTIONS,
         **instances.ACTIONS,

@@ -116,7 +116,10 @@ class GroupRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ENIRecord:
-    """An ENI. `slot` is its device order on the instance while it is attached: 0 is eth0."""
+    """An ENI. `slot` is its device order on the instance while it is attached: 0 is eth0.
+
+    A member has no device: it is reached through its trunk, in frames tagged with `vlan_id`.
+    """
 
     id: ENIId
     serial: int
@@ -136,6 +139,8 @@ class ENIRecord:
     created_at: float
     instance_id: InstanceId | None = None
     slot: int | None = None
+    trunk_id: ENIId | None = None
+    vlan_id: int | None = None
     # Addresses that the cloud has promised but not yet programmed.
     unready: frozenset[IPAddress] = frozenset()
     resource_group_id: str = ""
@@ -146,7 +151,7 @@ class ENIRecord:
 
     @property
     def is_plugged(self) -> bool:
-        """Whether the instance has the link."""
+        """Whether its packets are carried."""
         return self.status in (ENIStatus.IN_USE, ENIStatus.DETACHING)
 
 

@@ -16,7 +16,7 @@ from typing import assert_never
 from terway.lab.cloud.records import ENIRecord, InstanceStatus
 from terway.lab.cloud.state import State
 from terway.model.address import IPAddress
-from terway.model.eni import ENIStatus
+from terway.model.eni import ENIStatus, ENIType
 from terway.model.ids import ENIId, InstanceId
 
 
@@ -30,6 +30,8 @@ class Delays:
 
     attach_s: float = 1.0
     detach_s: float = 1.0
+    attach_member_s: float = 1.0
+    detach_member_s: float = 1.0
     delete_s: float = 0.5
     assign_s: float = 0.0
     start_s: float = 1.0
@@ -130,8 +132,17 @@ def _settle_eni(state: State, eni_id: ENIId, before: ENIStatus, after: ENIStatus
 
 
 def detached(eni: ENIRecord) -> ENIRecord:
-    """Return `eni` on no instance."""
-    return replace(eni, status=ENIStatus.AVAILABLE, instance_id=None, slot=None)
+    """Return `eni` on no instance. A member is then an ENI like any other, with all that it has."""
+    is_member = eni.type is ENIType.MEMBER
+    return replace(
+        eni,
+        type=ENIType.SECONDARY if is_member else eni.type,
+        status=ENIStatus.AVAILABLE,
+        instance_id=None,
+        slot=None,
+        trunk_id=None,
+        vlan_id=None,
+    )
 
 
 def _settle_instance(state: State, reached: InstanceReached) -> None:

@@ -81,13 +81,16 @@ def described_eni(world: World, eni: ENIRecord) -> View:
 
 
 def _attachment(eni: ENIRecord) -> View:
-    return {"InstanceId": eni.instance_id} if eni.instance_id else {}
+    if not eni.instance_id:
+        return {}
+    of_member = {"TrunkNetworkInterfaceId": eni.trunk_id, "DeviceIndex": eni.vlan_id}
+    return {"InstanceId": eni.instance_id, **(of_member if eni.trunk_id else {})}
 
 
 def described_instance(world: World, instance: InstanceRecord) -> View:
     """Return an instance as DescribeInstances shows it."""
     kind = world.types[instance.instance_type]
-    enis = world.state.enis_of(instance.id)
+    enis = [eni for eni in world.state.enis_of(instance.id) if eni.trunk_id is None]
     primary = world.state.enis[instance.primary_eni_id]
     return {
         "InstanceId": instance.id,

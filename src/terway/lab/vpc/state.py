@@ -28,6 +28,9 @@ class Port:
 
     The link in the instance is named `ifname` (``eth0`` for the primary ENI) and has the ENI's
     MAC; the fabric gives it no address, as a hypervisor would not.
+
+    A member has no link, and an empty `ifname`: it shares that of the port `trunk_id`, on which
+    its frames carry the 802.1Q tag `vlan_id`.
     """
 
     eni_id: ENIId
@@ -43,6 +46,8 @@ class Port:
     mtu_bytes: int = 1500
     source_check: bool = True  # a packet's source must be an address of this ENI
     loss: float = 0.0  # a fault: the part of all packets that is lost, in each direction
+    trunk_id: ENIId | None = None
+    vlan_id: int = 0  # 1 to 4094; 0 for who has a link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

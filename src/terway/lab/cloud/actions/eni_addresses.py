@@ -11,7 +11,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from terway.lab.cloud.action import Action, Actions, Answer
-from terway.lab.cloud.actions.enis import check_address_limits, check_ecs_state
+from terway.lab.cloud.eni_checks import check_address_limits, check_ecs_state
 from terway.lab.cloud.eni_factory import check_count, check_free_v4, take_v4, take_v6
 from terway.lab.cloud.prefixes import (
     check_prefix_count,

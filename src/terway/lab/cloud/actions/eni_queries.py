@@ -13,7 +13,9 @@ from terway.lab.cloud.paging import page_by_number, page_by_token
 from terway.lab.cloud.records import ENIRecord, Tags
 from terway.lab.cloud.refusal import invalid
 from terway.lab.cloud.requests import Regional, Tag
+from terway.lab.cloud.trunks import members_of
 from terway.lab.cloud.world import World
+from terway.model.eni import ENIType
 
 MAX_IDS = 100
 PAGE_SIZES = (10, 500)  # a MaxResults outside of them counts as the nearer one
@@ -106,8 +108,14 @@ class DescribeNetworkInterfaceAttribute(Regional):
 def describe_network_interface_attribute(
     world: World, request: DescribeNetworkInterfaceAttribute
 ) -> Answer:
-    """Describe one ENI."""
-    return views.described_eni(world, world.state.eni(request.network_interface_id))
+    """Describe one ENI; of a trunk, with the ids of its members."""
+    eni = world.state.eni(request.network_interface_id)
+    shown = views.described_eni(world, eni)
+    if eni.type is ENIType.TRUNK and eni.instance_id is not None:
+        members = [one.id for one in members_of(world.state.enis_of(eni.instance_id))]
+        listed = {"MemberNetworkInterfaceIds": {"MemberNetworkInterfaceId": members}}
+        shown["Attachment"] = {**shown["Attachment"], **listed}
+    return shown
 
 
 ACTIONS: Actions = {

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from terway.lab.cloud.action import Action, Actions, Answer
-from terway.lab.cloud.actions.enis import check_address_limits
+from terway.lab.cloud.eni_checks import check_address_limits
 from terway.lab.cloud.eni_factory import (
     ENIWish,
     check_count,
