@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from terway.agent.exposition import Counter, Histogram, Metric
 from terway.cloud.query import Value
 from terway.model.errors import VpcError
+from terway.model.exposition import Counter, Histogram, Metric
 
 # The OpenAPI answers in some hundred milliseconds; twenty seconds is where we give up.
 _OPENAPI_BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from terway.agent.exposition import Gauge, Histogram, Metric
 from terway.agent.readonly import Page
 from terway.model.errors import VpcError
+from terway.model.exposition import Gauge, Histogram, Metric
 
 TICK_S = 5.0
 # A loop that did not turn for this long stands still: each turns every two minutes.

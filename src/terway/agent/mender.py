@@ -16,11 +16,11 @@ from typing import Protocol
 import structlog
 
 from terway.agent.blame import UNKNOWN, Blame
-from terway.agent.exposition import Counter, Gauge, Labels, Metric
 from terway.datapath.damage import Damage, damage_of
 from terway.datapath.fights import PATIENCE, PAUSE_S, Fights
 from terway.linux.foreign import name_of_process
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
+from terway.model.exposition import Counter, Gauge, Labels, Metric
 from terway.model.network import NODE, Birth, NetObject, Operation, Put
 from terway.model.programs import InnerPrograms
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from terway.agent.exposition import CONTENT_TYPE, Counter, Gauge, Histogram, Metric
 from terway.agent.pool_ports import PoolStatus
 from terway.agent.readonly import Page
 from terway.agent.verb_ports import Pool
 from terway.cni.version import Verb
+from terway.model.exposition import CONTENT_TYPE, Counter, Gauge, Histogram, Metric
 
 # An ADD takes some ms when an address is free, and seconds when the cloud must give one.
 _BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 120.0)

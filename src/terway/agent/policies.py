@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from terway.agent.exposition import Metric
 from terway.agent.readonly import Pages
 from terway.kube.types import Pod
 from terway.model.attachment import Attachment
+from terway.model.exposition import Metric
 
 
 class Gate(Protocol):

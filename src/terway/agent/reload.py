@@ -12,11 +12,11 @@ from typing import Protocol
 
 import structlog
 
-from terway.agent.exposition import Gauge
 from terway.config.agent_config import AgentConfig, parse_agent_config
 from terway.config.change import ConfigChange, plan_change
 from terway.kube.events import NORMAL, WARNING
 from terway.model.errors import UsageError
+from terway.model.exposition import Gauge
 
 _log = structlog.get_logger("config")
 

@@ -15,13 +15,13 @@ from contextlib import suppress
 
 import structlog
 
-from terway.agent.exposition import Gauge, Metric
 from terway.agent.network import KernelNetwork
 from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.programs import memory_of
 from terway.linux.kernel import Kernel
 from terway.model.attachment import Attachment
 from terway.model.errors import VpcError
+from terway.model.exposition import Gauge, Metric
 
 Fill = Callable[[], Awaitable[None]]
 

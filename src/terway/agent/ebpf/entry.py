@@ -16,13 +16,13 @@ from typing import Protocol
 
 import structlog
 
-from terway.agent.exposition import Counter, Gauge, Metric
 from terway.datapath.relay_ports import RANGE, RESERVED, plan_reserved
 from terway.linux.ebpf.contract import SETTING_NODE_OUT
 from terway.linux.ebpf.datapath import DataPath
 from terway.linux.ebpf.node_sockets import NodeSockets
 from terway.linux.ebpf.pins import Pins
 from terway.model.errors import VpcError
+from terway.model.exposition import Counter, Gauge, Metric
 from terway.model.network import NODE, Operation, Put
 
 _log = structlog.get_logger("services")

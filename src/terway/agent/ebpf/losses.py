@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from terway.agent.ebpf.names import Attachments, Names, owner_of
-from terway.agent.exposition import Counter, Metric
 from terway.linux.ebpf.told import Lost, ToldMaps, forget_losses, read_left_out, read_losses
 from terway.model.errors import VpcError
+from terway.model.exposition import Counter, Metric
 
 GONE = ""  # the label of pods that are not here any more, and of what was nobody's
 

@@ -18,12 +18,12 @@ from typing import Protocol
 
 import structlog
 
-from terway.agent.exposition import Histogram
 from terway.agent.policy.enforcer import Enforcer, Place, SeatMap
 from terway.agent.policy.seats import Seats
 from terway.agent.policy.view import View
 from terway.linux.workers import Workers
 from terway.model.errors import VpcError
+from terway.model.exposition import Histogram
 from terway.policy.changes import ClusterChange, DropPolicy, SetPolicy
 from terway.policy.cluster import PodKey
 from terway.policy.compiled import Change, Compiled

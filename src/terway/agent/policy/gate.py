@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from terway.agent.exposition import Counter
 from terway.agent.policy.engine import Engine
 from terway.agent.policy.objects import uid_of, unseen_pod
 from terway.agent.policy.seats import Seat, Seats, seat_of
@@ -18,6 +17,7 @@ from terway.agent.policy.view import View
 from terway.kube.types import Pod
 from terway.model.attachment import Attachment
 from terway.model.errors import TransientError
+from terway.model.exposition import Counter
 from terway.policy.cluster import PodKey
 
 PATIENCE_S = 10.0

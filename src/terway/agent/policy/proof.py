@@ -21,12 +21,12 @@ from typing import Protocol
 
 import structlog
 
-from terway.agent.exposition import Counter, Gauge, Metric
 from terway.agent.policy.enforcer import MAPS, Enforcer, Place
 from terway.agent.policy.engine import Engine
 from terway.datapath.fights import Fights
 from terway.linux.workers import Workers
 from terway.model.errors import VpcError
+from terway.model.exposition import Counter, Gauge, Metric
 from terway.policy.compiled import Change, Compiled
 from terway.policy.nft.names import TABLE
 

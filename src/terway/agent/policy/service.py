@@ -19,7 +19,6 @@ from random import Random
 
 import structlog
 
-from terway.agent.exposition import Gauge, Metric
 from terway.agent.policy import pages
 from terway.agent.policy.bpf_enforcer import BpfEnforcer, Maps
 from terway.agent.policy.enforcer import Enforcer
@@ -37,6 +36,7 @@ from terway.linux.table_news import follow_table
 from terway.linux.workers import Workers
 from terway.model.attachment import Attachment
 from terway.model.errors import VpcError
+from terway.model.exposition import Gauge, Metric
 from terway.model.ids import NodeName
 from terway.policy.cluster import Cluster
 from terway.policy.compiling.compiler import Compiler

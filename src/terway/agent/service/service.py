@@ -18,7 +18,6 @@ from random import Random
 
 import structlog
 
-from terway.agent.exposition import Counter, Gauge, Histogram, Metric
 from terway.agent.readonly import Pages
 from terway.agent.service import pages
 from terway.agent.service.maps import SIZE_KEY, ServiceMaps
@@ -26,6 +25,7 @@ from terway.agent.service.view import View
 from terway.kube.client import KubeClient
 from terway.linux.workers import Workers
 from terway.model.errors import VpcError
+from terway.model.exposition import Counter, Gauge, Histogram, Metric
 from terway.model.ids import NodeName
 from terway.service.changes import Delete, MapOperation
 from terway.service.compiler import Compiler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from terway.agent.exposition import Gauge, Histogram
+from terway.model.exposition import Gauge, Histogram
 
 
 def read(metric):

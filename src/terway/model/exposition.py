@@ -1,7 +1,8 @@
 """The text format of Prometheus: gauges, counters, counters in buckets, and how they are written.
 
 The client library of Prometheus costs 1.4 MB resident (it brings two HTTP servers along), which
-is a thirtieth of what terwayd may have; the format is a page.
+is a thirtieth of what terwayd may have; the format is a page. It is here because terwayd and
+terway-controlplane both speak it.
 Source: Prometheus documentation, "Exposition formats", text format 0.0.4.
 """
 
