@@ -145,9 +145,9 @@ async def wait_control_plane(process: ControlPlane, netns_path: str) -> None:
     """Return once it is ready. TransientError with its last words when it is not in time."""
     try:
         async with asyncio.timeout(_READY_S):
+            # The process is outside of what tells us of itself.
             while not await _is_ready(netns_path):
-                # The process is outside of what tells us of itself.
-                await asyncio.sleep(_LOOK_EVERY_S)
+                await asyncio.sleep(_LOOK_EVERY_S)  # noqa: ASYNC110
     except TimeoutError:
         words = process.last_words()
         raise TransientError(f"terway-controlplane does not serve: {words}") from None

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from ipaddress import IPv4Network
 
 from terway.capacity.pods import Mode, require_capacity
+from terway.cloud import permissions
 from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.fabric_view import mtu_of
 from terway.lab.cloud.instance_types import InstanceType
@@ -67,7 +68,7 @@ def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
     zone_id = ZoneId(plan.zone_id)
     is_routed = plan.network is PodNetwork.FLANNEL_VPC
     cloud.world.keyring.create_role(
-        ROLE, allow=(*_ROLE_ALLOWS, *(ROUTE_ACTIONS if is_routed else ()))
+        ROLE, allow=(*_node_actions(plan), *(ROUTE_ACTIONS if is_routed else ()))
     )
     vpc_id = create_vpc(
         cloud,
@@ -93,6 +94,11 @@ def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
         rule = {"IpProtocol": "ALL", "PortRange": "-1/-1", "SourceCidrIp": str(inside)}
         authorize(cloud, ground.security_group_id, rule)
     return ground
+
+
+def _node_actions(plan: LabPlan) -> tuple[str, ...]:
+    """Return what nodes may ask of the cloud: nothing where a control plane does."""
+    return () if plan.control_plane else permissions.AGENT
 
 
 def make_instance(cloud: Cloud, plan: LabPlan, ground: Ground, name: str) -> Instance:
@@ -212,21 +218,3 @@ def eth0_of(
         addresses.append(f"{instance.ipv6}/{vswitch.ipv6_cidr.prefixlen}")
         gateways.append(str(gateway_of(vswitch.ipv6_cidr)))
     return tuple(addresses), tuple(gateways)
-
-
-# What a node may ask of the cloud. Source: upstream's documented RAM policy for terwayd.
-_ROLE_ALLOWS = (
-    "ecs:CreateNetworkInterface",
-    "ecs:DescribeNetworkInterfaces",
-    "ecs:DescribeNetworkInterfaceAttribute",
-    "ecs:AttachNetworkInterface",
-    "ecs:DetachNetworkInterface",
-    "ecs:DeleteNetworkInterface",
-    "ecs:AssignPrivateIpAddresses",
-    "ecs:UnassignPrivateIpAddresses",
-    "ecs:AssignIpv6Addresses",
-    "ecs:UnassignIpv6Addresses",
-    "ecs:DescribeInstanceTypes",
-    "ecs:DescribeInstances",
-    "vpc:DescribeVSwitches",
-)

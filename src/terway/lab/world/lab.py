@@ -12,8 +12,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 
+from terway.cloud import permissions
 from terway.kube.client import KubeClient
 from terway.lab.balancer.run import BalancerPlace, run_balancers
 from terway.lab.cloud.cloud import Cloud
@@ -23,10 +25,26 @@ from terway.lab.flannel.blocks import NODE_IPAM
 from terway.lab.kubeapi.controllers.runner import load_balancers, run_controllers, with_slices_of
 from terway.lab.kubeapi.state import ClusterState
 from terway.lab.vpc.fabric import Fabric
+from terway.lab.world.controlplane import (
+    IDENTITY,
+    ControlPlane,
+    Outside,
+    check_plan,
+    controlplane_config,
+    wait_control_plane,
+)
 from terway.lab.world.ground import lay_ground
 from terway.lab.world.logsource import NodeLogs
 from terway.lab.world.paths import LabPaths, sweep
-from terway.lab.world.plan import KUBE_API, METADATA, OPENAPI, PROBER, LabPlan, PodNetwork
+from terway.lab.world.plan import (
+    CONTROL_PLANE,
+    KUBE_API,
+    METADATA,
+    OPENAPI,
+    PROBER,
+    LabPlan,
+    PodNetwork,
+)
 from terway.lab.world.running import Lab, Progress
 from terway.lab.world.services import open_services
 from terway.lab.world.tasks import BackgroundTasks
@@ -63,7 +81,7 @@ async def open_lab(
         cloud = Cloud(
             clock=time.time,
             delays=delays,
-            habits=FabricHabits(services=(METADATA, OPENAPI, KUBE_API)),
+            habits=FabricHabits(services=_service_addresses(plan)),
         )
         fabric = await stack.enter_async_context(Fabric(run_dir=paths.folder))
         tasks = await stack.enter_async_context(BackgroundTasks())
@@ -94,6 +112,8 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
     if lab.services.cluster is not None:
         _start_cluster(lab, lab.services.cluster)
     stack.push_async_callback(lab.stop)
+    if lab.plan.control_plane:
+        await _start_control_plane(lab)
     if lab.plan.node_names():
         lab.progress("metadata, OpenAPI and Kubernetes API are listening")
         await lab.configure_agents()
@@ -102,13 +122,37 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
                 tasks.create_task(lab.add_node(name))
 
 
+def _service_addresses(plan: LabPlan) -> tuple[IPv4Address, ...]:
+    always = (METADATA, OPENAPI, KUBE_API)
+    return (*always, CONTROL_PLANE) if plan.control_plane else always
+
+
+async def _start_control_plane(lab: Lab) -> None:
+    """Start terway-controlplane and return when it serves."""
+    check_plan(lab.plan)
+    netns_path = lab.fabric.services_netns_path
+    key = lab.cloud.world.keyring.create_key(IDENTITY, allow=permissions.CONTROL_PLANE)
+    outside = Outside(
+        netns_path=netns_path,
+        ecs_endpoint=f"http://{OPENAPI}",
+        kubeconfig=lab.services.node_kubeconfig,
+        access_key_id=key.id,
+        access_key_secret=key.secret,
+    )
+    config = controlplane_config(lab.plan, lab.ground.vpc_id)
+    lab.control_plane = ControlPlane(lab.paths.folder, outside, config)
+    lab.tasks.start(lab.control_plane.run(), name="terway-controlplane")
+    await wait_control_plane(lab.control_plane, netns_path)
+    lab.progress("terway-controlplane leads")
+
+
 def _start_cluster(lab: Lab, cluster: ClusterState) -> None:
     """Start what moves the embedded cluster, its load balancers among it."""
     plan = lab.plan
     controllers = (
         *with_slices_of(plan.endpoints_per_slice),
         *(() if plan.network is PodNetwork.TERWAY else (NODE_IPAM,)),
-        load_balancers(plan.balancer_cidrs),
+        *(() if plan.control_plane else (load_balancers(plan.balancer_cidrs),)),
     )
     place = BalancerPlace(
         vpc_id=lab.ground.vpc_id,

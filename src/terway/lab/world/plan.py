@@ -162,6 +162,7 @@ def eni_config(
         "vswitches": {plan.zone_id: list(vswitch_ids)},
         "security_group": security_group_id,
         "ip_stack": plan.stack.value,
+        **({"ipam_type": "crd"} if plan.control_plane else {}),
         **plan.eni_conf,
     }
     ours = {

@@ -24,6 +24,7 @@ from terway.lab.world.cluster_objects import (
     take_out_nodes,
     write_eni_config,
 )
+from terway.lab.world.controlplane import ControlPlane
 from terway.lab.world.ground import Ground, eth0_of, make_instance, node_spec
 from terway.lab.world.namespaces import check_is_free
 from terway.lab.world.node import NodeHandle, run_command, start_node
@@ -61,6 +62,7 @@ class Lab:
         self.progress = progress
         self.nodes: dict[str, NodeHandle] = {}
         self.instances: dict[str, Instance] = {}  # by name; attached namespaces included
+        self.control_plane: ControlPlane | None = None
         self._configured = False  # eni-config is written
         self._undo: Undo | None = None
         self._held: dict[str, int] = {}  # open namespaces of attached instances, by name
