@@ -146,8 +146,8 @@ async def wait_control_plane(process: ControlPlane, netns_path: str) -> None:
     try:
         async with asyncio.timeout(_READY_S):
             # The process is outside of what tells us of itself.
-            while not await _is_ready(netns_path):
-                await asyncio.sleep(_LOOK_EVERY_S)  # noqa: ASYNC110
+            while not await _is_ready(netns_path):  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_EVERY_S)
     except TimeoutError:
         words = process.last_words()
         raise TransientError(f"terway-controlplane does not serve: {words}") from None
