@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from terway.model.address import IPAddress
 from terway.model.ids import NodeName
+from terway.model.selector import EVERYTHING, Operator, Requirement, Selector
 from terway.policy.cluster import Cluster, NamedPort, Namespace, Node, Pod, PodKey, Protocol
 from terway.policy.policies import (
     Action,
@@ -32,7 +33,6 @@ from terway.policy.policies import (
     Rule,
     Tier,
 )
-from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
 
 PODS_A_NODE = 100
 PODS_A_NAMESPACE = 10

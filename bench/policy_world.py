@@ -16,9 +16,9 @@ from enum import Enum
 from ipaddress import IPv4Address
 
 from terway.model.ids import NodeName
+from terway.model.selector import Operator, Requirement, Selector
 from terway.policy.cluster import Cluster, Namespace, Node, Pod, PodKey, Protocol
 from terway.policy.policies import Kind, NetworkPolicy, PodPeer, PolicyKey, PortRange, Rule
-from terway.policy.selector import Operator, Requirement, Selector
 
 NODE = NodeName("node-1")
 SERVER = PodKey(namespace="shop", name="server")

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, ip_address
 
 from terway.model.address import IPPair
 from terway.model.ids import NodeName
+from terway.model.selector import EVERYTHING, Operator, Requirement, Selector
 from terway.policy.changes import (
     Attach,
     SetNamespace,
@@ -30,7 +31,6 @@ from terway.policy.policies import (
     Tier,
 )
 from terway.policy.ports import EVERY_PORT, PortSet, ports_of
-from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
 from tests.support.small_clusters import pair_of
 
 HERE = NodeName("n1")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from terway.model.address import IPAddress, IPPair
 from terway.model.ids import NodeName
+from terway.model.selector import EVERYTHING, Operator, Requirement, Selector
 from terway.policy.cluster import Cluster, NamedPort, Namespace, Node, Pod, PodKey, Protocol
-from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
 
 NAMESPACES = ("x", "y")
 POD_NAMES = ("a", "b", "c", "d")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from terway.model.address import Family, family_of
+from terway.model.selector import Labels
 from terway.policy.asking.difference import Packet
 from terway.policy.asking.matrix_groups import Group
 from terway.policy.asking.representatives import Holder
@@ -12,7 +13,6 @@ from terway.policy.asking.representatives_space import is_everything, span_texts
 from terway.policy.cluster import Pod, PodKey, Protocol
 from terway.policy.ports import EVERY_PORT, LAST_PORT, PortSet
 from terway.policy.reading.parse_objects import NAME_LABEL
-from terway.policy.selector import Labels
 
 _SHOWN = 3  # of a list
 

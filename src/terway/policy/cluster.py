@@ -8,7 +8,7 @@ from enum import Enum
 
 from terway.model.address import IPAddress
 from terway.model.ids import NodeName
-from terway.policy.selector import Labels
+from terway.model.selector import Labels
 
 
 class Protocol(Enum):

@@ -21,6 +21,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import assert_never
 
+from terway.model.selector import Labels
 from terway.policy.cluster import Cluster, Pod
 from terway.policy.ends import Party, parties_of
 from terway.policy.flow import Because, Flow, Judgement, Verdict
@@ -41,7 +42,6 @@ from terway.policy.policies import (
     Tier,
     UnknownPeer,
 )
-from terway.policy.selector import Labels
 
 
 def evaluate(cluster: Cluster, policies: Collection[Policy], flow: Flow) -> Verdict:

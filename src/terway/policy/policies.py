@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from terway.model.address import IPNetwork
+from terway.model.selector import Selector
 from terway.policy.cluster import Protocol
-from terway.policy.selector import Selector
 
 
 class Kind(Enum):

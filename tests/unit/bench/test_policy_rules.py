@@ -6,9 +6,9 @@ import pytest
 from bench.policy_iptables import felix_rules
 from bench.policy_world import NODE, SERVER, Shape, world_of
 
+from terway.model.selector import Labels
 from terway.policy.cluster import PodKey
 from terway.policy.policies import NetworkPolicy, PodPeer
-from terway.policy.selector import Labels
 
 LINKS = {
     pod.key: f"cali{number:03}"

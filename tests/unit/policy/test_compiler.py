@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from terway.model.selector import EVERYTHING
 from terway.policy.changes import (
     Detach,
     DropPod,
@@ -23,7 +24,6 @@ from terway.policy.policies import (
     PortName,
 )
 from terway.policy.ports import EVERY_PORT, NOTHING
-from terway.policy.selector import EVERYTHING
 from tests.support.compiled_shop import (
     CLIENT_AT,
     HERE,

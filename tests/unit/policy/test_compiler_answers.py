@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, ip_network
 import pytest
 
 from terway.model.address import Family, IPPair
+from terway.model.selector import EVERYTHING
 from terway.policy.changes import (
     Attach,
     Detach,
@@ -29,7 +30,6 @@ from terway.policy.policies import (
     UnknownPeer,
 )
 from terway.policy.ports import EVERY_PORT, NOTHING, ports_of
-from terway.policy.selector import EVERYTHING
 from tests.support.compiled_shop import (
     CLIENT_AT,
     GHOST_AT,

@@ -11,6 +11,7 @@ import pytest
 from terway.model.address import Family
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
+from terway.model.selector import EVERYTHING, Operator, Requirement, Selector
 from terway.policy.cluster import Cluster, Namespace, Node, Pod, PodKey
 from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Because, End, Flow, NodeEnd, PodEnd
@@ -24,7 +25,6 @@ from terway.policy.policies import (
     Rule,
     UnknownPeer,
 )
-from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
 
 A, B = PodKey(namespace="x", name="a"), PodKey(namespace="x", name="b")
 POD_A = Pod(key=A, addresses=(ip_address("10.0.0.1"),), node=NodeName("n1"))

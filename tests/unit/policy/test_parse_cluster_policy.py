@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from terway.model.errors import UsageError
+from terway.model.selector import EVERYTHING
 from terway.policy.cluster import Protocol
 from terway.policy.policies import (
     Action,
@@ -24,7 +25,6 @@ from terway.policy.policies import (
     UnknownPeer,
 )
 from terway.policy.reading.parse import parse_policy
-from terway.policy.selector import EVERYTHING
 
 ALL: dict[str, Any] = {"namespaces": {}}
 EVERY_POD = PodPeer(namespaces=EVERYTHING, pods=EVERYTHING)

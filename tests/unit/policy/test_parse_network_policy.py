@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from terway.model.errors import UsageError
+from terway.model.selector import EVERYTHING, Operator, Requirement, Selector
 from terway.policy.cluster import Protocol
 from terway.policy.policies import (
     BlockPeer,
@@ -20,7 +21,6 @@ from terway.policy.policies import (
     Rule,
 )
 from terway.policy.reading.parse import parse_policy
-from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
 
 
 def _read(spec: dict[str, Any], **metadata: Any) -> NetworkPolicy:

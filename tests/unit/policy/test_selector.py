@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from terway.policy.selector import EVERYTHING, Operator, Requirement, Selector
+from terway.model.selector import EVERYTHING, Operator, Requirement, Selector
 
 
 def _matches(operator: Operator, *values: str, labels: dict[str, str]) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from terway.model.selector import Labels, Selector
 from terway.policy.cluster import Namespace, Pod
 from terway.policy.policies import ClusterPolicy, NetworkPolicy, Policy, PolicyKey
-from terway.policy.selector import Labels, Selector
 
 
 class PolicyIndex:

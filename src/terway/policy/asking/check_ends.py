@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_network
 
 from terway.model.address import IPNetwork
+from terway.model.selector import EVERYTHING, Selector
 from terway.policy.asking.representatives import Holder
 from terway.policy.policies import BlockPeer
 from terway.policy.reading.parse_fields import refusal, table_of
 from terway.policy.reading.parse_selector import parse_selector
-from terway.policy.selector import EVERYTHING, Selector
 
 OUTSIDE = "outside"
 _FORMS = "write NAMESPACE/POD, node:NAME, ip:ADDRESS or BLOCK, outside, or selectors"

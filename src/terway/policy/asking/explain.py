@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
+from terway.model.selector import Operator, Requirement, Selector
 from terway.policy.asking.matrix_rules import fails_closed, rules_in
 from terway.policy.cluster import Protocol
 from terway.policy.policies import (
@@ -23,7 +24,6 @@ from terway.policy.policies import (
     UnknownPeer,
 )
 from terway.policy.ports import LAST_PORT
-from terway.policy.selector import Operator, Requirement, Selector
 
 _VERBS = {Action.ACCEPT: "accepts", Action.DENY: "denies", Action.PASS: "passes on"}
 

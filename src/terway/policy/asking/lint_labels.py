@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from terway.model.selector import Selector
 from terway.policy.asking.lint import Finding, Level
 from terway.policy.asking.matrix_rules import rules_in
 from terway.policy.policies import (
@@ -19,7 +20,6 @@ from terway.policy.policies import (
     PodPeer,
     Policy,
 )
-from terway.policy.selector import Selector
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(

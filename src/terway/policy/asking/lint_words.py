@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from terway.model.selector import EVERYTHING, Selector
 from terway.policy.asking.lint import Finding, Level
 from terway.policy.asking.lint_labels import impossible_labels
 from terway.policy.asking.matrix_rules import rules_in
@@ -18,7 +19,6 @@ from terway.policy.policies import (
     PolicyKey,
     Rule,
 )
-from terway.policy.selector import EVERYTHING, Selector
 
 
 def misleading(policies: Iterable[Policy]) -> Iterator[Finding]:

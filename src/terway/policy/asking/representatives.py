@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from terway.model.address import Family, IPAddress, family_of
 from terway.model.ids import NodeName
+from terway.model.selector import Labels
 from terway.policy.asking.representatives_space import Spans, address_cells, free_number
 from terway.policy.cluster import Cluster, Node, Pod, PodKey
 from terway.policy.compiling.nets import address_of, number_of
 from terway.policy.policies import BlockPeer, NetworkPolicy, Peer, Policy, Rule
-from terway.policy.selector import Labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

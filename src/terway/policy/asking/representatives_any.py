@@ -13,6 +13,7 @@ from itertools import chain, combinations
 from terway.model.address import Family, IPAddress, family_of
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
+from terway.model.selector import EVERYTHING, Labels, Selector
 from terway.policy.asking.representatives import Holder, blocks_of, peers_of, rules_of
 from terway.policy.asking.representatives_labels import label_cells, name_selector
 from terway.policy.asking.representatives_space import Spans, address_cells, usual_number
@@ -30,7 +31,6 @@ from terway.policy.policies import (
 )
 from terway.policy.ports import LAST_PORT
 from terway.policy.reading.parse_objects import NAME_LABEL
-from terway.policy.selector import EVERYTHING, Labels, Selector
 
 MOST_NAMES = 6  # of ports: each pod may have any of the sets of them
 MOST_HOLDERS = 100_000

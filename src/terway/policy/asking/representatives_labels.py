@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from terway.model.errors import UsageError
-from terway.policy.selector import Labels, Operator, Requirement, Selector
+from terway.model.selector import Labels, Operator, Requirement, Selector
 
 MOST_CELLS = 20_000
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from terway.model.selector import EVERYTHING
 from terway.policy.asking.difference import PairChange, changes
 from terway.policy.asking.matrix_groups import Group, Relation
 from terway.policy.asking.representatives import holders_of
@@ -29,7 +30,6 @@ from terway.policy.ports import NOTHING, PortSet, ports_of
 from terway.policy.records.ends_cluster import ends_cluster
 from terway.policy.records.recorded import RecordedEnd
 from terway.policy.records.workload import workload_of
-from terway.policy.selector import EVERYTHING
 
 _NOBODYS: Mapping[PodKey, str] = {}
 _DENY = (Rule(index=0, peers=None, ports=None, action=Action.DENY),)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from terway.model.selector import EVERYTHING, Labels, Selector
 from terway.policy.cluster import Pod, PodKey
 from terway.policy.compiling.index_selectors import Label, anchors_of
 from terway.policy.policies import PodPeer
-from terway.policy.selector import EVERYTHING, Labels, Selector
 
 _NO_PODS: dict[PodKey, Labels] = {}
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from terway.model.selector import Labels, Operator, Selector
 from terway.policy.policies import PodPeer
-from terway.policy.selector import Labels, Operator, Selector
 
 T = TypeVar("T")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from terway.model.selector import EVERYTHING
 from terway.policy.cluster import Pod, PodKey
 from terway.policy.compiling.book import RuleSetKey
 from terway.policy.compiling.facts import Facts, Touched
@@ -18,7 +19,6 @@ from terway.policy.policies import (
     Policy,
     PolicyKey,
 )
-from terway.policy.selector import EVERYTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

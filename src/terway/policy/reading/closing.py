@@ -7,6 +7,7 @@ cluster, nothing. Nodes and tools read alike, so that a tool tells what a node d
 from __future__ import annotations
 
 from terway.model.errors import UsageError
+from terway.model.selector import EVERYTHING
 from terway.policy.domains import NO_ANSWERS, Answers
 from terway.policy.policies import (
     ClusterPolicy,
@@ -21,7 +22,6 @@ from terway.policy.reading.parse import kind_of, parse_policy
 from terway.policy.reading.parse_fields import table_of
 from terway.policy.reading.parse_network import generation_of, uid_of
 from terway.policy.reading.parse_objects import name_of
-from terway.policy.selector import EVERYTHING
 
 
 def parse_or_close(raw: object, *, answers: Answers = NO_ANSWERS) -> Policy:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from terway.model.errors import UsageError
+from terway.model.selector import EVERYTHING
 from terway.policy.domains import Answers, addresses_of
 from terway.policy.policies import (
     Action,
@@ -26,7 +27,6 @@ from terway.policy.policies import (
 from terway.policy.reading.parse_blocks import parse_network
 from terway.policy.reading.parse_fields import Table, refusal, table_of
 from terway.policy.reading.parse_selector import parse_selector
-from terway.policy.selector import EVERYTHING
 
 _PEERS_FIELD = {Direction.INGRESS: "from", Direction.EGRESS: "to"}
 _EVERYWHERE = ("namespaces", "pods")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from terway.model.errors import UsageError
+from terway.model.selector import EVERYTHING
 from terway.policy.policies import (
     Direction,
     Kind,
@@ -28,7 +29,6 @@ from terway.policy.reading.parse_blocks import parse_block
 from terway.policy.reading.parse_fields import Table, refusal, table_of
 from terway.policy.reading.parse_objects import name_of, parse_protocol
 from terway.policy.reading.parse_selector import parse_selector
-from terway.policy.selector import EVERYTHING
 
 T = TypeVar("T")
 

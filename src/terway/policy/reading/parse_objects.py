@@ -10,9 +10,9 @@ from ipaddress import ip_address
 
 from terway.model.address import IPAddress
 from terway.model.ids import NodeName
+from terway.model.selector import Labels
 from terway.policy.cluster import NamedPort, Namespace, Node, Pod, PodKey, Protocol
 from terway.policy.reading.parse_fields import Table, refusal, table_of
-from terway.policy.selector import Labels
 
 NAME_LABEL = "kubernetes.io/metadata.name"  # on every namespace since Kubernetes 1.21
 FINISHED_PHASES = ("Succeeded", "Failed")

@@ -5,8 +5,8 @@ Source: Kubernetes API reference, LabelSelector; the conditions are those of its
 
 from __future__ import annotations
 
+from terway.model.selector import Operator, Requirement, Selector
 from terway.policy.reading.parse_fields import Table, refusal
-from terway.policy.selector import Operator, Requirement, Selector
 
 _OPERATORS = {operator.value: operator for operator in Operator}
 _WITH_VALUES = (Operator.IN, Operator.NOT_IN)

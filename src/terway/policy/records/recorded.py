@@ -15,10 +15,10 @@ from typing import Any
 from terway.model.address import IPAddress, family_of
 from terway.model.errors import UsageError
 from terway.model.ids import NodeName
+from terway.model.selector import Labels
 from terway.policy.cluster import NamedPort, PodKey, Protocol
 from terway.policy.flow import AddressEnd, Because, End, Flow, Judgement, NodeEnd, PodEnd
 from terway.policy.policies import Direction, Kind, PolicyKey
-from terway.policy.selector import Labels
 
 _WITH_PORTS = {one.value: one for one in Protocol if one is not Protocol.OTHER}
 

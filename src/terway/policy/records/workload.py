@@ -7,8 +7,8 @@ Taints"; pkg/controller of deployment, statefulset, daemon, job.
 
 from __future__ import annotations
 
+from terway.model.selector import Labels
 from terway.policy.cluster import PodKey
-from terway.policy.selector import Labels
 
 _TEMPLATE = "pod-template-hash"
 _REVISION = "controller-revision-hash"
