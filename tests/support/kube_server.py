@@ -20,7 +20,7 @@ from terway.lab.kubeapi.state import ClusterState
 from terway.lab.kubeapi.tls import make_identity
 
 TOKEN, READER_TOKEN = "admin-token", "reader-token"
-TOKENS = {TOKEN: ADMIN, READER_TOKEN: Identity(name="reader", is_read_only=True)}
+TOKENS = {TOKEN: ADMIN, READER_TOKEN: Identity(name="reader")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,28 +1,28 @@
-"""Who is asking, and may they? Bearer tokens, and one distinction: readers and writers.
+"""Who is asking? Bearer tokens, those of service accounts among them, and impersonation.
 
-Roles and bindings are not evaluated: an identity either may do everything, or read.
+What somebody may do is another question: `rbac` answers it from roles and bindings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from terway.lab.kubeapi.errors import ApiError, forbidden, unauthorized
-from terway.lab.kubeapi.requests import ApiRequest
+from terway.lab.kubeapi.errors import unauthorized
+from terway.lab.kubeapi.rbac.attributes import Attributes
+from terway.lab.kubeapi.rbac.authorizer import Authorizer
+from terway.lab.kubeapi.rbac.users import (
+    ADMIN,
+    AUTHENTICATED,
+    Identity,
+    service_account,
+    split_service_account,
+)
+from terway.lab.kubeapi.tokens import Tokens
 
-_READS = ("get", "list", "watch")
+__all__ = ("ADMIN", "OPEN", "Access", "Identity", "impersonated")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """A user, as messages name it."""
-
-    name: str
-    is_read_only: bool = False
-
-
-ADMIN = Identity(name="kubernetes-admin")
+_IMPERSONATE = "Impersonate-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,17 @@ class Access:
     tokens: Mapping[str, Identity] = field(default_factory=dict)
     anonymous: Identity | None = None
 
-    def identify(self, authorization: str) -> Identity:
-        """Return who sends this Authorization header. ApiError 401 for a stranger."""
+    def identify(self, authorization: str, accounts: Tokens | None = None) -> Identity:
+        """Return who sends this Authorization header. ApiError 401 for a stranger.
+
+        `accounts` reads the tokens of service accounts.
+        """
         scheme, _, token = authorization.partition(" ")
-        known = self.tokens.get(token.strip()) if scheme.lower() == "bearer" else None
-        if known is None and not authorization:
+        token = token.strip()
+        known = None
+        if scheme.lower() == "bearer":
+            known = self.tokens.get(token) or (accounts.read(token) if accounts else None)
+        elif not authorization:
             known = self.anonymous
         if known is None:
             raise unauthorized()
@@ -46,19 +52,38 @@ class Access:
 OPEN = Access(anonymous=ADMIN)  # for a unix socket or loopback: whoever gets there may do all
 
 
-def authorize(identity: Identity, request: ApiRequest) -> None:
-    """Raise ApiError 403 when `identity` may not do that."""
-    if identity.is_read_only and request.verb not in _READS:
-        raise _refusal(identity, request)
+def impersonated(
+    user: Identity, headers: Mapping[str, str], groups: tuple[str, ...], authorizer: Authorizer
+) -> Identity:
+    """Return who `user` wants to be for this request; himself without such headers.
+
+    `groups` are the values of Impersonate-Group. ApiError 403 when he may not.
+    Source: Kubernetes docs "User impersonation".
+    """
+    name = headers.get(f"{_IMPERSONATE}User", "")
+    if not name:
+        return user
+    for asked in _asked(name, groups):
+        authorizer.authorize(user, asked)
+    account = split_service_account(name)
+    if account and not groups:
+        return service_account(*account)
+    wanted = Identity(name=name, uid=headers.get(f"{_IMPERSONATE}Uid", ""))
+    return replace(wanted, groups=tuple(dict.fromkeys((*groups, AUTHENTICATED))))
 
 
-def _refusal(identity: Identity, request: ApiRequest) -> ApiError:
-    resource = request.resource
-    where = (
-        f'in the namespace "{request.namespace}"' if request.namespace else "at the cluster scope"
-    )
-    why = (
-        f'User "{identity.name}" cannot {request.verb} resource "{resource.plural}" '
-        f'in API group "{resource.group}" {where}'
-    )
-    return forbidden(resource, request.name, why)
+def _asked(name: str, groups: tuple[str, ...]) -> Iterator[Attributes]:
+    account = split_service_account(name)
+    if account:
+        namespace, short = account
+        yield Attributes(
+            verb="impersonate",
+            version="v1",
+            resource="serviceaccounts",
+            namespace=namespace,
+            name=short,
+        )
+    else:
+        yield Attributes(verb="impersonate", resource="users", name=name)
+    for group in groups:
+        yield Attributes(verb="impersonate", resource="groups", name=group)

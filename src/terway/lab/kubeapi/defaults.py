@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from terway.lab.kubeapi.customresources.definitions import definition_defaults
+from terway.lab.kubeapi.customresources.pruning import fill
 from terway.lab.kubeapi.networkpolicy import network_policy_defaults
 from terway.lab.kubeapi.objects import Object, name_of, read_path
+from terway.lab.kubeapi.rbac.validation import binding_defaults
 from terway.lab.kubeapi.resources import (
+    CLUSTER_ROLE_BINDING,
+    CUSTOM_RESOURCE_DEFINITION,
     DAEMON_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -19,6 +24,7 @@ from terway.lab.kubeapi.resources import (
     NODE,
     POD,
     REPLICA_SET,
+    ROLE_BINDING,
     SECRET,
     SERVICE,
     ResourceDef,
@@ -37,8 +43,11 @@ def _fill(value: dict[str, Any], **wanted: Any) -> dict[str, Any]:
 
 def with_defaults(resource: ResourceDef, obj: Object) -> Object:
     """Return the object with everything filled in that its kind has a default for."""
-    fill = _BY_KIND.get(resource)
-    return fill(obj) if fill else obj
+    if resource.custom:
+        filled: Object = fill(obj, resource.custom.schema)
+        return filled
+    fill_in = _BY_KIND.get(resource)
+    return fill_in(obj) if fill_in else obj
 
 
 def _probe(probe: Any) -> Any:
@@ -236,4 +245,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     SERVICE: service_defaults,
     ENDPOINT_SLICE: slice_defaults,
     NETWORK_POLICY: network_policy_defaults,
+    CUSTOM_RESOURCE_DEFINITION: definition_defaults,
+    ROLE_BINDING: binding_defaults,
+    CLUSTER_ROLE_BINDING: binding_defaults,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from terway.lab.kubeapi.objects import Object
-from terway.lab.kubeapi.resources import OBJECT_VERBS, ResourceDef, ResourceTable
+from terway.lab.kubeapi.resources import ResourceDef, ResourceTable
 
 VERSION: Object = {
     "major": "1",
@@ -21,6 +21,10 @@ VERSION: Object = {
     "compiler": "",
     "platform": "linux/amd64",
 }
+_SUBRESOURCE_GROUPS = {
+    "Eviction": {"group": "policy", "version": "v1"},
+    "TokenRequest": {"group": "authentication.k8s.io", "version": "v1"},
+}
 _STATUS_VERBS = ("get", "patch", "update")
 
 
@@ -32,7 +36,7 @@ def _subresources(row: ResourceDef) -> Iterable[tuple[str, Object]]:
         scale = {"kind": "Scale", "group": "autoscaling", "version": "v1"}
         yield "scale", {**scale, "verbs": _STATUS_VERBS}
     for name, kind, verbs in row.extra_subresources:
-        group = {"group": "policy", "version": "v1"} if kind == "Eviction" else {}
+        group = _SUBRESOURCE_GROUPS.get(kind, {})
         yield name, {**own, **group, "kind": kind, "verbs": verbs}
 
 
@@ -92,7 +96,7 @@ def _legacy(row: ResourceDef) -> Object:
         "singularName": row.singular,
         "namespaced": row.namespaced,
         "kind": row.kind,
-        "verbs": OBJECT_VERBS,
+        "verbs": row.verbs,
     }
     if row.short_names:
         entry["shortNames"] = row.short_names
@@ -132,7 +136,7 @@ def _aggregated_row(row: ResourceDef) -> Object:
         "responseKind": _kind(row.group, row.version, row.kind),
         "scope": "Namespaced" if row.namespaced else "Cluster",
         "singularResource": row.singular,
-        "verbs": OBJECT_VERBS,
+        "verbs": row.verbs,
         "subresources": [
             {
                 "subresource": name,

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 from terway.lab.kubeapi.errors import ApiError, bad_request
 from terway.lab.kubeapi.objects import Object, metadata
-from terway.lab.kubeapi.resources import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, SERVICE, ResourceDef
+from terway.lab.kubeapi.rbac.bootstrap import bootstrap_roles
+from terway.lab.kubeapi.resources import (
+    ENDPOINT_SLICE,
+    ENDPOINTS,
+    NAMESPACE,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    ResourceDef,
+)
 from terway.lab.kubeapi.state import APPLY, ClusterState
 from terway.lab.kubeapi.writes import WriteOptions
 from terway.lab.kubeapi.yaml_text import load_yaml_documents
@@ -54,12 +62,16 @@ def apply_manifests(state: ClusterState, text: str, *, namespace: str = "default
 
 
 def bootstrap(state: ClusterState, *, api_server: tuple[str, int] | None = None) -> None:
-    """Create what every cluster begins with: its namespaces, and the API server's own Service.
+    """Create what every cluster begins with: namespaces, roles, the API server's own Service.
 
     Its slice and Endpoints are the API server's own to write, where it knows its address and port.
     """
     for name in _NAMESPACES:
         _create_once(state, NAMESPACE, {"metadata": {"name": name}})
+        account = {"metadata": {"name": "default", "namespace": name}}
+        _create_once(state, SERVICE_ACCOUNT, account)
+    for resource, role in bootstrap_roles():
+        _create_once(state, resource, role)
     kubernetes = {
         "metadata": {
             "name": "kubernetes",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from terway.lab.kubeapi.errors import method_not_allowed, unknown_path
+from terway.lab.kubeapi.rbac.users import ANONYMOUS, Identity
 from terway.lab.kubeapi.resources import NAMESPACE, ResourceDef, ResourceTable
 
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -25,6 +26,7 @@ class ApiRequest:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    user: Identity = ANONYMOUS
 
 
 def parse_request(
@@ -50,8 +52,11 @@ def parse_request(
         name and _lacks_namespace(resource, namespace)
     ):
         raise unknown_path()
+    verb = _verb(method, query, name=name, subresource=subresource)
+    if not subresource and verb not in resource.verbs:
+        raise method_not_allowed()
     return ApiRequest(
-        verb=_verb(method, query, name=name, subresource=subresource),
+        verb=verb,
         resource=resource,
         namespace=namespace,
         name=name,

@@ -35,6 +35,8 @@ class ResourceDef:
     has_generation: bool = False
     has_scale: bool = False
     extra_subresources: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # name, kind, verbs
+    verbs: tuple[str, ...] = OBJECT_VERBS
+    is_question: bool = False  # a review: created to be answered, never stored
     schema: str = field(default="")  # type name in schema.json, empty: the kind's own
 
     @property
@@ -119,7 +121,12 @@ NAMESPACE = ResourceDef(
 )
 CONFIG_MAP = ResourceDef(kind="ConfigMap", plural="configmaps", short_names=("cm",))
 SECRET = ResourceDef(kind="Secret", plural="secrets", fields=("type",))
-SERVICE_ACCOUNT = ResourceDef(kind="ServiceAccount", plural="serviceaccounts", short_names=("sa",))
+SERVICE_ACCOUNT = ResourceDef(
+    kind="ServiceAccount",
+    plural="serviceaccounts",
+    short_names=("sa",),
+    extra_subresources=(("token", "TokenRequest", ("create",)),),
+)
 SERVICE = ResourceDef(
     kind="Service",
     plural="services",
@@ -167,6 +174,16 @@ DAEMON_SET = ResourceDef(
     categories=("all",),
     has_status=True,
     has_generation=True,
+)
+STATEFUL_SET = ResourceDef(
+    group="apps",
+    kind="StatefulSet",
+    plural="statefulsets",
+    short_names=("sts",),
+    categories=("all",),
+    has_status=True,
+    has_generation=True,
+    has_scale=True,
 )
 CONTROLLER_REVISION = ResourceDef(
     group="apps", kind="ControllerRevision", plural="controllerrevisions"
@@ -216,6 +233,33 @@ POLICY_NODE_STATUS = ResourceDef(  # Terway's own: what a node has in force
     namespaced=False,
 )
 
+_RBAC = "rbac.authorization.k8s.io"
+ROLE = ResourceDef(group=_RBAC, kind="Role", plural="roles")
+CLUSTER_ROLE = ResourceDef(group=_RBAC, kind="ClusterRole", plural="clusterroles", namespaced=False)
+ROLE_BINDING = ResourceDef(group=_RBAC, kind="RoleBinding", plural="rolebindings")
+CLUSTER_ROLE_BINDING = ResourceDef(
+    group=_RBAC, kind="ClusterRoleBinding", plural="clusterrolebindings", namespaced=False
+)
+
+
+def _question(group: str, kind: str, *, namespaced: bool = False) -> ResourceDef:
+    return ResourceDef(
+        group=group,
+        kind=kind,
+        plural=f"{kind.lower()}s",
+        namespaced=namespaced,
+        verbs=("create",),
+        is_question=True,
+    )
+
+
+TOKEN_REVIEW = _question("authentication.k8s.io", "TokenReview")
+SELF_SUBJECT_REVIEW = _question("authentication.k8s.io", "SelfSubjectReview")
+ACCESS_REVIEW = _question("authorization.k8s.io", "SubjectAccessReview")
+SELF_ACCESS_REVIEW = _question("authorization.k8s.io", "SelfSubjectAccessReview")
+LOCAL_ACCESS_REVIEW = _question("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True)
+SELF_RULES_REVIEW = _question("authorization.k8s.io", "SelfSubjectRulesReview")
+
 BUILT_IN = (
     NAMESPACE,
     NODE,
@@ -233,7 +277,18 @@ BUILT_IN = (
     DEPLOYMENT,
     REPLICA_SET,
     DAEMON_SET,
+    STATEFUL_SET,
     CONTROLLER_REVISION,
+    ROLE,
+    CLUSTER_ROLE,
+    ROLE_BINDING,
+    CLUSTER_ROLE_BINDING,
+    TOKEN_REVIEW,
+    SELF_SUBJECT_REVIEW,
+    ACCESS_REVIEW,
+    SELF_ACCESS_REVIEW,
+    LOCAL_ACCESS_REVIEW,
+    SELF_RULES_REVIEW,
     NETWORK_POLICY,
     CLUSTER_NETWORK_POLICY,
     ADMIN_NETWORK_POLICY,

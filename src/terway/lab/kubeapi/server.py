@@ -1,6 +1,7 @@
 """How does the cluster answer over HTTP?
 
-    request ─► who (access) ─► what (requests) ─► faults ─► verb (verbs, watching, logs) ─► answer
+    request ─► who (access) ─► may he (rbac) ─► what (requests) ─► faults
+            ─► verb (verbs, watching, logs) ─► answer
 
 `create_kube_app` may be called several times over one state: a listener each, with its own rules
 of access.
@@ -9,16 +10,18 @@ of access.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from aiohttp import web
 
-from terway.lab.kubeapi.access import OPEN, Access, authorize
+from terway.lab.kubeapi.access import OPEN, Access, Identity, impersonated
 from terway.lab.kubeapi.answers import refuse
 from terway.lab.kubeapi.cutting import cut
 from terway.lab.kubeapi.documents import answer_document
 from terway.lab.kubeapi.errors import ApiError, expired
 from terway.lab.kubeapi.faults import Effect, Fault, FaultPlan
 from terway.lab.kubeapi.logs import LogSource, NoLogs
+from terway.lab.kubeapi.rbac.attributes import attributes_of
 from terway.lab.kubeapi.requests import ApiRequest, parse_request
 from terway.lab.kubeapi.state import ClusterState
 from terway.lab.kubeapi.streams import answer_log, answer_watch
@@ -44,14 +47,21 @@ class KubeServer:
     async def handle(self, http: web.Request) -> web.StreamResponse:
         """Answer any request; refusals become Status objects."""
         try:
-            identity = self._access.identify(http.headers.get("Authorization", ""))
+            user = self._identify(http)
+            asked = attributes_of(http.method, http.path, http.query)
+            self._state.authorizer.authorize(user, asked)
             if (document := answer_document(self._state.table, http)) is not None:
                 return document
             request = parse_request(http.method, http.path, http.query, self._state.table)
-            authorize(identity, request)
-            return await self._answer(http, request)
+            return await self._answer(http, replace(request, user=user))
         except ApiError as error:
             return refuse(error)
+
+    def _identify(self, http: web.Request) -> Identity:
+        header = http.headers.get("Authorization", "")
+        user = self._access.identify(header, self._state.tokens)
+        groups = tuple(http.headers.getall("Impersonate-Group", ()))
+        return impersonated(user, http.headers, groups, self._state.authorizer)
 
     async def _answer(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
         faults = self._faults.take(request)

@@ -8,12 +8,14 @@ cluster, names and uids included.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
 from terway.kube.clock import format_time
 from terway.lab.kubeapi.admission import ServiceRoom, admit, admit_change
+from terway.lab.kubeapi.customresources.registry import Definitions
 from terway.lab.kubeapi.deletion import (
     DEFAULT_DELETE,
     DeleteOptions,
@@ -26,12 +28,20 @@ from terway.lab.kubeapi.listing import ListOptions, Page, list_page
 from terway.lab.kubeapi.managed import Manager, apply_patch, track_update
 from terway.lab.kubeapi.objects import Object, metadata, name_of
 from terway.lab.kubeapi.patch import json_patch, merge_patch, strategic_patch
-from terway.lab.kubeapi.resources import ResourceDef, ResourceTable
-from terway.lab.kubeapi.schema import type_named
+from terway.lab.kubeapi.rbac.authorizer import Authorizer
+from terway.lab.kubeapi.rbac.escalation import check_escalation
+from terway.lab.kubeapi.rbac.reviews import answer_review
+from terway.lab.kubeapi.rbac.users import ADMIN
+from terway.lab.kubeapi.resources import (
+    CUSTOM_RESOURCE_DEFINITION,
+    ResourceDef,
+    ResourceTable,
+)
 from terway.lab.kubeapi.selectors import Predicate, everything
 from terway.lab.kubeapi.serviceaddresses import read_service_ranges
 from terway.lab.kubeapi.services.allocations import Allocations
 from terway.lab.kubeapi.store import Key, Store, Stored, key_of
+from terway.lab.kubeapi.tokens import Tokens
 from terway.lab.kubeapi.writes import (
     DEFAULT_OPTIONS,
     WriteOptions,
@@ -69,6 +79,9 @@ class ClusterState:
         self.rng = rng
         self.table = table or ResourceTable()
         self.store = Store(history_limit=history_limit)
+        self._definitions = Definitions(self.store, self.table)
+        self.authorizer = Authorizer(self.store)
+        self.tokens = Tokens(store=self.store, clock=clock, key=secrets.token_bytes(32))
         self._services = ServiceRoom(
             ranges=read_service_ranges(service_cidr), taken=Allocations(self.store)
         )
@@ -121,10 +134,36 @@ class ClusterState:
     def _insert(self, resource: ResourceDef, prepared: Object, options: WriteOptions) -> Stored:
         if self.store.get(resource, key_of(prepared)) is not None:
             raise already_exists(resource, name_of(prepared))
+        self._check_escalation(resource, prepared, options)
         admitted = admit(self.store, resource, prepared, services=self._services)
+        if resource is CUSTOM_RESOURCE_DEFINITION:
+            admitted = self._definitions.accept(admitted, now=self.now_text())
         if options.dry_run:
             return Stored(admitted)
         return self.store.put(resource, admitted)
+
+    def _check_escalation(self, resource: ResourceDef, obj: Object, options: WriteOptions) -> None:
+        if options.user is not None:
+            check_escalation(self.store, self.authorizer, options.user, resource, obj)
+
+    def answer(
+        self,
+        resource: ResourceDef,
+        review: Mapping[str, Any],
+        namespace: str = "",
+        options: WriteOptions = DEFAULT_OPTIONS,
+    ) -> Stored:
+        """Answer a question that is asked as an object: a review. Nothing is stored."""
+        return Stored(
+            answer_review(
+                self.authorizer,
+                self.tokens,
+                resource,
+                decode(resource, review, options),
+                asker=options.user or ADMIN,
+                namespace=namespace,
+            )
+        )
 
     def update(
         self,
@@ -162,8 +201,7 @@ class ClusterState:
             case "application/json-patch+json":
                 changed = json_patch(held.object, patch)
             case "application/strategic-merge-patch+json":
-                type_ = type_named(resource.schema_name)
-                changed = strategic_patch(held.object, patch, type_)
+                changed = strategic_patch(held.object, patch, resource.type)
             case _:
                 changed = merge_patch(held.object, patch)
         decoded = decode(resource, changed, options)
@@ -180,7 +218,7 @@ class ClusterState:
     ) -> Stored:
         wanted = decode(resource, applied, options)
         manager = Manager(name=options.field_manager, is_apply=True, subresource=subresource)
-        type_ = type_named(resource.schema_name)
+        type_ = resource.type
         held = self.store.get(resource, key)
         live = held.object if held else {**wanted, "metadata": {"name": key.name}}
         merged = apply_patch(live, wanted, type_, manager, force=options.force, now=self.now_text())
@@ -208,12 +246,14 @@ class ClusterState:
         new = prepare_update(resource, held.object, changed, subresource=subresource)
         if not subresource:
             new = admit_change(resource, held.object, new, services=self._services)
+            if resource is CUSTOM_RESOURCE_DEFINITION:
+                new = self._definitions.accept(new, now=self.now_text())
+            self._check_escalation(resource, new, options)
         if new == held.object:
             return held
         if not tracked:
             manager = Manager(name=options.field_manager, subresource=subresource)
-            type_ = type_named(resource.schema_name)
-            new = track_update(held.object, new, type_, manager, now=self.now_text())
+            new = track_update(held.object, new, resource.type, manager, now=self.now_text())
         if options.dry_run:
             return Stored(new)
         return self._settle(resource, new)

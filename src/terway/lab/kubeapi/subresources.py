@@ -52,6 +52,9 @@ def write_subresource(
             node = read_path(decoded, "target.name", "")
             bind(state, request.name, request.namespace, node, options=options)
             return Stored(_SUCCESS)
+        case "token", "create":
+            account = state.get(request.resource, request.name, request.namespace).object
+            return Stored(state.tokens.issue(account, decoded))
         case "eviction", "create":
             return evict(state, request.name, request.namespace, decoded)
         case _:

@@ -20,10 +20,18 @@ from terway.lab.kubeapi.clusterpolicies import (
 from terway.lab.kubeapi.errors import Cause
 from terway.lab.kubeapi.networkpolicy import validate_network_policy
 from terway.lab.kubeapi.objects import Object, annotations_of, labels_of, metadata, read_path
+from terway.lab.kubeapi.rbac.validation import (
+    path_segment_fault,
+    validate_binding,
+    validate_binding_update,
+    validate_role,
+)
 from terway.lab.kubeapi.resources import (
     ADMIN_NETWORK_POLICY,
     BASELINE_ADMIN_NETWORK_POLICY,
     CLUSTER_NETWORK_POLICY,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     DAEMON_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -32,6 +40,8 @@ from terway.lab.kubeapi.resources import (
     NETWORK_POLICY,
     POD,
     REPLICA_SET,
+    ROLE,
+    ROLE_BINDING,
     SERVICE,
     ResourceDef,
 )
@@ -39,6 +49,7 @@ from terway.lab.kubeapi.selectors import label_selector
 from terway.lab.kubeapi.services.slices import validate_slice, validate_slice_update
 from terway.lab.kubeapi.services.validation import validate_service, validate_service_update
 
+_NAMED_AS_PATHS = (ROLE, CLUSTER_ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
 _PERCENT = re.compile(r"^[0-9]+%$")
 _ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 _MUTABLE_POD_FIELDS = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
@@ -65,6 +76,8 @@ def validate_update(resource: ResourceDef, old: Object, new: Object) -> tuple[Ca
         return tuple(_pod_update(old, new))
     if resource is SERVICE:
         return tuple(validate_service_update(old, new))
+    if resource in (ROLE_BINDING, CLUSTER_ROLE_BINDING):
+        return tuple(validate_binding_update(old, new))
     if resource is ENDPOINT_SLICE:
         return tuple(validate_slice_update(old, new))
     if resource in (DEPLOYMENT, REPLICA_SET, DAEMON_SET):
@@ -78,14 +91,8 @@ def _metadata(resource: ResourceDef, obj: Object) -> Iterator[Cause]:
     name = str(metadata(obj).get("name", ""))
     if not name:
         yield required("metadata.name", "name or generateName is required")
-    elif resource is SERVICE:
-        if not names.is_dns_1035_label(name):
-            yield invalid_value("metadata.name", name, names.LABEL_1035_MESSAGE)
-    elif resource is NAMESPACE:
-        if not names.is_dns_label(name):
-            yield invalid_value("metadata.name", name, names.LABEL_MESSAGE)
-    elif not names.is_dns_subdomain(name) and resource is not EVENT:
-        yield invalid_value("metadata.name", name, names.SUBDOMAIN_MESSAGE)
+    elif fault := _name_fault(resource, name):
+        yield invalid_value("metadata.name", name, fault)
     yield from _labels("metadata.labels", labels_of(obj))
     for index, owner in enumerate(metadata(obj).get("ownerReferences") or ()):
         for field in ("apiVersion", "kind", "name", "uid"):
@@ -98,6 +105,17 @@ def _metadata(resource: ResourceDef, obj: Object) -> Iterator[Cause]:
     if size > _ANNOTATIONS_LIMIT_BYTES:
         message = f"Too long: may not be more than {_ANNOTATIONS_LIMIT_BYTES} bytes"
         yield Cause(field="metadata.annotations", reason="FieldValueTooLong", message=message)
+
+
+def _name_fault(resource: ResourceDef, name: str) -> str:
+    if resource in _NAMED_AS_PATHS:
+        return path_segment_fault(name)
+    if resource is SERVICE:
+        return "" if names.is_dns_1035_label(name) else names.LABEL_1035_MESSAGE
+    if resource is NAMESPACE:
+        return "" if names.is_dns_label(name) else names.LABEL_MESSAGE
+    fine = resource is EVENT or names.is_dns_subdomain(name)
+    return "" if fine else names.SUBDOMAIN_MESSAGE
 
 
 def _labels(field: str, labels: dict[str, str]) -> Iterator[Cause]:
@@ -232,6 +250,10 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     SERVICE: validate_service,
     ENDPOINT_SLICE: validate_slice,
     NETWORK_POLICY: validate_network_policy,
+    ROLE: validate_role,
+    CLUSTER_ROLE: validate_role,
+    ROLE_BINDING: validate_binding,
+    CLUSTER_ROLE_BINDING: validate_binding,
     CLUSTER_NETWORK_POLICY: validate_cluster_network_policy,
     ADMIN_NETWORK_POLICY: validate_admin_network_policy,
     BASELINE_ADMIN_NETWORK_POLICY: validate_baseline_admin_network_policy,

@@ -141,7 +141,7 @@ def _delete(
     return json_answer(list_body(resource, page.items, _page_metadata(page)))
 
 
-def _write_options(http: web.Request) -> WriteOptions:
+def _write_options(http: web.Request, request: ApiRequest) -> WriteOptions:
     query = http.query
     dry_run = query.get("dryRun", "")
     if dry_run not in ("", "All"):
@@ -152,13 +152,14 @@ def _write_options(http: web.Request) -> WriteOptions:
         field_manager=query.get("fieldManager") or agent or "unknown",
         field_validation=query.get("fieldValidation") or "Warn",
         force=query.get("force") in ("true", "1"),
+        user=request.user,
     )
 
 
 def _write(
     state: ClusterState, http: web.Request, request: ApiRequest, body: bytes, form: Form
 ) -> web.Response:
-    options = _write_options(http)
+    options = _write_options(http, request)
     media_type = http.headers.get("Content-Type", "").partition(";")[0].strip()
     if request.verb == "patch":
         if media_type not in PATCH_TYPES:
@@ -186,6 +187,8 @@ def _carry_out(
     options: WriteOptions,
 ) -> Stored:
     resource, name, namespace = request.resource, request.name, request.namespace
+    if resource.is_question:
+        return state.answer(resource, decoded, namespace, options)
     if request.subresource not in ("", "status", "finalize"):
         return write_subresource(state, request, decoded, media_type=media_type, options=options)
     subresource = "status" if request.subresource == "status" else ""

@@ -12,12 +12,17 @@ from random import Random
 from typing import Any
 
 from terway.lab.kubeapi import names
+from terway.lab.kubeapi.customresources.objects import (
+    check_custom,
+    content_of,
+    prune_custom,
+)
 from terway.lab.kubeapi.decoding import check_object, normalize
 from terway.lab.kubeapi.defaults import with_defaults
 from terway.lab.kubeapi.errors import ApiError, bad_request, conflict, invalid
 from terway.lab.kubeapi.objects import Object, metadata, name_of
+from terway.lab.kubeapi.rbac.users import Identity
 from terway.lab.kubeapi.resources import NODE, POD, SERVICE, ResourceDef
-from terway.lab.kubeapi.schema import type_named
 from terway.lab.kubeapi.services.inherit import inherit
 from terway.lab.kubeapi.validation import validate, validate_update
 
@@ -38,13 +43,15 @@ _SERVERS_OWN = (
 class WriteOptions:
     """How a client wants its write done.
 
-    `warnings` collects what the client should read: it goes out as Warning headers.
+    `warnings` collects what the client should read: it goes out as Warning headers. `user` is who
+    writes, None for the cluster itself.
     """
 
     dry_run: bool = False
     field_manager: str = "unknown"
     field_validation: str = "Warn"  # or Strict, Ignore
     force: bool = False  # of a server-side apply
+    user: Identity | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -61,8 +68,8 @@ def decode(resource: ResourceDef, obj: Any, options: WriteOptions) -> Object:
             f"{stated[1]} in version {stated[0]} cannot be handled as a {resource.kind} "
             f"in version {resource.api_version}"
         )
-    type_ = type_named(resource.schema_name)
-    mismatches = list(check_object(obj, type_))
+    kind = resource.custom
+    mismatches = list(check_custom(obj, kind) if kind else check_object(obj, resource.type))
     wrong = [held for held in mismatches if not held.is_unknown]
     if wrong:
         raise bad_request(
@@ -74,7 +81,9 @@ def decode(resource: ResourceDef, obj: Any, options: WriteOptions) -> Object:
         raise bad_request(f"strict decoding error: {', '.join(unknown)}")
     if options.field_validation == "Warn":
         options.warnings.extend(unknown)
-    pruned: Object = normalize(obj, type_)
+    if kind and kind.warning:
+        options.warnings.append(kind.warning)
+    pruned: Object = prune_custom(obj, kind) if kind else normalize(obj, resource.type)
     return {"apiVersion": resource.api_version, "kind": resource.kind, **pruned}
 
 
@@ -141,6 +150,8 @@ def prepare_update(
     merged = {**new, "metadata": _merged_metadata(resource, old, new, subresource)}
     if subresource == "status":
         merged = {**old, "metadata": merged["metadata"], "status": new.get("status") or {}}
+        if resource.custom:  # a built-in status is whatever its writers make it
+            merged = checked(resource, merged)
         return _same_if_equal(old, merged)
     if resource.has_status:
         merged.pop("status", None)
@@ -151,9 +162,16 @@ def prepare_update(
     merged = checked(resource, merged)
     if causes := validate_update(resource, old, merged):
         raise invalid(resource, name_of(old), causes)
-    if resource.has_generation and merged.get("spec") != old.get("spec"):
+    if resource.has_generation and _content(resource, merged) != _content(resource, old):
         merged["metadata"]["generation"] = metadata(old).get("generation", 1) + 1
     return _same_if_equal(old, merged)
+
+
+def _content(resource: ResourceDef, obj: Object) -> Any:
+    """Return what metadata.generation counts the changes of."""
+    if resource.custom:
+        return content_of(obj, has_status=resource.has_status)
+    return obj.get("spec")
 
 
 def _check_name(resource: ResourceDef, old: Object, new: Object) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from terway.lab.kubeapi.controllers.accounts import plan_role_sums, plan_service_accounts
 from terway.lab.kubeapi.controllers.actions import Action, apply
 from terway.lab.kubeapi.controllers.daemonsets import plan_daemon_sets
 from terway.lab.kubeapi.controllers.deployments import plan_deployments
@@ -24,15 +25,18 @@ from terway.lab.kubeapi.controllers.scheduler import plan_bindings
 from terway.lab.kubeapi.controllers.view import View
 from terway.lab.kubeapi.objects import is_terminating, metadata
 from terway.lab.kubeapi.resources import (
+    CLUSTER_ROLE,
     DAEMON_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
     EVENT,
     LEASE,
+    NAMESPACE,
     NODE,
     POD,
     REPLICA_SET,
     SERVICE,
+    SERVICE_ACCOUNT,
     ResourceDef,
 )
 from terway.lab.kubeapi.state import ClusterState
@@ -103,6 +107,12 @@ CONTROLLERS = (
     Controller(name=SLICES, plan=plan_endpoint_slices, wants=concerns_slices),
     Controller(name="endpoints", plan=plan_endpoints, wants=_concerns_endpoints),
     Controller(name="garbage", plan=plan_garbage, wants=_concerns_owners),
+    Controller(
+        name="service accounts",
+        plan=plan_service_accounts,
+        wants=_any_of(NAMESPACE, SERVICE_ACCOUNT),
+    ),
+    Controller(name="role sums", plan=plan_role_sums, wants=_any_of(CLUSTER_ROLE)),
     Controller(name="namespaces", plan=plan_namespaces, wants=_concerns_namespaces),
     Controller(name="events", plan=plan_expired_events, wants=lambda change: False, ticks=True),
 )
