@@ -4,45 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from terway.agent.pool_ports import CloudPort, ConntrackPort, LinkPort, StorePort
-from terway.ipam.adopt import marker_tags
-from terway.ipam.commands import (
-    AssignAddresses,
-    AttachENI,
-    CloudCommand,
-    CreateENI,
-    DeleteENI,
-    DetachENI,
-    FlushConntrack,
-    Observe,
-    ObserveVSwitches,
-    SetSecurityGroups,
-    UnassignAddresses,
-    UnassignPrefixes,
-    WaitLink,
-)
-from terway.ipam.events import (
-    Assigned,
-    AttachRequested,
-    ConntrackCleared,
-    Created,
-    Deleted,
-    DetachRequested,
-    Event,
-    LinkReady,
-    Observed,
-    PrefixesAssigned,
-    PrefixesUnassigned,
-    SecurityGroupsSet,
-    Unassigned,
-    VSwitchesObserved,
-)
-from terway.ipam.settings import DESCRIPTION, PoolConfig
-from terway.ipam.values import AssignIntent, CreateIntent
-from terway.model.address import Family, IPAddress, IPNetwork
-from terway.model.eni import ENI, ENIStatus
+from terway.agent.pool_ports import ConntrackPort, LinkPort, StorePort
+from terway.ipam.commands import CloudCommand, FlushConntrack, WaitLink
+from terway.ipam.events import ConntrackCleared, Event, LinkReady
+from terway.ipam.settings import PoolConfig
+from terway.pooling.calls import CloudCalls
+from terway.pooling.ports import CloudPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,114 +27,18 @@ class Calls:
     """Carries out commands, each by itself."""
 
     def __init__(self, config: PoolConfig, ports: Ports, clock: Callable[[], float]) -> None:
-        self._config = config
-        self._cloud = ports.cloud
+        self._cloud = CloudCalls(config, ports.cloud, clock)
         self._links = ports.links
         self._conntrack = ports.conntrack
-        self._clock = clock
 
-    async def carry_out(self, command: CloudCommand) -> Event:  # noqa: PLR0911 - one per kind
+    async def carry_out(self, command: CloudCommand) -> Event:
         """Make the call that `command` names and return its event; the port's error goes out."""
         match command:
-            case CreateENI() | AssignAddresses():
-                return await self._give(command)
-            case UnassignAddresses() | UnassignPrefixes():
-                return await self._take(command)
-            case AttachENI() | DetachENI() | DeleteENI() | SetSecurityGroups():
-                return await self._move(command)
             case WaitLink(eni_id=eni_id, mac=mac):
                 await self._links.wait_eni_ready(mac)
                 return LinkReady(eni_id=eni_id)
             case FlushConntrack(addresses=addresses):
                 await self._conntrack.delete_entries(addresses)
                 return ConntrackCleared(addresses=addresses)
-            case Observe(detached=detached):
-                return await self._observe(detached)
-            case ObserveVSwitches(ids=ids):
-                return VSwitchesObserved(vswitches=await self._cloud.describe_vswitches(ids))
-
-    async def _give(self, command: CreateENI | AssignAddresses) -> Event:
-        match command:
-            case CreateENI(intent=intent):
-                return Created(token=intent.token, eni=await self._create(intent))
-            case AssignAddresses(intent=intent) if intent.is_prefix:
-                networks = await self._assign_prefixes(intent)
-                return PrefixesAssigned(token=intent.token, networks=networks)
-            case AssignAddresses(intent=intent):
-                return Assigned(token=intent.token, addresses=await self._assign(intent))
-
-    async def _take(self, command: UnassignAddresses | UnassignPrefixes) -> Event:
-        match command:
-            case UnassignAddresses():
-                await self._unassign(command)
-                return Unassigned(eni_id=command.eni_id, addresses=command.addresses)
-            case UnassignPrefixes():
-                await self._unassign_prefixes(command)
-                return PrefixesUnassigned(eni_id=command.eni_id, networks=command.networks)
-
-    async def _move(self, command: AttachENI | DetachENI | DeleteENI | SetSecurityGroups) -> Event:
-        match command:
-            case AttachENI(eni_id=eni_id):
-                await self._cloud.attach_eni(eni_id, self._config.instance_id)
-                return AttachRequested(eni_id=eni_id)
-            case DetachENI(eni_id=eni_id):
-                await self._cloud.detach_eni(eni_id, self._config.instance_id)
-                return DetachRequested(eni_id=eni_id)
-            case DeleteENI(eni_id=eni_id):
-                await self._cloud.delete_eni(eni_id)
-                return Deleted(eni_id=eni_id)
-            case SetSecurityGroups(eni_id=eni_id, security_group_ids=ids):
-                await self._cloud.set_security_groups(eni_id, ids)
-                return SecurityGroupsSet(eni_id=eni_id, security_group_ids=ids)
-
-    async def _create(self, intent: CreateIntent) -> ENI:
-        return await self._cloud.create_eni(
-            vswitch_id=intent.vswitch_id,
-            security_group_ids=intent.security_group_ids,
-            ipv4_count=intent.ipv4_count,
-            ipv6_count=intent.ipv6_count,
-            ipv4_prefixes=intent.ipv4_prefixes,
-            ipv6_prefixes=intent.ipv6_prefixes,
-            is_erdma=intent.is_erdma,
-            tags=intent.tags,
-            description=DESCRIPTION,
-            resource_group_id=intent.resource_group_id,
-            token=intent.token,
-        )
-
-    async def _assign(self, intent: AssignIntent) -> tuple[IPAddress, ...]:
-        if intent.family is Family.V4:
-            return await self._cloud.assign_ipv4(intent.eni_id, intent.count, token=intent.token)
-        return await self._cloud.assign_ipv6(intent.eni_id, intent.count, token=intent.token)
-
-    async def _assign_prefixes(self, intent: AssignIntent) -> tuple[IPNetwork, ...]:
-        eni_id, count, token = intent.eni_id, intent.count, intent.token
-        if intent.family is Family.V4:
-            return await self._cloud.assign_ipv4_prefixes(eni_id, count, token=token)
-        return await self._cloud.assign_ipv6_prefixes(eni_id, count, token=token)
-
-    async def _unassign_prefixes(self, command: UnassignPrefixes) -> None:
-        v4 = tuple(one for one in command.networks if isinstance(one, IPv4Network))
-        v6 = tuple(one for one in command.networks if isinstance(one, IPv6Network))
-        if v4:
-            await self._cloud.unassign_ipv4_prefixes(command.eni_id, v4)
-        if v6:
-            await self._cloud.unassign_ipv6_prefixes(command.eni_id, v6)
-
-    async def _unassign(self, command: UnassignAddresses) -> None:
-        v4 = tuple(ip for ip in command.addresses if isinstance(ip, IPv4Address))
-        v6 = tuple(ip for ip in command.addresses if isinstance(ip, IPv6Address))
-        if v4:
-            await self._cloud.unassign_ipv4(command.eni_id, v4)
-        if v6:
-            await self._cloud.unassign_ipv6(command.eni_id, v6)
-
-    async def _observe(self, detached: bool) -> Observed:
-        asked_at = self._clock()
-        attached = await self._cloud.describe_enis(instance_id=self._config.instance_id)
-        if not detached:
-            return Observed(asked_at=asked_at, attached=attached)
-        available = await self._cloud.describe_enis(
-            status=ENIStatus.AVAILABLE, tags=marker_tags(self._config)
-        )
-        return Observed(asked_at=asked_at, attached=attached, detached=available)
+            case _:
+                return await self._cloud.carry_out(command)

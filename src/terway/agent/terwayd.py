@@ -44,7 +44,7 @@ from terway.agent.pods import is_same
 from terway.agent.policies import Policies
 from terway.agent.pool import PoolService
 from terway.agent.pool_calls import Ports
-from terway.agent.pool_ports import CloudPort, ManagedENI, StorePort
+from terway.agent.pool_ports import ManagedENI, StorePort
 from terway.agent.process_metrics import process_metrics
 from terway.agent.readonly import Page, open_readonly
 from terway.agent.reconcile import Reconciler
@@ -63,6 +63,7 @@ from terway.model.address import IPAddress
 from terway.model.attachment import Attachment
 from terway.model.interface import Mode
 from terway.model.moment import Moment
+from terway.pooling.ports import CloudPort
 
 SPOOL_PERIOD_S = 10.0
 
