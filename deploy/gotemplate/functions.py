@@ -1,0 +1,181 @@
+"""Which functions may a template call? Go's own, and of Helm's those that charts like ours use."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from deploy.gotemplate.tokens import TemplateError
+
+Function = Callable[..., Any]
+
+
+def is_true(value: object) -> bool:
+    """Return what `if` thinks of a value: zero, nil and what is empty are false."""
+    return bool(value)
+
+
+def text_of(value: object) -> str:
+    """Return a value as Go prints it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case Mapping():
+            inner = " ".join(f"{key}:{text_of(value[key])}" for key in sorted(value))
+            return f"map[{inner}]"
+        case list() | tuple():
+            return f"[{' '.join(map(text_of, value))}]"
+        case _:
+            return str(value)
+
+
+def to_yaml(value: object) -> str:
+    """Return YAML, without a line break at its end."""
+    dumped: str = yaml.safe_dump(value, default_flow_style=False, width=1000, sort_keys=True)
+    return dumped.removesuffix("...\n").rstrip("\n")
+
+
+def quote(*values: object) -> str:
+    """Return values as quoted text; nil is left out."""
+    return " ".join(
+        json.dumps(text_of(one), ensure_ascii=False) for one in values if one is not None
+    )
+
+
+def indent(columns: int, text: object) -> str:
+    """Return text, each line `columns` to the right."""
+    pad = " " * columns
+    return "\n".join(pad + line for line in text_of(text).split("\n"))
+
+
+def printf(form: str, *values: object) -> str:
+    """Return Go's Sprintf for the verbs %s, %d, %v, %q and %%."""
+    left = list(values)
+    found = form.replace("%%", "\0")
+    out = ""
+    while "%" in found:
+        before, _, rest = found.partition("%")
+        if not rest or rest[0] not in "sdvq" or not left:
+            raise TemplateError(f"printf {form!r}: only %s, %d, %v, %q, one value for each")
+        value = left.pop(0)
+        out += before + (quote(value) if rest[0] == "q" else text_of(value))
+        found = rest[1:]
+    return (out + found).replace("\0", "%")
+
+
+def _required(message: str, value: object) -> object:
+    if value is None or value == "":
+        raise TemplateError(message)
+    return value
+
+
+def _fail(message: str) -> object:
+    raise TemplateError(message)
+
+
+def _dict(*pairs: Any) -> dict[str, Any]:
+    return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def _index(value: Any, *keys: Any) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else value[key]
+    return value
+
+
+def _trunc(length: int, text: str) -> str:
+    return text[:length] if length >= 0 else text[length:]
+
+
+def _all_true(*values: object) -> object:
+    return next((one for one in values if not is_true(one)), values[-1])
+
+
+def _any_true(*values: object) -> object:
+    return next((one for one in values if is_true(one)), values[-1])
+
+
+def _merge(into: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(into)
+    for other in others:
+        merged = {**other, **merged}
+    return merged
+
+
+def _join(between: str, values: Sequence[object]) -> str:
+    return between.join(map(text_of, values))
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "and": _all_true,
+    "or": _any_true,
+    "not": lambda value: not is_true(value),
+    "eq": lambda value, *others: any(value == one for one in others),
+    "ne": lambda value, other: value != other,
+    "lt": lambda value, other: value < other,
+    "le": lambda value, other: value <= other,
+    "gt": lambda value, other: value > other,
+    "ge": lambda value, other: value >= other,
+    "len": len,
+    "index": _index,
+    "printf": printf,
+    "default": lambda other, value=None: value if is_true(value) else other,
+    "empty": lambda value: not is_true(value),
+    "coalesce": lambda *values: next((one for one in values if is_true(one)), None),
+    "ternary": lambda yes, no, value: yes if value else no,
+    "required": _required,
+    "fail": _fail,
+    "quote": quote,
+    "squote": lambda value: "'" + text_of(value) + "'",
+    "toYaml": to_yaml,
+    "toJson": lambda value: json.dumps(value, separators=(",", ":"), sort_keys=True),
+    "fromJson": json.loads,
+    "toPrettyJson": lambda value: json.dumps(value, indent=2, sort_keys=True),
+    "toString": text_of,
+    "int": int,
+    "indent": indent,
+    "nindent": lambda columns, text: "\n" + indent(columns, text),
+    "trim": lambda text: text.strip(),
+    "trunc": _trunc,
+    "trimSuffix": lambda end, text: text.removesuffix(end),
+    "trimPrefix": lambda start, text: text.removeprefix(start),
+    "lower": lambda text: text.lower(),
+    "replace": lambda old, new, text: text.replace(old, new),
+    "contains": lambda part, text: part in text,
+    "hasPrefix": lambda start, text: text.startswith(start),
+    "hasKey": lambda mapping, key: key in mapping,
+    "dict": _dict,
+    "list": lambda *values: list(values),
+    "append": lambda values, value: [*values, value],
+    "concat": lambda *lists: [one for values in lists for one in values],
+    "has": lambda value, values: value in values,
+    "keys": sorted,
+    "merge": _merge,
+    "join": _join,
+    "b64enc": lambda text: base64.b64encode(text.encode()).decode(),
+    "sha256sum": lambda text: hashlib.sha256(text.encode()).hexdigest(),
+    "kindIs": lambda kind, value: _kind(value) == kind,
+}
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (type(None), "invalid"),
+    (bool, "bool"),  # before int, which it is as well
+    (str, "string"),
+    (int, "int64"),
+    (float, "float64"),
+    (Mapping, "map"),
+)
+
+
+def _kind(value: object) -> str:
+    return next((name for type_, name in _KINDS if isinstance(value, type_)), "slice")
