@@ -91,6 +91,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         options = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
         configure_log(options.log_level)
+        if options.is_preparing:
+            _prepare(options)
+            return
         asyncio.run(leave(options) if options.is_uninstalling else run(options))
     except VpcError as error:
         sys.exit(f"terwayd: {error}")
@@ -99,6 +102,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if known is None or unknown is not None:
             raise
         sys.exit(f"terwayd: {'; '.join(map(str, known_errors(known)))}")
+
+
+def _prepare(options: Options) -> None:
+    from terway.agent.prepare import Host, prepare, run_on_host  # no terwayd that serves needs it
+
+    for line in prepare(options, Host(root=options.root, run=run_on_host)):
+        _log.info("terwayd.prepared", what=line)
 
 
 async def leave(options: Options) -> None:

@@ -31,6 +31,8 @@ class Options:
     vpc_endpoint: str
     metadata_url: str
     is_uninstalling: bool = False
+    is_preparing: bool = False
+    root: Path = Path("/")  # where the host's file system begins
     cgroup: Path | None = None  # of the node's processes; None: the first of all
 
 
@@ -41,7 +43,7 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         text = f"--daemon-mode {args.daemon_mode}: only {DAEMON_MODE} (shared ENIs) is there"
         raise UsageError(text, field="--daemon-mode")
     node_name = environ.get("NODE_NAME", "")
-    if not node_name and not (args.no_kubernetes or args.uninstall):
+    if not node_name and not (args.no_kubernetes or args.uninstall or args.prepare):
         text = "NODE_NAME is not set: it names the Node object (or give --no-kubernetes)"
         raise UsageError(text, field="NODE_NAME")
     root = Path(args.root)
@@ -60,6 +62,8 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         vpc_endpoint=environ.get("VPC_ENDPOINT", ""),
         metadata_url=environ.get("METADATA_ENDPOINT") or BASE_URL,
         is_uninstalling=args.uninstall,
+        is_preparing=args.prepare,
+        root=root,
         cgroup=Path(cgroup) if cgroup else None,
     )
 
@@ -89,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
         "--uninstall",
         action="store_true",
         help="take programs, pins, queues and tables out of the kernel, and end; pods go on",
+    )
+    add(
+        "--prepare",
+        action="store_true",
+        help="check the configuration, make the host ready and put the plugin there, and end",
     )
     add("--root", default="/", help="where the host's file system begins")
     add("--run-dir", default="/var/run/eni", help="the folder of sockets and lock")
