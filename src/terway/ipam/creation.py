@@ -16,6 +16,8 @@ from terway.ipam.settings import (
 )
 from terway.ipam.stock import stock
 from terway.ipam.values import CreateIntent, VSwitchState
+from terway.model.address import Family
+from terway.model.eni import ENIType
 from terway.model.ids import ClientToken
 from terway.model.interface import Placement
 
@@ -65,7 +67,9 @@ def is_create_held(pool: Pool, now: float) -> bool:
     return pool.create_hold is not None and now < pool.create_hold.until
 
 
-def create_enis(pool: Pool, wish: Placement, load: Load, now: float) -> Pool:
+def create_enis(
+    pool: Pool, wish: Placement, load: Load, now: float, *, is_trunk: bool = False
+) -> Pool:
     """Add the intent to create an ENI for `wish`, if that is possible now.
 
     Else the vSwitches may be due to be read.
@@ -82,7 +86,18 @@ def create_enis(pool: Pool, wish: Placement, load: Load, now: float) -> Pool:
         return replace(pool, vswitch_watch=replace(pool.vswitch_watch, due_at=now))
     if not isinstance(choice, VSwitchState):
         return pool
-    return _create(pool, wish, choice, load.within(choice.available))
+    return _create(pool, wish, choice, load.within(choice.available), is_trunk=is_trunk)
+
+
+def ensure_trunk(pool: Pool, now: float) -> Pool:
+    """Add the intent to create the trunk, where the node is to have one and has none."""
+    if not pool.config.has_trunk or any(one.is_trunk for one in pool.creates):
+        return pool
+    if any(eni.type is ENIType.TRUNK for eni in pool.enis.values()):
+        return pool
+    families = pool.config.families
+    load = Load(ipv4=1, ipv6=1 if Family.V6 in families else 0)
+    return create_enis(pool, Placement(), load, now, is_trunk=True)
 
 
 def has_unseen_vswitch(pool: Pool, wish: Placement, now: float) -> bool:
@@ -129,7 +144,9 @@ def _needs_fresh_look(pool: Pool, choice: VSwitchState | None, now: float) -> bo
     )
 
 
-def _create(pool: Pool, wish: Placement, vswitch: VSwitchState, load: Load) -> Pool:
+def _create(
+    pool: Pool, wish: Placement, vswitch: VSwitchState, load: Load, *, is_trunk: bool
+) -> Pool:
     config = pool.config
     pool, token = pool.new_token()
     intent = CreateIntent(
@@ -144,6 +161,7 @@ def _create(pool: Pool, wish: Placement, vswitch: VSwitchState, load: Load) -> P
         ipv4_prefixes=load.ipv4_prefixes,
         ipv6_prefixes=load.ipv6_prefixes,
         is_erdma=wish.is_erdma,
+        is_trunk=is_trunk,
     )
     return pool.with_intent(intent)
 

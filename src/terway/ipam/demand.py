@@ -32,6 +32,7 @@ class Shortfall:
 def shortfalls(pool: Pool, census: Mapping[ENIId, ENITally]) -> tuple[Shortfall, ...]:
     """Return what is lacking, by wish."""
     wanted = Counter(pool.waiting.values())
+    wanted.update(pool.expected)
     wanted[ORDINARY] += reserve(pool, census)
     if len(wanted) == 1:  # as nearly always
         lacking = wanted[ORDINARY] - ready_pairs(pool, census, ORDINARY)

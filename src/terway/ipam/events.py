@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from terway.ipam.commands import CloudCommand
@@ -46,6 +47,24 @@ class Configured:
     """The pool is told something else from now on; what pods have, they keep."""
 
     config: PoolConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """So many pods, by wish, are on their way to the node and have no address yet."""
+
+    wishes: Mapping[Placement, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """What is given to pods elsewhere: true, a pod has it; false, it rests.
+
+    `released` answers recalls by their numbers: nobody has it, and nobody will.
+    """
+
+    held: Mapping[IPAddress, bool]
+    released: Mapping[IPAddress | IPNetwork, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +161,8 @@ class Observed:
     asked_at: float
     attached: tuple[ENI, ...]
     detached: tuple[ENI, ...] | None = None
+    recalled: frozenset[IPAddress | IPNetwork] = frozenset()  # the supplier wants these back
+    no_supply: str = ""  # why the supplier will give no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +186,8 @@ Event = (
     | Release
     | Tick
     | Configured
+    | Expected
+    | Holding
     | Created
     | Assigned
     | PrefixesAssigned

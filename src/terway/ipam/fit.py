@@ -21,7 +21,7 @@ def serves(config: PoolConfig, eni: PoolENI, wish: Placement) -> bool:
 
     One that a person attached, or a trunk, is taken as it is by those who wish for nothing.
     """
-    if eni.is_erdma is not wish.is_erdma:
+    if eni.is_erdma is not wish.is_erdma or eni.is_excluded:
         return False
     as_it_is = not eni.is_ours or eni.type is not ENIType.SECONDARY
     is_here = eni.vswitch_id in vswitches_for(config, wish)

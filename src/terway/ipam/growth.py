@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from terway.ipam.census import ENITally, staying, take_census
-from terway.ipam.creation import Load, create_enis
+from terway.ipam.creation import Load, create_enis, ensure_trunk
 from terway.ipam.demand import Shortfall, coming_pairs, reserve, shortfalls
 from terway.ipam.fit import ORDINARY, serves, will_serve
 from terway.ipam.pool import Pool
@@ -24,6 +24,9 @@ from terway.model.interface import Placement
 
 def plan_growth(pool: Pool, now: float) -> Pool:
     """Add the intents that cover the demand, once it has been collected."""
+    if pool.config.is_supplied or not pool.config.may_grow:
+        return pool
+    pool = ensure_trunk(pool, now)
     census = take_census(pool)
     lacking = shortfalls(pool, census)
     if not lacking:

@@ -24,6 +24,7 @@ from terway.ipam.commands import (
     WaitLink,
 )
 from terway.ipam.fit import groups_of, has_stale_groups
+from terway.ipam.holding import is_all_released, may_take
 from terway.ipam.pool import Pool
 from terway.ipam.settings import BATCH
 from terway.ipam.values import (
@@ -129,7 +130,7 @@ def intent_command(intent: Intent) -> CloudCommand:
 def operation_of(pool: Pool, eni: PoolENI) -> CloudCommand | None:
     """Return the next step in the life of an ENI, or None when it is where it should be."""
     match eni.phase:
-        case _ if eni.is_gone:
+        case _ if eni.is_gone or _is_kept(pool, eni):
             return None
         case ENIPhase.ATTACHING if eni.is_requested:
             # Its routes need the vSwitch's gateway: the link cannot be made ready before.
@@ -145,6 +146,14 @@ def operation_of(pool: Pool, eni: PoolENI) -> CloudCommand | None:
             return _improve(pool, eni)
 
 
+def _is_kept(pool: Pool, eni: PoolENI) -> bool:
+    """Return whether nothing may be done about an ENI: by us, now, or at all."""
+    if pool.config.is_supplied:
+        return eni.phase is not ENIPhase.ATTACHING or not eni.is_requested
+    is_asked_about = pool.config.is_supplier and eni.phase.is_leaving
+    return is_asked_about and not is_all_released(pool, eni.id)
+
+
 def _improve(pool: Pool, eni: PoolENI) -> CloudCommand | None:
     """Return what an ENI in use is to be rid of, or else to be made."""
     if any(one.attempt.is_running for one in pool.assigns_of(eni.id)):
@@ -154,10 +163,18 @@ def _improve(pool: Pool, eni: PoolENI) -> CloudCommand | None:
 
 def _unassign(pool: Pool, eni: PoolENI) -> UnassignAddresses | UnassignPrefixes | None:
     """Return one call's worth of what retires: of one family, addresses or prefixes."""
-    retiring = [s.address for s in pool.slots_of(eni.id) if s.phase is AddressPhase.RETIRING]
+    retiring = [
+        slot.address
+        for slot in pool.slots_of(eni.id)
+        if slot.phase is AddressPhase.RETIRING and may_take(pool, slot)
+    ]
     if retiring:
         return UnassignAddresses(eni_id=eni.id, addresses=_one_family(retiring))
-    prefixes = [p.network for p in pool.prefixes_of(eni.id) if p.phase is PrefixPhase.RETIRING]
+    prefixes = [
+        prefix.network
+        for prefix in pool.prefixes_of(eni.id)
+        if prefix.phase is PrefixPhase.RETIRING and may_take(pool, prefix)
+    ]
     if prefixes:
         return UnassignPrefixes(eni_id=eni.id, networks=_one_family(prefixes))
     return None

@@ -36,13 +36,13 @@ def _host_bits(network: IPNetwork) -> int:
     return network.max_prefixlen - network.prefixlen
 
 
-def match_prefixes(pool: Pool, eni: ENI, now: float) -> Pool:
+def match_prefixes(pool: Pool, eni: ENI, rests_until: float) -> Pool:
     """Take over the prefixes that a reading shows.
 
     One that is gone takes its free and resting addresses along; what pods hold of it is missing
     until it is there again. One that is new may have been anybody's, so it rests first.
     """
-    shown = prefixes_for(eni, rests_until=now + pool.config.cooldown_s)
+    shown = prefixes_for(eni, rests_until=rests_until)
     if not shown and not pool.prefixes:
         return pool
     there = {prefix.network for prefix in shown}

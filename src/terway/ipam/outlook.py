@@ -36,6 +36,9 @@ class Outlook:
 
 def look_ahead(pool: Pool, now: float, wish: Placement = ORDINARY) -> Outlook:
     """Return what the pool can hope for, without the pods that wait already."""
+    if pool.no_supply:
+        pairs = ready_pairs(pool, take_census(pool), wish)
+        return Outlook(pairs=pairs, reason=pool.no_supply, retry_after_s=_FULL_RETRY_S)
     census = take_census(pool)
     by_prefix = pool.config.has_prefixes and wish == ORDINARY
     pairs = ready_pairs(pool, census, wish)

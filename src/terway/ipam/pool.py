@@ -70,6 +70,14 @@ class Pool:
     reclaim_at: float | None = None  # when an untouched pool shrinks next
     is_warm: bool = False  # the warm-up has been reached once
     tokens_made: int = 0
+    # Of a supplier: who is expected, by wish; what is held elsewhere, true: by a pod, false: it
+    # rests; how often something was recalled, or a recall was taken back.
+    expected: Mapping[Placement, int] = field(default_factory=dict)
+    held: Mapping[IPAddress, bool] = field(default_factory=dict)
+    recalls: int = 0
+    # Of one who is supplied: what is wanted back, and why no more will come.
+    recalled: frozenset[IPAddress | IPNetwork] = frozenset()
+    no_supply: str = ""
 
     @classmethod
     def empty(cls, config: PoolConfig, *, now: float) -> Self:

@@ -30,11 +30,13 @@ def plan_prefixes(pool: Pool, now: float) -> Pool:
     """Let prefixes give addresses or drain, retire the empty ones, and ask for what lacks."""
     if not pool.config.has_prefixes and not pool.prefixes:
         return pool
+    if pool.config.is_supplied:
+        return _forget_lost(pool)
     pool = _drain(pool)
     pool = _pair_phases(pool)
     pool = _retire_empty(pool)
     pool = _forget_lost(pool)
-    return _grow(pool, now)
+    return _grow(pool, now) if pool.config.may_grow else pool
 
 
 def in_use(pool: Pool) -> Counter[IPNetwork | None]:

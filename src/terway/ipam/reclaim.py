@@ -28,7 +28,8 @@ def shrinks_to(pool: Pool, *, free: int, limit: int, now: float) -> tuple[int, P
     if now < pool.reclaim_at:
         return limit, pool
     config = pool.config
-    lower = max(config.min_free, min(free, limit) - config.reclaim_batch)
+    least = config.min_free + sum(pool.expected.values())
+    lower = max(least, min(free, limit) - config.reclaim_batch)
     pool = replace(pool, reclaim_at=_next(pool, now))
     if free > limit or lower >= free:
         return limit, pool

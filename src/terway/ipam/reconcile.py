@@ -25,6 +25,7 @@ from terway.ipam.events import Observed
 from terway.ipam.matching import match_prefixes
 from terway.ipam.pool import Pool
 from terway.ipam.settings import PoolConfig
+from terway.ipam.supplied import unseen, without_recalled
 from terway.ipam.values import AddressPhase, Attempt, ENIPhase, PoolENI
 from terway.model.address import IPAddress
 from terway.model.eni import ENI, ENIStatus
@@ -33,11 +34,16 @@ from terway.model.eni import ENI, ENIStatus
 def observed(pool: Pool, event: Observed, now: float) -> Pool:
     """Take over a reading of the cloud."""
     pool = replace(pool, watch=replace(pool.watch, is_running=False, failures=0))
+    pool = replace(pool, recalled=event.recalled, no_supply=event.no_supply)
     seen = {eni.id: eni for eni in event.attached}
     for eni in event.attached:
         pool = _seen(pool, eni, event.asked_at, now)
     for known in tuple(pool.enis.values()):
-        if known.id not in seen and _is_settled(pool, known, event.asked_at):
+        if known.id in seen:
+            continue
+        if pool.config.is_supplied:
+            pool = unseen(pool, known)
+        elif _is_settled(pool, known, event.asked_at):
             pool = _unseen(pool, known, event, now)
     pool = _collect(pool, event.detached or (), now)
     foreign = sum(takes_slot(eni) and eni.id not in pool.enis for eni in event.attached)
@@ -61,9 +67,13 @@ def _seen(pool: Pool, eni: ENI, asked_at: float, now: float) -> Pool:
     if not is_managed(pool.config, eni):
         # Somebody excluded it after we took it: let go of it, unless pods live on it.
         has_pods = any(slot.owner for slot in pool.slots_of(eni.id))
-        return pool if has_pods else pool.without_eni(eni.id)
+        if has_pods:
+            return pool.with_eni(replace(known, is_excluded=True))
+        return pool.without_eni(eni.id)
     pool = pool.with_eni(_attached(_facts(pool.config, known, eni), eni))
-    return match_prefixes(_match_addresses(pool, eni, now), eni, now)
+    _, rests_until = _arrival(pool, now)
+    shown = without_recalled(pool, eni)
+    return match_prefixes(_match_addresses(pool, shown, now), shown, rests_until)
 
 
 def _adopt(pool: Pool, eni: ENI, now: float) -> Pool:
@@ -73,10 +83,23 @@ def _adopt(pool: Pool, eni: ENI, now: float) -> Pool:
         return pool
     if intent_of(eni) in pool.intents:  # the repeated call will bring it
         return pool
-    until = now + pool.config.cooldown_s
+    phase, until = _arrival(pool, now)
+    eni = without_recalled(pool, eni)
     pool = pool.with_eni(enter(pool.config, eni, now))
-    pool = with_slots_of(pool, eni, phase=AddressPhase.COOLING, rests_until=until)
+    pool = with_slots_of(pool, eni, phase=phase, rests_until=until)
     return with_prefixes_of(pool, eni, rests_until=until)
+
+
+def _arrival(pool: Pool, now: float) -> tuple[AddressPhase, float]:
+    """Return what an address is that nobody told us of, and until when it rests.
+
+    Whose it was is not known. A supplier need not know it; and what is new after the first
+    reading to one who is supplied is fresh, or has rested and was given back by himself.
+    """
+    config = pool.config
+    if config.is_supplier or (config.is_supplied and pool.is_observed):
+        return AddressPhase.FREE, 0.0
+    return AddressPhase.COOLING, now + config.cooldown_s
 
 
 def _facts(config: PoolConfig, known: PoolENI, eni: ENI) -> PoolENI:
@@ -89,6 +112,7 @@ def _facts(config: PoolConfig, known: PoolENI, eni: ENI) -> PoolENI:
         is_ours=known.is_ours or is_ours(config, eni),
         is_gone=False,
         is_erdma=is_erdma(eni),
+        is_excluded=False,
         security_group_ids=eni.security_group_ids,
     )
 
@@ -108,8 +132,8 @@ def _attached(facts: PoolENI, eni: ENI) -> PoolENI:
 
 
 def _match_addresses(pool: Pool, eni: ENI, now: float) -> Pool:
-    until = now + pool.config.cooldown_s
-    shown = slots_for(pool.config, eni, phase=AddressPhase.COOLING, rests_until=until)
+    phase, until = _arrival(pool, now)
+    shown = slots_for(pool.config, eni, phase=phase, rests_until=until)
     there: set[IPAddress] = {*eni.ipv4, *eni.ipv6}
     mine = [slot for slot in pool.slots_of(eni.id) if slot.prefix is None]
     gone = [slot.address for slot in mine if slot.address not in there and slot.owner is None]

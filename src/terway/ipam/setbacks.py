@@ -8,6 +8,7 @@ until asking again is worth a call.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from terway.ipam import chance
 from terway.ipam.commands import (
@@ -159,11 +160,16 @@ def _is_hopeful(pool: Pool, eni: PoolENI, failure: Failure) -> bool:
 
 
 def _abandon(pool: Pool, eni: PoolENI, now: float) -> Pool:
-    """Give back an ENI that does not become usable; attached or not, both calls work it out."""
+    """Give back an ENI that does not become usable; attached or not, both calls work it out.
+
+    Nobody was ever given an address of it, so nobody need be asked.
+    """
     phase = ENIPhase.DETACHING if eni.is_requested else ENIPhase.DELETING
-    retiring = (replace(s, phase=AddressPhase.RETIRING) for s in pool.slots_of(eni.id))
+    gone: dict[str, Any] = {"phase": AddressPhase.RETIRING, "is_released": True}
+    retiring = (replace(slot, **gone) for slot in pool.slots_of(eni.id))
+    prefixes = (replace(one, is_released=True) for one in pool.prefixes_of(eni.id))
     leaving = replace(eni, phase=phase, attempt=Attempt(), changed_at=now, is_requested=False)
-    return pool.with_eni(leaving).with_slots(retiring)
+    return pool.with_eni(leaving).with_slots(retiring).with_prefixes(prefixes)
 
 
 def _repeat_for(pool: Pool, eni: PoolENI, failure: Failure, now: float) -> Pool:

@@ -35,6 +35,18 @@ class ENIPolicy(Enum):
     LEAST_IPS = "least_ips"  # spread
 
 
+class Half(Enum):
+    """Which half of a pool's work is done here: see docs/design/pools.md.
+
+    SUPPLY: addresses are given to pods elsewhere, by one who is asked before any is taken back.
+    USE: addresses are given to pods here; readings show what there is, and nothing is called.
+    """
+
+    BOTH = "both"
+    SUPPLY = "supply"
+    USE = "use"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolConfig:
     """Everything the pool is told. `Configured` replaces it while the pool lives.
@@ -86,6 +98,20 @@ class PoolConfig:
     calls_per_s: float = 5.0
     call_burst: float = 20.0
     rate_limits: tuple[tuple[str, float], ...] = ()  # calls per minute, by action
+    half: Half = Half.BOTH
+    has_trunk: bool = False  # the node is to have one Trunk-type ENI, before any other
+    may_grow: bool = True  # degradation: no more addresses and ENIs are asked for
+    may_shrink: bool = True  # degradation: nothing is given back
+
+    @property
+    def is_supplier(self) -> bool:
+        """Return whether addresses are given to pods elsewhere."""
+        return self.half is Half.SUPPLY
+
+    @property
+    def is_supplied(self) -> bool:
+        """Return whether somebody else sees to it that there are addresses."""
+        return self.half is Half.USE
 
     def per_eni(self, family: Family) -> int:
         """Return how many addresses of `family` an ENI can have."""

@@ -16,7 +16,9 @@ from terway.ipam.events import (
     Configured,
     ConntrackCleared,
     Event,
+    Expected,
     Failed,
+    Holding,
     Observed,
     Release,
     Tick,
@@ -24,6 +26,7 @@ from terway.ipam.events import (
     Withdraw,
 )
 from terway.ipam.growth import plan_growth
+from terway.ipam.holding import expected, holding, number_recalls, place_held
 from terway.ipam.issue import issue
 from terway.ipam.leases import acquire, grant, release, withdraw
 from terway.ipam.outlook import refuse
@@ -32,6 +35,7 @@ from terway.ipam.prefixes import plan_prefixes
 from terway.ipam.reconcile import drop_lost, observed
 from terway.ipam.rest import cleared, plan_flush
 from terway.ipam.setbacks import failed
+from terway.ipam.supplied import give_back
 from terway.ipam.trim import plan_trim
 from terway.ipam.watch import plan_readings, vswitches_observed
 
@@ -57,6 +61,10 @@ def _after(pool: Pool, event: Event, now: float) -> Pool:  # noqa: PLR0911 - a b
             return release(pool, event.owner, now)
         case Configured():
             return configured(pool, event.config, now)
+        case Expected():
+            return expected(pool, event, now)
+        case Holding():
+            return holding(pool, event, now)
         case Observed():
             return observed(pool, event, now)
         case VSwitchesObserved():
@@ -72,12 +80,13 @@ def _after(pool: Pool, event: Event, now: float) -> Pool:  # noqa: PLR0911 - a b
 
 
 def _settle(pool: Pool, binds: tuple[Bind, ...], now: float) -> tuple[Pool, tuple[Command, ...]]:
-    pool = plan_prefixes(drop_lost(pool), now)
+    pool = give_back(place_held(drop_lost(pool)))
+    pool = plan_prefixes(pool, now)
     pool, grants = grant(pool, now)
     pool, flushes = plan_flush(pool, now)
     pool = plan_growth(mark_warm(pool), now)
     pool, refusals = refuse(pool, now)
-    pool = plan_trim(pool, now)
+    pool = number_recalls(plan_trim(pool, now))
     pool, calls = issue(pool, now)
     pool, readings = plan_readings(pool, now)
     return pool, (*binds, *grants, *refusals, *flushes, *calls, *readings)

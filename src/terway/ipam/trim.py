@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from terway.ipam.census import ENITally, take_census
 from terway.ipam.demand import pods_served, warm_up_target
-from terway.ipam.fit import is_ordinary
+from terway.ipam.fit import ORDINARY, is_ordinary
 from terway.ipam.pool import Pool
 from terway.ipam.reclaim import shrinks_to
 from terway.ipam.settings import BATCH, ENIPolicy
@@ -43,7 +43,7 @@ class _Cut:
 
 def plan_trim(pool: Pool, now: float) -> Pool:
     """Retire what is free beyond the limit, once it has been so for `trim_after_s`."""
-    if pool.waiting or pool.intents:
+    if pool.waiting or pool.intents or pool.config.is_supplied or not pool.config.may_shrink:
         return _content(pool)
     census = take_census(pool)
     ordinary = [eni for eni in _in_use(pool) if is_ordinary(pool.config, eni)]
@@ -65,7 +65,8 @@ def _content(pool: Pool) -> Pool:
 
 
 def _in_use(pool: Pool) -> list[PoolENI]:
-    return [eni for eni in pool.enis.values() if eni.phase is ENIPhase.IN_USE]
+    found = (eni for eni in pool.enis.values() if eni.phase is ENIPhase.IN_USE)
+    return [eni for eni in found if not eni.is_excluded]
 
 
 def _surplus(
@@ -76,11 +77,12 @@ def _surplus(
     if config.has_prefixes:  # single addresses are from before; prefixes are counted elsewhere
         return _ALL, pool
     free = sum(census[eni.id].free_pairs for eni in ordinary)
-    limit = max(config.max_free, config.min_free)
+    coming = pool.expected.get(ORDINARY, 0)
+    limit = max(config.max_free, config.min_free) + coming
     if config.warm_up and not pool.is_warm:
         limit = max(limit, warm_up_target(pool) - pods_served(pool, census))
     limit, pool = shrinks_to(pool, free=free, limit=limit, now=now)
-    return (-1 if free < config.min_free else max(0, free - limit)), pool
+    return (-1 if free < config.min_free + coming else max(0, free - limit)), pool
 
 
 def _choose(pool: Pool, census: _Census, enis: Iterable[PoolENI], surplus: int) -> _Cut:

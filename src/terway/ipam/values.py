@@ -88,6 +88,8 @@ class Slot:
     rests_until: float = 0.0  # the kernel may remember the last owner until then
     is_flushing: bool = False  # its conntrack entries are being deleted
     is_missing: bool = False  # bound here, but the cloud no longer shows it on the ENI
+    recall: int = 0  # of a supplier: the number of the wish to have it back; 0: no such wish
+    is_released: bool = False  # of a supplier: nobody has it any more, or will have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,8 @@ class Prefix:
     eni_id: ENIId
     phase: PrefixPhase = PrefixPhase.VALID
     rests_until: float = 0.0
+    recall: int = 0
+    is_released: bool = False
 
     @property
     def family(self) -> Family:
@@ -130,6 +134,7 @@ class PoolENI:
     is_requested: bool = False
     is_gone: bool = False
     is_erdma: bool = False  # for pods that ask for RDMA, and for nobody else
+    is_excluded: bool = False  # a person took it out of the pool while pods live on it
     security_group_ids: tuple[SecurityGroupId, ...] = ()
     own_group_ids: tuple[SecurityGroupId, ...] = ()
     attempt: Attempt = field(default_factory=Attempt)
@@ -154,6 +159,7 @@ class CreateIntent:
     ipv4_prefixes: int = 0
     ipv6_prefixes: int = 0
     is_erdma: bool = False
+    is_trunk: bool = False
     has_own_groups: bool = False  # a pod asked for these security groups
     attempt: Attempt = field(default_factory=Attempt)
 
