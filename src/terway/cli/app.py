@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "monitor": ("terway.cli.monitor", "Losses and connections of the eBPF data path, live."),
     "drops": ("terway.cli.drops", "How many packets each pod lost, and why."),
     "support-bundle": ("terway.cli.bundle", "Everything about a node in one file."),
+    "health": ("terway.cli.health", "Is terwayd alive, and does it serve."),
     "metrics": ("terway.cli.metrics", "terwayd's own figures."),
     "completion": ("terway.cli.completion", "Completion for bash, zsh or fish."),
 }
