@@ -66,10 +66,12 @@ static __always_inline bool in_subnet(const struct subnet *subnet, const struct 
 	return !differs;
 }
 
-static __always_inline int answer(const struct arrival *in)
+static __always_inline int answer(struct __sk_buff *skb, const struct arrival *in)
 {
-	count_answer(in->ifindex);
-	return bpf_redirect(in->ifindex, 0);
+	if (put_tag(skb, in->number))
+		return drop(in->number, DROP_KERNEL);
+	count_answer(in->number);
+	return bpf_redirect(link_of(in->number), 0);
 }
 
 /* The router answers for every address of the vSwitch but the ENI's own: see DAD. */
@@ -81,7 +83,7 @@ static __always_inline enum drop_reason check_target(const struct arrival *in, e
 	if (!in_subnet(&in->port->vswitch[family == FAMILY_V6], target))
 		return DROP_UNANSWERED;
 	owner = find_owner(in->port->vpc, family, target);
-	return owner && owner->port == in->ifindex ? DROP_UNANSWERED : DROP_NONE;
+	return owner && owner->port == in->number ? DROP_UNANSWERED : DROP_NONE;
 }
 
 static __always_inline enum drop_reason check_arp(const struct arrival *in,
@@ -106,10 +108,10 @@ static __always_inline int answer_arp(struct __sk_buff *skb, const struct arriva
 	enum drop_reason reason;
 
 	if (bpf_skb_load_bytes(skb, 0, &arp, sizeof(arp)))
-		return drop(in->ifindex, DROP_MALFORMED);
+		return drop(in->number, DROP_MALFORMED);
 	reason = check_arp(in, &arp);
 	if (reason)
-		return drop(in->ifindex, reason);
+		return drop(in->number, reason);
 	target = arp.target;
 	set_macs(&arp.eth, in->port->mac);
 	arp.operation = bpf_htons(ARP_REPLY);
@@ -118,8 +120,8 @@ static __always_inline int answer_arp(struct __sk_buff *skb, const struct arriva
 	__builtin_memcpy(arp.sender_mac, ROUTER_MAC, ETH_ALEN);
 	arp.sender = target;
 	if (bpf_skb_store_bytes(skb, 0, &arp, sizeof(arp), 0))
-		return drop(in->ifindex, DROP_KERNEL);
-	return answer(in);
+		return drop(in->number, DROP_KERNEL);
+	return answer(skb, in);
 }
 
 static __always_inline bool is_unspecified(const struct address *address)
@@ -180,7 +182,7 @@ static __always_inline void make_advertisement(struct nd_packet *nd, const struc
 
 /* Neighbour solicitations are answered; the router neither sends nor forwards the other kinds. */
 static __attribute__((noinline)) int answer_nd(struct __sk_buff *skb, const struct packet *p,
-					       __u32 ifindex)
+					       __u32 number)
 {
 	const __u32 offset = sizeof(struct ethhdr) + sizeof(struct ipv6hdr);
 	const __u32 known = sizeof(struct nd_packet) - 8;
@@ -188,20 +190,20 @@ static __attribute__((noinline)) int answer_nd(struct __sk_buff *skb, const stru
 	enum drop_reason reason;
 	struct arrival in;
 
-	if (!p || !find_arrival(&in, ifindex))
-		return drop(ifindex, DROP_UNKNOWN_PORT);
+	if (!p || !find_arrival(&in, number))
+		return drop(number, DROP_UNKNOWN_PORT);
 	if (p->icmp_type != ICMP6_SOLICITATION)
-		return drop(ifindex, DROP_UNANSWERED);
+		return drop(number, DROP_UNANSWERED);
 	if (p->l4 != offset || p->end < known || bpf_skb_load_bytes(skb, 0, &nd, known))
-		return drop(ifindex, DROP_MALFORMED);
+		return drop(number, DROP_MALFORMED);
 	reason = check_solicitation(&in, p, &nd);
 	if (reason)
-		return drop(ifindex, reason);
+		return drop(number, reason);
 	make_advertisement(&nd, p, &in);
 	if (bpf_skb_change_tail(skb, sizeof(nd), 0) ||
 	    bpf_skb_store_bytes(skb, 0, &nd, sizeof(nd), 0))
-		return drop(ifindex, DROP_KERNEL);
-	return answer(&in);
+		return drop(number, DROP_KERNEL);
+	return answer(skb, &in);
 }
 
 static __always_inline bool is_plain_echo(const struct packet *p)
@@ -237,7 +239,7 @@ static __always_inline int answer_gateway(struct __sk_buff *skb, const struct ar
 	struct ethhdr eth;
 
 	if (!is_plain_echo(p))
-		return drop(in->ifindex, DROP_GATEWAY);
+		return drop(in->number, DROP_GATEWAY);
 	eth.h_proto = bpf_htons(v4 ? ETH_P_IP : ETH_P_IPV6);
 	set_macs(&eth, in->port->mac);
 	if (swap_addresses(skb, p) ||
@@ -245,8 +247,8 @@ static __always_inline int answer_gateway(struct __sk_buff *skb, const struct ar
 				sizeof(after)) ||
 	    bpf_skb_store_bytes(skb, p->l4, &reply, sizeof(reply), 0) ||
 	    bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0))
-		return drop(in->ifindex, DROP_KERNEL);
-	return answer(in);
+		return drop(in->number, DROP_KERNEL);
+	return answer(skb, in);
 }
 
 #endif

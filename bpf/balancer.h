@@ -224,10 +224,10 @@ static __always_inline enum drop_reason find_backend(struct passage *way, const 
 
 	if (!owner || owner->kind != OWNER_PORT)
 		return DROP_NO_BACKEND;
-	if (owner->port == way->in.ifindex)
+	if (owner->port == way->in.number)
 		return DROP_HAIRPIN;
-	way->out_ifindex = owner->port;
-	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);
+	way->out_number = owner->port;
+	way->out = bpf_map_lookup_elem(&ports, &way->out_number);
 	return way->out ? DROP_NONE : DROP_NO_BACKEND;
 }
 
@@ -235,7 +235,7 @@ static __always_inline enum drop_reason find_backend(struct passage *way, const 
 static __always_inline int cross_to_backend(struct __sk_buff *skb, struct passage *way,
 					    const struct packet *p)
 {
-	struct view egress = {way->in.ifindex, EGRESS, 0};
+	struct view egress = {way->in.number, EGRESS, 0};
 	struct connection to = {};
 	enum drop_reason reason = is_balanced(p) ? DROP_NONE : DROP_NO_LISTENER;
 
@@ -246,11 +246,11 @@ static __always_inline int cross_to_backend(struct __sk_buff *skb, struct passag
 	if (!reason)
 		reason = find_backend(way, p, &to);
 	if (reason)
-		return drop(way->in.ifindex, reason);
+		return drop(way->in.number, reason);
 	if (wire_bytes(skb, p) > path_mtu(way))
-		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+		return drop_too_big(skb, p, way->in.number, path_mtu(way));
 	if (translate(skb, p, &to))
-		return drop(way->in.ifindex, DROP_KERNEL);
+		return drop(way->in.number, DROP_KERNEL);
 	return deliver(skb, way);
 }
 
@@ -258,19 +258,19 @@ static __always_inline int cross_to_backend(struct __sk_buff *skb, struct passag
 static __always_inline int cross_to_client(struct __sk_buff *skb, struct passage *way,
 					   const struct packet *p, const struct connection *to)
 {
-	struct view ingress = {way->out_ifindex, INGRESS, 0};
+	struct view ingress = {way->out_number, INGRESS, 0};
 	struct packet seen = *p; /* as the client does */
 	enum drop_reason reason;
 
 	if (wire_bytes(skb, p) > path_mtu(way))
-		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+		return drop_too_big(skb, p, way->in.number, path_mtu(way));
 	seen.source = to->address;
 	seen.source_port = to->port;
 	reason = pass_groups(skb, &seen, &ingress);
 	if (reason)
-		return drop(way->out_ifindex, reason);
+		return drop(way->out_number, reason);
 	if (translate(skb, p, to))
-		return drop(way->in.ifindex, DROP_KERNEL);
+		return drop(way->in.number, DROP_KERNEL);
 	return deliver(skb, way);
 }
 
@@ -313,10 +313,10 @@ static __attribute__((noinline)) int mend_error(struct __sk_buff *skb, const str
 static __always_inline int cross_error(struct __sk_buff *skb, const struct passage *way,
 				       const struct packet *error)
 {
-	struct view ingress = {way->out_ifindex, INGRESS, way->sender};
+	struct view ingress = {way->out_number, INGRESS, way->sender};
 	enum drop_reason reason = pass_groups(skb, error, &ingress);
 
-	return reason ? drop(way->out_ifindex, reason) : deliver(skb, way);
+	return reason ? drop(way->out_number, reason) : deliver(skb, way);
 }
 
 /*
@@ -335,7 +335,7 @@ static __always_inline int cross_from_backend(struct __sk_buff *skb, struct pass
 		return -1;
 	mended = mend_error(skb, p, way->in.port->vpc);
 	if (mended < 0)
-		return drop(way->in.ifindex, DROP_KERNEL);
+		return drop(way->in.number, DROP_KERNEL);
 	return mended ? cross_error(skb, way, p) : -1;
 }
 

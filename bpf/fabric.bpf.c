@@ -28,11 +28,13 @@
 #include "toobig.h"
 #include "transit.h"
 
+#define VLAN_ID_MASK 0xfff
+
 /* The first fragment leaves its ports for those that follow; pieces out of order are dropped. */
-static __always_inline enum drop_reason join_fragments(__u32 ifindex, struct packet *p)
+static __always_inline enum drop_reason join_fragments(__u32 number, struct packet *p)
 {
 	struct fragment_key key = {
-		.port = ifindex,
+		.port = number,
 		.family = p->family,
 		.source = p->source,
 		.destination = p->destination,
@@ -57,7 +59,7 @@ static __always_inline enum drop_reason join_fragments(__u32 ifindex, struct pac
 static __always_inline enum drop_reason check_source(struct passage *way, const struct packet *p)
 {
 	const struct owner *owner = find_owner(way->in.port->vpc, p->family, &p->source);
-	bool is_own = owner && owner->kind == OWNER_PORT && owner->port == way->in.ifindex;
+	bool is_own = owner && owner->kind == OWNER_PORT && owner->port == way->in.number;
 
 	if (!is_own && (way->in.port->flags & PORT_SOURCE_CHECK))
 		return DROP_SOURCE_ADDRESS;
@@ -78,7 +80,7 @@ static __always_inline enum drop_reason find_next_hop(struct passage *way, const
 
 	if (!route)
 		return DROP_NO_ROUTE;
-	way->out_ifindex = route->port;
+	way->out_number = route->port;
 	return route->port ? DROP_NONE : DROP_NO_ADDRESS;
 }
 
@@ -86,17 +88,17 @@ static __always_inline enum drop_reason find_next_hop(struct passage *way, const
 static __always_inline int cross(struct __sk_buff *skb, const struct passage *way,
 				 const struct packet *p, __u32 receiver)
 {
-	struct view egress = {way->in.ifindex, EGRESS, receiver};
-	struct view ingress = {way->out_ifindex, INGRESS, way->sender};
+	struct view egress = {way->in.number, EGRESS, receiver};
+	struct view ingress = {way->out_number, INGRESS, way->sender};
 	enum drop_reason reason = pass_groups(skb, p, &egress);
 
 	if (reason)
-		return drop(way->in.ifindex, reason);
+		return drop(way->in.number, reason);
 	if (wire_bytes(skb, p) > path_mtu(way))
-		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+		return drop_too_big(skb, p, way->in.number, path_mtu(way));
 	reason = pass_groups(skb, p, &ingress);
 	if (reason)
-		return drop(way->out_ifindex, reason);
+		return drop(way->out_number, reason);
 	return deliver(skb, way);
 }
 
@@ -104,12 +106,12 @@ static __always_inline int cross(struct __sk_buff *skb, const struct passage *wa
 static __always_inline int cross_to_services(struct __sk_buff *skb, const struct passage *way,
 					     const struct packet *p)
 {
-	struct view service = {way->out_ifindex, INGRESS, way->in.ifindex};
+	struct view service = {way->out_number, INGRESS, way->in.number};
 
 	if (wire_bytes(skb, p) > path_mtu(way))
-		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+		return drop_too_big(skb, p, way->in.number, path_mtu(way));
 	if (keep_flow(p, &service))
-		return drop(way->in.ifindex, DROP_FLOW_TABLE);
+		return drop(way->in.number, DROP_FLOW_TABLE);
 	return deliver(skb, way);
 }
 
@@ -118,7 +120,7 @@ static __always_inline int reach_gateway(struct __sk_buff *skb, const struct pas
 					 const struct packet *p)
 {
 	if (wire_bytes(skb, p) > way->in.port->mtu)
-		return drop_too_big(skb, p, way->in.ifindex, way->in.port->mtu);
+		return drop_too_big(skb, p, way->in.number, way->in.port->mtu);
 	return answer_gateway(skb, &way->in, p);
 }
 
@@ -144,15 +146,15 @@ static __always_inline int route_packet(struct __sk_buff *skb, struct passage *w
 		return reach_gateway(skb, way, p);
 	if (owner && owner->kind == OWNER_BALANCER)
 		return reach_balancer(skb, way, p);
-	way->out_ifindex = owner ? owner->port : 0;
+	way->out_number = owner ? owner->port : 0;
 	reason = owner ? DROP_NONE : find_next_hop(way, p);
 	if (reason)
-		return drop(way->in.ifindex, reason);
-	if (way->out_ifindex == way->in.ifindex)
-		return drop(way->in.ifindex, DROP_HAIRPIN);
-	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);
+		return drop(way->in.number, reason);
+	if (way->out_number == way->in.number)
+		return drop(way->in.number, DROP_HAIRPIN);
+	way->out = bpf_map_lookup_elem(&ports, &way->out_number);
 	if (!way->out)
-		return drop(way->in.ifindex, DROP_NO_ADDRESS);
+		return drop(way->in.number, DROP_NO_ADDRESS);
 	if (is_services(owner))
 		return cross_to_services(skb, way, p);
 	if (way->in.port->flags & PORT_BACKEND) {
@@ -163,7 +165,7 @@ static __always_inline int route_packet(struct __sk_buff *skb, struct passage *w
 	}
 	if (way->out->flags & PORT_BACKEND && opens_connection(p))
 		forget_answers(p, way->in.port->vpc);
-	return cross(skb, way, p, owner ? way->out_ifindex : 0);
+	return cross(skb, way, p, owner ? way->out_number : 0);
 }
 
 /* Check all that does not depend on where the packet goes. */
@@ -179,7 +181,7 @@ static __always_inline enum drop_reason admit(struct passage *way, const struct 
 	reason = check_source(way, p);
 	if (reason || !p->is_fragment)
 		return reason;
-	return join_fragments(way->in.ifindex, p);
+	return join_fragments(way->in.number, p);
 }
 
 static __always_inline int receive_ip(struct __sk_buff *skb, struct passage *way,
@@ -189,26 +191,65 @@ static __always_inline int receive_ip(struct __sk_buff *skb, struct passage *way
 	enum drop_reason reason = parse_packet(skb, sizeof(*eth), family, p);
 
 	if (reason)
-		return drop(way->in.ifindex, reason);
+		return drop(way->in.number, reason);
 	if (is_neighbour_discovery(p))
-		return answer_nd(skb, p, way->in.ifindex);
+		return answer_nd(skb, p, way->in.number);
 	reason = admit(way, eth, p);
 	if (reason)
-		return drop(way->in.ifindex, reason);
+		return drop(way->in.number, reason);
 	return route_packet(skb, way, p);
 }
 
-/* Read the frame and its port; on DROP_NONE both are valid. */
+static __always_inline bool is_tagged(const struct __sk_buff *skb, const struct ethhdr *eth)
+{
+	return skb->vlan_present || eth->h_proto == bpf_htons(ETH_P_8021Q) ||
+	       eth->h_proto == bpf_htons(ETH_P_8021AD);
+}
+
+/* The VLAN id of a tagged frame, 0 for another kind of tag. From a link it is beside the frame. */
+static __always_inline __u32 read_vlan_id(struct __sk_buff *skb, const struct ethhdr *eth)
+{
+	__be16 tag;
+
+	if (skb->vlan_present)
+		return skb->vlan_proto == bpf_htons(ETH_P_8021Q) ? skb->vlan_tci & VLAN_ID_MASK : 0;
+	if (eth->h_proto != bpf_htons(ETH_P_8021Q) ||
+	    bpf_skb_load_bytes(skb, sizeof(*eth), &tag, sizeof(tag)))
+		return 0;
+	return bpf_ntohs(tag) & VLAN_ID_MASK;
+}
+
+/* Find the member that a tag stands for, and take the tag off. What is wrong counts at the trunk.
+ */
+static __always_inline enum drop_reason receive_tagged(struct __sk_buff *skb, struct arrival *in,
+						       struct ethhdr *eth)
+{
+	__u32 trunk = in->number;
+	__u32 vlan_id = read_vlan_id(skb, eth);
+
+	if (!vlan_id || !find_arrival(in, trunk | vlan_id << PORT_LINK_BITS)) {
+		in->number = trunk;
+		return DROP_VLAN;
+	}
+	if (bpf_skb_vlan_pop(skb) || bpf_skb_load_bytes(skb, 0, eth, sizeof(*eth)))
+		return DROP_MALFORMED;
+	return is_tagged(skb, eth) ? DROP_VLAN : DROP_NONE;
+}
+
+/* Read the frame and its port; on DROP_NONE both are valid, and the frame has no tag. */
 static __always_inline enum drop_reason receive_frame(struct __sk_buff *skb, struct arrival *in,
 						      struct ethhdr *eth)
 {
+	enum drop_reason reason = DROP_NONE;
+
 	if (!find_arrival(in, skb->ifindex))
 		return DROP_UNKNOWN_PORT;
 	if (bpf_skb_load_bytes(skb, 0, eth, sizeof(*eth)))
 		return DROP_MALFORMED;
-	if (skb->vlan_present || eth->h_proto == bpf_htons(ETH_P_8021Q) ||
-	    eth->h_proto == bpf_htons(ETH_P_8021AD))
-		return DROP_VLAN;
+	if (is_tagged(skb, eth))
+		reason = receive_tagged(skb, in, eth);
+	if (reason)
+		return reason;
 	return is_same_mac(eth->h_source, in->port->mac) ? DROP_NONE : DROP_SOURCE_MAC;
 }
 
@@ -220,7 +261,7 @@ int fabric_port(struct __sk_buff *skb)
 	enum drop_reason reason = receive_frame(skb, &way.in, &eth);
 
 	if (reason)
-		return drop(way.in.ifindex, reason);
+		return drop(way.in.number, reason);
 	switch (bpf_ntohs(eth.h_proto)) {
 	case ETH_P_ARP:
 		return answer_arp(skb, &way.in);
@@ -229,13 +270,13 @@ int fabric_port(struct __sk_buff *skb)
 	case ETH_P_IPV6:
 		return receive_ip(skb, &way, &eth, FAMILY_V6);
 	default:
-		return drop(way.in.ifindex, DROP_ETHERTYPE);
+		return drop(way.in.number, DROP_ETHERTYPE);
 	}
 }
 
 /* The port of a service's client, as remembered when it asked; ICMP errors quote that packet. */
 static __attribute__((noinline)) int find_client(struct __sk_buff *skb, const struct packet *p,
-						 __u32 ifindex)
+						 __u32 number)
 {
 	struct packet *quoted = blank_packet(PACKET_QUOTED, p ? p->end : 0);
 	struct flow_key key = {};
@@ -246,9 +287,9 @@ static __attribute__((noinline)) int find_client(struct __sk_buff *skb, const st
 	if (is_icmp_error(p)) {
 		if (parse_packet(skb, p->l4 + sizeof(struct icmp_start), p->family, quoted))
 			return 0;
-		make_flow_key(&key, ifindex, INGRESS, quoted);
+		make_flow_key(&key, number, INGRESS, quoted);
 	} else {
-		make_flow_key(&key, ifindex, EGRESS, p);
+		make_flow_key(&key, number, EGRESS, p);
 	}
 	flow = find_flow(&key);
 	if (!flow)
@@ -272,20 +313,20 @@ static __always_inline __u32 find_probed(const struct passage *way, const struct
 static __always_inline int answer_client(struct __sk_buff *skb, struct passage *way,
 					 struct packet *p)
 {
-	enum drop_reason reason = p->is_fragment ? join_fragments(way->in.ifindex, p) : DROP_NONE;
+	enum drop_reason reason = p->is_fragment ? join_fragments(way->in.number, p) : DROP_NONE;
 
 	if (reason)
-		return drop(way->in.ifindex, reason);
-	way->out_ifindex = find_client(skb, p, way->in.ifindex);
-	if (!way->out_ifindex)
-		way->out_ifindex = find_probed(way, p);
-	if (!way->out_ifindex)
-		return drop(way->in.ifindex, DROP_NO_ROUTE);
-	way->out = bpf_map_lookup_elem(&ports, &way->out_ifindex);
+		return drop(way->in.number, reason);
+	way->out_number = find_client(skb, p, way->in.number);
+	if (!way->out_number)
+		way->out_number = find_probed(way, p);
+	if (!way->out_number)
+		return drop(way->in.number, DROP_NO_ROUTE);
+	way->out = bpf_map_lookup_elem(&ports, &way->out_number);
 	if (!way->out)
-		return drop(way->in.ifindex, DROP_NO_ADDRESS);
+		return drop(way->in.number, DROP_NO_ADDRESS);
 	if (wire_bytes(skb, p) > path_mtu(way))
-		return drop_too_big(skb, p, way->in.ifindex, path_mtu(way));
+		return drop_too_big(skb, p, way->in.number, path_mtu(way));
 	return deliver(skb, way);
 }
 
@@ -302,7 +343,7 @@ int fabric_services(struct __sk_buff *skb)
 	if (!reason)
 		reason = parse_packet(skb, sizeof(eth), FAMILY_V4, p);
 	if (reason || !p)
-		return drop(way.in.ifindex, reason);
+		return drop(way.in.number, reason);
 	return answer_client(skb, &way, p);
 }
 

@@ -17,7 +17,7 @@ enum drop_reason {
 	DROP_NONE = 0,
 	DROP_UNKNOWN_PORT,    /* the link is not, or no longer, a port */
 	DROP_MALFORMED,       /* headers are cut off or contradict each other */
-	DROP_VLAN,            /* a VLAN tag on a port that is no trunk */
+	DROP_VLAN,            /* a VLAN tag that stands for no member of this port, or two tags */
 	DROP_ETHERTYPE,       /* neither IPv4, IPv6 nor ARP */
 	DROP_DESTINATION_MAC, /* a frame that is not for the router */
 	DROP_MULTICAST,       /* a VPC carries neither multicast nor broadcast */
@@ -49,6 +49,13 @@ enum family {
 struct address {
 	__be32 word[4];
 };
+
+/*
+ * A port's number: the ifindex of its link in the fabric's namespace. A member ENI shares the link
+ * of its trunk, and has its VLAN id above that: 802.1Q ids have 12 bits, 0 is for no tag.
+ */
+#define PORT_LINK_BITS 20
+#define PORT_LINK_MASK ((1U << PORT_LINK_BITS) - 1)
 
 /* A port's vSwitch in one family. Without that family, network and mask are all ones. */
 struct subnet {
@@ -103,7 +110,7 @@ enum owner_kind {
 
 struct owner {
 	enum owner_kind kind;
-	__u32 port; /* ifindex in the fabric's namespace; 0 for the gateway */
+	__u32 port; /* its number; 0 for the gateway */
 };
 
 /* Ranges, longest prefix first. */

@@ -27,17 +27,17 @@ enum direction {
 
 /* One port's view of one packet. */
 struct view {
-	__u32 ifindex;
+	__u32 number;
 	__u32 direction;
 	__u32 remote; /* the port of the ENI that has the remote address, or 0 */
 };
 
-static __always_inline void make_flow_key(struct flow_key *key, __u32 ifindex,
+static __always_inline void make_flow_key(struct flow_key *key, __u32 number,
 					  enum direction direction, const struct packet *p)
 {
 	bool out = direction == EGRESS;
 
-	key->port = ifindex;
+	key->port = number;
 	key->family = p->family;
 	key->protocol = p->protocol;
 	key->local = out ? p->source : p->destination;
@@ -126,7 +126,7 @@ enum drop_reason keep_flow(const struct packet *p, const struct view *view)
 
 	if (!p || !view)
 		return DROP_KERNEL;
-	make_flow_key(&key, view->ifindex, view->direction, p);
+	make_flow_key(&key, view->number, view->direction, p);
 	flow = find_flow(&key);
 	if (!flow || flow->peer != view->remote)
 		return remember_flow(&key, view, p, 0);
@@ -134,9 +134,9 @@ enum drop_reason keep_flow(const struct packet *p, const struct view *view)
 	return DROP_NONE;
 }
 
-static __always_inline void add_groups(struct question *q, __u32 ifindex)
+static __always_inline void add_groups(struct question *q, __u32 number)
 {
-	const struct port *remote = bpf_map_lookup_elem(&ports, &ifindex);
+	const struct port *remote = bpf_map_lookup_elem(&ports, &number);
 
 	if (!remote)
 		return;
@@ -189,7 +189,7 @@ static __always_inline bool quotes_known_flow(struct __sk_buff *skb, const struc
 
 	if (parse_packet(skb, error->l4 + sizeof(struct icmp_start), error->family, quoted))
 		return false;
-	make_flow_key(&key, view->ifindex, quoted_direction, quoted);
+	make_flow_key(&key, view->number, quoted_direction, quoted);
 	return find_flow(&key) != NULL;
 }
 
@@ -203,10 +203,10 @@ pass_groups(struct __sk_buff *skb, const struct packet *p, const struct view *vi
 
 	if (!p || !view)
 		return DROP_KERNEL;
-	port = bpf_map_lookup_elem(&ports, &view->ifindex);
+	port = bpf_map_lookup_elem(&ports, &view->number);
 	if (!port)
 		return DROP_UNKNOWN_PORT;
-	make_flow_key(&key, view->ifindex, view->direction, p);
+	make_flow_key(&key, view->number, view->direction, p);
 	flow = opens_connection(p) ? NULL : find_flow(&key);
 	if (flow && is_still_accepted(flow, &key, port, view->remote)) {
 		touch_flow(flow, view->direction, p);

@@ -20,7 +20,7 @@
 #define CONNECTIONS_MAX 65536  /* two entries a connection: 32768 at once, 6 MB */
 #define FRAGMENTS_MAX   1024   /* packets in flight in pieces */
 
-/* By ifindex in the fabric's namespace. */
+/* By number: see PORT_LINK_BITS. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, __u32);
@@ -82,7 +82,7 @@ struct {
 	__uint(max_entries, CONNECTIONS_MAX);
 } connections SEC(".maps");
 
-/* By ifindex; an entry for each port is made before the port. Key 0 counts what has no port. */
+/* By number; an entry for each port is made before the port. Key 0 counts what has no port. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__type(key, __u32);

@@ -18,21 +18,42 @@ static const __u8 ROUTER_MAC[ETH_ALEN] = {0xee, 0xff, 0xff, 0xff, 0xff, 0xff};
 /* The port by which a packet came in. */
 struct arrival {
 	const struct port *port;
-	__u32 ifindex;
+	__u32 number;
 };
 
-/* Fill in the port of `ifindex`; false when the link is no port. */
-static __always_inline bool find_arrival(struct arrival *in, __u32 ifindex)
+/* Fill in the port of that number; false when there is none. */
+static __always_inline bool find_arrival(struct arrival *in, __u32 number)
 {
-	in->ifindex = ifindex;
-	in->port = bpf_map_lookup_elem(&ports, &ifindex);
+	in->number = number;
+	in->port = bpf_map_lookup_elem(&ports, &number);
 	return in->port;
 }
 
-static __always_inline int drop(__u32 ifindex, enum drop_reason reason)
+static __always_inline int drop(__u32 number, enum drop_reason reason)
 {
-	count_drop(ifindex, reason);
+	count_drop(number, reason);
 	return TC_ACT_SHOT;
+}
+
+static __always_inline __u32 link_of(__u32 number)
+{
+	return number & PORT_LINK_MASK;
+}
+
+static __always_inline __u32 vlan_of(__u32 number)
+{
+	return number >> PORT_LINK_BITS;
+}
+
+/*
+ * Tag a frame for a member; one for a port with a link of its own stays as it is. The tag is beside
+ * the frame, where hardware and veth have it, and goes into the receiver's namespace with it.
+ */
+static __always_inline long put_tag(struct __sk_buff *skb, __u32 number)
+{
+	__u32 vlan_id = vlan_of(number);
+
+	return vlan_id ? bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), vlan_id) : 0;
 }
 
 static __always_inline bool is_same_mac(const __u8 *one, const __u8 *other)

@@ -52,14 +52,14 @@ static __always_inline bool may_answer(const struct packet *p)
 }
 
 static __attribute__((noinline)) int
-answer_too_big_v4(struct __sk_buff *skb, const struct packet *p, __u32 ifindex, __u32 mtu)
+answer_too_big_v4(struct __sk_buff *skb, const struct packet *p, __u32 number, __u32 mtu)
 {
 	struct too_big_v4 head = {};
 	struct arrival in;
 	__u8 quote[QUOTE_V4];
 	__u32 sum;
 
-	if (!p || !find_arrival(&in, ifindex))
+	if (!p || !find_arrival(&in, number))
 		return TC_ACT_SHOT;
 	if (bpf_skb_change_tail(skb, sizeof(struct ethhdr) + QUOTE_V4, 0) ||
 	    bpf_skb_load_bytes(skb, sizeof(struct ethhdr), quote, sizeof(quote)) ||
@@ -85,7 +85,7 @@ answer_too_big_v4(struct __sk_buff *skb, const struct packet *p, __u32 ifindex, 
 	head.icmp.checksum = fold(bpf_csum_diff(NULL, 0, (void *)quote, sizeof(quote), sum));
 	if (bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0))
 		return TC_ACT_SHOT;
-	return answer(&in);
+	return answer(skb, &in);
 }
 
 static __always_inline __be16 too_big_v6_checksum(const struct too_big_v6 *head, __u8 *quote)
@@ -108,13 +108,13 @@ static __always_inline __be16 too_big_v6_checksum(const struct too_big_v6 *head,
 }
 
 static __attribute__((noinline)) int
-answer_too_big_v6(struct __sk_buff *skb, const struct packet *p, __u32 ifindex, __u32 mtu)
+answer_too_big_v6(struct __sk_buff *skb, const struct packet *p, __u32 number, __u32 mtu)
 {
 	struct too_big_v6 head = {};
 	struct arrival in;
 	__u8 quote[QUOTE_V6];
 
-	if (!p || !find_arrival(&in, ifindex))
+	if (!p || !find_arrival(&in, number))
 		return TC_ACT_SHOT;
 	if (bpf_skb_change_tail(skb, sizeof(struct ethhdr) + QUOTE_V6, 0) ||
 	    bpf_skb_load_bytes(skb, sizeof(struct ethhdr), quote, sizeof(quote)) ||
@@ -133,19 +133,19 @@ answer_too_big_v6(struct __sk_buff *skb, const struct packet *p, __u32 ifindex, 
 	head.icmp.checksum = too_big_v6_checksum(&head, quote);
 	if (bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0))
 		return TC_ACT_SHOT;
-	return answer(&in);
+	return answer(skb, &in);
 }
 
 /* Drop a packet that does not fit, and tell its sender what would. */
-static __always_inline int drop_too_big(struct __sk_buff *skb, const struct packet *p,
-					__u32 ifindex, __u32 mtu)
+static __always_inline int drop_too_big(struct __sk_buff *skb, const struct packet *p, __u32 number,
+					__u32 mtu)
 {
-	count_drop(ifindex, DROP_TOO_BIG);
+	count_drop(number, DROP_TOO_BIG);
 	if (!may_answer(p))
 		return TC_ACT_SHOT;
 	if (p->family == FAMILY_V4)
-		return answer_too_big_v4(skb, p, ifindex, mtu);
-	return answer_too_big_v6(skb, p, ifindex, mtu);
+		return answer_too_big_v4(skb, p, number, mtu);
+	return answer_too_big_v6(skb, p, number, mtu);
 }
 
 #endif

@@ -13,7 +13,7 @@
 struct passage {
 	struct arrival in;
 	const struct port *out;
-	__u32 out_ifindex;
+	__u32 out_number;
 	__u32 sender; /* the port of the ENI that has the source address, or 0 */
 };
 
@@ -23,20 +23,28 @@ static __always_inline bool is_lost(const struct port *port)
 	return port && port->loss && bpf_get_prandom_u32() <= port->loss;
 }
 
-/* Into the receiver's namespace. Nothing else of the packet changes. */
+/*
+ * Into the receiver's namespace. Nothing else of the packet changes but a member's tag.
+ *
+ * A member's goes the long way, through the veth: to Linux a frame for another MAC than the link's
+ * is another host's, and its instance, whose program or VLAN device knows better, shall find it
+ * so. bpf_redirect_peer scrubs the frame in newer kernels, which makes it this host's.
+ */
 static __always_inline int deliver(struct __sk_buff *skb, const struct passage *way)
 {
 	__u8 macs[2 * ETH_ALEN];
 
 	if (is_lost(way->in.port) || is_lost(way->out))
-		return drop(way->in.ifindex, DROP_FAULT);
+		return drop(way->in.number, DROP_FAULT);
 	__builtin_memcpy(macs, way->out->mac, ETH_ALEN);
 	__builtin_memcpy(macs + ETH_ALEN, ROUTER_MAC, ETH_ALEN);
-	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
-		return drop(way->in.ifindex, DROP_KERNEL);
-	count_egress(way->in.ifindex, skb->len);
-	count_ingress(way->out_ifindex, skb->len);
-	return bpf_redirect_peer(way->out_ifindex, 0);
+	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0) || put_tag(skb, way->out_number))
+		return drop(way->in.number, DROP_KERNEL);
+	count_egress(way->in.number, skb->len);
+	count_ingress(way->out_number, skb->len);
+	if (vlan_of(way->out_number))
+		return bpf_redirect(link_of(way->out_number), 0);
+	return bpf_redirect_peer(way->out_number, 0);
 }
 
 static __always_inline __u32 path_mtu(const struct passage *way)

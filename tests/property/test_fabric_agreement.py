@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from terway.lab.vpc.oracle.fabric import Delivered, Oracle
+from terway.lab.vpc.oracle.fabric import Delivered, Oracle, with_tag
 from terway.lab.vpc.state import Direction, Port, RouteEntry, SecurityGroup, SecurityGroupRule
-from terway.model.ids import SecurityGroupId
+from terway.model.ids import ENIId, SecurityGroupId
 from tests.support.agreement import agree
 from tests.support.fabric_program import FabricProgram, open_program
 from tests.support.frames import (
@@ -31,11 +31,14 @@ from tests.support.frames import (
     tcp,
     udp,
 )
-from tests.support.instances import PODS, VPC, port, vpc_state
+from tests.support.instances import NODES, PODS, VPC, member, port, vpc_state
 
 pytestmark = pytest.mark.root
 
 PORTS = (port(10), port(11, vswitch=PODS), port(12), port(13, vswitch=PODS))
+TRUNK = PORTS[1]
+MEMBERS = (member(14, TRUNK, 1), member(15, TRUNK, 4094, vswitch=NODES))
+EVERYBODY = (*PORTS, *MEMBERS)
 GROUP_IDS = [SecurityGroupId(f"sg-{n}") for n in range(3)]
 RANGES = ("0.0.0.0/0", "192.168.0.0/19", "192.168.32.0/24", "192.168.0.10/32", "10.0.0.0/8")
 RANGES_6 = ("::/0", "2408:4005:100:1::/64", "2408:4005:100:2::b/128")
@@ -79,7 +82,7 @@ def states(draw):
     members = st.lists(st.sampled_from(GROUP_IDS), unique=True, max_size=2).map(tuple)
     ports = [
         replace(one, security_group_ids=draw(members), source_check=draw(st.booleans()))
-        for one in PORTS
+        for one in EVERYBODY
     ]
     found = tuple(draw(groups(name)) for name in GROUP_IDS)
     route = RouteEntry(vpc_id=VPC, destination=IPv4Network("10.0.0.0/8"), next_hop=PORTS[3].eni_id)
@@ -104,9 +107,9 @@ def transport(draw, v6: bool) -> tuple[int, bytes]:
 
 @st.composite
 def frames(draw):
-    sender, receiver = draw(st.sampled_from(PORTS)), draw(st.sampled_from(PORTS))
+    sender, receiver = draw(st.sampled_from(EVERYBODY)), draw(st.sampled_from(EVERYBODY))
     v6 = draw(st.booleans())
-    named = draw(st.sampled_from([sender, sender, sender, *PORTS]))  # whose address it shows
+    named = draw(st.sampled_from([sender, sender, sender, *EVERYBODY]))  # whose address it shows
     source, destination = (
         (named.ipv6[0], receiver.ipv6[0]) if v6 else (named.ipv4[0], receiver.ipv4[0])
     )
@@ -156,10 +159,18 @@ def test_program_and_oracle_agree_on_every_packet_of_every_history(program, hist
         oracle.state = state
         program.load(state)
         for (sender, frame), quoted_bytes in sent:
-            outcome = agree(program, oracle, sender.eni_id, frame)
+            outcome = agree(program, oracle, *on_wire(sender, frame))
             if quoted_bytes and isinstance(outcome, Delivered):
-                receiver = next(one for one in PORTS if one.eni_id == outcome.to)
-                agree(program, oracle, receiver.eni_id, report(receiver, frame, quoted_bytes))
+                receiver = next(one for one in EVERYBODY if one.eni_id == outcome.to)
+                reported = report(receiver, frame, quoted_bytes)
+                agree(program, oracle, *on_wire(receiver, reported))
+
+
+def on_wire(sender: Port, frame: bytes) -> tuple[ENIId, bytes]:
+    """By whose link a frame of a sender comes, and with which tag."""
+    if sender.trunk_id is None:
+        return sender.eni_id, frame
+    return sender.trunk_id, with_tag(frame, sender.vlan_id)
 
 
 def report(receiver: Port, frame: bytes, quoted_bytes: int) -> bytes:
@@ -186,8 +197,26 @@ def test_program_and_oracle_agree_on_spoilt_packets(program, sent, changes, cut)
         if at < len(spoilt):
             spoilt[at] = value
     shortest = 14 + (20 if frame[12] == 8 else 40)  # BPF_PROG_TEST_RUN takes no less
-    state = vpc_state(*PORTS)
+    state = vpc_state(*EVERYBODY)
     program.forget_flows()
     program.load(state)
 
-    agree(program, Oracle(state), sender.eni_id, bytes(spoilt[: max(shortest, len(spoilt) - cut)]))
+    sent_so = on_wire(sender, bytes(spoilt[: max(shortest, len(spoilt) - cut)]))
+    agree(program, Oracle(state), *sent_so)
+
+
+@SETTINGS
+@given(
+    sent=frames(),
+    tags=st.lists(st.sampled_from([0, 1, 2, 4094, 0x2001, 0xFFFF]), min_size=1, max_size=2),
+)
+def test_program_and_oracle_agree_on_whose_a_tagged_frame_is(program, sent, tags):
+    _, frame = sent
+    for tag in tags:
+        frame = with_tag(frame, tag)
+    state = vpc_state(*EVERYBODY)
+    program.forget_flows()
+    program.load(state)
+
+    for one in PORTS[:2]:
+        agree(program, Oracle(state), one.eni_id, frame)

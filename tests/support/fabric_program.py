@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from terway.lab.vpc.contract import (
     SERVICES_MTU_BYTES,
     DropReason,
     pack_u32,
+    port_number,
 )
 from terway.lab.vpc.counters import PortCounters, add_counters
 from terway.lab.vpc.kernel import OBJECT
@@ -55,15 +56,25 @@ class FabricProgram:
         self._ifindexes = ifindexes
         self._numbers = Numbers()
         self._ports: dict[ENIId, int] = {}
+        self._make_counters((0, *ifindexes))
+
+    def _make_counters(self, numbers: Iterable[int]) -> None:
         counters = self._maps["counters"]
-        for ifindex in (0, *ifindexes):
-            counters.update(pack_u32(ifindex), bytes(counters.value_bytes))
+        there = set(counters.keys())
+        for number in numbers:
+            if pack_u32(number) not in there:
+                counters.update(pack_u32(number), bytes(counters.value_bytes))
 
     def load(self, state: VpcState) -> None:
         """Make the maps hold `state`; flows stay."""
         spare = iter(self._ifindexes[1:])
         self._numbers = self._numbers.after(state)
-        self._ports = {port.eni_id: next(spare) for port in state.ports}
+        links = {port.eni_id: next(spare) for port in state.ports if port.trunk_id is None}
+        self._ports = {
+            port.eni_id: port_number(links[port.trunk_id or port.eni_id], port.vlan_id)
+            for port in state.ports
+        }
+        self._make_counters(self._ports.values())
         wiring = Wiring(
             ports=self._ports,
             services=self._ifindexes[0],
@@ -108,7 +119,10 @@ class FabricProgram:
             connections.update(key, CONNECTION.pack(**aged))
 
     def send(self, eni_id: ENIId, frame: bytes, *, gso_size: int = 0) -> Observed:
-        """Run the program on a frame that arrives from `eni_id`, or from the services."""
+        """Run the program on a frame that arrives by the link of `eni_id`, or from the services.
+
+        A tag that the program puts on is beside the frame, where BPF_PROG_TEST_RUN shows none.
+        """
         is_service = eni_id == SERVICES
         program = "fabric_services" if is_service else "fabric_port"
         ifindex = self._ifindexes[0] if is_service else self._ports[eni_id]

@@ -80,6 +80,12 @@ def port(
     )
 
 
+def member(number: int, trunk: Port, vlan_id: int, *, vswitch: VSwitch = PODS, **more) -> Port:
+    """The port number `number` as a member of `trunk`."""
+    made = port(number, vswitch=vswitch, instance=trunk.instance_id, **more)
+    return replace(made, ifname="", trunk_id=trunk.eni_id, vlan_id=vlan_id)
+
+
 def vpc_state(
     *ports: Port,
     vswitches: tuple[VSwitch, ...] = (NODES, PODS),

@@ -11,10 +11,10 @@ from terway.lab.vpc.plan import (
     PutEntry,
     Unplug,
     fabric_name,
-    ifindexes,
     plan_counters,
     plan_links,
     plan_tables,
+    port_numbers,
 )
 from terway.lab.vpc.tables import Tables
 from terway.model.ids import ENIId, InstanceId, MacAddress
@@ -75,7 +75,7 @@ def test_links_that_are_no_ports_are_left_alone():
     others = [link(A, 1, name="lo", kind=""), link(A, 2, name="services")]
 
     assert plan_links([], BOTH, others) == LinkPlan()
-    assert ifindexes([A], others) == {}
+    assert port_numbers([A], others) == {}
 
 
 def test_names_fit_the_kernel_and_differ_for_ids_that_begin_alike():

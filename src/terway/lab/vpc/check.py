@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from terway.lab.vpc.balancers import check_balancers
 from terway.lab.vpc.contract import PORTS_MAX, PREFIX_BITS
+from terway.lab.vpc.members import check_members
 from terway.lab.vpc.state import Port, VpcState
 from terway.lab.vpc.tables import ranges_of
 from terway.model.address import IPAddress, family_of, gateway_of
@@ -24,7 +25,9 @@ def check_state(state: VpcState) -> None:
         _check_port(port, state)
     _check_unique("eni_id", (port.eni_id for port in state.ports))
     _check_unique("mac", (port.mac for port in state.ports))
-    _check_unique("ifname", (f"{port.instance_id}/{port.ifname}" for port in state.ports))
+    linked = [port for port in state.ports if port.trunk_id is None]
+    _check_unique("ifname", (f"{port.instance_id}/{port.ifname}" for port in linked))
+    check_members(state)
     _check_addresses(state)
     _check_prefixes(state)
     check_balancers(state)
@@ -46,7 +49,7 @@ def _check_port(port: Port, state: VpcState) -> None:
         raise _refusal(
             "mtu_bytes", f"{port.eni_id}: MTU {port.mtu_bytes}; 68 to {_MTU_MAX_BYTES} is possible"
         )
-    if not 0 < len(port.ifname) <= _IFNAME_MAX:
+    if port.trunk_id is None and not 0 < len(port.ifname) <= _IFNAME_MAX:
         raise _refusal("ifname", f"{port.eni_id}: link name {port.ifname!r}")
 
 

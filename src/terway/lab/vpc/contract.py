@@ -23,6 +23,7 @@ GROUP_BITS = 256
 GROUP_ANYBODY = 0
 PORTS_MAX = 4096
 LISTENER_BACKENDS = 64
+PORT_LINK_BITS = 20  # of a port's number: the ifindex of its link; above it, a member's VLAN id
 PREFIX_OF = 0x100  # with the family in a key of `addresses`: all addresses of a prefix
 PREFIX_BITS = {Family.V4: 28, Family.V6: 80}
 
@@ -195,6 +196,12 @@ COUNTERS = Layout(
 
 # Bits of a route_key after `prefixlen` and before the destination.
 ROUTE_PREFIX_BITS = 64
+
+
+def port_number(ifindex: int, vlan_id: int = 0) -> int:
+    """Return the number of a port; `vlan_id` is a member's, whose trunk has the link."""
+    assert ifindex < 1 << PORT_LINK_BITS
+    return vlan_id << PORT_LINK_BITS | ifindex
 
 
 def pack_u32(value: int) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from terway.lab.vpc.contract import SERVICES_MAC, SERVICES_MTU_BYTES
 from terway.lab.vpc.kernel import FabricKernel
 from terway.lab.vpc.numbers import Numbers
-from terway.lab.vpc.plan import LinkPlan, ifindexes, plan_counters, plan_links, plan_tables
+from terway.lab.vpc.plan import LinkPlan, plan_counters, plan_links, plan_tables, port_numbers
 from terway.lab.vpc.state import VpcState
 from terway.lab.vpc.tables import Tables, Wiring, compile_tables
 from terway.model.errors import TransientError, VpcError
@@ -72,7 +72,7 @@ def _read_wiring(kernel: FabricKernel, wish: Wish) -> Wiring:
     going = {one.name for one in links.gone}
     staying = [link for link in there if link.name not in going]
     return Wiring(
-        ports=ifindexes(wish.state.ports, staying),
+        ports=port_numbers(wish.state.ports, staying),
         services=kernel.services.ifindex,
         services_mac=SERVICES_MAC,
         services_mtu_bytes=SERVICES_MTU_BYTES,

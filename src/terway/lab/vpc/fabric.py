@@ -24,7 +24,7 @@ from terway.lab.vpc.counters import PortCounters, add_counters
 from terway.lab.vpc.impair import Impairment, impaired
 from terway.lab.vpc.kernel import FabricKernel, KernelPaths, open_kernel
 from terway.lab.vpc.numbers import Numbers
-from terway.lab.vpc.plan import ifindexes, is_port_link
+from terway.lab.vpc.plan import is_port_link, port_numbers
 from terway.lab.vpc.state import VpcState
 from terway.linux.monitor import Event, EventsLost, Monitor, Watched, open_monitor
 from terway.linux.netns import entered, open_netns
@@ -171,8 +171,8 @@ def _is_loss(event: Event) -> bool:
 
 
 def _read_counters(kernel: FabricKernel, state: VpcState) -> Mapping[ENIId, PortCounters]:
-    ports = ifindexes(state.ports, kernel.links())
-    return {eni_id: add_counters(kernel.counters(ifindex)) for eni_id, ifindex in ports.items()}
+    ports = port_numbers(state.ports, kernel.links())
+    return {eni_id: add_counters(kernel.counters(number)) for eni_id, number in ports.items()}
 
 
 def _read_unattributed(kernel: FabricKernel) -> PortCounters:

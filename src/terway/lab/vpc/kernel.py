@@ -115,10 +115,10 @@ class FabricKernel:
         for key in removed:
             counters.delete(key)
 
-    def counters(self, ifindex: int) -> list[bytes]:
+    def counters(self, number: int) -> list[bytes]:
         """Return a port's counters, one value a CPU; none if it has none."""
         counters = self._maps["counters"]
-        value = counters.lookup(pack_u32(ifindex)) or b""
+        value = counters.lookup(pack_u32(number)) or b""
         size = counters.value_bytes // bpf.possible_cpus()
         return [value[i : i + size] for i in range(0, len(value), size)]
 

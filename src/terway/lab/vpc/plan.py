@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 
-from terway.lab.vpc.contract import pack_u32
+from terway.lab.vpc.contract import pack_u32, port_number
 from terway.lab.vpc.state import Port
 from terway.lab.vpc.tables import Entries, Tables
 from terway.model.ids import ENIId, InstanceId, MacAddress
@@ -89,14 +89,15 @@ def _plug(port: Port) -> Plug:
 def plan_links(
     ports: Iterable[Port], instances: Iterable[InstanceId], actual: Iterable[Link]
 ) -> LinkPlan:
-    """Return how to get from the links that are there to one for each port.
+    """Return how to get from the links that are there to one for each port that is no member.
 
     Ports of instances that are not bound wait. A link whose alias tells another story than its
     port (moved to another instance, renamed, half made when a process died) is replaced; one
     that its instance has renamed or moved is the instance's own business and stays.
     """
     bound = set(instances)
-    wanted = {plug.name: plug for plug in map(_plug, ports) if plug.instance_id in bound}
+    linked = (port for port in ports if port.trunk_id is None)
+    wanted = {plug.name: plug for plug in map(_plug, linked) if plug.instance_id in bound}
     there = {link.name: link for link in actual if is_port_link(link)}
     fits = {name for name, plug in wanted.items() if _alias_of(there, name) == plug.alias}
     return LinkPlan(
@@ -115,11 +116,19 @@ def _alias_of(links: Mapping[str, Link], name: str) -> str | None:
     return links[name].alias if name in links else None
 
 
-def ifindexes(ports: Iterable[Port], actual: Iterable[Link]) -> Mapping[ENIId, int]:
-    """Return the fabric's ifindex of each port that has its link."""
+def port_numbers(ports: Iterable[Port], actual: Iterable[Link]) -> Mapping[ENIId, int]:
+    """Return the number of each port that has its link, or whose trunk has it."""
     by_alias = {link.alias: link.ifindex for link in actual if is_port_link(link)}
-    wanted = map(_plug, ports)
-    return {plug.eni_id: by_alias[plug.alias] for plug in wanted if plug.alias in by_alias}
+    plugs = {port: _plug(port) for port in ports}
+    links = {
+        port.eni_id: by_alias[plug.alias] for port, plug in plugs.items() if plug.alias in by_alias
+    }
+    carried = ((port, links.get(port.trunk_id or port.eni_id)) for port in plugs)
+    return {
+        port.eni_id: port_number(ifindex, port.vlan_id)
+        for port, ifindex in carried
+        if ifindex is not None
+    }
 
 
 _ORDER = ("rule_lists", "ports", "routes", "listeners", "addresses")

@@ -50,7 +50,7 @@ _ALWAYS = 2**32 - 1  # of a port's loss
 class Wiring:
     """The links of the fabric, as the kernel numbered them."""
 
-    ports: Mapping[ENIId, int]  # ifindex of the fabric's end
+    ports: Mapping[ENIId, int]  # by number: see contract.port_number
     services: int
     services_mac: MacAddress
     services_mtu_bytes: int

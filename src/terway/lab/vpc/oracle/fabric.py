@@ -16,6 +16,7 @@ from terway.lab.vpc.contract import (
     DropReason,
     pack_mac,
 )
+from terway.lab.vpc.members import member_of
 from terway.lab.vpc.oracle import answers
 from terway.lab.vpc.oracle.balancer import (
     Connections,
@@ -33,6 +34,7 @@ from terway.model.eni import VSwitch
 from terway.model.ids import ENIId, MacAddress, SecurityGroupId
 
 _VLAN = (0x8100, 0x88A8)
+_TAG = _VLAN[0].to_bytes(2, "big")  # IEEE 802.1Q
 _FAMILIES = {0x0800: Family.V4, 0x86DD: Family.V6}
 _DISCOVERY = range(133, 138)
 _SOLICITATION = 135
@@ -103,14 +105,37 @@ class Oracle:
         self._fragments: dict[tuple[object, ...], tuple[int, int]] = {}
 
     def receive(self, eni_id: ENIId, frame: bytes, *, gso_size: int = 0) -> Outcome:
-        """Return what becomes of a frame that an ENI sends."""
-        port = next(one for one in self.state.ports if one.eni_id == eni_id)
+        """Return what becomes of a frame that comes by the link of `eni_id`.
+
+        A member's comes by its trunk's, tagged, and what goes to it has its tag.
+        """
+        port, inner = self._untagged(self._port(eni_id), frame)
         try:
-            return self._receive(port, frame, gso_size)
+            return self._tagged(self._receive(port, inner, gso_size))
         except MalformedError:
-            return Dropped(at=eni_id, reason=DropReason.MALFORMED)
+            return Dropped(at=port.eni_id, reason=DropReason.MALFORMED)
         except _DropError as drop:
-            return Dropped(at=eni_id, reason=drop.reason)
+            return Dropped(at=port.eni_id, reason=drop.reason)
+
+    def _port(self, eni_id: ENIId) -> Port:
+        return next(one for one in self.state.ports if one.eni_id == eni_id)
+
+    def _untagged(self, port: Port, frame: bytes) -> tuple[Port, bytes]:
+        """Return the member that a frame's tag stands for, and what is behind the tag."""
+        if frame[12:14] != _TAG:
+            return port, frame
+        member = member_of(self.state, port, int.from_bytes(frame[14:16], "big") & 0xFFF)
+        return (port, frame) if member is None else (member, frame[:12] + frame[16:])
+
+    def _tagged(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with the tag of the member that gets the frame."""
+        match outcome:
+            case Dropped() | Delivered(to=None):
+                return outcome
+            case Delivered(to=eni_id) | Answered(at=eni_id):
+                assert eni_id is not None
+                tag = self._port(eni_id).vlan_id
+                return replace(outcome, frame=with_tag(outcome.frame, tag)) if tag else outcome
 
     def _receive(self, port: Port, frame: bytes, gso_size: int) -> Outcome:
         ethertype = int.from_bytes(frame[12:14], "big")
@@ -337,6 +362,11 @@ def _answer_gateway(way: _Transit) -> Outcome:
     plain = packet.is_echo_request and packet.icmp is not None and packet.icmp[1] == 0
     _drop_if(not plain or packet.is_fragment, DropReason.GATEWAY)
     return Answered(at=way.port.eni_id, frame=answers.echo_reply(way.port, packet, way.frame))
+
+
+def with_tag(frame: bytes, vlan_id: int) -> bytes:
+    """Return a frame with an 802.1Q tag of priority 0."""
+    return frame[:12] + _TAG + vlan_id.to_bytes(2, "big") + frame[12:]
 
 
 def _readdressed(frame: bytes, mac: MacAddress) -> bytes:
