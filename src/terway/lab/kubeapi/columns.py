@@ -37,6 +37,8 @@ from terway.lab.kubeapi.podstatus import pod_ready, pod_restarts, pod_status
 from terway.lab.kubeapi.resources import (
     ADMIN_NETWORK_POLICY,
     CLUSTER_NETWORK_POLICY,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
     DAEMON_SET,
     DEPLOYMENT,
@@ -49,9 +51,12 @@ from terway.lab.kubeapi.resources import (
     NODE,
     POD,
     REPLICA_SET,
+    ROLE,
+    ROLE_BINDING,
     SECRET,
     SERVICE,
     SERVICE_ACCOUNT,
+    STATEFUL_SET,
     ResourceDef,
 )
 
@@ -79,6 +84,17 @@ class Column:
 
 NAME = Column(name="Name", cell=lambda obj, now: name_of(obj), format="name")
 AGE = Column(name="Age", cell=age_since("metadata.creationTimestamp"))
+_CREATED = Column(name="Created At", cell=at_path("metadata.creationTimestamp"))
+_BINDING = (
+    NAME,
+    Column(
+        name="Role",
+        cell=lambda obj, now: "/".join(
+            (read_path(obj, "roleRef.kind", ""), read_path(obj, "roleRef.name", ""))
+        ),
+    ),
+    AGE,
+)
 
 
 _WORKLOAD_WIDE = (
@@ -193,6 +209,16 @@ _BY_KIND: dict[ResourceDef, tuple[Column, ...]] = {
         AGE,
         *_WORKLOAD_WIDE,
     ),
+    STATEFUL_SET: (
+        NAME,
+        Column(name="Ready", cell=ready_of("spec.replicas")),
+        AGE,
+        *_WORKLOAD_WIDE[:2],
+    ),
+    ROLE: (NAME, _CREATED),
+    CLUSTER_ROLE: (NAME, _CREATED),
+    ROLE_BINDING: _BINDING,
+    CLUSTER_ROLE_BINDING: _BINDING,
     NETWORK_POLICY: (NAME, Column(name="Pod-Selector", cell=pod_selector_text), AGE),
     CLUSTER_NETWORK_POLICY: (
         NAME,

@@ -27,10 +27,12 @@ from terway.lab.kubeapi.resources import (
     ROLE_BINDING,
     SECRET,
     SERVICE,
+    STATEFUL_SET,
     ResourceDef,
 )
 from terway.lab.kubeapi.services.defaults import service_defaults
 from terway.lab.kubeapi.services.slices import slice_defaults
+from terway.lab.kubeapi.statefulsets import stateful_set_defaults
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -214,6 +216,11 @@ def _daemon_set(obj: Object) -> Object:
     return {**obj, "spec": {**spec, "updateStrategy": strategy}}
 
 
+def _stateful_set(obj: Object) -> Object:
+    obj = _template(obj)
+    return {**obj, "spec": stateful_set_defaults(obj["spec"])}
+
+
 def _namespace(obj: Object) -> Object:
     # The label lets a namespaceSelector name a namespace (KEP-2161).
     meta = obj["metadata"]
@@ -239,6 +246,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     DEPLOYMENT: _deployment,
     REPLICA_SET: _replica_set,
     DAEMON_SET: _daemon_set,
+    STATEFUL_SET: _stateful_set,
     NAMESPACE: _namespace,
     NODE: _node,
     SECRET: _secret,

@@ -43,11 +43,16 @@ from terway.lab.kubeapi.resources import (
     ROLE,
     ROLE_BINDING,
     SERVICE,
+    STATEFUL_SET,
     ResourceDef,
 )
 from terway.lab.kubeapi.selectors import label_selector
 from terway.lab.kubeapi.services.slices import validate_slice, validate_slice_update
 from terway.lab.kubeapi.services.validation import validate_service, validate_service_update
+from terway.lab.kubeapi.statefulsets import (
+    validate_stateful_set,
+    validate_stateful_set_update,
+)
 
 _NAMED_AS_PATHS = (ROLE, CLUSTER_ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
 _PERCENT = re.compile(r"^[0-9]+%$")
@@ -72,19 +77,8 @@ def validate(resource: ResourceDef, obj: Object) -> tuple[Cause, ...]:
 
 def validate_update(resource: ResourceDef, old: Object, new: Object) -> tuple[Cause, ...]:
     """Return what is wrong with a change; `new` has passed `validate`."""
-    if resource is POD:
-        return tuple(_pod_update(old, new))
-    if resource is SERVICE:
-        return tuple(validate_service_update(old, new))
-    if resource in (ROLE_BINDING, CLUSTER_ROLE_BINDING):
-        return tuple(validate_binding_update(old, new))
-    if resource is ENDPOINT_SLICE:
-        return tuple(validate_slice_update(old, new))
-    if resource in (DEPLOYMENT, REPLICA_SET, DAEMON_SET):
-        before, after = read_path(old, "spec.selector"), read_path(new, "spec.selector")
-        if before != after:
-            return (invalid_value("spec.selector", after, "field is immutable"),)
-    return ()
+    rules = _UPDATES_BY_KIND.get(resource)
+    return tuple(rules(old, new)) if rules else ()
 
 
 def _metadata(resource: ResourceDef, obj: Object) -> Iterator[Cause]:
@@ -205,6 +199,11 @@ def _workload(obj: Object) -> Iterator[Cause]:
         yield not_supported("spec.template.spec.restartPolicy", spec["restartPolicy"], ("Always",))
 
 
+def _stateful_set(obj: Object) -> Iterator[Cause]:
+    yield from _workload(obj)
+    yield from validate_stateful_set(obj)
+
+
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -218,6 +217,12 @@ def _strategy(obj: Object) -> Iterator[Cause]:
             if isinstance(value, str) and not _PERCENT.match(value):
                 why = "a valid percent string must be a numeric string followed by an ending '%'"
                 yield invalid_value(f"spec.{strategy}.rollingUpdate.{name}", value, why)
+
+
+def _selector_update(old: Object, new: Object) -> Iterator[Cause]:
+    before, after = read_path(old, "spec.selector"), read_path(new, "spec.selector")
+    if before != after:
+        yield invalid_value("spec.selector", after, "field is immutable")
 
 
 def _pod_update(old: Object, new: Object) -> Iterator[Cause]:
@@ -247,6 +252,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     DEPLOYMENT: _workload,
     REPLICA_SET: _workload,
     DAEMON_SET: _workload,
+    STATEFUL_SET: _stateful_set,
     SERVICE: validate_service,
     ENDPOINT_SLICE: validate_slice,
     NETWORK_POLICY: validate_network_policy,
@@ -257,4 +263,15 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     CLUSTER_NETWORK_POLICY: validate_cluster_network_policy,
     ADMIN_NETWORK_POLICY: validate_admin_network_policy,
     BASELINE_ADMIN_NETWORK_POLICY: validate_baseline_admin_network_policy,
+}
+_UPDATES_BY_KIND: dict[ResourceDef, Callable[[Object, Object], Iterator[Cause]]] = {
+    POD: _pod_update,
+    SERVICE: validate_service_update,
+    ENDPOINT_SLICE: validate_slice_update,
+    DEPLOYMENT: _selector_update,
+    REPLICA_SET: _selector_update,
+    DAEMON_SET: _selector_update,
+    STATEFUL_SET: validate_stateful_set_update,
+    ROLE_BINDING: validate_binding_update,
+    CLUSTER_ROLE_BINDING: validate_binding_update,
 }

@@ -22,10 +22,12 @@ from terway.lab.kubeapi.controllers.loadbalancers import concerns_balancers, pla
 from terway.lab.kubeapi.controllers.nodes import plan_nodes
 from terway.lab.kubeapi.controllers.replicasets import plan_replica_sets
 from terway.lab.kubeapi.controllers.scheduler import plan_bindings
+from terway.lab.kubeapi.controllers.statefulsets import plan_stateful_sets
 from terway.lab.kubeapi.controllers.view import View
 from terway.lab.kubeapi.objects import is_terminating, metadata
 from terway.lab.kubeapi.resources import (
     CLUSTER_ROLE,
+    CONTROLLER_REVISION,
     DAEMON_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -37,6 +39,7 @@ from terway.lab.kubeapi.resources import (
     REPLICA_SET,
     SERVICE,
     SERVICE_ACCOUNT,
+    STATEFUL_SET,
     ResourceDef,
 )
 from terway.lab.kubeapi.state import ClusterState
@@ -101,6 +104,12 @@ CONTROLLERS = (
         name="daemonsets",
         plan=plan_daemon_sets,
         wants=_any_of(DAEMON_SET, POD, NODE),
+        ticks=True,
+    ),
+    Controller(
+        name="statefulsets",
+        plan=plan_stateful_sets,
+        wants=_any_of(STATEFUL_SET, CONTROLLER_REVISION, POD),
         ticks=True,
     ),
     Controller(name="scheduler", plan=plan_bindings, wants=_any_of(POD, NODE)),
