@@ -17,6 +17,7 @@ from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.provision import Instance, delete_instance
 from terway.lab.node.network import eth0_commands
 from terway.lab.vpc.fabric import Fabric
+from terway.lab.world.accounts import issue_kubeconfig
 from terway.lab.world.cluster import wait_nodes_ready, wait_pod_gone, wait_pod_ready
 from terway.lab.world.cluster_objects import (
     Undo,
@@ -91,6 +92,15 @@ class Lab:
         except Exception:  # nothing of a node that did not come about may stay
             await self.remove_node(name)
             raise
+
+    async def issue_kubeconfig(self, service_account: str, namespace: str = "kube-system") -> str:
+        """Return a kubeconfig (text) for programs inside the lab that are this service account."""
+        return await issue_kubeconfig(
+            self.kube,
+            self.services.node_kubeconfig,
+            service_account=service_account,
+            namespace=namespace,
+        )
 
     async def _start(self, name: str, instance: Instance) -> NodeHandle:
         folder = self.paths.node(name)
