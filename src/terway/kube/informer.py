@@ -152,7 +152,9 @@ class Informer(Generic[T]):
             self._version = event.resource_version
             return
         gone = event.type is EventType.DELETED
-        self._put(key_of(event.object), None if gone else event.object)
+        shrink = self._resource.shrink
+        value = event.object if shrink is None else shrink(event.object)
+        self._put(key_of(event.object), None if gone else value)
         self._version = metadata_of(event.object).resource_version
 
     def _replace(self, items: tuple[T, ...]) -> None:

@@ -38,7 +38,8 @@ class Resource(Generic[T]):
     kind: str
     namespaced: bool
     read_as: type[T]
-    shrink: Callable[[T], T] | None = None  # what is kept of each object of a list, page by page
+    # What an informer keeps of each object; of a list, page by page. Twice is the same as once.
+    shrink: Callable[[T], T] | None = None
     decoder: msgspec.json.Decoder[T] = field(init=False, repr=False)
     page_decoder: msgspec.json.Decoder[_Page[T]] = field(init=False, repr=False)
 

@@ -1,0 +1,72 @@
+"""What is counted of controllers and their queues? The names are controller-runtime's, which
+upstream's dashboards know.
+
+Source: sigs.k8s.io/controller-runtime, pkg/metrics and pkg/internal/controller/metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from terway.model.exposition import CONTENT_TYPE, Counter, Gauge, Histogram, Labels, Metric
+
+__all__ = ["CONTENT_TYPE", "ControllerMetrics", "Metrics", "gauge"]
+
+_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class ControllerMetrics:
+    """Rounds of all controllers: how many, how they ended, how long they took and waited."""
+
+    def __init__(self) -> None:
+        self._rounds = Counter(
+            name="controller_runtime_reconcile_total", text="rounds by how they ended"
+        )
+        self._errors = Counter(
+            name="controller_runtime_reconcile_errors_total", text="rounds that failed, by error"
+        )
+        self._took = Histogram(
+            name="controller_runtime_reconcile_time_seconds",
+            text="seconds that a round took",
+            buckets=_BUCKETS_S,
+        )
+        self._waited = Histogram(
+            name="workqueue_queue_duration_seconds",
+            text="seconds that a key was ready before its turn",
+            buckets=_BUCKETS_S,
+        )
+
+    def observe_turn(self, controller: str, waited_s: float) -> None:
+        """Count how long a key was ready before its turn came."""
+        self._waited.observe((("name", controller),), waited_s)
+
+    def observe_round(self, controller: str, *, result: str, took_s: float) -> None:
+        """Count a round that is over; `result` is success, requeue_after or error."""
+        self._rounds.add((("controller", controller), ("result", result)))
+        self._took.observe((("controller", controller),), took_s)
+
+    def observe_error(self, controller: str, error: str) -> None:
+        """Count a round that failed, with the class of its error."""
+        self._errors.add((("controller", controller), ("error", error)))
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield them for the exposition."""
+        yield from (self._rounds, self._errors, self._took, self._waited)
+
+
+class Metrics:
+    """Everything that this process has in numbers: whoever counts adds a source."""
+
+    def __init__(self) -> None:
+        self.sources: list[Callable[[], Iterable[Metric]]] = []
+
+    def page(self) -> bytes:
+        """Return the exposition."""
+        metrics = (metric for source in self.sources for metric in source())
+        lines = (line for metric in metrics for line in metric.lines())
+        return ("\n".join(lines) + "\n").encode()
+
+
+def gauge(name: str, text: str, values: dict[Labels, float]) -> Gauge:
+    """Return a metric of which only the present values are known."""
+    return Gauge(name=name, text=text, values=values)
