@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from terway.lab.kubeapi.defaults import NOT_READY
-from terway.lab.kubeapi.errors import forbidden, not_found
+from terway.lab.kubeapi.errors import ApiError, forbidden, not_found
 from terway.lab.kubeapi.objects import (
     Object,
     is_condition_true,
@@ -32,6 +32,9 @@ class ServiceRoom:
 
 def admit(store: Store, resource: ResourceDef, obj: Object, *, services: ServiceRoom) -> Object:
     """Return the object as admitted. ApiError 403 or 404 when its namespace is no place for it."""
+    if resource.custom and resource.custom.is_terminating:
+        why = "create not allowed while custom resource definition is terminating"
+        raise ApiError(405, "MethodNotAllowed", why)
     if resource.namespaced:
         _check_namespace(store, resource, obj)
     if resource is NODE:

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from terway.lab.kubeapi.causes import invalid_value
+from terway.lab.kubeapi.customresources.words import Schema
 from terway.lab.kubeapi.errors import Cause
 from terway.lab.kubeapi.networkpolicy import PROTOCOLS
 from terway.lab.kubeapi.objects import Object, name_of
-from terway.lab.kubeapi.structural import Schema, validate_structure
+from terway.lab.kubeapi.structural import validate_structure
 
 _DOMAIN = (
     r"^(\*\.)?([a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.)+"
@@ -55,7 +56,7 @@ _EGRESS_PEER = _struct(
     {
         **_INSIDE,
         "nodes": _SELECTOR,
-        "networks": _list({"type": "string", "format": "cidr", "maxLength": 43}, 25, 1),
+        "networks": _list({"type": "string", "format": "policy-cidr", "maxLength": 43}, 25, 1),
         "domainNames": _list({"type": "string", "pattern": _DOMAIN}, 25, 1),
     },
     one=True,

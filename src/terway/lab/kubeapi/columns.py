@@ -40,6 +40,7 @@ from terway.lab.kubeapi.resources import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
+    CUSTOM_RESOURCE_DEFINITION,
     DAEMON_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -70,6 +71,7 @@ class Column:
     is_wide: bool = False
     type: str = "string"
     format: str = ""
+    description: str = ""
 
     def definition(self) -> Object:
         """Return the column as a Table has it."""
@@ -77,7 +79,7 @@ class Column:
             "name": self.name,
             "type": self.type,
             "format": self.format,
-            "description": self.name,
+            "description": self.description or self.name,
             "priority": 1 if self.is_wide else 0,
         }
 
@@ -225,6 +227,10 @@ _BY_KIND: dict[ResourceDef, tuple[Column, ...]] = {
         Column(name="Tier", cell=at_path("spec.tier", "")),
         Column(name="Priority", cell=at_path("spec.priority", "")),
         AGE,
+    ),
+    CUSTOM_RESOURCE_DEFINITION: (
+        NAME,
+        Column(name="Created At", cell=at_path("metadata.creationTimestamp", "")),
     ),
     ADMIN_NETWORK_POLICY: (NAME, Column(name="Priority", cell=at_path("spec.priority", "")), AGE),
 }

@@ -28,7 +28,7 @@ from terway.lab.kubeapi.fieldsets import (
     to_wire,
 )
 from terway.lab.kubeapi.objects import Object, metadata
-from terway.lab.kubeapi.schema import ANY, FieldType, field_type, item_type
+from terway.lab.kubeapi.schema import ANY, ATOMIC, FieldType, field_type, item_type
 
 BEFORE_FIRST_APPLY = "before-first-apply"
 
@@ -194,7 +194,7 @@ def path_text(path: Path) -> str:
 
 def merge_applied(live: Any, applied: Any, type_: FieldType) -> Any:
     """Return `live` with everything that `applied` sets, lists merged by their keys."""
-    if isinstance(applied, dict) and isinstance(live, dict):
+    if isinstance(applied, dict) and isinstance(live, dict) and type_ is not ATOMIC:
         merged = dict(live)
         for field, value in applied.items():
             merged[field] = merge_applied(live.get(field), value, field_type(type_, field) or ANY)

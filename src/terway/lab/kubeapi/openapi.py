@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from terway.lab.kubeapi.customresources.kind import CustomKind
 from terway.lab.kubeapi.objects import Object
 from terway.lab.kubeapi.resources import ResourceDef, ResourceTable
 from terway.lab.kubeapi.schema import FieldType, declared_fields
@@ -68,6 +69,9 @@ def v3_document(table: ResourceTable, group: str, version: str) -> Object | None
         return None
     schemas: dict[str, Object] = {}
     for row in rows:
+        if row.custom:
+            schemas[f"{row.group}.{row.version}.{row.kind}"] = _custom(row, row.custom, schemas)
+            continue
         _describe(row.schema_name, schemas)
         root = schemas.setdefault(row.schema_name, {"type": "object"})
         root["x-kubernetes-group-version-kind"] = [_gvk(row)]
@@ -84,6 +88,20 @@ def _paths(row: ResourceDef) -> Iterator[tuple[str, list[tuple[str, Object]]]]:
     yield path, [("get", _operation(row, "list")), ("post", _operation(row, "post"))]
     methods = ("get", "put", "patch", "delete")
     yield f"{path}/{{name}}", [(method, _operation(row, method)) for method in methods]
+
+
+def _custom(row: ResourceDef, kind: CustomKind, schemas: dict[str, Object]) -> Object:
+    """Return the CRD's schema with the fields that every object has."""
+    _describe("ObjectMeta", schemas)
+    text = {"type": "string"}
+    envelope = {
+        "apiVersion": text,
+        "kind": text,
+        "metadata": {"$ref": "#/components/schemas/ObjectMeta"},
+    }
+    properties = {**kind.schema.get("properties", {}), **envelope}
+    gvk = {"x-kubernetes-group-version-kind": [_gvk(row)]}
+    return {**kind.schema, "properties": properties, **gvk}
 
 
 def _describe(name: str, schemas: dict[str, Object]) -> None:

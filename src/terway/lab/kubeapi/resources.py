@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from terway.lab.kubeapi.customresources.kind import CustomKind
+from terway.lab.kubeapi.schema import FieldType, type_named
+
 OBJECT_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -19,7 +22,8 @@ class ResourceDef:
     `fields` are the paths that a field selector may name besides metadata.name and
     metadata.namespace. `has_status`: status is written at a subresource of its own.
     `keeps_status_on_create`: a kubelet registers its node with status and all.
-    `has_generation`: metadata.generation counts the changes of spec.
+    `has_generation`: metadata.generation counts the changes of spec. `custom`: what its CRD says
+    of it; `stored_as` is then the row under which objects of all its versions are stored.
     """
 
     group: str = ""
@@ -38,6 +42,8 @@ class ResourceDef:
     verbs: tuple[str, ...] = OBJECT_VERBS
     is_question: bool = False  # a review: created to be answered, never stored
     schema: str = field(default="")  # type name in schema.json, empty: the kind's own
+    custom: CustomKind | None = None
+    stored_as: ResourceDef | None = None
 
     @property
     def api_version(self) -> str:
@@ -52,7 +58,7 @@ class ResourceDef:
     @property
     def singular(self) -> str:
         """Return the singular name, as kubectl accepts it."""
-        return self.kind.lower()
+        return self.custom.singular if self.custom else self.kind.lower()
 
     @property
     def schema_name(self) -> str:
@@ -62,7 +68,17 @@ class ResourceDef:
     @property
     def list_kind(self) -> str:
         """Return the kind of a collection."""
-        return f"{self.kind}List"
+        return self.custom.list_kind if self.custom else f"{self.kind}List"
+
+    @property
+    def home(self) -> ResourceDef:
+        """Return the row under which the store has the kind, whichever version this is."""
+        return self.stored_as or self
+
+    @property
+    def type(self) -> FieldType:
+        """Return how objects of the kind merge."""
+        return self.custom.type if self.custom else type_named(self.schema_name)
 
 
 _POD_FIELDS = (
@@ -259,6 +275,16 @@ ACCESS_REVIEW = _question("authorization.k8s.io", "SubjectAccessReview")
 SELF_ACCESS_REVIEW = _question("authorization.k8s.io", "SelfSubjectAccessReview")
 LOCAL_ACCESS_REVIEW = _question("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True)
 SELF_RULES_REVIEW = _question("authorization.k8s.io", "SelfSubjectRulesReview")
+CUSTOM_RESOURCE_DEFINITION = ResourceDef(
+    group="apiextensions.k8s.io",
+    kind="CustomResourceDefinition",
+    plural="customresourcedefinitions",
+    namespaced=False,
+    short_names=("crd", "crds"),
+    categories=("api-extensions",),
+    has_status=True,
+    has_generation=True,
+)
 
 BUILT_IN = (
     NAMESPACE,
@@ -294,14 +320,32 @@ BUILT_IN = (
     ADMIN_NETWORK_POLICY,
     BASELINE_ADMIN_NETWORK_POLICY,
     POLICY_NODE_STATUS,
+    CUSTOM_RESOURCE_DEFINITION,
 )
 
 
 class ResourceTable:
-    """The kinds that a server serves, found by path or by kind."""
+    """The kinds that a server serves, found by path or by kind.
+
+    `rows` has each version, `kinds` one row for all versions of a kind.
+    """
 
     def __init__(self, rows: Iterable[ResourceDef] = BUILT_IN) -> None:
-        self.rows = tuple(rows)
+        self._built_in = tuple(rows)
+        self._custom: dict[str, tuple[ResourceDef, ...]] = {}
+        self._index()
+
+    def serve(self, definition: str, rows: tuple[ResourceDef, ...]) -> None:
+        """Serve the rows of a CRD in place of those it had, and of a built-in kind of its name."""
+        self._custom[definition] = rows
+        self._index()
+
+    def _index(self) -> None:
+        custom = tuple(row for rows in self._custom.values() for row in rows)
+        taken = {(row.group, row.plural) for row in custom}
+        kept = (row for row in self._built_in if (row.group, row.plural) not in taken)
+        self.rows = (*kept, *custom)
+        self.kinds = tuple({row.home: row for row in reversed(self.rows)}.values())[::-1]
         self._by_path = {(row.group, row.version, row.plural): row for row in self.rows}
         self._by_kind = {(row.api_version, row.kind): row for row in self.rows}
 

@@ -11,7 +11,8 @@ tags of k8s.io/api.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
@@ -25,9 +26,12 @@ class FieldType:
     keys: tuple[str, ...] = ()
     key_defaults: tuple[tuple[str, str], ...] = ()
     is_set: bool = False
+    # Of a type that is not in schema.json, but in a CRD.
+    fields: Mapping[str, FieldType] | None = field(default=None, compare=False)
 
 
 ANY = FieldType(name="any")
+ATOMIC = FieldType(name="atomic")  # a map that is one value
 
 
 @cache
@@ -60,17 +64,19 @@ def type_named(name: str) -> FieldType:
 
 def is_struct(type_: FieldType) -> bool:
     """Say whether the type has declared fields."""
-    return type_.name in _types()
+    return type_.fields is not None or type_.name in _types()
 
 
-def field_type(type_: FieldType, field: str) -> FieldType | None:
+def field_type(type_: FieldType, name: str) -> FieldType | None:
     """Return the type of a field of an object or map; None where there is no such field."""
     if type_.name == "{}":
         return type_.item
+    if type_.fields is not None:
+        return type_.fields.get(name, ANY)
     fields = _types().get(type_.name)
     if fields is None:
         return ANY
-    return _parse(fields[field]) if field in fields else None
+    return _parse(fields[name]) if name in fields else None
 
 
 def item_type(type_: FieldType) -> FieldType:
@@ -81,4 +87,4 @@ def item_type(type_: FieldType) -> FieldType:
 def declared_fields(name: str) -> dict[str, FieldType] | None:
     """Return the fields of a type by name, None for a type that is not in the schema."""
     fields = _types().get(name)
-    return None if fields is None else {field: _parse(text) for field, text in fields.items()}
+    return None if fields is None else {one: _parse(text) for one, text in fields.items()}

@@ -55,6 +55,7 @@ JSON = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 PATCH_TYPES = (JSON, MERGE, STRATEGIC, APPLY)
+CUSTOM_PATCH_TYPES = (JSON, MERGE, APPLY)  # no Go type says how their lists merge
 
 
 class ClusterState:

@@ -8,11 +8,12 @@ what came after its revision, and is told by `on_change` when to ask again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
+from terway.lab.kubeapi.customresources.pruning import present
 from terway.lab.kubeapi.objects import Object, name_of, namespace_of
 from terway.lab.kubeapi.resources import ResourceDef
 
@@ -34,7 +35,9 @@ class Stored:
     """One version of an object; its JSON is made once, however many watchers want it."""
 
     object: Object
+    row: ResourceDef | None = None  # through which it was written
     _json: bytes = b""
+    _views: dict[ResourceDef, Stored] = field(default_factory=dict)
 
     @property
     def json(self) -> bytes:
@@ -42,6 +45,15 @@ class Stored:
         if not self._json:
             self._json = msgspec.json.encode(self.object)
         return self._json
+
+    def seen_as(self, resource: ResourceDef) -> Stored:
+        """Return the object as this version of its kind has it; only custom kinds have several."""
+        if resource.custom is None or self.row is resource:
+            return self
+        if resource not in self._views:
+            seen = present(self.object, resource.custom.schema, resource.api_version)
+            self._views[resource] = Stored(seen)
+        return self._views[resource]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,32 +84,35 @@ class Store:
 
     def get(self, resource: ResourceDef, key: Key) -> Stored | None:
         """Return an object's current version, or None."""
-        return self._objects.get(resource, {}).get(key)
+        held = self._objects.get(resource.home, {}).get(key)
+        return held.seen_as(resource) if held else None
 
     def items(self, resource: ResourceDef, namespace: str = "") -> Iterator[Stored]:
         """Iterate over the objects of a kind, of one namespace or all, in no order."""
-        for key, stored in self._objects.get(resource, {}).items():
+        for key, stored in self._objects.get(resource.home, {}).items():
             if not namespace or key.namespace == namespace:
-                yield stored
+                yield stored.seen_as(resource)
 
     def put(self, resource: ResourceDef, obj: Object) -> Stored:
         """Store an object, new or changed; its resourceVersion becomes the new revision."""
         key = key_of(obj)
-        held = self._objects.setdefault(resource, {})
-        stored = self._next(obj)
+        home = resource.home
+        held = self._objects.setdefault(home, {})
+        stored = self._next(obj, resource)
         old = held.get(key)
         held[key] = stored
-        self._log(Change(revision=self.revision, resource=resource, key=key, old=old, new=stored))
+        self._log(Change(revision=self.revision, resource=home, key=key, old=old, new=stored))
         return stored
 
     def remove(self, resource: ResourceDef, key: Key) -> Stored:
         """Remove an object and return its last state, under the revision of its removal."""
-        old = self._objects[resource].pop(key)
-        last = self._next(old.object)
+        home = resource.home
+        old = self._objects[home].pop(key)
+        last = self._next(old.object, old.row)
         self._log(
             Change(
                 revision=self.revision,
-                resource=resource,
+                resource=home,
                 key=key,
                 old=old,
                 new=last,
@@ -106,10 +121,11 @@ class Store:
         )
         return last
 
-    def _next(self, obj: Object) -> Stored:
+    def _next(self, obj: Object, resource: ResourceDef | None) -> Stored:
         self.revision += 1
         version = str(self.revision)
-        return Stored({**obj, "metadata": {**obj["metadata"], "resourceVersion": version}})
+        versioned = {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
+        return Stored(versioned, row=resource)
 
     def _log(self, change: Change) -> None:
         self._history.append(change)
@@ -135,12 +151,12 @@ class Store:
         """Return a kind's objects as they were at `revision`. ForgottenError if it is too old."""
         found = {key_of(stored.object): stored for stored in self.items(resource, namespace)}
         for change in reversed(self.since(revision)):
-            if change.resource is not resource or namespace not in ("", change.key.namespace):
+            if change.resource is not resource.home or namespace not in ("", change.key.namespace):
                 continue
             if change.old is None:
                 found.pop(change.key, None)
             else:
-                found[change.key] = change.old
+                found[change.key] = change.old.seen_as(resource)
         return found
 
     def on_change(self, listener: Callable[[Change], None]) -> Callable[[], None]:

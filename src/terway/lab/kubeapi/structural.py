@@ -1,49 +1,93 @@
 """Does an object of a custom resource fit its CRD's schema?
 
-A CRD's OpenAPI v3 schema, as far as the kinds here use it. Fields that a schema does not know are
-kept and count as properties, where a real server prunes them: so that what a newer API means by
-them can be read, and refused, by whoever enforces it.
+A CRD's OpenAPI v3 schema, and that of the built-in policies, which is one as well. Fields that a
+schema does not know are none of its business: whether they are pruned is (`customresources`).
 Source: Kubernetes docs "Custom resources: specifying a structural schema"; k8s.io/apiextensions
-pkg/apiserver/validation for the words.
+pkg/apiserver/validation and k8s.io/kube-openapi pkg/validation for the words.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from terway.lab.kubeapi.causes import invalid_value, not_supported, required
+from terway.lab.kubeapi.customresources.words import INT_OR_STRING, LIST_KEYS, LIST_TYPE, Schema
 from terway.lab.kubeapi.errors import Cause
+from terway.lab.kubeapi.formats import fits_format
 from terway.lab.kubeapi.networkpolicy import read_cidr, validate_selector
 
-Schema = dict[str, Any]
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_integer(value: Any) -> bool:
+    return _is_number(value) and value == int(value)
+
 
 _IS_TYPE: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
     "string": lambda value: isinstance(value, str),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "boolean": lambda value: isinstance(value, bool),
+    "number": _is_number,
+    "integer": _is_integer,
 }
+_JSON_NAMES = ("boolean", "integer", "number", "string", "array", "object")
+
+
+def json_type(value: Any) -> str:
+    """Return the name that messages give to a value's type."""
+    return next((name for name in _JSON_NAMES if _IS_TYPE[name](value)), "null")
 
 
 def validate_structure(value: Any, schema: Schema, path: str) -> Iterator[Cause]:
-    """Yield where `value` does not fit `schema`. The formats `cidr` and `selector` are ours."""
-    kind = schema["type"]
-    if not _IS_TYPE[kind](value):
-        got = "null" if value is None else type(value).__name__
-        text = f'Invalid value: "{got}": {path} in body must be of type {kind}: "{got}"'
-        yield Cause(field=path, reason="FieldValueTypeInvalid", message=text)
+    """Yield where `value` does not fit `schema`.
+
+    The formats `policy-cidr` and `selector` are ours, for the built-in policies.
+    """
+    if value is None and schema.get("nullable"):
         return
-    match kind:
-        case "object":
-            yield from _object(value, schema, path)
-        case "array":
-            yield from _array(value, schema, path)
-        case "string":
-            yield from _string(value, schema, path)
-        case _:
-            yield from _integer(value, schema, path)
+    if wrong := _type_trouble(value, schema, path):
+        yield wrong
+        return
+    yield from _choices(value, schema, path)
+    if isinstance(value, dict):
+        yield from _object(value, schema, path)
+    elif isinstance(value, list):
+        yield from _array(value, schema, path)
+    elif isinstance(value, str):
+        yield from _string(value, schema, path)
+    elif _is_number(value):
+        yield from _number(value, schema, path)
+    yield from _alternatives(value, schema, path)
+
+
+def _type_trouble(value: Any, schema: Schema, path: str) -> Cause | None:
+    kinds = ("integer", "string") if schema.get(INT_OR_STRING) else (schema.get("type", ""),)
+    if kinds == ("",) or any(_IS_TYPE[kind](value) for kind in kinds):
+        return None
+    got = json_type(value)
+    where = f"{path} in body" if path else "body"
+    text = f'Invalid value: "{got}": {where} must be of type {",".join(kinds)}: "{got}"'
+    return Cause(field=path, reason="FieldValueTypeInvalid", message=text)
+
+
+def _choices(value: Any, schema: Schema, path: str) -> Iterator[Cause]:
+    choices = schema.get("enum")
+    if choices is None or any(
+        value == one and json_type(value) == json_type(one) for one in choices
+    ):
+        return
+    if all(isinstance(one, str) for one in (value, *choices)):
+        yield not_supported(path, value, tuple(choices))
+        return
+    shown = ", ".join(json.dumps(one) for one in choices)
+    message = f"Unsupported value: {json.dumps(value)}: supported values: {shown}"
+    yield Cause(field=path, reason="FieldValueNotSupported", message=message)
 
 
 def _object(value: dict[str, Any], schema: Schema, path: str) -> Iterator[Cause]:
@@ -52,7 +96,7 @@ def _object(value: dict[str, Any], schema: Schema, path: str) -> Iterator[Cause]
         return
     for name in schema.get("required", ()):
         if name not in value:
-            yield required(f"{path}.{name}")
+            yield required(_join(path, name))
     shown = "object"
     if len(value) < schema.get("minProperties", 0):
         why = f"{path} in body should have at least {schema['minProperties']} properties"
@@ -60,9 +104,15 @@ def _object(value: dict[str, Any], schema: Schema, path: str) -> Iterator[Cause]
     if len(value) > schema.get("maxProperties", len(value)):
         why = f"{path} in body should have at most {schema['maxProperties']} properties"
         yield invalid_value(path, shown, why)
-    for name, inner in schema.get("properties", {}).items():
-        if name in value:
-            yield from validate_structure(value[name], inner, f"{path}.{name}")
+    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    for name, held in value.items():
+        inner = properties.get(name, others)
+        if isinstance(inner, dict):
+            yield from validate_structure(held, inner, _join(path, name))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _array(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
@@ -73,28 +123,78 @@ def _array(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
         message = f"Too many: {len(value)}: must have at most {schema['maxItems']} items"
         yield Cause(field=path, reason="FieldValueTooMany", message=message)
     for index, item in enumerate(value):
-        yield from validate_structure(item, schema["items"], f"{path}[{index}]")
+        yield from validate_structure(item, schema.get("items", {}), f"{path}[{index}]")
+    yield from _duplicates(value, schema, path)
+
+
+def _duplicates(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
+    kind = schema.get(LIST_TYPE)
+    if kind not in ("set", "map"):
+        return
+    seen: set[str] = set()
+    for index, item in enumerate(value):
+        told = item
+        if kind == "map" and isinstance(item, dict):
+            told = {key: item[key] for key in schema.get(LIST_KEYS, ()) if key in item}
+        shown = json.dumps(told, sort_keys=True, separators=(",", ":"))
+        if shown in seen:
+            message = f"Duplicate value: {shown}"
+            field = f"{path}[{index}]"
+            yield Cause(field=field, reason="FieldValueDuplicate", message=message)
+        seen.add(shown)
 
 
 def _string(value: str, schema: Schema, path: str) -> Iterator[Cause]:
-    choices = schema.get("enum")
-    if choices is not None and value not in choices:
-        yield not_supported(path, value, tuple(choices))
     limit = schema.get("maxLength")
     if limit is not None and len(value) > limit:
         message = f"Too long: may not be more than {limit} bytes"
         yield Cause(field=path, reason="FieldValueTooLong", message=message)
+    least = schema.get("minLength", 0)
+    if len(value) < least:
+        yield invalid_value(path, value, f"{path} in body should be at least {least} chars long")
     pattern = schema.get("pattern")
     if pattern is not None and not re.search(pattern, value):
         yield invalid_value(path, value, f"{path} in body should match '{pattern}'")
-    if schema.get("format") == "cidr" and read_cidr(value) is None:
-        yield invalid_value(path, value, "Invalid CIDR format provided")
+    name = schema.get("format", "")
+    if name == "policy-cidr":
+        if read_cidr(value) is None:
+            yield invalid_value(path, value, "Invalid CIDR format provided")
+    elif not fits_format(value, name):
+        yield invalid_value(path, value, f'{path} in body must be of type {name}: "{value}"')
 
 
-def _integer(value: int, schema: Schema, path: str) -> Iterator[Cause]:
-    least, most = schema.get("minimum", value), schema.get("maximum", value)
-    if value < least:
-        why = f"{path} in body should be greater than or equal to {least}"
-        yield invalid_value(path, value, why)
-    if value > most:
-        yield invalid_value(path, value, f"{path} in body should be less than or equal to {most}")
+def _number(value: float, schema: Schema, path: str) -> Iterator[Cause]:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and (value < least or (schema.get("exclusiveMinimum") and value == least)):
+        bound = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
+        yield invalid_value(path, value, f"{path} in body should be {bound} {least}")
+    if most is not None and (value > most or (schema.get("exclusiveMaximum") and value == most)):
+        bound = "less than" if schema.get("exclusiveMaximum") else "less than or equal to"
+        yield invalid_value(path, value, f"{path} in body should be {bound} {most}")
+    factor = schema.get("multipleOf")
+    if factor and value % factor:
+        yield invalid_value(path, value, f"{path} in body should be a multiple of {factor}")
+
+
+def _alternatives(value: Any, schema: Schema, path: str) -> Iterator[Cause]:
+    """Yield what the logical junctors refuse; they say nothing of what is kept."""
+
+    def fitting(junctor: str) -> int:
+        return sum(not any(validate_structure(value, one, path)) for one in schema[junctor])
+
+    if "allOf" in schema:
+        for one in schema["allOf"]:
+            yield from validate_structure(value, one, path)
+        if fitting("allOf") < len(schema["allOf"]):
+            yield _junctor(path, "must validate all the schemas (allOf)")
+    if "anyOf" in schema and not fitting("anyOf"):
+        yield _junctor(path, "must validate at least one schema (anyOf)")
+    if "oneOf" in schema and (count := fitting("oneOf")) != 1:
+        found = f"Found {count} valid alternatives" if count else "Found none valid"
+        yield _junctor(path, f"must validate one and only one schema (oneOf). {found}")
+    if "not" in schema and not any(validate_structure(value, schema["not"], path)):
+        yield _junctor(path, "must not validate the schema (not)")
+
+
+def _junctor(path: str, why: str) -> Cause:
+    return invalid_value(path or "<nil>", "", f'"{path}" {why}')

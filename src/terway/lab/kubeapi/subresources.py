@@ -31,7 +31,7 @@ def read_subresource(state: ClusterState, request: ApiRequest) -> Stored:
         case "" | "status":
             return stored
         case "scale":
-            return Stored(scale_of(stored.object))
+            return Stored(scale_of(request.resource, stored.object))
         case _:
             raise method_not_allowed()
 
@@ -73,12 +73,12 @@ def _write_scale(
     scale = decoded
     if request.verb == "patch":
         change = json_patch if media_type == JSON else merge_patch
-        scale = change(scale_of(workload), decoded)
-    changed = with_scale(workload, scale)
+        scale = change(scale_of(request.resource, workload), decoded)
+    changed = with_scale(request.resource, workload, scale)
     stored = state.update(
         request.resource, request.name, request.namespace, changed, options=options
     )
-    return Stored(scale_of(stored.object))
+    return Stored(scale_of(request.resource, stored.object))
 
 
 def bind(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from terway.lab.kubeapi.columns import columns_of
+from terway.lab.kubeapi.customresources.columns import custom_columns
 from terway.lab.kubeapi.objects import Object
 from terway.lab.kubeapi.resources import ResourceDef
 
@@ -22,7 +23,7 @@ def make_table(
     include: str = "Metadata",
 ) -> Object:
     """Return the objects as a Table; `include` is Metadata, Object or None, for each row."""
-    columns = columns_of(resource)
+    columns = custom_columns(resource) if resource.custom else columns_of(resource)
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",

@@ -17,6 +17,11 @@ from terway.lab.kubeapi.clusterpolicies import (
     validate_baseline_admin_network_policy,
     validate_cluster_network_policy,
 )
+from terway.lab.kubeapi.customresources.definitions import (
+    validate_definition,
+    validate_definition_update,
+)
+from terway.lab.kubeapi.customresources.objects import validate_custom
 from terway.lab.kubeapi.errors import Cause
 from terway.lab.kubeapi.networkpolicy import validate_network_policy
 from terway.lab.kubeapi.objects import Object, annotations_of, labels_of, metadata, read_path
@@ -32,6 +37,7 @@ from terway.lab.kubeapi.resources import (
     CLUSTER_NETWORK_POLICY,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    CUSTOM_RESOURCE_DEFINITION,
     DAEMON_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -72,6 +78,8 @@ def validate(resource: ResourceDef, obj: Object) -> tuple[Cause, ...]:
     causes = [*_metadata(resource, obj)]
     if rules:
         causes += rules(obj)
+    if resource.custom:
+        causes += validate_custom(obj, resource.custom)
     return tuple(causes)
 
 
@@ -263,6 +271,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     CLUSTER_NETWORK_POLICY: validate_cluster_network_policy,
     ADMIN_NETWORK_POLICY: validate_admin_network_policy,
     BASELINE_ADMIN_NETWORK_POLICY: validate_baseline_admin_network_policy,
+    CUSTOM_RESOURCE_DEFINITION: validate_definition,
 }
 _UPDATES_BY_KIND: dict[ResourceDef, Callable[[Object, Object], Iterator[Cause]]] = {
     POD: _pod_update,
@@ -274,4 +283,5 @@ _UPDATES_BY_KIND: dict[ResourceDef, Callable[[Object, Object], Iterator[Cause]]]
     STATEFUL_SET: validate_stateful_set_update,
     ROLE_BINDING: validate_binding_update,
     CLUSTER_ROLE_BINDING: validate_binding_update,
+    CUSTOM_RESOURCE_DEFINITION: validate_definition_update,
 }

@@ -14,7 +14,7 @@ from terway.lab.kubeapi.negotiation import Form, choose_form, decode_body
 from terway.lab.kubeapi.objects import Object
 from terway.lab.kubeapi.requests import ApiRequest
 from terway.lab.kubeapi.selectors import parse_selector
-from terway.lab.kubeapi.state import APPLY, PATCH_TYPES, ClusterState
+from terway.lab.kubeapi.state import APPLY, CUSTOM_PATCH_TYPES, PATCH_TYPES, ClusterState
 from terway.lab.kubeapi.store import Key, Stored
 from terway.lab.kubeapi.subresources import read_subresource, write_subresource
 from terway.lab.kubeapi.tables import make_table
@@ -162,8 +162,9 @@ def _write(
     options = _write_options(http, request)
     media_type = http.headers.get("Content-Type", "").partition(";")[0].strip()
     if request.verb == "patch":
-        if media_type not in PATCH_TYPES:
-            raise unsupported_media_type(PATCH_TYPES)
+        accepted = CUSTOM_PATCH_TYPES if request.resource.custom else PATCH_TYPES
+        if media_type not in accepted:
+            raise unsupported_media_type(accepted)
         if media_type == APPLY and not http.query.get("fieldManager"):
             raise bad_request("PatchOptions.fieldManager is required for apply patch")
     decoded = decode_body(body, media_type)

@@ -46,16 +46,17 @@ class Frame:
 
 def select(change: Change, options: WatchOptions) -> Frame | None:
     """Return what a watcher sees of a change, or None when it concerns it not."""
-    if change.resource is not options.resource:
+    if change.resource is not options.resource.home:
         return None
     if options.namespace not in ("", change.key.namespace):
         return None
-    before = change.old is not None and options.matches(change.old.object)
-    after = not change.is_deletion and options.matches(change.new.object)
+    resource, new = options.resource, change.new.seen_as(options.resource)
+    before = change.old is not None and options.matches(change.old.seen_as(resource).object)
+    after = not change.is_deletion and options.matches(new.object)
     if not before and not after:
         return None
     kind = (MODIFIED if before else ADDED) if after else DELETED
-    return Frame(type=kind, stored=change.new)
+    return Frame(type=kind, stored=new)
 
 
 def bookmark(resource: ResourceDef, revision: int, *, is_initial_end: bool = False) -> Frame:
@@ -112,7 +113,7 @@ class Watcher:
 
     def on_change(self, change: Change) -> None:
         """Take note of a change; the store's listener."""
-        if change.resource is self._options.resource:
+        if change.resource is self._options.resource.home:
             self._pending.append(change)
             self.wake.set()
 

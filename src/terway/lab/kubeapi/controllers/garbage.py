@@ -32,7 +32,7 @@ def plan_garbage(view: View) -> Iterator[Action]:
         yield from _plan_newborn(view, view.changes)
         return
     everything = [
-        (row, obj) for row in view.table.rows if row is not EVENT for obj in view.all(row)
+        (row, obj) for row in view.table.kinds if row is not EVENT for obj in view.all(row)
     ]
     owners = {uid_of(obj): obj for _, obj in everything}
     dependents: dict[str, list[tuple[ResourceDef, Object]]] = {}
@@ -113,7 +113,7 @@ def plan_namespaces(view: View) -> Iterator[Action]:
             continue
         contents = [
             (row, obj)
-            for row in view.table.rows
+            for row in view.table.kinds
             if row.namespaced
             for obj in view.all(row, name_of(namespace))
         ]

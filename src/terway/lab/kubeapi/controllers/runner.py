@@ -9,6 +9,7 @@ from functools import partial
 
 from terway.lab.kubeapi.controllers.accounts import plan_role_sums, plan_service_accounts
 from terway.lab.kubeapi.controllers.actions import Action, apply
+from terway.lab.kubeapi.controllers.customresources import plan_custom_resources
 from terway.lab.kubeapi.controllers.daemonsets import plan_daemon_sets
 from terway.lab.kubeapi.controllers.deployments import plan_deployments
 from terway.lab.kubeapi.controllers.endpointslices import concerns_slices, plan_endpoint_slices
@@ -122,6 +123,7 @@ CONTROLLERS = (
         wants=_any_of(NAMESPACE, SERVICE_ACCOUNT),
     ),
     Controller(name="role sums", plan=plan_role_sums, wants=_any_of(CLUSTER_ROLE)),
+    Controller(name="custom resources", plan=plan_custom_resources, wants=_concerns_namespaces),
     Controller(name="namespaces", plan=plan_namespaces, wants=_concerns_namespaces),
     Controller(name="events", plan=plan_expired_events, wants=lambda change: False, ticks=True),
 )
