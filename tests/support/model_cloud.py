@@ -130,6 +130,7 @@ class ModelCloud:
         ipv4_prefixes: int = 0,
         ipv6_prefixes: int = 0,
         is_erdma: bool = False,
+        is_trunk: bool = False,
         tags: Sequence[tuple[str, str]] = (),
         description: str = "",
         resource_group_id: str = "",
@@ -137,7 +138,7 @@ class ModelCloud:
         token: ClientToken,
     ) -> ENI:
         self.calls["create_eni"] += 1
-        counts = (ipv4_count, ipv6_count, ipv4_prefixes, ipv6_prefixes, is_erdma)
+        counts = (ipv4_count, ipv6_count, ipv4_prefixes, ipv6_prefixes, is_erdma, is_trunk)
         question = (vswitch_id, tuple(security_group_ids), *counts, tuple(tags))
         before = self._answered(token, question)
         if isinstance(before, ENI):
@@ -148,7 +149,7 @@ class ModelCloud:
         eni = ENI(
             id=ENIId(f"eni-{number}"),
             mac=MacAddress(f"00:16:3e:00:{number // 256:02x}:{number % 256:02x}"),
-            type=ENIType.SECONDARY,
+            type=ENIType.TRUNK if is_trunk else ENIType.SECONDARY,
             status=ENIStatus.AVAILABLE,
             vpc_id=VpcId("vpc-1"),
             vswitch_id=vswitch_id,

@@ -66,6 +66,24 @@ class EcsCalls:
                 found += map(wire.parse_eni, page.network_interface_sets.network_interface_set)
         return tuple(found)
 
+    async def page_of_enis(
+        self, *, vpc_id: VpcId | None, token: str
+    ) -> tuple[tuple[ENI, ...], str]:
+        """Return up to 500 ENIs of a VPC, or of the region, and the token of the next page.
+
+        The first page has no token, the last one gives none.
+        """
+        parameters: dict[str, Value] = {
+            "VpcId": vpc_id,
+            "MaxResults": PAGE_SIZE,
+            "NextToken": token or None,
+        }
+        page = await self.call_ecs(
+            "DescribeNetworkInterfaces", parameters, wire.NetworkInterfacesPage
+        )
+        found = map(wire.parse_eni, page.network_interface_sets.network_interface_set)
+        return tuple(found), page.next_token
+
     async def _eni_pages(
         self, parameters: dict[str, Value]
     ) -> AsyncIterator[wire.NetworkInterfacesPage]:

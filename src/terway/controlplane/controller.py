@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from terway.kube.informer import Change, Informer
 from terway.kube.resource import ObjectKey, Resource
@@ -54,6 +54,15 @@ class Controller(Protocol):
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """Look at one object and do what is next for it."""
+        ...
+
+
+@runtime_checkable
+class Companion(Protocol):
+    """A controller that has something of its own to do beside its rounds."""
+
+    async def run(self, wake: Callable[[ObjectKey], None]) -> None:
+        """Do it until cancelled. `wake` has a key looked at, as a change of its object would."""
         ...
 
 

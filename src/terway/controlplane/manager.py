@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 
-from terway.controlplane.controller import Controller, Outcome, Watch
+from terway.controlplane.controller import Companion, Controller, Outcome, Watch
 from terway.controlplane.informers import SharedInformers
 from terway.controlplane.metrics import ControllerMetrics, gauge
 from terway.controlplane.queue import Turn, WorkQueue
@@ -72,9 +72,17 @@ class Worker:
             self._queue.add(key, now=_now(), urgent=urgent)
         self._woken.set()
 
+    def add(self, key: ObjectKey) -> None:
+        """Have `key` looked at: what its controller waited for has happened."""
+        self._queue.add(key, now=_now())
+        self._woken.set()
+
     async def run(self) -> None:
         """Work until cancelled, or until a round ends with a bug."""
         async with asyncio.TaskGroup() as rounds:
+            if isinstance(self._controller, Companion):
+                name = f"{self.name} companion"
+                rounds.create_task(self._controller.run(self.add), name=name)
             while True:
                 self._woken.clear()
                 for turn in self._turns():

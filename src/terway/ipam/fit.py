@@ -68,8 +68,8 @@ def groups_of(config: PoolConfig, eni: PoolENI) -> tuple[SecurityGroupId, ...]:
 
 def has_stale_groups(config: PoolConfig, eni: PoolENI) -> bool:
     """Return whether the cloud shows other security groups than `eni` is to be in."""
-    seen = eni.security_group_ids
-    return bool(seen) and not _same(seen, groups_of(config, eni))
+    seen, wanted = eni.security_group_ids, groups_of(config, eni)
+    return bool(seen) and bool(wanted) and not _same(seen, wanted)
 
 
 def _same(one: tuple[SecurityGroupId, ...], other: tuple[SecurityGroupId, ...]) -> bool:

@@ -7,7 +7,8 @@
     NodeRuntime     what of that pool is in use            written by the agent
 
 Group network.alibabacloud.com/v1beta1; field names are upstream's, byte for byte. Fields that are
-ours say so; other tools skip them. Times are RFC 3339 text, as the API has them.
+ours say so; other tools skip them. Times are RFC 3339 text, as the API has them. The schemas are
+in controlplane/crds/; a test compares the two.
 Source: shared contract of upstream's pkg/apis/network.alibabacloud.com/v1beta1.
 """
 
@@ -240,8 +241,14 @@ class NodeMetadata(_Value, frozen=True, kw_only=True):
     zone_id: str = field(default="", name="zoneID")
 
 
+class NetworkCard(_Value, frozen=True, kw_only=True):
+    """A physical card that ENIs of the instance are on."""
+
+    index: int | None = None  # of the first it is 0, which must not be left out
+
+
 class NodeCap(_Value, frozen=True, kw_only=True):
-    """What the instance's type allows."""
+    """What the instance's type allows. Bandwidth is in kbit/s, as the cloud has it."""
 
     adapters: int = 0
     eri_quantity: int = 0
@@ -250,6 +257,10 @@ class NodeCap(_Value, frozen=True, kw_only=True):
     ipv6_per_adapter: int = 0
     member_adapter_limit: int = 0
     max_member_adapter_limit: int = 0
+    instance_bandwidth_rx: int = 0
+    instance_bandwidth_tx: int = 0
+    network_cards: tuple[NetworkCard, ...] = ()
+    network_cards_count: int | None = None
 
 
 class NodeENISpec(_Value, frozen=True, kw_only=True):
@@ -327,6 +338,7 @@ class NodeIP(_Value, frozen=True, kw_only=True):
     status: str = ""
     pod_id: str = field(default="", name="podID")
     pod_uid: str = field(default="", name="podUID")
+    ip_name: str = field(default="", name="ipName")  # of Lingjun nodes
     recall: int = 0
 
 
@@ -380,6 +392,9 @@ class NodeStatus(_Value, frozen=True, kw_only=True):
     network_interfaces: dict[str, NodeNetworkInterface] = field(default_factory=dict)
     journal: str = ""  # ours: the control plane's intents with their tokens, for its successor
     reason: str = ""  # ours: why the node gets no more addresses now; empty when it does
+    # Ours: how often addresses were recalled, or a recall was taken back. It never goes back, so
+    # an agent that has answered a recall knows an older status when it sees one.
+    round: int = 0
 
 
 class PoolNode(KubeObject, frozen=True, kw_only=True):

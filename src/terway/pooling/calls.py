@@ -116,6 +116,7 @@ class CloudCalls:
             ipv4_prefixes=intent.ipv4_prefixes,
             ipv6_prefixes=intent.ipv6_prefixes,
             is_erdma=intent.is_erdma,
+            is_trunk=intent.is_trunk,
             tags=intent.tags,
             description=DESCRIPTION,
             resource_group_id=intent.resource_group_id,

@@ -43,6 +43,7 @@ class CloudPort(Protocol):
         ipv4_prefixes: int = 0,
         ipv6_prefixes: int = 0,
         is_erdma: bool = False,
+        is_trunk: bool = False,
         tags: Tags = (),
         description: str = "",
         resource_group_id: str = "",
