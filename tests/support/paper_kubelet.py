@@ -7,6 +7,7 @@ import asyncio
 from terway.kube.clock import format_micro_time
 from terway.lab.kubeapi.controllers.runner import settle
 from terway.lab.kubeapi.deletion import DeleteOptions
+from terway.lab.kubeapi.gates import readiness_gates
 from terway.lab.kubeapi.objects import (
     Object,
     is_pod_ready,
@@ -15,6 +16,7 @@ from terway.lab.kubeapi.objects import (
     namespace_of,
     read_path,
     uid_of,
+    with_condition,
 )
 from terway.lab.kubeapi.resources import LEASE, NODE, POD
 from terway.lab.kubeapi.state import ClusterState
@@ -57,7 +59,7 @@ def report(state: ClusterState) -> bool:
             continue
         if is_terminating(pod):
             confirm_end(state, pod)
-        elif is_runnable(pod) and not is_pod_ready(pod):
+        elif is_runnable(pod) and is_pod_ready(pod) is not _are_gates_open(pod):
             make_ready(state, pod)
     return state.store.revision != before
 
@@ -67,13 +69,18 @@ def confirm_end(state: ClusterState, pod: Object) -> None:
     state.delete(POD, name_of(pod), namespace_of(pod), DeleteOptions(grace_s=0, uid=uid_of(pod)))
 
 
+def _are_gates_open(pod: Object) -> bool:
+    return all(readiness_gates(pod).values())
+
+
 def make_ready(state: ClusterState, pod: Object) -> None:
-    """Report a pod as running and ready."""
-    now = state.now_text()
+    """Report a pod as running, and ready as far as its gates allow."""
+    ready = {"type": "Ready", "status": str(_are_gates_open(pod))}
+    conditions = read_path(pod, "status.conditions", [])
     status = {
         "phase": "Running",
         "podIP": "192.168.32.9",
-        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
+        "conditions": with_condition(conditions, ready, now=state.now_text()),
     }
     patch = {"status": status}
     state.patch(POD, name_of(pod), namespace_of(pod), patch, subresource="status")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from terway.lab.kubeapi.defaults import NOT_READY
 from terway.lab.kubeapi.errors import ApiError, forbidden, not_found
+from terway.lab.kubeapi.gates import with_gated_condition
 from terway.lab.kubeapi.objects import (
     Object,
     is_condition_true,
@@ -15,7 +16,14 @@ from terway.lab.kubeapi.objects import (
     read_path,
     replace_in,
 )
-from terway.lab.kubeapi.resources import NAMESPACE, NODE, SERVICE, ResourceDef
+from terway.lab.kubeapi.resources import (
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    ResourceDef,
+)
 from terway.lab.kubeapi.serviceaddresses import ServiceRanges, with_addresses
 from terway.lab.kubeapi.services.allocations import Allocations
 from terway.lab.kubeapi.services.nodeports import with_node_ports
@@ -37,6 +45,9 @@ def admit(store: Store, resource: ResourceDef, obj: Object, *, services: Service
         raise ApiError(405, "MethodNotAllowed", why)
     if resource.namespaced:
         _check_namespace(store, resource, obj)
+    if resource is POD:
+        _check_account(store, obj)
+        return with_gated_condition(obj)
     if resource is NODE:
         return _with_not_ready_taint(obj)
     return _allocated(obj, None, services) if resource is SERVICE else obj
@@ -66,6 +77,20 @@ def _check_namespace(store: Store, resource: ResourceDef, obj: Object) -> None:
         error = forbidden(resource, name_of(obj), why)
         error.details["causes"] = [{"reason": "NamespaceTerminating", "message": why}]
         raise error
+
+
+def _check_account(store: Store, pod: Object) -> None:
+    """Raise ApiError 403 for a service account that is not there (ServiceAccount plugin).
+
+    The account `default` is not asked for: it is only late, never missing.
+    """
+    namespace, name = namespace_of(pod), read_path(pod, "spec.serviceAccountName", "default")
+    if name != "default" and store.get(SERVICE_ACCOUNT, Key(namespace, name)) is None:
+        why = (
+            f"error looking up service account {namespace}/{name}: "
+            f'serviceaccount "{name}" not found'
+        )
+        raise forbidden(POD, name_of(pod), why)
 
 
 def _with_not_ready_taint(node: Object) -> Object:

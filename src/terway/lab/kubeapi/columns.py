@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from terway.lab.kubeapi.cells import (
-    NONE,
     UNKNOWN,
     Cell,
     age_since,
@@ -33,7 +32,7 @@ from terway.lab.kubeapi.cells import (
     slice_ports,
 )
 from terway.lab.kubeapi.objects import Object, name_of, read_path
-from terway.lab.kubeapi.podstatus import pod_ready, pod_restarts, pod_status
+from terway.lab.kubeapi.podstatus import pod_readiness_gates, pod_ready, pod_restarts, pod_status
 from terway.lab.kubeapi.resources import (
     ADMIN_NETWORK_POLICY,
     CLUSTER_NETWORK_POLICY,
@@ -120,7 +119,9 @@ _BY_KIND: dict[ResourceDef, tuple[Column, ...]] = {
         Column(name="IP", cell=at_path("status.podIP"), is_wide=True),
         Column(name="Node", cell=at_path("spec.nodeName"), is_wide=True),
         Column(name="Nominated Node", cell=at_path("status.nominatedNodeName"), is_wide=True),
-        Column(name="Readiness Gates", cell=lambda pod, now: NONE, is_wide=True),
+        Column(
+            name="Readiness Gates", cell=lambda pod, now: pod_readiness_gates(pod), is_wide=True
+        ),
     ),
     NODE: (
         NAME,

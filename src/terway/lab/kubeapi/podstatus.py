@@ -9,7 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from terway.kube.clock import parse_time
-from terway.lab.kubeapi.objects import Object, is_condition_true, is_terminating, read_path
+from terway.lab.kubeapi.gates import GATED, readiness_gates
+from terway.lab.kubeapi.objects import (
+    Object,
+    condition_of,
+    is_condition_true,
+    is_terminating,
+    read_path,
+)
 
 
 def pod_ready(pod: Object) -> str:
@@ -17,6 +24,12 @@ def pod_ready(pod: Object) -> str:
     total = len(read_path(pod, "spec.containers", ()))
     ready = sum(bool(held.get("ready")) for held in _statuses(pod))
     return f"{ready}/{total}"
+
+
+def pod_readiness_gates(pod: Object) -> str:
+    """Return the conditions that readiness waits for: true ones and all, ``1/2``."""
+    gates = readiness_gates(pod)
+    return f"{sum(gates.values())}/{len(gates)}" if gates else "<none>"
 
 
 def pod_restarts(pod: Object, now: float, duration: Callable[[float], str]) -> str:
@@ -58,6 +71,9 @@ def _init_status(pod: Object) -> str:
 
 
 def _main_status(pod: Object) -> str:
+    scheduled = condition_of(pod, "PodScheduled") or {}
+    if scheduled.get("reason") == GATED and scheduled.get("status") == "False":
+        return GATED
     shown = str(read_path(pod, "status.reason") or read_path(pod, "status.phase", "Unknown"))
     is_running = False
     for held in reversed(_statuses(pod)):

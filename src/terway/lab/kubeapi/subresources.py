@@ -6,6 +6,7 @@ from typing import Any
 
 from terway.lab.kubeapi.deletion import parse_delete_options
 from terway.lab.kubeapi.errors import bad_request, conflict, method_not_allowed
+from terway.lab.kubeapi.gates import is_gated
 from terway.lab.kubeapi.objects import Object, read_path, replace_in, with_condition
 from terway.lab.kubeapi.patch import json_patch, merge_patch
 from terway.lab.kubeapi.requests import ApiRequest
@@ -93,6 +94,8 @@ def bind(
     pod = state.get(POD, name, namespace).object
     if not node:
         raise bad_request("target.name of a Binding is required")
+    if is_gated(pod):
+        raise conflict(POD, name, f"pod {name} has non-empty .spec.schedulingGates")
     if held := read_path(pod, "spec.nodeName"):
         raise conflict(POD, name, f'pod {name} is already assigned to node "{held}"')
     conditions = with_condition(

@@ -23,6 +23,13 @@ from terway.lab.kubeapi.customresources.definitions import (
 )
 from terway.lab.kubeapi.customresources.objects import validate_custom
 from terway.lab.kubeapi.errors import Cause
+from terway.lab.kubeapi.extended import validate_amounts
+from terway.lab.kubeapi.gates import (
+    frozen_spec,
+    is_gated,
+    validate_gates,
+    validate_gates_update,
+)
 from terway.lab.kubeapi.networkpolicy import validate_network_policy
 from terway.lab.kubeapi.objects import Object, annotations_of, labels_of, metadata, read_path
 from terway.lab.kubeapi.rbac.validation import (
@@ -135,6 +142,7 @@ def _pod(pod: Object) -> Iterator[Cause]:
 def _pod_spec(spec: dict[str, Any], path: str) -> Iterator[Cause]:
     if not spec.get("containers"):
         yield required(f"{path}.containers")
+    yield from validate_gates(spec, path)
     policies = ("Always", "OnFailure", "Never")
     if spec.get("restartPolicy") not in policies:
         yield not_supported(f"{path}.restartPolicy", str(spec.get("restartPolicy")), policies)
@@ -157,6 +165,7 @@ def _container(
         message = f'Duplicate value: "{name}"'
         yield Cause(field=f"{path}.name", reason="FieldValueDuplicate", message=message)
     seen.add(name)
+    yield from validate_amounts(container.get("resources") or {}, f"{path}.resources")
     if not container.get("image"):
         yield required(f"{path}.image")
     for index, port in enumerate(container.get("ports") or ()):
@@ -234,8 +243,10 @@ def _selector_update(old: Object, new: Object) -> Iterator[Cause]:
 
 
 def _pod_update(old: Object, new: Object) -> Iterator[Cause]:
-    if _frozen_part(old) != _frozen_part(new):
+    gated = is_gated(old)
+    if _frozen_part(old, gated=gated) != _frozen_part(new, gated=gated):
         yield forbidden_value("spec", _POD_UPDATE)
+    yield from validate_gates_update(old, new)
     before = read_path(old, "spec.tolerations", [])
     after = read_path(new, "spec.tolerations", [])
     if any(held not in after for held in before):
@@ -243,9 +254,11 @@ def _pod_update(old: Object, new: Object) -> Iterator[Cause]:
         yield forbidden_value("spec.tolerations", why)
 
 
-def _frozen_part(pod: Object) -> dict[str, Any]:
+def _frozen_part(pod: Object, *, gated: bool) -> dict[str, Any]:
     spec = {
-        field: value for field, value in pod["spec"].items() if field not in _MUTABLE_POD_FIELDS
+        field: value
+        for field, value in frozen_spec(pod, gated=gated).items()
+        if field not in _MUTABLE_POD_FIELDS
     }
     for group in ("containers", "initContainers"):
         spec[group] = [

@@ -60,7 +60,10 @@ def test_a_node_takes_no_more_pods_than_it_can():
     state.create(POD, pod_manifest("first"))
     state.create(POD, pod_manifest("second"))
 
-    assert why_not(state, "second") == "0/1 nodes are available: 1 Too many pods."
+    assert why_not(state, "second") == (
+        "0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: "
+        "1 No preemption victims found for incoming pod."
+    )
     assert node_of(state, "first") == "n1"
 
 
@@ -77,23 +80,71 @@ def test_a_pod_waits_until_there_is_room():
     assert node_of(state, "second") == "n1"
 
 
+def asking(name="a", **amounts):
+    resources = {"requests": amounts, "limits": amounts}
+    containers = [{"name": "c", "image": "x", "resources": resources}]
+    return replace_in(pod_manifest(name), "spec.containers", containers)
+
+
 @pytest.mark.parametrize(
-    ("requests", "message"),
+    ("amounts", "reasons"),
     [
-        ({"cpu": "4001m"}, "0/1 nodes are available: 1 Insufficient cpu."),
-        ({"memory": "9Gi"}, "0/1 nodes are available: 1 Insufficient memory."),
-        ({"aliyun/eni": "1"}, "0/1 nodes are available: 1 Insufficient aliyun/eni."),
+        ({"cpu": "4001m"}, "1 Insufficient cpu"),
+        ({"memory": "9Gi"}, "1 Insufficient memory"),
+        ({"aliyun/eni": "1"}, "1 Insufficient aliyun/eni"),
+        ({"cpu": "5", "memory": "9Gi"}, "1 Insufficient cpu, 1 Insufficient memory"),
     ],
 )
-def test_a_pod_that_asks_for_too_much_is_told_so(requests, message):
+def test_a_pod_that_asks_for_too_much_is_told_so(amounts, reasons):
     state = make_cluster()
     add_node(state, "n1")
-    containers = [{"name": "c", "image": "x", "resources": {"requests": requests}}]
-    state.create(POD, replace_in(pod_manifest(), "spec.containers", containers))
+    state.create(POD, asking(**amounts))
 
-    assert why_not(state) == message
+    message = why_not(state)
+    assert message == (
+        f"0/1 nodes are available: {reasons}. preemption: 0/1 nodes are available: "
+        "1 No preemption victims found for incoming pod."
+    )
     events = [one for one in state.list(EVENT) if one["reason"] == "FailedScheduling"]
     assert [one["message"] for one in events] == [message]
+
+
+def test_an_extended_resource_is_counted_and_given_back():
+    state = make_cluster()
+    add_node(state, "n1")
+    amounts = {"aliyun/member-eni": "1"}
+    patch = {"status": {"capacity": amounts, "allocatable": amounts}}
+    state.patch(NODE, "n1", "", patch, subresource="status")
+    state.create(POD, asking("first", **amounts))
+    state.create(POD, asking("second", **amounts))
+    assert "1 Insufficient aliyun/member-eni" in why_not(state, "second")
+
+    state.delete(POD, "first", "default")
+    run_until_quiet(state)
+
+    assert node_of(state, "second") == "n1"
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"requests": {"aliyun/eni": "1"}}, "Limit must be set for non overcommitable resources"),
+        (
+            {"requests": {"aliyun/eni": "1"}, "limits": {"aliyun/eni": "2"}},
+            "must be equal to aliyun/eni limit of 2",
+        ),
+        ({"limits": {"aliyun/eni": "500m"}}, "must be an integer"),
+        (
+            {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}},
+            "must be less than or equal to cpu limit of 1",
+        ),
+    ],
+)
+def test_amounts_that_cannot_be_are_refused(resources, message):
+    containers = [{"name": "c", "image": "x", "resources": resources}]
+
+    with pytest.raises(ApiError, match=message):
+        make_cluster().create(POD, replace_in(pod_manifest(), "spec.containers", containers))
 
 
 def test_a_cordoned_node_gets_no_pods():
@@ -102,7 +153,26 @@ def test_a_cordoned_node_gets_no_pods():
     state.patch(NODE, "n1", "", {"spec": {"unschedulable": True}})
     state.create(POD, pod_manifest())
 
-    assert "untolerated taint {node.kubernetes.io/unschedulable: }" in why_not(state)
+    assert why_not(state) == (
+        "0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are "
+        "available: 1 Preemption is not helpful for scheduling."
+    )
+
+
+def test_a_pod_goes_to_the_zone_that_its_affinity_requires():
+    state = make_cluster()
+    add_node(state, "n1", **{"topology.kubernetes.io/zone": "zone-a"})
+    add_node(state, "n2", **{"topology.kubernetes.io/zone": "zone-b"})
+    expression = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["zone-b"]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+    state.create(POD, replace_in(pod_manifest(), path, terms))
+    settle(state)
+    assert node_of(state) == "n2"
+
+    state.patch(NODE, "n2", "", {"metadata": {"labels": {"topology.kubernetes.io/zone": "c"}}})
+    state.create(POD, replace_in(pod_manifest("late"), path, terms))
+    assert "2 node(s) didn't match Pod's node affinity/selector" in why_not(state, "late")
 
 
 def test_a_taint_keeps_pods_off_but_those_that_tolerate_it():
@@ -156,7 +226,8 @@ def test_a_silent_node_is_marked_and_its_pods_leave_after_their_time():
     node = state.get(NODE, "n1").object
     assert condition(node, "Ready", "status") == "Unknown"
     assert {taint["effect"] for taint in node["spec"]["taints"]} == {"NoSchedule", "NoExecute"}
-    assert state.find(POD, "a", "default")
+    pod = state.get(POD, "a", "default").object
+    assert condition(pod, "Ready", "status") == "False"  # no Service sends it anything
 
     clock.move(301)
     run_until_quiet(state)

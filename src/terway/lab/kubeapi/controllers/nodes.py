@@ -42,6 +42,7 @@ def plan_nodes(view: View) -> Iterator[Action]:
         if _is_silent(view, node, renewed.get(name_of(node), "")):
             yield from _plan_unknown(view, node)
         yield from _plan_taints(view, node)
+    yield from _plan_unready(view)
     yield from _plan_evictions(view)
     yield from _plan_orphans(view)
 
@@ -76,6 +77,27 @@ def _plan_unknown(view: View, node: Object) -> Iterator[Action]:
         message=message,
         component="node-controller",
     )
+
+
+def _plan_unready(view: View) -> Iterator[Action]:
+    """Yield that pods of silent nodes are not ready: nobody else says so, and Services look."""
+    silent = {
+        name_of(node)
+        for node in view.nodes
+        if (condition_of(node, "Ready") or {}).get("status") == "Unknown"
+    }
+    for pod in view.pods:
+        ready = condition_of(pod, "Ready")
+        if ready is None or ready.get("status") != "True":
+            continue
+        if read_path(pod, "spec.nodeName", "") in silent:
+            conditions = with_condition(
+                read_path(pod, "status.conditions", []),
+                {**ready, "status": "False"},
+                now=view.now_text,
+            )
+            patch = {"status": {"conditions": conditions}}
+            yield Patch(resource=POD, object=pod, patch=patch, subresource="status")
 
 
 def _plan_taints(view: View, node: Object) -> Iterator[Action]:

@@ -6,7 +6,7 @@ k8s.io/component-helpers scheduling/corev1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -74,24 +74,44 @@ def _term_matches(term: Mapping[str, Any], node: Object) -> bool:
 
 
 def requests_of(pod: Object) -> dict[str, Decimal]:
-    """Return what the pod asks for of each resource, "pods" (itself) included."""
+    """Return what the pod asks for of each resource, "pods" (itself) included.
+
+    Init containers run one by one and before the others: the most that any of them wants counts.
+    """
     total = {"pods": Decimal(1)}
     for container in read_path(pod, "spec.containers", ()):
-        for name, amount in read_path(container, "resources.requests", {}).items():
-            total[name] = total.get(name, Decimal(0)) + parse_quantity(amount)
+        for name, amount in _requests(container):
+            total[name] = total.get(name, Decimal(0)) + amount
+    for container in read_path(pod, "spec.initContainers", ()):
+        for name, amount in _requests(container):
+            total[name] = max(total.get(name, Decimal(0)), amount)
     return total
 
 
-def lacking_resource(pod: Object, node: Object, used: Mapping[str, Decimal]) -> str:
-    """Return the name of a resource that the node has too little of, empty for none."""
+def _requests(container: Mapping[str, Any]) -> Iterator[tuple[str, Decimal]]:
+    for name, amount in read_path(container, "resources.requests", {}).items():
+        yield name, parse_quantity(amount)
+
+
+def lacking_resources(pod: Object, node: Object, used: Mapping[str, Decimal]) -> tuple[str, ...]:
+    """Return the names of the resources that the node has too little of."""
     allocatable = read_path(node, "status.allocatable", {})
+    lacking = []
     for name, wanted in requests_of(pod).items():
         if name == "pods" and name not in allocatable:
             continue  # a node that does not say has no limit
         free = parse_quantity(allocatable.get(name, "0")) - used.get(name, Decimal(0))
-        if wanted > free:
-            return name
-    return ""
+        if wanted > max(free, Decimal(0)):
+            lacking.append(name)
+    return tuple(lacking)
+
+
+def is_cordoned(pod: Object, node: Object) -> bool:
+    """Say whether the node takes no pods, and this is none that would not mind."""
+    if not read_path(node, "spec.unschedulable", False):
+        return False
+    taint = {"key": UNSCHEDULABLE, "effect": "NoSchedule"}
+    return not tolerates(read_path(pod, "spec.tolerations", ()), taint)
 
 
 def repelled_by(
