@@ -19,7 +19,7 @@ from terway.lab.kubelet.state import (
     next_backoff_s,
     should_restart,
 )
-from terway.lab.kubelet.status import PodView, phase_of, pod_status
+from terway.lab.kubelet.status import PodView, phase_of, pod_status, status_patch
 
 
 def ended(code: int) -> Terminated:
@@ -126,3 +126,48 @@ def test_a_verdict_changes_only_when_a_threshold_is_reached() -> None:
         seen.append(verdict.ok)
 
     assert seen == [False, False, False, True, True, True, True, True, True, False]
+
+
+def gated(*gates: tuple[str, str]) -> dict[str, Any]:
+    view = PodView(host_ips=(), containers=views(RUNNING, ready=True), gates=gates)
+    status = pod_status(pod(), view, now=0)
+    return {one["type"]: one for one in status["conditions"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("", 'corresponding condition of pod readiness gate "lb" does not exist.'),
+        ("False", 'the status of pod readiness gate "lb" is not "True", but False'),
+    ],
+)
+def test_a_pod_with_a_closed_gate_is_not_ready_though_its_containers_are(
+    status: str, message: str
+) -> None:
+    conditions = gated(("lb", status))
+
+    assert conditions["ContainersReady"]["status"] == "True"
+    ready = conditions["Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", "ReadinessGatesNotReady")
+    assert ready["message"] == message
+
+
+def test_a_pod_whose_gates_are_all_open_is_ready() -> None:
+    assert gated(("lb", "True"), ("dns", "True"))["Ready"]["status"] == "True"
+
+
+def test_a_pod_knows_which_of_its_gates_are_open() -> None:
+    held = {
+        "spec": {"readinessGates": [{"conditionType": "lb"}, {"conditionType": "dns"}]},
+        "status": {"conditions": [{"type": "lb", "status": "False"}]},
+    }
+
+    assert msgspec.convert(held, Pod).gates == (("lb", "False"), ("dns", ""))
+
+
+def test_a_status_replaces_addresses_and_leaves_the_conditions_of_others() -> None:
+    view = PodView(host_ips=("192.168.0.1",), pod_ips=("192.168.32.2",))
+    patch = status_patch(pod_status(pod(), view, now=0))
+
+    assert patch["status"]["podIPs"] == [{"ip": "192.168.32.2"}, {"$patch": "replace"}]
+    assert {"$patch": "replace"} not in patch["status"]["conditions"]

@@ -92,6 +92,7 @@ class Kubelet:
                 return  # ran to its end under a predecessor of this kubelet
             worker = self.workers[new.metadata.uid] = PodWorker(new, self.ports)
             tasks.create_task(self._run(worker))
+        worker.observe(new)
         if new.metadata.deletion_timestamp is not None:
             worker.stop(float(new.metadata.deletion_grace_period_seconds or 0))
 

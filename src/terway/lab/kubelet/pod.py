@@ -61,6 +61,7 @@ class PodWorker:
         self._began = time.time()
         self._pod_ips: tuple[str, ...] = ()
         self._refused: tuple[str, str] | None = None
+        self._gates = pod.gates
         self._init: list[ContainerRun] = []
         self._containers: list[ContainerRun] = []
         self._stop = asyncio.Event()
@@ -72,6 +73,12 @@ class PodWorker:
         self._writer.is_gone = self._writer.is_gone or gone_from_api
         self._grace_s = grace_s
         self._stop.set()
+
+    def observe(self, pod: Pod) -> None:
+        """Take in what others have written: conditions that readiness waits for."""
+        if pod.gates != self._gates:
+            self._gates = pod.gates
+            self._writer.changed()
 
     def pids(self) -> dict[str, int]:
         """Return the process ids, on the node, of the containers that run."""
@@ -200,6 +207,7 @@ class PodWorker:
             started_at=self._began,
             init=_views(self._init, spec.init_containers),
             containers=_views(self._containers, spec.containers),
+            gates=self._gates,
             refused=self._refused,
         )
 

@@ -188,6 +188,12 @@ class DnsConfig(Value, frozen=True, kw_only=True):
     searches: tuple[str, ...] = ()
 
 
+class ReadinessGate(Value, frozen=True, kw_only=True):
+    """A condition, set by somebody else, without which the pod is not ready."""
+
+    condition_type: str = ""
+
+
 class Spec(Value, frozen=True, kw_only=True):
     """What is to run."""
 
@@ -202,6 +208,7 @@ class Spec(Value, frozen=True, kw_only=True):
     service_account_name: str = ""
     host_aliases: tuple[HostAlias, ...] = ()
     dns_config: DnsConfig | None = None
+    readiness_gates: tuple[ReadinessGate, ...] = ()
 
 
 class PodMeta(ObjectMeta, frozen=True, kw_only=True):
@@ -231,6 +238,13 @@ class Pod(KubeObject, frozen=True, kw_only=True):
     metadata: PodMeta = field(default_factory=PodMeta)
     spec: Spec = field(default_factory=Spec)
     status: OldStatus = field(default_factory=OldStatus)
+
+    @property
+    def gates(self) -> tuple[tuple[str, str], ...]:
+        """Return the conditions that readiness waits for, each with its status, empty: none."""
+        held = {one.type: one.status for one in self.status.conditions}
+        types = [gate.condition_type for gate in self.spec.readiness_gates]
+        return tuple((type_, held.get(type_, "")) for type_ in types)
 
     @property
     def full_name(self) -> str:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from terway.kube.client import KubeClient
+from terway.kube.client import KubeClient, PatchType
 from terway.lab.kubelet.podspec import POD_RESOURCE, Pod
-from terway.lab.kubelet.status import PodView, pod_status
+from terway.lab.kubelet.status import PodView, pod_status, status_patch
 from terway.model.errors import ConflictError, VpcError
 
 _RETRY_S = 1.0
@@ -48,13 +48,16 @@ class StatusWriter:
             return
         meta = self.pod.metadata
         # The uid keeps the patch away from a successor of the same name.
-        patch = {
-            "metadata": {"uid": meta.uid},
-            "status": pod_status(self.pod, view, now=time.time()),
-        }
+        status = pod_status(self.pod, view, now=time.time())
+        patch = {"metadata": {"uid": meta.uid}, **status_patch(status)}
         try:
             self.pod = await self._client.patch(
-                POD_RESOURCE, meta.name, patch, namespace=meta.namespace, subresource="status"
+                POD_RESOURCE,
+                meta.name,
+                patch,
+                namespace=meta.namespace,
+                kind=PatchType.STRATEGIC,
+                subresource="status",
             )
         except ConflictError:
             self.is_gone = True

@@ -26,6 +26,7 @@ class PodView:
     started_at: float = 0.0
     init: tuple[ContainerView, ...] = ()
     containers: tuple[ContainerView, ...] = ()
+    gates: tuple[tuple[str, str], ...] = ()  # conditions others set, and their status
     refused: tuple[str, str] | None = None  # reason and message of a pod that is not run at all
 
 
@@ -69,6 +70,20 @@ def pod_status(pod: Pod, view: PodView, *, now: float) -> Json:
     return status
 
 
+def status_patch(status: Json) -> Json:
+    """Return the strategic merge patch that makes `status` the pod's, but for others' conditions.
+
+    Conditions merge by their type, so that a load balancer's gate stays; addresses would merge,
+    too, and are replaced as a whole.
+    """
+    replaced = {
+        name: [*status[name], {"$patch": "replace"}]
+        for name in ("podIPs", "hostIPs")
+        if name in status
+    }
+    return {"status": {**status, **replaced}}
+
+
 def container_status(view: ContainerView) -> Json:
     """Return a ContainerStatus."""
     status: Json = {
@@ -109,13 +124,13 @@ def _conditions(pod: Pod, view: PodView, phase: str, now: float) -> list[Json]:
     done = phase == "Succeeded"
     initialized = all(_has_succeeded(one) for one in view.init)
     unready = [one.name for one in view.containers if not one.ready]
-    ready_reason, ready_message = _why_unready(unready, done=done, refused=view.refused)
-    ready = not ready_reason
+    why = _why_unready(unready, done=done, refused=view.refused)
+    why_gated = why if why[0] else _why_gated(view.gates)
     wanted = (
         ("PodReadyToStartContainers", view.has_sandbox, "", ""),
         ("Initialized", initialized, "" if initialized else "ContainersNotInitialized", ""),
-        ("Ready", ready, ready_reason, ready_message),
-        ("ContainersReady", ready, ready_reason, ready_message),
+        ("Ready", not why_gated[0], *why_gated),
+        ("ContainersReady", not why[0], *why),
         ("PodScheduled", True, "", ""),
     )
     return [_condition(pod, *one, now=now) for one in wanted]
@@ -131,6 +146,17 @@ def _why_unready(
     if unready:
         return "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
     return "", ""
+
+
+def _why_gated(gates: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    messages = [
+        f'the status of pod readiness gate "{type_}" is not "True", but {status}'
+        if status
+        else f'corresponding condition of pod readiness gate "{type_}" does not exist.'
+        for type_, status in gates
+        if status != "True"
+    ]
+    return ("ReadinessGatesNotReady", ", ".join(messages)) if messages else ("", "")
 
 
 def _condition(pod: Pod, kind: str, ok: bool, reason: str, message: str, *, now: float) -> Json:
