@@ -435,7 +435,8 @@ int from_eni(struct __sk_buff *skb)
 	enum loss lost;
 	int quick;
 
-	if (!family)
+	/* Tagged: not for the ENI, but for a member of it. Its program takes the tag off first. */
+	if (!family || skb->vlan_present)
 		return GO_ON;
 	quick = go_quickly(skb, family, 0);
 	if (quick != NOT_QUICK)

@@ -16,7 +16,7 @@ _BEHIND_CONSTANTS = {
     "datapath": {160},  # bpf_ktime_get_coarse_ns, 5.11: `has_coarse_clock`
     "sock": {187},  # bpf_set_retval, 5.18: `can_refuse`
 }
-_OF_NODES = ("datapath", "guard", "pacing", "priority", "sock")
+_OF_NODES = ("datapath", "guard", "pacing", "priority", "sock", "trunk_pop", "trunk_push")
 _CALL = 0x85
 _HELPER, _FUNCTION_OF_THE_KERNEL = 0, 2  # what a call's source register says
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")

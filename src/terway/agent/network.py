@@ -34,6 +34,7 @@ from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
 from terway.datapath.shaping import plan_limits
 from terway.datapath.shared import desired_of
 from terway.datapath.symmetric import symmetric_tables
+from terway.datapath.trunk import all_members, trunk_programs
 from terway.datapath.verify import verify, verify_chained
 from terway.linux.kernel import Kernel
 from terway.linux.nftables import OwnedTable
@@ -105,7 +106,7 @@ class KernelNetwork:
         not ours, TransientError when the ENI's link is not there or the kernel does not do it.
         """
         node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
-        eni = await self._enis.link_of(attachment.lease.eni_mac)
+        eni = await self._enis.link_of(attachment.device_mac)
         desired = desired_of(attachment, eni=eni, node=node)
         async with self._gate.shared():
             if not await self._is_born(desired):
@@ -154,7 +155,7 @@ class KernelNetwork:
         blind = replace(desired, pod=None)
         self._revival.homes.leave(attachment.key)
         async with self._gate.shared():
-            is_as_made = self._enis.known(attachment.lease.eni_mac) in self._swept
+            is_as_made = self._enis.known(attachment.device_mac) in self._swept
             undo = partial(self._kernel.undo, plan=plan_detach, is_as_made=is_as_made)
             if isinstance(desired.birth, CreateVeth):
                 return await undo(blind)
@@ -227,7 +228,7 @@ class KernelNetwork:
         Return whether there was something. A veth that is not whole any more is left alone, and
         so is an attachment whose ENI has no link: nobody can tell which table is right.
         """
-        if self._enis.known(attachment.lease.eni_mac) is None:
+        if self._enis.known(attachment.device_mac) is None:
             return False
         desired = await self._with_own_table(self._desired(attachment), attachment)
         async with self._gate.shared():
@@ -244,7 +245,7 @@ class KernelNetwork:
         The node's half is mended by `sweep`, for all pods at once. A veth that is not whole any
         more is made again where the namespace at the path is the pod's for sure (`Revival`).
         """
-        if self._enis.known(attachment.lease.eni_mac) is None:
+        if self._enis.known(attachment.device_mac) is None:
             return False
         desired = await self._with_own_table(self._desired(attachment), attachment)
         async with self._gate.shared():
@@ -309,10 +310,11 @@ class KernelNetwork:
             ready = frozenset(self._enis.ready)
             held = {one: self._desired(one) for one in attachments()}
             away = {mac for mac in _macs(held) if self._enis.known(mac) is None}
-            homeless = [state for one, state in held.items() if one.lease.eni_mac in away]
+            homeless = [state for one, state in held.items() if one.device_mac in away]
             at_work = busy()
             working = [held[one] for one in held if one.owner in at_work]
-            host = self._desired_host()
+            members = all_members(held.values())
+            host = (*self._desired_host(), *trunk_programs(members))
             wanted = (*host, *(part for state in held.values() for part in state.node))
             actual = await self._kernel.read_node(_settings(wanted))
             plan = plan_node(host, held.values(), actual)
@@ -321,6 +323,7 @@ class KernelNetwork:
             await self._kernel.apply(admitted.operations)
             await self._kernel.forget_gone_links()
             await self._tidy_datapath(held, actual)
+            await self._kernel.forget_other_members(members)
             self.mender.mended(admitted)
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)
@@ -328,7 +331,7 @@ class KernelNetwork:
             self._swept = ready
             replugged = self._numbers.changed(ready, away)
             self._states.keep(one.key for one in held)
-        moved = [one for one in held if one.lease.eni_mac in replugged and one.owner not in at_work]
+        moved = [one for one in held if one.device_mac in replugged and one.owner not in at_work]
         await self._tell_endpoints(moved)
         for table in await self._ensure_tables():
             self.mender.remade(f"table {table.name}")
@@ -382,7 +385,7 @@ class KernelNetwork:
         return frozenset(
             one.key
             for one, state in held.items()
-            if isinstance(state.birth, CreateIpvlan) and one.lease.eni_mac in new
+            if isinstance(state.birth, CreateIpvlan) and one.device_mac in new
         )
 
     def _desired_host(self) -> tuple[NetObject, ...]:
@@ -455,14 +458,14 @@ class KernelNetwork:
 
     def _desired(self, attachment: Attachment) -> AttachmentState:
         # An ENI that is gone has no table; what is left of the attachment is found all the same.
-        gone = ENILink(name="", ifindex=0, mac=attachment.lease.eni_mac, gateways=IPPair())
-        eni = self._enis.known(attachment.lease.eni_mac) or gone
+        gone = ENILink(name="", ifindex=0, mac=attachment.device_mac, gateways=IPPair())
+        eni = self._enis.known(attachment.device_mac) or gone
         desired = self._states.of(attachment, eni=eni, node=self._node)
         return without_programs(desired) if attachment.key in self._waiting else desired
 
 
 def _macs(attachments: Iterable[Attachment]) -> set[MacAddress]:
-    return {one.lease.eni_mac for one in attachments}
+    return {one.device_mac for one in attachments}
 
 
 def _without_puts_of(

@@ -165,7 +165,7 @@ class Reconciler:
         Pods have their turn to be looked into when the time has come, not when somebody asks.
         """
         self._looks.take_node()
-        self._enis_of_pods = frozenset(one.lease.eni_mac for one in self._pool.attachments())
+        self._enis_of_pods = frozenset(one.device_mac for one in self._pool.attachments())
         await self._ready_enis()
         await self._sweep()
         present = self._pool.attachments()

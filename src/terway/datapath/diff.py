@@ -25,6 +25,7 @@ from terway.model.traffic import (
     SharedLimit,
     TokenBucket,
     TrafficObject,
+    TrunkMember,
 )
 
 # Each kind may need those before it: a route its gateway's link up, a rule the table's routes.
@@ -84,6 +85,8 @@ def _place_of_traffic(one: TrafficObject) -> Hashable:
     match one:
         case PriorityClass(source=source):
             return (PriorityClass, one.link, source)
+        case TrunkMember(vlan_id=vlan_id):
+            return (TrunkMember, one.link, vlan_id)
         case SharedLimit(direction=direction):
             return (SharedLimit, one.link, direction)
         case PodPrograms(endpoint=endpoint):

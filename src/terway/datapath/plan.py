@@ -45,12 +45,19 @@ from terway.model.network import (
     Sysctl,
 )
 from terway.model.programs import EdgePrograms, InnerPrograms, PodPrograms
-from terway.model.traffic import Guard, PriorityBands, PriorityClass, TrafficObject
+from terway.model.traffic import (
+    Guard,
+    PriorityBands,
+    PriorityClass,
+    TrafficObject,
+    TrunkMember,
+    TrunkPrograms,
+)
 
 # What `desired_host` sets in "default", and a new link takes from there (inetdev_init,
 # ipv6_add_dev).
 _INHERITED = ("ipv4/forwarding", "ipv4/rp_filter", "ipv6/forwarding", "ipv6/disable_ipv6")
-_BEFORE_ANY_PACKET = (Guard, PodPrograms, InnerPrograms)
+_BEFORE_ANY_PACKET = (Guard, PodPrograms, InnerPrograms, TrunkMember)
 # Settings of one link; those of "all" and "default" are the namespace's.
 _LINK_SYSCTL = re.compile(r"net/ipv[46]/(conf|neigh)/(?!all/|default/)(?P<link>[^/]+)/")
 
@@ -224,7 +231,7 @@ class _NodeOwner:
             case LinkAddress():
                 return one.link in self._eni_links | self._pod_links
             case TrafficObject():
-                return isinstance(one, PriorityBands | EdgePrograms)
+                return isinstance(one, PriorityBands | EdgePrograms | TrunkPrograms)
             case LinkSettings() | Neighbour() | Sysctl():
                 return False
 
@@ -274,7 +281,7 @@ def is_of_a_pod(one: NetObject) -> bool:
             # The VPC gave the address to this pod: whatever else leads there is a leftover.
             return table == MAIN_TABLE and _is_host(destination)
         case TrafficObject():
-            return isinstance(one, PriorityClass | PodPrograms)
+            return isinstance(one, PriorityClass | PodPrograms | TrunkMember)
         case LinkAddress() | LinkSettings() | Neighbour() | Sysctl():
             return False
 

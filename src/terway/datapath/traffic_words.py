@@ -12,6 +12,8 @@ from terway.model.traffic import (
     SharedLimit,
     TokenBucket,
     TrafficObject,
+    TrunkMember,
+    TrunkPrograms,
 )
 
 _KINDS: dict[type[TrafficObject], str] = {
@@ -21,6 +23,8 @@ _KINDS: dict[type[TrafficObject], str] = {
     Pacing: "pacing",
     PriorityBands: "priorities",
     PriorityClass: "priority",
+    TrunkMember: "member of the trunk",
+    TrunkPrograms: "tags of members",
     PodPrograms: "data path",
     InnerPrograms: "data path",
     EdgePrograms: "data path",
@@ -52,6 +56,8 @@ def traffic_value(one: TrafficObject) -> str:
 
 def _programs_value(one: TrafficObject) -> str:
     match one:
+        case TrunkMember(vlan_id=vlan_id, mac=mac, addresses=addresses):
+            return f"from {', '.join(map(str, addresses))} vlan {vlan_id} lladdr {mac}"
         case PodPrograms(endpoint=endpoint):
             return _endpoint(endpoint)
         case InnerPrograms(number=number, leg=leg):

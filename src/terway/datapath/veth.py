@@ -40,6 +40,7 @@ from terway.datapath.networks import routes_of
 from terway.datapath.priority import classes_of
 from terway.datapath.reach import metadata_rules
 from terway.datapath.shaping import egress_limits, ingress_limits
+from terway.datapath.trunk import members_of
 from terway.model.address import Family, IPAddress, family_of
 from terway.model.attachment import Attachment
 from terway.model.network import (
@@ -89,6 +90,7 @@ def _node_side(
     name = host_link_name(key, attachment.pod)
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield guard_of(name, mac=pod_mac(key), addresses=attachment.lease.addresses)
+    yield from members_of(attachment, eni)
     yield from veth_programs(attachment, eni, node)
     yield from ingress_limits(attachment.spec.bandwidth, name)
     yield from classes_of(attachment, eni, node)

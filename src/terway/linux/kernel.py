@@ -48,6 +48,7 @@ from terway.model.network import (
     Operation,
     Sysctl,
 )
+from terway.model.traffic import TrunkMember
 
 T = TypeVar("T")
 
@@ -190,6 +191,10 @@ class Kernel:
             self._traffic.guards.forget_others(numbers)
 
         await self._run(work)
+
+    async def forget_other_members(self, members: Collection[TrunkMember]) -> None:
+        """Forget what a trunk's programs know of all but `members`."""
+        await self._workers.run(partial(self._traffic.trunks.forget_others, members))
 
     async def link_by_mac(self, mac: MacAddress, *, timeout_s: float = 10.0) -> Link:
         """Return the link that has an ENI's MAC, waiting for it to be plugged in.

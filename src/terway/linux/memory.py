@@ -42,7 +42,7 @@ from terway.model.network import (
     RoutingRule,
     Sysctl,
 )
-from terway.model.traffic import PriorityClass, SharedLimit, TrafficObject
+from terway.model.traffic import PriorityClass, SharedLimit, TrafficObject, TrunkMember
 
 _Placed = LinkAddress | Route | RoutingRule | Neighbour | TrafficObject
 
@@ -134,12 +134,8 @@ def _place_of(one: _Placed) -> Hashable:
             return (one.table, one.destination, one.metric, one.link if beside else "")
         case Neighbour():
             return (one.link, one.address)
-        case PriorityClass():
-            return (PriorityClass, one.link, one.source)
-        case SharedLimit():
-            return (SharedLimit, one.link, one.direction)
         case TrafficObject():
-            return (type(one), one.link)
+            return _place_of_traffic(one)
         case LinkAddress() | RoutingRule():
             return one
         case _:
@@ -378,6 +374,9 @@ class MemoryKernel:
     async def forget_gone_links(self) -> None:
         """See `Kernel.forget_gone_links`."""
 
+    async def forget_other_members(self, members: Collection[TrunkMember]) -> None:
+        """See `Kernel.forget_other_members`."""
+
     async def link_by_mac(self, mac: MacAddress, *, timeout_s: float = 10.0) -> Link:
         """See `Kernel.link_by_mac`; does not wait."""
         found = await self.find_link(mac)
@@ -427,7 +426,21 @@ def _device_in(stack: _Namespace, device: Device) -> Link | None:
     return next(by_mac, None) or next(by_alias, None)
 
 
+def _place_of_traffic(one: TrafficObject) -> Hashable:
+    match one:
+        case PriorityClass():
+            return (PriorityClass, one.link, one.source)
+        case TrunkMember():
+            return (TrunkMember, one.link, one.vlan_id)
+        case SharedLimit():
+            return (SharedLimit, one.link, one.direction)
+        case _:
+            return (type(one), one.link)
+
+
 def _is_class_of(one: TrafficObject, owners: set[str]) -> bool:
+    if isinstance(one, TrunkMember):
+        return not owners.isdisjoint(map(str, one.addresses))
     return isinstance(one, PriorityClass) and str(one.source) in owners
 
 

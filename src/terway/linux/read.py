@@ -247,6 +247,7 @@ def read_node(sysctls: Iterable[Sysctl], session: Session) -> NodeState:
         *node.sock.query(rule.all_rules(None)),
         *node.traffic.priorities.read_bands(node.sock, (one.link for one in links)),
         *node.traffic.read_edges(node.sock, (one.link for one in links)),
+        *node.traffic.trunks.read_programs(node.sock, (one.link for one in links)),
         *_read_settings(node, links, sysctls),
     )
     return NodeState(links=tuple(one.link for one in links), objects=objects)

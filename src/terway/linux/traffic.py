@@ -14,6 +14,7 @@ from terway.linux.netlink import qdisc
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket
 from terway.linux.priorities import Priorities
+from terway.linux.trunk import Trunks
 from terway.model.errors import BugError
 from terway.model.network import Link, NetObject
 from terway.model.programs import PodPrograms
@@ -25,6 +26,8 @@ from terway.model.traffic import (
     SharedLimit,
     TokenBucket,
     TrafficObject,
+    TrunkMember,
+    TrunkPrograms,
 )
 
 
@@ -37,12 +40,15 @@ class Traffic:
     def __init__(self) -> None:
         self.guards = Guards()
         self.priorities = Priorities()
+        self.trunks = Trunks()
         self.datapath: DataPath | None = None
 
     def puts(self, sock: RouteSocket, wanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
         """Return the messages that put `wanted` on the link `ifindex`."""
         if isinstance(wanted, OfDataPath):
             return self._loaded(wanted).puts(sock, wanted, ifindex)
+        if isinstance(wanted, TrunkMember | TrunkPrograms):
+            return self.trunks.puts(sock, wanted, ifindex)
         return self._puts(sock, wanted, ifindex)
 
     def _puts(self, sock: RouteSocket, wanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
@@ -76,6 +82,8 @@ class Traffic:
         """Return the messages that take `unwanted` from the link `ifindex`."""
         if isinstance(unwanted, OfDataPath):
             return self._loaded(unwanted).removals(unwanted, ifindex)
+        if isinstance(unwanted, TrunkMember | TrunkPrograms):
+            return self.trunks.removals(sock, unwanted, ifindex)
         return self._removals(sock, unwanted, ifindex)
 
     def _removals(
@@ -103,6 +111,8 @@ class Traffic:
         """Forget what is known of an object whose link is gone already."""
         if isinstance(unwanted, PodPrograms):
             self._loaded(unwanted).removals(unwanted, None)
+        elif isinstance(unwanted, TrunkMember):
+            self.trunks.forget(unwanted)
 
     def read_guarded(self, sock: RouteSocket, found: Link) -> Iterator[TrafficObject]:
         """Read what a host link has: its guard, and its limits."""
@@ -122,6 +132,8 @@ class Traffic:
             held: TrafficObject | None = None
             if isinstance(one, PriorityClass):
                 held = self.priorities.read_class(sock, one)
+            elif isinstance(one, TrunkMember):
+                held = self.trunks.read_member(sock, one)
             elif isinstance(one, PodPrograms) and self.datapath is not None:
                 held = self.datapath.read_child(sock, one)
             if held is not None:

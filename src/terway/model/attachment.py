@@ -60,6 +60,12 @@ class Attachment:
     spec: InterfaceSpec = field(default_factory=InterfaceSpec)
 
     @property
+    def device_mac(self) -> MacAddress:
+        """Return the MAC of the ENI whose device carries the packets: a member's trunk has it."""
+        own = self.spec.own_eni
+        return self.lease.eni_mac if own is None or own.trunk_mac is None else own.trunk_mac
+
+    @property
     def owner(self) -> AttachmentKey:
         """Return the key of the ADD that made this attachment: its own, or its parent's.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from terway.model.address import IPNetwork
-from terway.model.ids import SecurityGroupId, VSwitchId
+from terway.model.address import IPNetwork, IPPair
+from terway.model.ids import MacAddress, SecurityGroupId, VSwitchId
 
 
 class Mode(Enum):
@@ -51,6 +51,19 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnENI:
+    """That an interface has an ENI of its own, by a PodENI: the control plane's, not the pool's.
+
+    `gateways` are those of its vSwitch. A member of the node's trunk has no device: its frames
+    travel by the trunk's, tagged with `vlan_id` (1 to 4094).
+    """
+
+    gateways: IPPair
+    trunk_mac: MacAddress | None = None
+    vlan_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InterfaceSpec:
     """One interface as it was asked for.
 
@@ -67,3 +80,4 @@ class InterfaceSpec:
     priority: NetworkPriority | None = None
     has_metadata: bool = True  # whether the pod may reach the instance's metadata service
     placement: Placement = field(default_factory=Placement)
+    own_eni: OwnENI | None = None

@@ -98,6 +98,23 @@ class Pacing(TrafficObject):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkMember(TrafficObject):
+    """What leaves a trunk's `link` from these addresses is tagged, and has the member's MAC.
+
+    What comes tagged so, for that MAC, is untagged and the node's.
+    """
+
+    vlan_id: int
+    mac: MacAddress
+    addresses: IPPair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkPrograms(TrafficObject):
+    """The programs that do so, at both hooks of a trunk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriorityBands(TrafficObject):
     """Three queues on each transmit queue of `link`, and the filter that chooses among them."""
 

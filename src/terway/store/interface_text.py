@@ -7,14 +7,17 @@ migration.
 from __future__ import annotations
 
 import json
-from ipaddress import ip_network
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from terway.model.ids import SecurityGroupId, VSwitchId
+from terway.model.address import IPPair
+from terway.model.ids import MacAddress, SecurityGroupId, VSwitchId
 from terway.model.interface import (
     Bandwidth,
     InterfaceSpec,
     Mode,
     NetworkPriority,
+    OwnENI,
     Placement,
 )
 
@@ -38,6 +41,7 @@ def spec_text(spec: InterfaceSpec) -> str:
         "vswitch_ids": list(spec.placement.vswitch_ids),
         "security_group_ids": list(spec.placement.security_group_ids),
         "is_erdma": spec.placement.is_erdma,
+        "own_eni": None if spec.own_eni is None else _own_eni_wire(spec.own_eni),
     }
     return json.dumps({key: value for key, value in wire.items() if value != _PLAIN.get(key)})
 
@@ -55,7 +59,29 @@ _PLAIN: dict[str, object] = {
     "vswitch_ids": [],
     "security_group_ids": [],
     "is_erdma": False,
+    "own_eni": None,
 }
+
+
+def _own_eni_wire(own: OwnENI) -> dict[str, str | int | None]:
+    v4, v6 = own.gateways.v4, own.gateways.v6
+    return {
+        "gateway": None if v4 is None else str(v4),
+        "gateway6": None if v6 is None else str(v6),
+        "trunk_mac": own.trunk_mac,
+        "vlan_id": own.vlan_id,
+    }
+
+
+def _parse_own_eni(wire: Mapping[str, str | int | None]) -> OwnENI:
+    v4, v6, trunk = wire["gateway"], wire["gateway6"], wire["trunk_mac"]
+    return OwnENI(
+        gateways=IPPair(
+            v4=None if v4 is None else IPv4Address(v4), v6=None if v6 is None else IPv6Address(v6)
+        ),
+        trunk_mac=None if trunk is None else MacAddress(str(trunk)),
+        vlan_id=int(wire["vlan_id"] or 0),
+    )
 
 
 def parse_spec(text: str) -> InterfaceSpec:
@@ -78,4 +104,5 @@ def parse_spec(text: str) -> InterfaceSpec:
             security_group_ids=tuple(map(SecurityGroupId, wire["security_group_ids"])),
             is_erdma=wire["is_erdma"],
         ),
+        own_eni=None if wire["own_eni"] is None else _parse_own_eni(wire["own_eni"]),
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 
-from terway.model.ids import SecurityGroupId, VSwitchId
+from terway.model.address import IPPair
+from terway.model.ids import MacAddress, SecurityGroupId, VSwitchId
 from terway.model.interface import (
     Bandwidth,
     InterfaceSpec,
     Mode,
     NetworkPriority,
+    OwnENI,
     Placement,
 )
 from terway.store.interface_text import parse_spec, spec_text
@@ -30,6 +32,11 @@ EVERYTHING = InterfaceSpec(
         security_group_ids=(SecurityGroupId("sg-1"), SecurityGroupId("sg-2")),
         is_erdma=True,
     ),
+    own_eni=OwnENI(
+        gateways=IPPair(v4=IPv4Address("192.168.63.253"), v6=IPv6Address("fd00::fffd")),
+        trunk_mac=MacAddress("00:16:3e:00:00:01"),
+        vlan_id=4094,
+    ),
 )
 
 
@@ -41,6 +48,7 @@ EVERYTHING = InterfaceSpec(
         InterfaceSpec(bandwidth=Bandwidth(egress=1)),
         InterfaceSpec(has_default_route=False),
         InterfaceSpec(placement=Placement(is_erdma=True)),
+        InterfaceSpec(own_eni=OwnENI(gateways=IPPair(v4=IPv4Address("10.0.0.253")))),
     ],
 )
 def test_a_spec_is_read_as_it_was_written(spec):

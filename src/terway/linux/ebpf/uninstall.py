@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from terway.linux import guard, nftables, pacing, priorities
+from terway.linux import guard, nftables, pacing, priorities, trunk
 from terway.linux.ebpf.node_sockets import stop_serving
 from terway.linux.ebpf.pins import Pins
 from terway.linux.ebpf.removal import clsact_without_use, remove_datapath, remove_programs
@@ -22,8 +22,13 @@ from terway.linux.netns import entered, open_netns
 from terway.model.errors import VpcError
 from terway.model.network import Link
 
-_NAMES = {guard.PROGRAM: guard.PRIORITY, priorities.PROGRAM: priorities.PRIORITY}
-_OURS = frozenset({guard.PRIORITY, priorities.PRIORITY, pacing.PRIORITY})
+_NAMES = {
+    guard.PROGRAM: guard.PRIORITY,
+    priorities.PROGRAM: priorities.PRIORITY,
+    trunk.PUSH_PROGRAM: trunk.PUSH_PRIORITY,
+    trunk.POP_PROGRAM: trunk.POP_PRIORITY,
+}
+_OURS = frozenset({*_NAMES.values(), pacing.PRIORITY})
 _TABLE_PREFIX = "terway_"
 _HANDLES = frozenset({qdisc.HANDLE, qdisc.PACED_HANDLE})
 

@@ -1,0 +1,39 @@
+"""What does a pod have that is a member ENI over the node's trunk? The plan of any pod, and a tag.
+
+    pod ◄─ veth ─► node ─ rule 2048 ─► table of the trunk ─► trunk ─ program: tag, MAC ─► VPC
+
+The member's gateway need not be on the node: every router of the VPC shows one MAC
+(ee:ff:ff:ff:ff:ff), so the trunk's own gateway is the next hop, and the tag says for whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from terway.datapath.facts import ENILink
+from terway.model.attachment import Attachment
+from terway.model.network import AttachmentState
+from terway.model.traffic import TrunkMember, TrunkPrograms
+
+
+def members_of(attachment: Attachment, trunk: ENILink) -> Iterator[TrunkMember]:
+    """Yield the member that the attachment is on `trunk`, if it is one and the trunk is there."""
+    own = attachment.spec.own_eni
+    if own is None or own.trunk_mac is None or not trunk.name:
+        return
+    yield TrunkMember(
+        link=trunk.name,
+        vlan_id=own.vlan_id,
+        mac=attachment.lease.eni_mac,
+        addresses=attachment.lease.addresses,
+    )
+
+
+def all_members(pods: Iterable[AttachmentState]) -> tuple[TrunkMember, ...]:
+    """Return the members that pods are."""
+    return tuple(one for pod in pods for one in pod.node if isinstance(one, TrunkMember))
+
+
+def trunk_programs(members: Iterable[TrunkMember]) -> tuple[TrunkPrograms, ...]:
+    """Return what the trunks of `members` have at their hooks."""
+    return tuple(TrunkPrograms(link=name) for name in sorted({one.link for one in members}))
