@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from terway.controlplane.install import CRDS, VERSION, install_definitions, read_definitions
-from terway.kube.client import KubeClient
+from terway.kube.client import KubeClient, Listing
 from terway.kube.crds import (
     NETWORK_INTERFACES,
     NODE_RUNTIMES,
@@ -54,7 +54,7 @@ def older(definition: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 async def versions(client: KubeClient) -> dict[str, str]:
-    found = await client.list(CRDS)
+    found: Listing[dict[str, Any]] = await client.list(CRDS)
     ours = (one for one in found.items if one["spec"]["group"].startswith("network.ali"))
     return {one["spec"]["names"]["kind"]: one["metadata"]["annotations"][VERSION] for one in ours}
 
@@ -180,15 +180,15 @@ async def test_statuses_of_ours_come_back_whole(tmp_path):
     )
     async with open_client(make_cluster(), tmp_path) as client:
         await install_definitions(client, DEFINITIONS)
-        for resource, kind, value in (
-            (POOL_NODES, PoolNode, status),
-            (NODE_RUNTIMES, NodeRuntime, runtime),
-        ):
-            made: Any = await client.create(resource, kind(metadata=ObjectMeta(name="n1")))
-            written = await client.update(
-                resource, kind(metadata=made.metadata, status=value), subresource="status"
-            )
-            assert written.status == value
+        node = await client.create(POOL_NODES, PoolNode(metadata=ObjectMeta(name="n1")))
+        use = await client.create(NODE_RUNTIMES, NodeRuntime(metadata=ObjectMeta(name="n1")))
+
+        written = PoolNode(metadata=node.metadata, status=status)
+        node = await client.update(POOL_NODES, written, subresource="status")
+        told = NodeRuntime(metadata=use.metadata, status=runtime)
+        use = await client.update(NODE_RUNTIMES, told, subresource="status")
+
+        assert (node.status, use.status) == (status, runtime)
 
 
 async def test_a_network_of_few_words_has_the_documented_defaults(tmp_path):

@@ -69,7 +69,8 @@ def typed_paths(type_: Any, path: str) -> dict[str, str]:
 
 def schema_of(kind: str) -> dict[str, Any]:
     (version,) = DEFINITIONS[kind]["spec"]["versions"]
-    return version["schema"]["openAPIV3Schema"]
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return schema
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda one: one.kind)
