@@ -1,0 +1,107 @@
+"""What does a pod that is there still need, before its ENIs can be attached, and to what?"""
+
+from __future__ import annotations
+
+from terway.model.ids import ENIId
+from terway.model.pod_network import ENIOption
+from terway.podeni.commands import WAIT, Attach, Claim, CreateENIs, SetPhase, Step, do
+from terway.podeni.keeping import deletions
+from terway.podeni.record import Interface, NodeState, Phase, PodState, Record, Target, World
+
+NODE_WAIT_S = 5.0  # for what nobody tells us of
+
+
+def give(world: World, pod: PodState) -> Step:
+    """Return what makes what is missing, then attaches it."""
+    if pod.is_terminating:
+        return WAIT
+    lost, going = lost_interfaces(world), _going(world)
+    if lost:
+        return _replace(world, lost)
+    if going:
+        return do(*deletions(world, going))
+    return _create(world, pod) if world.record.missing else _place(world, pod)
+
+
+def _place(world: World, pod: PodState) -> Step:
+    if pod.node_name is None:
+        return WAIT  # the scheduler's turn
+    if world.node is None:
+        problem = f"node {pod.node_name} is not known: is it one of the cloud's?"
+        return Step(problem=problem, again_in_s=NODE_WAIT_S)
+    return _bind(world.record, world.node)
+
+
+def _bind(record: Record, node: NodeState) -> Step:
+    if record.zone_id is not None and record.zone_id != node.zone_id:
+        problem = f"the ENIs are in zone {record.zone_id}, node {node.name} in {node.zone_id}: "
+        problem += "put the pod on a node of that zone, or delete the PodENI to give up its address"
+        return Step(problem=problem, again_in_s=NODE_WAIT_S)
+    target = _target(record, node)
+    if isinstance(target, str):
+        return Step(problem=target, again_in_s=NODE_WAIT_S)
+    return do(
+        Claim(pod_uid=record.pod_uid, node_name=node.name),
+        SetPhase(phase=Phase.BINDING, target=target),
+        Attach(eni_ids=record.eni_ids, target=target),
+    )
+
+
+def _create(world: World, pod: PodState) -> Step:
+    record = world.record
+    if record.zone_id is not None and record.eni_ids:
+        return do(CreateENIs(interfaces=record.missing, zone_id=record.zone_id))
+    if world.node is not None:
+        return do(CreateENIs(interfaces=record.missing, zone_id=world.node.zone_id))
+    if pod.is_gated:
+        return do(CreateENIs(interfaces=record.missing, zone_id=None))
+    return WAIT if pod.node_name is None else Step(again_in_s=NODE_WAIT_S)
+
+
+def _target(record: Record, node: NodeState) -> Target | str:
+    """Return to what the node's pods have their ENIs attached, or why they cannot be."""
+    wishes = {one.eni for one in record.interfaces}
+    if node.is_exclusive:
+        if ENIOption.TRUNK in wishes:
+            return f"node {node.name} has whole ENIs only, and the pod asks for a trunk's member"
+        return Target(instance_id=node.instance_id)
+    if ENIOption.ENI in wishes:
+        text = f"node {node.name} shares its ENIs, and the pod asks for a whole one: label nodes "
+        return text + "k8s.aliyun.com/exclusive-mode-eni-type=eniOnly for such pods"
+    if node.trunk_eni_id is None:
+        return (
+            f"node {node.name} has no trunk ENI (annotation k8s.aliyun.com/trunk-on): does terwayd "
+            "run there, is enable_eni_trunking true, and has its instance type trunks?"
+        )
+    return Target(instance_id=node.instance_id, trunk_eni_id=node.trunk_eni_id)
+
+
+def lost_interfaces(world: World) -> tuple[Interface, ...]:
+    """Return the interfaces whose ENI is gone from the cloud, against our will."""
+    return tuple(
+        one
+        for one in world.record.interfaces
+        if one.eni_id is not None and (state := world.enis.get(one.eni_id)) and state.is_lost
+    )
+
+
+def _replace(world: World, lost: tuple[Interface, ...]) -> Step:
+    """Have Elastic ENIs made anew. A Fixed one's address was a promise: a person decides."""
+    fixed = [one for one in lost if one.lifetime.is_fixed]
+    if fixed:
+        named = ", ".join(f"{one.eni_id} of {one.name}" for one in fixed)
+        problem = f"{named} was deleted in the cloud, and its address is gone: delete the PodENI, "
+        return Step(problem=problem + "and the pod, to have new ones")
+    gone = tuple(one.eni_id for one in lost if one.eni_id is not None)
+    return do(*deletions(world, gone))
+
+
+def _going(world: World) -> tuple[ENIId, ...]:
+    """Return the ENIs whose time was over when the pod came: they go, and come anew."""
+    record = world.record
+    return tuple(
+        one
+        for one in record.eni_ids
+        if ((state := world.enis.get(one)) is None and record.phase is Phase.UNBIND)
+        or (state is not None and state.phase is Phase.DELETING)
+    )
