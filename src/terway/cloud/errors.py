@@ -30,6 +30,11 @@ _TRANSIENT = (
     "OperationConflict",
     "TaskConflict",
     "SignatureNonceUsed",
+    "IncorrectStatus",  # NLB: another job of the same thing is running
+    "Conflict.Lock",
+    "SystemBusy",
+    "BackendServer.configuring",
+    "ServiceIsConfiguring",
     "InvalidSecurityToken",  # the provider fetches new keys for the next call
 )
 _CAPACITY = (
@@ -41,6 +46,11 @@ _CAPACITY = (
     "QuotaExceeded",
     "QuotaExceed",
     "MaxEniIpv6IPQuotaExceeded",
+    "OperationDenied.QuotaLimitExceed",
+    "OperationDenied.ListenerQuotaExceeded",
+    "TooManyBackendServers",
+    "AclEntryLimitExceeded",
+    "ObtainIpFail",
 )
 _CONFLICT = (
     "InvalidEniId.NotFound",
@@ -54,7 +64,21 @@ _CONFLICT = (
     "IncorrectVpcStatus",
     "IdempotentFailed",
     "IdempotentParameterMismatch",
+    "InvalidLoadBalancerId.NotFound",
+    "InvalidVServerGroupId.NotFound",
+    "InvalidListenerPort.NotFound",
+    "InvalidBackendServer",
+    "InvalidServerIp.NotFound",
+    "InvalidAclId.NotExist",
+    "ListenerAlreadyExists",
+    "RspoolVipExist",
+    "AclInUsed",
+    "ResourceNotFound.",
+    "ResourceAlreadyExist.",
+    "ResourceInUse.",
 )
+# CLB has no code of its own for a vServer group that is gone; the text is the API reference's.
+_UNCODED = {"The specified VServerGroupId does not exist": "InvalidVServerGroupId.NotFound"}
 # terwayd has its key from eni_conf; a person's command from the environment.
 _WHERE = "access_secret in eni_conf, or ALIBABA_CLOUD_ACCESS_KEY_SECRET in the environment"
 # What a person has to do, for the refusals that people meet.
@@ -84,6 +108,7 @@ _REMEDIES = (
 
 def translate(*, action: str, status: int, code: str, message: str, request_id: str) -> VpcError:
     """Return the error that the cloud's refusal of `action` means; the caller raises it."""
+    code = next((known for text, known in _UNCODED.items() if message.startswith(text)), code)
     said = f"{action}: the cloud answered {status} {code}: {message} (RequestId {request_id})"
     if code.startswith(_THROTTLED) or status == 429:
         return ThrottledError(said, code=code)

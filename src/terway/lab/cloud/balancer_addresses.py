@@ -6,6 +6,7 @@ VPCs reach them, and nobody else has them.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from terway.lab.cloud.addresses import choose_v4, choose_v6, is_usable_v4, offset_of
@@ -29,7 +30,7 @@ def take_v4(world: World, vswitch: VSwitchRecord, wanted: str = "") -> IPv4Addre
     return address
 
 
-def _wanted(vswitch: VSwitchRecord, taken: set[IPv4Address], wanted: str) -> IPv4Address:
+def _wanted(vswitch: VSwitchRecord, taken: Container[IPv4Address], wanted: str) -> IPv4Address:
     try:
         address = IPv4Address(wanted)
     except ValueError as error:

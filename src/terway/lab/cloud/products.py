@@ -19,9 +19,21 @@ from terway.lab.cloud.actions import (
     instance_attributes,
     instance_queries,
     instances,
+    nlb_groups,
+    nlb_instances,
+    nlb_jobs,
+    nlb_listeners,
+    nlb_servers,
+    nlb_tagging,
     regions,
     routes,
     security_groups,
+    slb_access,
+    slb_groups,
+    slb_instances,
+    slb_listener_queries,
+    slb_listeners,
+    slb_tagging,
     sts,
     tags,
     vpcs,
@@ -56,7 +68,35 @@ ECS = Product(
 )
 VPC = Product(name="vpc", actions={**vpcs.ACTIONS, **vswitches.ACTIONS, **routes.ACTIONS})
 STS = Product(name="sts", actions=sts.ACTIONS)
-BY_VERSION: Mapping[str, Product] = {"2014-05-26": ECS, "2016-04-28": VPC, "2015-04-01": STS}
+SLB = Product(
+    name="slb",
+    actions={
+        **slb_instances.ACTIONS,
+        **slb_tagging.ACTIONS,
+        **slb_groups.ACTIONS,
+        **slb_listeners.ACTIONS,
+        **slb_listener_queries.ACTIONS,
+        **slb_access.ACTIONS,
+    },
+)
+NLB = Product(
+    name="nlb",
+    actions={
+        **nlb_instances.ACTIONS,
+        **nlb_jobs.ACTIONS,
+        **nlb_groups.ACTIONS,
+        **nlb_servers.ACTIONS,
+        **nlb_listeners.ACTIONS,
+        **nlb_tagging.ACTIONS,
+    },
+)
+BY_VERSION: Mapping[str, Product] = {
+    "2014-05-26": ECS,
+    "2016-04-28": VPC,
+    "2015-04-01": STS,
+    "2014-05-15": SLB,
+    "2022-04-30": NLB,
+}
 
 
 def find_action(version: str, action: str) -> tuple[Product, Action[Any]]:

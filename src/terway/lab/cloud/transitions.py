@@ -39,6 +39,8 @@ class Delays:
     metadata_s: float = 0.0  # how far the metadata service lags behind with ENIs
     describe_s: float = 0.0  # how far lists of ENIs lag behind
     network_s: float = 0.0  # how long a new VPC or vSwitch is Pending
+    balancer_s: float = 0.0  # how long a new NLB instance is Provisioning
+    job_s: float = 0.0  # how long an NLB job takes
     answer_s: Mapping[str, float] = field(default_factory=dict)
 
 

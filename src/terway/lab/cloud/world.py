@@ -28,6 +28,9 @@ class Limits:
     ipv4_per_detached_eni: int = 50  # its primary address included
     ipv6_per_call: int = 10
     ipv4_per_create: int = 49  # secondary addresses
+    load_balancers: int = 60  # instances, of CLB and of NLB each
+    listeners_per_balancer: int = 50
+    servers_per_group: int = 200
 
 
 HANGZHOU = RegionId("cn-hangzhou")
@@ -58,7 +61,7 @@ class World:
     ) -> None:
         self.state = State()
         self.agenda = Agenda()
-        self.history = History()
+        self.history = History(self.state.enis)
         self.ids = IdSource(seed)
         self.keyring = Keyring(self.ids, clock=clock, account_id=place.account_id)
         self.place = place
