@@ -20,6 +20,7 @@ from terway.lab.cloud.eni_factory import check_tags
 from terway.lab.cloud.refusal import Refusal, invalid
 from terway.lab.cloud.requests import Regional, Request, Tag
 from terway.lab.cloud.world import World, utc_seconds
+from terway.model.address import IPNetwork
 
 MAX_PER_CALL = 20  # backends
 PARAMETER = "BackendServers"
@@ -74,7 +75,7 @@ def _server_ip(world: World, one: Backend) -> str:
         address = ip_address(one.server_ip)
     except ValueError as error:
         raise invalid("ServerIp", str(error)) from error
-    prefixes = (*eni.ipv4_prefixes, *eni.ipv6_prefixes)
+    prefixes: tuple[IPNetwork, ...] = (*eni.ipv4_prefixes, *eni.ipv6_prefixes)
     if address not in (*eni.ipv4, *eni.ipv6) and not any(address in one for one in prefixes):
         message = f"The ServerIp {address} is not an address of {eni.id}."
         raise Refusal("InvalidServerIp.NotFound", message)
