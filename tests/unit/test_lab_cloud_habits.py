@@ -9,7 +9,8 @@ import pytest
 from terway.lab.cloud.cloud import Call
 from terway.lab.cloud.faults import Fault
 from terway.lab.cloud.keyring import Principal
-from terway.lab.cloud.throttle import Throttle
+from terway.lab.cloud.refusal import Refusal
+from terway.lab.cloud.throttle import REAL_LIMITS, Throttle, least_time_s
 from terway.lab.cloud.transitions import Delays
 from tests.support.cloud_world import ECS, REGION, make_world
 
@@ -204,3 +205,31 @@ def test_delays_can_change_while_running(world):
     world.attach(world.create_eni())
 
     assert world.cloud.next_due() == world.clock.now + 9.0
+
+
+def test_the_real_limits_are_those_of_the_account_and_each_refusal_counts():
+    throttle = Throttle(REAL_LIMITS)
+    for _ in range(400):
+        throttle.admit("DetachNetworkInterface", now=0.0)
+
+    with pytest.raises(Refusal) as caught:
+        throttle.admit("DetachNetworkInterface", now=0.0)
+
+    assert caught.value.code == "Throttling.User"
+    assert throttle.refused == {"DetachNetworkInterface": 1}
+    throttle.admit("AttachNetworkInterface", now=0.0)  # another bucket
+
+
+def test_who_calls_as_fast_as_the_limits_allow_is_never_refused():
+    throttle = Throttle(REAL_LIMITS)
+    calls = {"CreateNetworkInterface": 1500, "AttachNetworkInterface": 1500}
+    rate = REAL_LIMITS["CreateNetworkInterface"]
+
+    for number in range(1500):
+        at = max(0.0, (number + 1 - rate) * 60.0 / rate)
+        for action in calls:
+            throttle.admit(action, now=at)
+
+    assert least_time_s(calls) == pytest.approx(120.0)
+    assert not throttle.refused
+    assert least_time_s({}) == 0.0

@@ -6,7 +6,7 @@ the last nine of its IPv6 range. Source: help page "vSwitch", reserved addresses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Container
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from terway.lab.cloud.refusal import forbidden
@@ -31,7 +31,12 @@ def is_usable_v6(cidr: IPv6Network, address: IPv6Address) -> bool:
 
 
 def choose_v4(
-    cidr: IPv4Network, taken: Collection[IPv4Address], count: int, *, after: int
+    cidr: IPv4Network,
+    taken: Container[IPv4Address],
+    count: int,
+    *,
+    after: int,
+    avoid: Container[IPv4Address] = (),
 ) -> tuple[IPv4Address, ...]:
     """Return the next `count` free addresses behind offset `after`, starting over at the end.
 
@@ -44,7 +49,7 @@ def choose_v4(
         if len(found) == count:
             break
         address = cidr[1 + (after + step) % usable]
-        if address not in taken:
+        if address not in taken and address not in avoid:
             found.append(address)
     if len(found) < count:
         message = f"The specified vSwitch {cidr} has {len(found)} free addresses, {count} wanted."

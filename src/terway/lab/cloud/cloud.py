@@ -21,7 +21,7 @@ from terway.lab.cloud.keyring import Principal
 from terway.lab.cloud.products import find_action
 from terway.lab.cloud.refusal import Refusal, forbidden
 from terway.lab.cloud.signature import SignedRequest, Verifier
-from terway.lab.cloud.throttle import DEFAULT_RATES, Throttle
+from terway.lab.cloud.throttle import REAL_LIMITS, Throttle
 from terway.lab.cloud.transitions import Delays, settle
 from terway.lab.cloud.world import Limits, Place, World
 from terway.lab.vpc.state import VpcState
@@ -67,7 +67,7 @@ class Cloud:
         delays: Delays | None = None,
         limits: Limits | None = None,
         types: Catalogue | None = None,
-        rates: Mapping[str, float] = DEFAULT_RATES,
+        rates: Mapping[str, float] = REAL_LIMITS,
         habits: FabricHabits | None = None,
     ) -> None:
         self.world = World(
@@ -200,6 +200,7 @@ class Cloud:
         if revision == self._told_revision:
             return
         self._told_revision = revision
-        self.history.add(self.now(), self.world.state.enis, keep_s=KEPT_S)
+        changes = self.world.state.take_eni_changes()
+        self.history.add(self.now(), changes, keep_s=KEPT_S)
         for callback in tuple(self._subscribers):
             callback()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -81,12 +81,13 @@ def make_eni(world: World, wish: ENIWish) -> ENIRecord:
 
 
 def take_v4(
-    world: World, vswitch: VSwitchRecord, count: int, *, avoid: Iterable[IPv4Address] = ()
+    world: World, vswitch: VSwitchRecord, count: int, *, avoid: Container[IPv4Address] = ()
 ) -> tuple[IPv4Address, ...]:
     """Return `count` free IPv4 addresses and move on the vSwitch's cursor. Raises Refusal."""
     state = world.state
-    taken = state.taken_v4(vswitch.id) | set(avoid)
-    found = choose_v4(vswitch.cidr, taken, count, after=state.cursors.get(vswitch.id, 0))
+    taken = state.taken_v4(vswitch.id)
+    after = state.cursors.get(vswitch.id, 0)
+    found = choose_v4(vswitch.cidr, taken, count, after=after, avoid=avoid)
     if found:
         state.cursors[vswitch.id] = offset_of(vswitch.cidr, found[-1])
     return found
@@ -110,7 +111,8 @@ def take_v6(
         raise forbidden("InvalidVSwitch.Ipv6NotTurnOn", message)
     taken = world.state.taken_v6(vswitch.id)
     _check_named(named, taken, [ip for ip in named if not is_usable_v6(cidr, ip)])
-    taken = replace(taken, addresses=taken.addresses | set(named))
+    if named:
+        taken = replace(taken, addresses=taken.addresses | set(named))
     return (*named, *choose_v6(cidr, taken, count, random_bits=world.ids.number))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from terway.lab.cloud.refusal import invalid
@@ -40,10 +41,11 @@ def page_by_number(items: Iterable[T], *, number: int, size: int) -> tuple[list[
 
 def page_by_token(items: Iterable[S], *, token: str, size: int) -> tuple[list[S], str]:
     """Return the items after `token`, at most `size`, and the token of the next page or ""."""
-    after = _decode(token)
-    rest = [item for item in items if item.serial > after]
-    page = rest[:size]
-    return page, _encode(page[-1].serial) if len(rest) > size else ""
+    after = serial_of(token)
+    rest = (item for item in items if item.serial > after)
+    page = list(islice(rest, size))
+    has_more = next(rest, None) is not None
+    return page, _encode(page[-1].serial) if has_more else ""
 
 
 def page_either_way(
@@ -72,7 +74,8 @@ def _encode(serial: int) -> str:
     return urlsafe_b64encode(_TOKEN_PREFIX + str(serial).encode()).decode()
 
 
-def _decode(token: str) -> int:
+def serial_of(token: str) -> int:
+    """Return the order of creation that a page comes after; 0 for the first. Raises Refusal."""
     if not token:
         return 0
     try:

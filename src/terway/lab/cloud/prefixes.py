@@ -21,6 +21,8 @@ MOST_PER_CALL = 10
 
 def take_prefixes_v4(world: World, vswitch: VSwitchRecord, count: int) -> tuple[IPv4Network, ...]:
     """Return `count` free /28 ranges of a vSwitch. Raises Refusal."""
+    if not count:
+        return ()
     taken = world.state.taken_v4(vswitch.id)
     found: list[IPv4Network] = []
     if vswitch.cidr.prefixlen <= PREFIX_BITS_V4:

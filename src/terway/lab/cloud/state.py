@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TypeVar
 
 from terway.lab.cloud.balancer_state import BalancingState
+from terway.lab.cloud.eni_index import ENIIndex
+from terway.lab.cloud.history import Change
 from terway.lab.cloud.records import (
     ENIRecord,
     GroupRecord,
@@ -29,8 +32,8 @@ R = TypeVar("R")
 class TakenV6:
     """IPv6 addresses that have an owner: too many in a prefix to be listed."""
 
-    addresses: frozenset[IPv6Address]
-    prefixes: tuple[IPv6Network, ...]
+    addresses: AbstractSet[IPv6Address]
+    prefixes: AbstractSet[IPv6Network]
 
     def __contains__(self, address: object) -> bool:
         """Return whether an address has an owner."""
@@ -49,19 +52,35 @@ class State:
         self.instances: dict[str, InstanceRecord] = {}
         self.cursors: dict[str, int] = {}  # per vSwitch: where the next IPv4 address is sought
         self.revision = 0
+        self._index = ENIIndex()
+        self._eni_changes: list[Change] = []
         self.balancing = BalancingState(self._touch)
 
     def put(self, *records: Record) -> None:
         """Add records, or replace those with the same ids."""
         for record in records:
+            if isinstance(record, ENIRecord):
+                self._follow(record.id, record)
             self._table(record)[record.id] = record
         self.revision += 1
 
     def remove(self, *records: Record) -> None:
         """Remove records."""
         for record in records:
+            if isinstance(record, ENIRecord):
+                self._follow(record.id, None)
             del self._table(record)[record.id]
         self.revision += 1
+
+    def take_eni_changes(self) -> Iterable[Change]:
+        """Return what has changed of ENIs since this was last asked."""
+        taken, self._eni_changes = self._eni_changes, []
+        return taken
+
+    def _follow(self, eni_id: ENIId, after: ENIRecord | None) -> None:
+        before = self.enis.get(eni_id)
+        self._index.change(before, after)
+        self._eni_changes.append((eni_id, before))
 
     def vpc(self, vpc_id: str) -> VpcRecord:
         """Return a VPC. Raises Refusal."""
@@ -96,27 +115,26 @@ class State:
 
     def enis_of(self, instance_id: InstanceId) -> list[ENIRecord]:
         """Return the ENIs that are, or are becoming, or still are on an instance, in slot order."""
-        mine = (eni for eni in self.enis.values() if eni.instance_id == instance_id)
-        return sorted(mine, key=lambda eni: eni.slot or 0)
+        mine = [self.enis[eni_id] for eni_id in self._index.by_instance.get(instance_id, ())]
+        return sorted(mine, key=lambda eni: (eni.slot or 0, eni.serial))
 
     def enis_in(self, vswitch_id: VSwitchId) -> Iterator[ENIRecord]:
         """Iterate over the ENIs of a vSwitch."""
-        return (eni for eni in self.enis.values() if eni.vswitch_id == vswitch_id)
+        return (self.enis[eni_id] for eni_id in self._index.by_vswitch.get(vswitch_id, ()))
 
-    def taken_v4(self, vswitch_id: VSwitchId) -> set[IPv4Address]:
-        """Return the IPv4 addresses of a vSwitch that have an owner."""
-        taken = {address for eni in self.enis_in(vswitch_id) for address in eni.ipv4}
-        for eni in self.enis_in(vswitch_id):
-            taken.update(address for prefix in eni.ipv4_prefixes for address in prefix)
-        return taken | self.balancing.ipv4_in(vswitch_id)
+    def taken_v4(self, vswitch_id: VSwitchId) -> AbstractSet[IPv4Address]:
+        """Return the IPv4 addresses of a vSwitch that have an owner, as of now."""
+        taken = self._index.ipv4[vswitch_id]
+        of_balancers = self.balancing.ipv4_in(vswitch_id)
+        return taken | of_balancers if of_balancers else taken
 
     def taken_v6(self, vswitch_id: VSwitchId) -> TakenV6:
-        """Return the IPv6 addresses of a vSwitch that have an owner."""
-        enis = tuple(self.enis_in(vswitch_id))
+        """Return the IPv6 addresses of a vSwitch that have an owner, as of now."""
+        taken = self._index.ipv6[vswitch_id]
+        of_balancers = self.balancing.ipv6_in(vswitch_id)
         return TakenV6(
-            addresses=frozenset(address for eni in enis for address in eni.ipv6)
-            | self.balancing.ipv6_in(vswitch_id),
-            prefixes=tuple(prefix for eni in enis for prefix in eni.ipv6_prefixes),
+            addresses=taken | of_balancers if of_balancers else taken,
+            prefixes=self._index.ipv6_prefixes[vswitch_id],
         )
 
     def plugged_owner(self, address: IPAddress) -> ENIRecord | None:
@@ -128,9 +146,9 @@ class State:
         """Return the vSwitches of a VPC."""
         return [vswitch for vswitch in self.vswitches.values() if vswitch.vpc_id == vpc_id]
 
-    def members(self, group_id: SecurityGroupId) -> list[ENIId]:
-        """Return the ENIs in a security group."""
-        return [eni.id for eni in self.enis.values() if group_id in eni.security_group_ids]
+    def count_members(self, group_id: SecurityGroupId) -> int:
+        """Return how many ENIs are in a security group."""
+        return self._index.members[group_id]
 
     def _touch(self) -> None:
         self.revision += 1

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar, assert_never
 from terway.lab.cloud.cloud import Call, Cloud, Reply
 from terway.lab.cloud.faults import Fault
 from terway.lab.cloud.provision import ECS
-from terway.lab.cloud.throttle import DEFAULT_RATES
+from terway.lab.cloud.throttle import REAL_LIMITS
 from terway.lab.cloud.transitions import Delays
 from terway.lab.cloud.world import World
 from terway.lab.faults import events as of
@@ -64,8 +64,8 @@ def upset_cloud(
         case of.SlowAnswers(action=action, delay_s=delay_s, count=count):
             cloud.faults.add(Fault(action=action, count=count, delay_s=delay_s))
         case of.Throttle(per_minute=rate, for_s=for_s):
-            cloud.throttle.rates = dict.fromkeys(DEFAULT_RATES, rate)
-            _later(for_s, lambda: cloud.throttle.rates.update(DEFAULT_RATES))
+            cloud.throttle.rates = dict.fromkeys(REAL_LIMITS, rate)
+            _later(for_s, lambda: cloud.throttle.rates.update(REAL_LIMITS))
         case of.StuckTransitions(what=what, delay_s=delay_s, for_s=for_s):
             _delay(cloud, f"{what}_s", delay_s, for_s)
         case of.StaleDescribes(lag_s=lag_s, for_s=for_s):

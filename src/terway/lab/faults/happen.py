@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import assert_never
 
-from terway.lab.cloud.throttle import DEFAULT_RATES
+from terway.lab.cloud.throttle import REAL_LIMITS
 from terway.lab.cloud.transitions import Delays
 from terway.lab.faults import events as of
 from terway.lab.faults.cloud_events import operate, pick_of, upset_cloud
@@ -72,7 +72,7 @@ def happen(world: World, event: of.Event) -> None:  # noqa: PLR0912 - a branch p
 def calm(world: World) -> None:
     """End everything that goes wrong."""
     world.cloud.faults.clear()
-    world.cloud.throttle.rates = dict(DEFAULT_RATES)
+    world.cloud.throttle.rates = dict(REAL_LIMITS)
     world.cloud.world.delays = Delays()
     world.cluster.is_away = world.cluster.is_stalled = False
     world.cluster.errors.clear()

@@ -5,17 +5,19 @@ Source: OpenAPI ECS 2014-05-26, DescribeNetworkInterfaces and DescribeNetworkInt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from terway.lab.cloud import views
 from terway.lab.cloud.action import Action, Actions, Answer
-from terway.lab.cloud.paging import page_by_number, page_by_token
+from terway.lab.cloud.paging import page_by_number, page_by_token, serial_of
 from terway.lab.cloud.records import ENIRecord, Tags
 from terway.lab.cloud.refusal import invalid
 from terway.lab.cloud.requests import Regional, Tag
 from terway.lab.cloud.trunks import members_of
 from terway.lab.cloud.world import World
+from terway.model.address import IPAddress
 from terway.model.eni import ENIType
+from terway.model.ids import InstanceId
 
 MAX_IDS = 100
 PAGE_SIZES = (10, 500)  # a MaxResults outside of them counts as the nearer one
@@ -47,7 +49,7 @@ def describe_network_interfaces(world: World, request: DescribeNetworkInterfaces
     """List ENIs by page number, or by token when MaxResults or NextToken is given."""
     if len(request.network_interface_id) > MAX_IDS:
         raise invalid("NetworkInterfaceId.N", f"at most {MAX_IDS} at once")
-    found = [eni for eni in world.listed_enis().values() if _matches(eni, request)]
+    found = (eni for eni in _candidates(world, request) if _matches(eni, request))
     if request.max_results is None and not request.next_token:
         page, total = page_by_number(
             found, number=request.page_number, size=min(request.page_size, PAGE_SIZES[1])
@@ -61,9 +63,22 @@ def describe_network_interfaces(world: World, request: DescribeNetworkInterfaces
     else:
         size = min(max(request.max_results or 0, PAGE_SIZES[0]), PAGE_SIZES[1])
         page, token = page_by_token(found, token=request.next_token, size=size)
-        paging = {"NextToken": token, "TotalCount": len(found)}
+        paging = {"NextToken": token, "TotalCount": 0}  # there, too, only pages by number count
     shown = [views.described_eni(world, eni) for eni in page]
     return {"NetworkInterfaceSets": {"NetworkInterfaceSet": shown}, **paging}
+
+
+def _candidates(world: World, request: DescribeNetworkInterfaces) -> Iterable[ENIRecord]:
+    """Return, in the order of creation, the ENIs among which those asked for are."""
+    enis = world.listed_enis()
+    if request.network_interface_id:
+        named = (enis.get(eni_id) for eni_id in dict.fromkeys(request.network_interface_id))
+        return sorted((eni for eni in named if eni is not None), key=lambda eni: eni.serial)
+    if request.instance_id and enis is world.state.enis:
+        mine = world.state.enis_of(InstanceId(request.instance_id))
+        return sorted(mine, key=lambda eni: eni.serial)
+    after = serial_of(request.next_token)
+    return (eni for eni in enis.values() if eni.serial > after)
 
 
 def _matches(eni: ENIRecord, request: DescribeNetworkInterfaces) -> bool:
@@ -74,24 +89,26 @@ def _matches(eni: ENIRecord, request: DescribeNetworkInterfaces) -> bool:
         (request.vpc_id, eni.vpc_id),
         (request.type, eni.type.value),
         (request.status, eni.status.value),
-        (request.primary_ip_address, str(eni.ipv4[0])),
+        (request.primary_ip_address, request.primary_ip_address and str(eni.ipv4[0])),
         (request.resource_group_id, eni.resource_group_id),
-    )
-    within = (
-        (request.network_interface_id, {eni.id}),
-        (request.private_ip_address, set(map(str, eni.ipv4))),
-        (request.ipv6_address, set(map(str, eni.ipv6))),
-        ([*filter(None, (request.security_group_id,))], set(eni.security_group_ids)),
     )
     return (
         all(not wanted or wanted == value for wanted, value in equal)
-        and all(not wanted or values.intersection(wanted) for wanted, values in within)
+        and request.security_group_id in ("", *eni.security_group_ids)
+        and (not request.private_ip_address or _has_any(eni.ipv4, request.private_ip_address))
+        and (not request.ipv6_address or _has_any(eni.ipv6, request.ipv6_address))
         and has_tags(eni.tags, request.tag)
     )
 
 
+def _has_any(addresses: Iterable[IPAddress], wanted: Sequence[str]) -> bool:
+    return not set(map(str, addresses)).isdisjoint(wanted)
+
+
 def has_tags(tags: Tags, wanted: Sequence[Tag]) -> bool:
     """Return whether all wanted tags are there; one without a value asks for the key only."""
+    if not wanted:
+        return True
     present = dict(tags)
     return all(
         tag.key in present and (not tag.value or present[tag.key] == tag.value) for tag in wanted

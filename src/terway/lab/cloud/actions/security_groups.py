@@ -120,7 +120,7 @@ class DeleteSecurityGroup(Regional):
 def delete_security_group(world: World, request: DeleteSecurityGroup) -> Answer:
     """Delete a security group that no ENI is in and no other group's rule names."""
     group = world.state.group(request.security_group_id)
-    if world.state.members(group.id):
+    if world.state.count_members(group.id):
         message = f"There is still instance(s) in the specified security group {group.id}."
         raise forbidden("DependencyViolation", message)
     others = (other for other in world.state.groups.values() if other.id != group.id)
