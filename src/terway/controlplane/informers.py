@@ -12,11 +12,13 @@ from random import Random
 from typing import Any, TypeVar
 
 from terway.kube.backoff import Backoff
-from terway.kube.client import KubeClient
+from terway.kube.client import EVERYTHING, KubeClient, Selector
 from terway.kube.informer import Informer
 from terway.kube.resource import Resource
 
 T = TypeVar("T")
+
+_Collection = tuple[Resource[Any], str | None, Selector]
 
 
 class SharedInformers:
@@ -36,20 +38,31 @@ class SharedInformers:
         self._client = client
         self._rng = rng
         self._on_error = on_error
-        self._informers: dict[Resource[Any], Informer[Any]] = {}
+        self._informers: dict[_Collection, Informer[Any]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
-    def of(self, resource: Resource[T]) -> Informer[T]:
-        """Return the copy of the collection; asking makes it part of what is watched."""
-        informer = self._informers.get(resource)
+    def of(
+        self,
+        resource: Resource[T],
+        *,
+        namespace: str | None = None,
+        selector: Selector = EVERYTHING,
+    ) -> Informer[T]:
+        """Return the copy of the collection, or of this part of it.
+
+        Asking makes it part of what is watched.
+        """
+        collection = (resource, namespace, selector)
+        informer = self._informers.get(collection)
         if informer is None:
-            informer = Informer(
+            informer = self._informers[collection] = Informer(
                 self._client,
                 resource,
                 backoff=Backoff(self._rng),
+                namespace=namespace,
+                selector=selector,
                 on_error=lambda error: self._on_error(resource, error),
             )
-            self._informers[resource] = informer
             if self._tasks is not None:
                 self._tasks.create_task(informer.run(), name=f"informer {resource.plural}")
         return informer
@@ -58,7 +71,7 @@ class SharedInformers:
         """Follow all that was asked for, and what will be, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for resource, informer in self._informers.items():
+            for (resource, *_), informer in self._informers.items():
                 tasks.create_task(informer.run(), name=f"informer {resource.plural}")
             try:
                 await asyncio.get_running_loop().create_future()  # somebody may still ask
@@ -72,16 +85,17 @@ class SharedInformers:
 
     def sizes(self) -> dict[str, int]:
         """Return how many objects of each collection are in memory."""
-        return {
-            f"{resource.plural}.{resource.group}".rstrip("."): len(informer.objects)
-            for resource, informer in self._informers.items()
-        }
+        sizes: dict[str, int] = {}
+        for (resource, *_), informer in self._informers.items():
+            name = f"{resource.plural}.{resource.group}".rstrip(".")
+            sizes[name] = sizes.get(name, 0) + len(informer.objects)
+        return sizes
 
     @property
     def unsynced(self) -> tuple[str, ...]:
         """Return the collections that were asked for and are not there yet."""
         return tuple(
             resource.plural
-            for resource, informer in self._informers.items()
+            for (resource, *_), informer in self._informers.items()
             if not informer.synced.is_set()
         )

@@ -1,0 +1,27 @@
+"""Which controllers are there, by the names that `controllers` of ctrl-config uses?
+
+A factory is called once, on the instance that leads, before any round: it asks `informers` for
+what it reads, and is given the time until all of that is there. Several names may be one part's;
+a part whose names are one factory's is made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from terway.controlplane.context import Context, Factory, Parts
+
+# One line a controller: "name": make_it.
+FACTORIES: Mapping[str, Factory] = {}
+
+
+def make_parts(
+    names: Iterable[str], context: Context, *, factories: Mapping[str, Factory] = FACTORIES
+) -> Parts:
+    """Return the controllers of `names`, and what runs beside them."""
+    wanted = dict.fromkeys(factories[name] for name in names if name in factories)
+    made = [factory(context) for factory in wanted]
+    return Parts(
+        controllers=tuple(one for parts in made for one in parts.controllers),
+        loops=tuple(loop for parts in made for loop in parts.loops),
+    )
