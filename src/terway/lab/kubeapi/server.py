@@ -23,7 +23,7 @@ from terway.lab.kubeapi.faults import Effect, Fault, FaultPlan
 from terway.lab.kubeapi.logs import LogSource, NoLogs
 from terway.lab.kubeapi.rbac.attributes import attributes_of
 from terway.lab.kubeapi.requests import ApiRequest, parse_request
-from terway.lab.kubeapi.state import ClusterState
+from terway.lab.kubeapi.state import APPLY, ClusterState
 from terway.lab.kubeapi.streams import answer_log, answer_watch
 from terway.lab.kubeapi.verbs import answer_verb
 from terway.lab.kubeapi.watching import Closing
@@ -53,6 +53,8 @@ class KubeServer:
             if (document := answer_document(self._state.table, http)) is not None:
                 return document
             request = parse_request(http.method, http.path, http.query, self._state.table)
+            if self._is_new_by_apply(http, request):
+                self._state.authorizer.authorize(user, replace(asked, verb="create"))
             return await self._answer(http, replace(request, user=user))
         except ApiError as error:
             return refuse(error)
@@ -62,6 +64,12 @@ class KubeServer:
         user = self._access.identify(header, self._state.tokens)
         groups = tuple(http.headers.getall("Impersonate-Group", ()))
         return impersonated(user, http.headers, groups, self._state.authorizer)
+
+    def _is_new_by_apply(self, http: web.Request, request: ApiRequest) -> bool:
+        """Say whether a server-side apply would create: that needs both verbs."""
+        if request.verb != "patch" or request.subresource or http.content_type != APPLY:
+            return False
+        return self._state.find(request.resource, request.name, request.namespace) is None
 
     async def _answer(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
         faults = self._faults.take(request)

@@ -8,8 +8,10 @@ from terway.lab.kubeapi.controllers.runner import settle
 from terway.lab.kubeapi.errors import ApiError
 from terway.lab.kubeapi.objects import condition_of, read_path, replace_in
 from terway.lab.kubeapi.resources import EVENT, NODE, POD
+from terway.lab.kubeapi.state import STRATEGIC
 from terway.lab.kubeapi.subresources import bind
 from terway.lab.kubeapi.writes import WriteOptions
+from terway.lab.kubelet.node_status import status_patch
 from tests.support.cluster import Clock, make_cluster, pod_manifest
 from tests.support.paper_kubelet import add_node, beat, run_until_quiet
 
@@ -262,6 +264,50 @@ def test_heartbeats_keep_a_node_alive():
         settle(state)
 
     assert condition(state.get(NODE, "n1").object, "Ready", "status") == "True"
+
+
+def test_a_lost_nodes_pods_go_at_once_when_somebody_vouches_that_it_is_off():
+    clock = Clock()
+    state = make_cluster(clock)
+    add_node(state, "n1")
+    state.create(POD, pod_manifest())
+    run_until_quiet(state)
+    clock.move(41)
+    settle(state)
+    state.delete(POD, "a", "default")
+    settle(state)
+    assert state.find(POD, "a", "default")
+
+    taint = {"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}
+    taints = state.get(NODE, "n1").object["spec"]["taints"]
+    state.patch(NODE, "n1", "", {"spec": {"taints": [*taints, taint]}})
+    settle(state)
+
+    assert state.find(POD, "a", "default") is None
+
+
+def test_what_others_say_that_a_node_has_outlives_the_kubelets_reports():
+    state = make_cluster()
+    add_node(state, "n1")
+    enis = {"aliyun/member-eni": "5", "aliyun/eni": "2"}
+    condition_ = {"type": "SufficientIP", "status": "True"}
+    patch = {"status": {"capacity": enis, "allocatable": enis, "conditions": [condition_]}}
+    state.patch(NODE, "n1", "", patch, kind=STRATEGIC, subresource="status")
+
+    amounts = {"cpu": "8", "pods": "20"}
+    addresses = [{"type": "InternalIP", "address": "192.168.0.1"}]
+    conditions = [{"type": "Ready", "status": "True"}]
+    report = {
+        "capacity": amounts,
+        "allocatable": amounts,
+        "addresses": addresses,
+        "conditions": conditions,
+    }
+    state.patch(NODE, "n1", "", status_patch(report), kind=STRATEGIC, subresource="status")
+
+    status = state.get(NODE, "n1").object["status"]
+    assert status["allocatable"] == {**enis, "cpu": "8", "memory": "8Gi", "pods": "20"}
+    assert {one["type"] for one in status["conditions"]} == {"Ready", "SufficientIP"}
 
 
 def test_pods_of_a_node_that_was_removed_are_removed():

@@ -28,6 +28,7 @@ from terway.lab.kubeapi.objects import (
 from terway.lab.kubeapi.resources import LEASE, NODE, POD
 
 GRACE_S = 40.0  # node-monitor-grace-period
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _LEASES = "kube-node-lease"
 _ORPHAN_GRACE_S = 60.0  # a pod may be bound to a node that registers only now
 _EFFECTS = ("NoSchedule", "NoExecute")
@@ -153,8 +154,17 @@ def _time_is_up(view: View, pod: Object, taint: Mapping[str, Any]) -> bool:
 
 def _plan_orphans(view: View) -> Iterator[Action]:
     known = {name_of(node) for node in view.nodes}
+    off = {name_of(node) for node in view.nodes if _is_out_of_service(node)}
     for pod in view.pods:
         node = read_path(pod, "spec.nodeName")
         created = parse_time(metadata(pod)["creationTimestamp"])
-        if node and node not in known and created + _ORPHAN_GRACE_S < view.now:
+        orphaned = node not in known and created + _ORPHAN_GRACE_S < view.now
+        if node and (orphaned or (node in off and is_terminating(pod))):
             yield Delete(resource=POD, object=pod, grace_s=0)
+
+
+def _is_out_of_service(node: Object) -> bool:
+    """Say whether somebody vouches that nothing runs there any more (KEP-2268)."""
+    keys = {taint.get("key") for taint in read_path(node, "spec.taints", ())}
+    ready = (condition_of(node, "Ready") or {}).get("status", "Unknown")
+    return OUT_OF_SERVICE in keys and ready != "True"
