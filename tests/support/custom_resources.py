@@ -90,6 +90,11 @@ def loaf(name: str = "a", *, version: str = "v1", **spec: Any) -> dict:
 def serve(state: ClusterState, held: dict | None = None, version: str = "v1") -> ResourceDef:
     """Create the CRD and return the kind that the cluster has from then on."""
     state.create(CUSTOM_RESOURCE_DEFINITION, held or definition())
+    return row_of(state, version)
+
+
+def row_of(state: ClusterState, version: str = "v1") -> ResourceDef:
+    """Return a version of the kind as the cluster has it now."""
     row = state.table.at(GROUP, version, "loaves")
     assert row is not None
     return row

@@ -46,6 +46,7 @@ from terway.lab.kubeapi.resources import (
     ENDPOINTS,
     EVENT,
     LEASE,
+    MUTATING_WEBHOOKS,
     NAMESPACE,
     NETWORK_POLICY,
     NODE,
@@ -57,6 +58,7 @@ from terway.lab.kubeapi.resources import (
     SERVICE,
     SERVICE_ACCOUNT,
     STATEFUL_SET,
+    VALIDATING_WEBHOOKS,
     ResourceDef,
 )
 
@@ -108,6 +110,8 @@ _WORKLOAD_WIDE = (
 def _int(name: str, path: str) -> Column:
     return Column(name=name, cell=at_path(path, 0), type="integer")
 
+
+_WEBHOOKS = (NAME, Column(name="Webhooks", cell=count_at("webhooks"), type="integer"), AGE)
 
 _BY_KIND: dict[ResourceDef, tuple[Column, ...]] = {
     POD: (
@@ -229,6 +233,8 @@ _BY_KIND: dict[ResourceDef, tuple[Column, ...]] = {
         Column(name="Priority", cell=at_path("spec.priority", "")),
         AGE,
     ),
+    MUTATING_WEBHOOKS: _WEBHOOKS,
+    VALIDATING_WEBHOOKS: _WEBHOOKS,
     CUSTOM_RESOURCE_DEFINITION: (
         NAME,
         Column(name="Created At", cell=at_path("metadata.creationTimestamp", "")),

@@ -19,6 +19,7 @@ from terway.lab.kubeapi.resources import (
     DAEMON_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    MUTATING_WEBHOOKS,
     NAMESPACE,
     NETWORK_POLICY,
     NODE,
@@ -28,11 +29,13 @@ from terway.lab.kubeapi.resources import (
     SECRET,
     SERVICE,
     STATEFUL_SET,
+    VALIDATING_WEBHOOKS,
     ResourceDef,
 )
 from terway.lab.kubeapi.services.defaults import service_defaults
 from terway.lab.kubeapi.services.slices import slice_defaults
 from terway.lab.kubeapi.statefulsets import stateful_set_defaults
+from terway.lab.kubeapi.webhooks.configurations import mutating_defaults, validating_defaults
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -254,6 +257,8 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     ENDPOINT_SLICE: slice_defaults,
     NETWORK_POLICY: network_policy_defaults,
     CUSTOM_RESOURCE_DEFINITION: definition_defaults,
+    MUTATING_WEBHOOKS: mutating_defaults,
+    VALIDATING_WEBHOOKS: validating_defaults,
     ROLE_BINDING: binding_defaults,
     CLUSTER_ROLE_BINDING: binding_defaults,
 }

@@ -23,6 +23,7 @@ from terway.lab.kubeapi.objects import (
     uid_of,
 )
 from terway.lab.kubeapi.resources import NAMESPACE, POD, ResourceDef
+from terway.lab.kubeapi.webhooks.reviews import Trial
 
 _DEFAULT_GRACE_S = 30
 _FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
@@ -37,6 +38,7 @@ class DeleteOptions:
     resource_version: str = ""
     propagation: str = "Background"
     dry_run: bool = False
+    trial: Trial | None = None  # what webhooks said so far, None: nobody is asked
 
 
 DEFAULT_DELETE = DeleteOptions()

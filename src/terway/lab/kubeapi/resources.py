@@ -285,6 +285,21 @@ CUSTOM_RESOURCE_DEFINITION = ResourceDef(
     has_status=True,
     has_generation=True,
 )
+_ADMISSION = "admissionregistration.k8s.io"
+MUTATING_WEBHOOKS = ResourceDef(
+    group=_ADMISSION,
+    kind="MutatingWebhookConfiguration",
+    plural="mutatingwebhookconfigurations",
+    namespaced=False,
+    categories=("api-extensions",),
+)
+VALIDATING_WEBHOOKS = ResourceDef(
+    group=_ADMISSION,
+    kind="ValidatingWebhookConfiguration",
+    plural="validatingwebhookconfigurations",
+    namespaced=False,
+    categories=("api-extensions",),
+)
 
 BUILT_IN = (
     NAMESPACE,
@@ -321,6 +336,8 @@ BUILT_IN = (
     BASELINE_ADMIN_NETWORK_POLICY,
     POLICY_NODE_STATUS,
     CUSTOM_RESOURCE_DEFINITION,
+    MUTATING_WEBHOOKS,
+    VALIDATING_WEBHOOKS,
 )
 
 

@@ -42,6 +42,13 @@ from terway.lab.kubeapi.serviceaddresses import read_service_ranges
 from terway.lab.kubeapi.services.allocations import Allocations
 from terway.lab.kubeapi.store import Key, Store, Stored, key_of
 from terway.lab.kubeapi.tokens import Tokens
+from terway.lab.kubeapi.webhooks.asking import (
+    judge,
+    judge_deletion,
+    mutate_create,
+    mutate_update,
+)
+from terway.lab.kubeapi.webhooks.sockets import WebhookDialer, dial_plainly
 from terway.lab.kubeapi.writes import (
     DEFAULT_OPTIONS,
     WriteOptions,
@@ -62,9 +69,9 @@ class ClusterState:
     """All objects of one cluster, and what can be done to them.
 
     `clock` gives seconds since the epoch; `service_cidr` is the range of services' addresses, or
-    one of each family with a comma, of which the first is the cluster's own. Objects that come
-    out are the store's own: read them, do not change them. Every method raises ApiError for what
-    the API refuses.
+    one of each family with a comma, of which the first is the cluster's own. `dial_webhook`
+    makes the sockets by which webhooks are reached. Objects that come out are the store's own:
+    read them, do not change them. Every method raises ApiError for what the API refuses.
     """
 
     def __init__(
@@ -75,9 +82,11 @@ class ClusterState:
         table: ResourceTable | None = None,
         history_limit: int = 10_000,
         service_cidr: str = "172.21.0.0/20",
+        dial_webhook: WebhookDialer = dial_plainly,
     ) -> None:
         self.clock = clock
         self.rng = rng
+        self.dial_webhook = dial_webhook
         self.table = table or ResourceTable()
         self.store = Store(history_limit=history_limit)
         self._definitions = Definitions(self.store, self.table)
@@ -123,13 +132,21 @@ class ClusterState:
     ) -> Stored:
         """Create an object. ApiError 409 when the name is taken, 422 when it breaks a rule."""
         namespace = namespace or (metadata(obj).get("namespace", "") if resource.namespaced else "")
+        return self._create(resource, decode(resource, obj, options), namespace, options)
+
+    def _create(
+        self, resource: ResourceDef, wanted: Object, namespace: str, options: WriteOptions
+    ) -> Stored:
+        trial = options.trial
+        mutated = mutate_create(resource, wanted, namespace, options)
         prepared = prepare_create(
             resource,
-            decode(resource, obj, options),
+            mutated,
             namespace=namespace,
-            now=self.now_text(),
-            rng=self.rng,
+            now=trial.now if trial else self.now_text(),
+            rng=trial.rng() if trial else self.rng,
         )
+        judge(resource, None, prepared, options)
         return self._insert(resource, prepared, options)
 
     def _insert(self, resource: ResourceDef, prepared: Object, options: WriteOptions) -> Stored:
@@ -222,17 +239,15 @@ class ClusterState:
         type_ = resource.type
         held = self.store.get(resource, key)
         live = held.object if held else {**wanted, "metadata": {"name": key.name}}
-        merged = apply_patch(live, wanted, type_, manager, force=options.force, now=self.now_text())
+        now = options.trial.now if options.trial else self.now_text()
+        merged = apply_patch(live, wanted, type_, manager, force=options.force, now=now)
         if held is not None:
             return self._replace(
                 resource, held, merged, subresource=subresource, options=options, tracked=True
             )
         if subresource:
             raise not_found(resource, key.name)
-        prepared = prepare_create(
-            resource, merged, namespace=key.namespace, now=self.now_text(), rng=self.rng
-        )
-        return self._insert(resource, prepared, options)
+        return self._create(resource, merged, key.namespace, options)
 
     def _replace(
         self,
@@ -244,7 +259,9 @@ class ClusterState:
         options: WriteOptions,
         tracked: bool = False,
     ) -> Stored:
+        changed = mutate_update(resource, held.object, changed, subresource, options)
         new = prepare_update(resource, held.object, changed, subresource=subresource)
+        judge(resource, held.object, new, options, subresource=subresource)
         if not subresource:
             new = admit_change(resource, held.object, new, services=self._services)
             if resource is CUSTOM_RESOURCE_DEFINITION:
@@ -278,6 +295,7 @@ class ClusterState:
         """
         held = self.get(resource, name, namespace)
         check_preconditions(resource, held.object, options)
+        judge_deletion(resource, held.object, options)
         marked = mark_deleted(resource, held.object, options, now=self.clock())
         if options.dry_run:
             return None if marked is None else Stored(marked)

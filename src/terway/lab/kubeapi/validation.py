@@ -49,6 +49,7 @@ from terway.lab.kubeapi.resources import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     EVENT,
+    MUTATING_WEBHOOKS,
     NAMESPACE,
     NETWORK_POLICY,
     POD,
@@ -57,6 +58,7 @@ from terway.lab.kubeapi.resources import (
     ROLE_BINDING,
     SERVICE,
     STATEFUL_SET,
+    VALIDATING_WEBHOOKS,
     ResourceDef,
 )
 from terway.lab.kubeapi.selectors import label_selector
@@ -66,8 +68,10 @@ from terway.lab.kubeapi.statefulsets import (
     validate_stateful_set,
     validate_stateful_set_update,
 )
+from terway.lab.kubeapi.webhooks.configurations import validate_configuration
 
 _NAMED_AS_PATHS = (ROLE, CLUSTER_ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
+
 _PERCENT = re.compile(r"^[0-9]+%$")
 _ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 _MUTABLE_POD_FIELDS = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
@@ -285,6 +289,8 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     ADMIN_NETWORK_POLICY: validate_admin_network_policy,
     BASELINE_ADMIN_NETWORK_POLICY: validate_baseline_admin_network_policy,
     CUSTOM_RESOURCE_DEFINITION: validate_definition,
+    MUTATING_WEBHOOKS: validate_configuration,
+    VALIDATING_WEBHOOKS: validate_configuration,
 }
 _UPDATES_BY_KIND: dict[ResourceDef, Callable[[Object, Object], Iterator[Cause]]] = {
     POD: _pod_update,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +19,8 @@ from terway.lab.kubeapi.state import APPLY, CUSTOM_PATCH_TYPES, PATCH_TYPES, Clu
 from terway.lab.kubeapi.store import Key, Stored
 from terway.lab.kubeapi.subresources import read_subresource, write_subresource
 from terway.lab.kubeapi.tables import make_table
+from terway.lab.kubeapi.webhooks.admission import write_reviewed
+from terway.lab.kubeapi.webhooks.reviews import Trial
 from terway.lab.kubeapi.writes import WriteOptions
 
 
@@ -34,9 +37,9 @@ async def answer_verb(state: ClusterState, http: web.Request, request: ApiReques
         case "delete" | "deletecollection":
             content_type = http.content_type if body else ""
             options = parse_delete_options(decode_body(body, content_type), dict(http.query))
-            return _delete(state, http, request, options)
+            return await _delete(state, http, request, options)
         case _:
-            return _write(state, http, request, body, form)
+            return await _write(state, http, request, body, form)
 
 
 def list_options(http: web.Request, request: ApiRequest) -> ListOptions:
@@ -126,18 +129,25 @@ def _object(
     return json_answer(stored.json)
 
 
-def _delete(
+async def _delete(
     state: ClusterState, http: web.Request, request: ApiRequest, options: DeleteOptions
 ) -> web.Response:
     resource = request.resource
+
+    async def delete(name: str, namespace: str) -> Stored | None:
+        def write(trial: Trial | None) -> Stored | None:
+            return state.delete(resource, name, namespace, replace(options, trial=trial))
+
+        return await write_reviewed(state, write, user=request.user)
+
     if request.verb == "delete":
         before = state.get(resource, request.name, request.namespace).object
-        left = state.delete(resource, request.name, request.namespace, options)
+        left = await delete(request.name, request.namespace)
         return json_answer(deleted_status(resource, before) if left is None else left.json)
     page = state.page(resource, list_options(http, request))
     for held in page.items:
         meta = held.object["metadata"]
-        state.delete(resource, meta["name"], meta.get("namespace", ""), options)
+        await delete(meta["name"], meta.get("namespace", ""))
     return json_answer(list_body(resource, page.items, _page_metadata(page)))
 
 
@@ -156,7 +166,7 @@ def _write_options(http: web.Request, request: ApiRequest) -> WriteOptions:
     )
 
 
-def _write(
+async def _write(
     state: ClusterState, http: web.Request, request: ApiRequest, body: bytes, form: Form
 ) -> web.Response:
     options = _write_options(http, request)
@@ -170,7 +180,13 @@ def _write(
     decoded = decode_body(body, media_type)
     key = Key(request.namespace, request.name)
     is_new = request.verb == "create" or state.store.get(request.resource, key) is None
-    stored = _carry_out(state, request, decoded, media_type=media_type, options=options)
+
+    def write(trial: Trial | None) -> Stored:
+        tried = replace(options, trial=trial)
+        return _carry_out(state, request, decoded, media_type=media_type, options=tried)
+
+    stored = await write_reviewed(state, write, user=request.user, warnings=options.warnings)
+    options.warnings[:] = dict.fromkeys(options.warnings)  # of each attempt the same
     status = 201 if is_new else 200
     if form.table_version and stored.object.get("kind") == request.resource.kind:
         meta = {"resourceVersion": stored.object["metadata"].get("resourceVersion", "")}
@@ -191,7 +207,9 @@ def _carry_out(
     if resource.is_question:
         return state.answer(resource, decoded, namespace, options)
     if request.subresource not in ("", "status", "finalize"):
-        return write_subresource(state, request, decoded, media_type=media_type, options=options)
+        # What binds, evicts or scales is an object of its own, which no webhook of ours looks at.
+        alone = replace(options, trial=None)
+        return write_subresource(state, request, decoded, media_type=media_type, options=alone)
     subresource = "status" if request.subresource == "status" else ""
     match request.verb:
         case "create":

@@ -25,6 +25,7 @@ from terway.lab.kubeapi.rbac.users import Identity
 from terway.lab.kubeapi.resources import NODE, POD, SERVICE, ResourceDef
 from terway.lab.kubeapi.services.inherit import inherit
 from terway.lab.kubeapi.validation import validate, validate_update
+from terway.lab.kubeapi.webhooks.reviews import Trial
 
 # A status write leaves these as they are; pods and nodes alone may change labels and annotations.
 _KEPT_ON_STATUS = ("finalizers", "ownerReferences", "labels", "annotations")
@@ -53,6 +54,7 @@ class WriteOptions:
     force: bool = False  # of a server-side apply
     user: Identity | None = None
     warnings: list[str] = field(default_factory=list)
+    trial: Trial | None = None  # what webhooks said so far, None: nobody is asked
 
 
 DEFAULT_OPTIONS = WriteOptions()

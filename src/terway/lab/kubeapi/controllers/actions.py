@@ -10,9 +10,12 @@ from terway.lab.kubeapi.deletion import DeleteOptions
 from terway.lab.kubeapi.errors import ApiError
 from terway.lab.kubeapi.names import hash_of
 from terway.lab.kubeapi.objects import Object, metadata, name_of, namespace_of, read_path, uid_of
+from terway.lab.kubeapi.rbac.users import service_account
 from terway.lab.kubeapi.resources import EVENT, ResourceDef
 from terway.lab.kubeapi.state import ClusterState
 from terway.lab.kubeapi.subresources import bind
+from terway.lab.kubeapi.webhooks.admission import write_reviewed
+from terway.lab.kubeapi.webhooks.reviews import Trial
 from terway.lab.kubeapi.writes import WriteOptions
 
 _INVALID = 422
@@ -87,15 +90,53 @@ def apply(state: ClusterState, action: Action) -> None:
         _apply(state, action)
     except ApiError as error:
         if isinstance(action, Create) and action.tell is not None and error.code == _INVALID:
-            message = f"Error creating: {error.message}"
-            told = replace(action.tell, type="Warning", reason="FailedCreate", message=message)
-            _tell(state, told)
+            _tell_failure(state, action.tell, error)
 
 
-def _apply(state: ClusterState, action: Action) -> None:
+async def apply_reviewed(state: ClusterState, action: Action) -> bool:
+    """Carry out an action as the webhooks let it; say whether it went well.
+
+    A refusal to create is told, if the action tells.
+    """
+    component = action.tell.component if isinstance(action, Create) and action.tell else ""
+    user = service_account("kube-system", component or "generic-garbage-collector")
+    try:
+        await write_reviewed(state, lambda trial: _apply(state, action, trial), user=user)
+    except ApiError as error:
+        if isinstance(action, Create) and action.tell is not None:
+            _tell_failure(state, action.tell, error)
+        return False
+    return True
+
+
+def written_by(action: Action) -> tuple[ResourceDef, str, str] | None:
+    """Return resource, operation and subresource of an action that webhooks may want to see.
+
+    Events and bindings are the server's own affair here.
+    """
+    match action:
+        case Create(resource=resource):
+            return (resource, "CREATE", "")
+        case Patch(resource=resource, subresource=subresource):
+            return (resource, "UPDATE", subresource)
+        case Delete(resource=resource):
+            return (resource, "DELETE", "")
+        case Bind() | Tell():
+            return None
+        case _:
+            assert_never(action)
+
+
+def _tell_failure(state: ClusterState, tell: Tell, error: ApiError) -> None:
+    message = f"Error creating: {error.message}"
+    _tell(state, replace(tell, type="Warning", reason="FailedCreate", message=message))
+
+
+def _apply(state: ClusterState, action: Action, trial: Trial | None = None) -> None:
+    written = replace(_OPTIONS, trial=trial)
     match action:
         case Create(resource=resource, object=obj, tell=tell):
-            created = state.create(resource, obj, options=_OPTIONS).object
+            created = state.create(resource, obj, options=written).object
             if tell is not None:
                 _tell(state, replace(tell, message=tell.message.format(name=name_of(created))))
         case Patch(resource=resource, object=obj, patch=patch, subresource=subresource):
@@ -105,11 +146,14 @@ def _apply(state: ClusterState, action: Action) -> None:
                 namespace_of(obj),
                 _guarded(obj, patch),
                 subresource=subresource,
-                options=_OPTIONS,
+                options=written,
             )
         case Delete(resource=resource, object=obj):
             options = DeleteOptions(
-                grace_s=action.grace_s, uid=uid_of(obj), propagation=action.propagation
+                grace_s=action.grace_s,
+                uid=uid_of(obj),
+                propagation=action.propagation,
+                trial=trial,
             )
             state.delete(resource, name_of(obj), namespace_of(obj), options)
         case Bind(pod=pod, node=node):

@@ -14,6 +14,7 @@ from terway.lab.kubeapi.controllers.daemonsets import plan_daemon_sets
 from terway.lab.kubeapi.controllers.deployments import plan_deployments
 from terway.lab.kubeapi.controllers.endpointslices import concerns_slices, plan_endpoint_slices
 from terway.lab.kubeapi.controllers.endpointsv1 import plan_endpoints
+from terway.lab.kubeapi.controllers.errands import Errands
 from terway.lab.kubeapi.controllers.garbage import (
     plan_expired_events,
     plan_garbage,
@@ -166,15 +167,19 @@ class Runner:
         """Note that time has passed."""
         self._dirty.update(dict.fromkeys(one for one in self._controllers if one.ticks))
 
-    def look(self) -> bool:
-        """Let everybody look who has to, once; say whether somebody has to look again."""
+    def look(self, errands: Errands | None = None) -> bool:
+        """Let everybody look who has to, once; say whether somebody has to look again.
+
+        What webhooks must see goes to `errands`; without, no webhook is asked.
+        """
         self.wake.clear()
         for controller in self._controllers:
-            if controller in self._dirty:
+            if controller in self._dirty and not (errands and errands.is_busy(controller)):
                 view = View(self._state, self._dirty.pop(controller))
                 for action in tuple(controller.plan(view)):
-                    apply(self._state, action)
-        return bool(self._dirty)
+                    if errands is None or not errands.take(controller, action):
+                        apply(self._state, action)
+        return any(not (errands and errands.is_busy(one)) for one in self._dirty)
 
 
 def settle(state: ClusterState, controllers: tuple[Controller, ...] = CONTROLLERS) -> None:
@@ -196,20 +201,26 @@ async def run_controllers(
     """Run the controllers until cancelled."""
     runner = Runner(state, controllers)
     stop = state.store.on_change(runner.on_change)
-    loop = asyncio.get_running_loop()
-    next_tick = loop.time() + TICK_S
     try:
-        while True:
-            busy = runner.look()
-            if loop.time() >= next_tick:
-                runner.tick()
-                next_tick = loop.time() + TICK_S
-            elif busy:
-                await asyncio.sleep(0)  # requests come first
-            else:
-                await _wait(runner.wake, next_tick - loop.time())
+        async with asyncio.TaskGroup() as tasks:
+            errands = Errands(state, tasks, runner.wake.set)
+            await _run(runner, errands)
     finally:
         stop()
+
+
+async def _run(runner: Runner, errands: Errands) -> None:
+    loop = asyncio.get_running_loop()
+    next_tick = loop.time() + TICK_S
+    while True:
+        busy = runner.look(errands)
+        if loop.time() >= next_tick:
+            runner.tick()
+            next_tick = loop.time() + TICK_S
+        elif busy:
+            await asyncio.sleep(0)  # requests come first
+        else:
+            await _wait(runner.wake, next_tick - loop.time())
 
 
 async def _wait(wake: asyncio.Event, timeout_s: float) -> None:

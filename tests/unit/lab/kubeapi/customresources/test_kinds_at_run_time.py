@@ -21,11 +21,21 @@ from tests.support.custom_resources import (
     LOAF_SCHEMA,
     definition,
     loaf,
+    row_of,
     serve,
     version,
 )
 
 NAME = f"loaves.{GROUP}"
+
+
+def condition(obj: dict, type_: str) -> dict:
+    return condition_of(obj, type_) or {}
+
+
+def documented(found: dict | None) -> dict:
+    assert found is not None
+    return found
 
 
 def refusal(call, *args, **kwargs) -> ApiError:
@@ -38,13 +48,13 @@ def test_a_definition_is_established_with_its_default_names_and_its_finalizer():
     state = make_cluster()
     serve(state)
 
-    held = state.find(CUSTOM_RESOURCE_DEFINITION, NAME)
+    held = state.get(CUSTOM_RESOURCE_DEFINITION, NAME).object
 
     assert read_path(held, "status.acceptedNames.singular") == "loaf"
     assert read_path(held, "status.acceptedNames.listKind") == "LoafList"
     assert read_path(held, "status.storedVersions") == ["v1"]
-    assert condition_of(held, "Established")["status"] == "True"
-    assert condition_of(held, "NamesAccepted")["reason"] == "NoConflicts"
+    assert condition(held, "Established")["status"] == "True"
+    assert condition(held, "NamesAccepted")["reason"] == "NoConflicts"
     assert metadata(held)["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
 
 
@@ -54,10 +64,10 @@ def test_discovery_and_openapi_have_the_kind_as_long_as_its_definition_is_there(
 
     serve(state)
 
-    found = discovery.resource_list(state.table, GROUP, "v1")["resources"]
+    found = documented(discovery.resource_list(state.table, GROUP, "v1"))["resources"]
     assert [one["name"] for one in found] == ["loaves", "loaves/status"]
     assert found[0]["shortNames"] == ("lf",)
-    document = openapi.v3_document(state.table, GROUP, "v1")
+    document = documented(openapi.v3_document(state.table, GROUP, "v1"))
     described = document["components"]["schemas"][f"{GROUP}.v1.Loaf"]
     assert described["properties"]["spec"]["properties"]["grams"]["maximum"] == 5000
     assert described["properties"]["metadata"]["$ref"].endswith("ObjectMeta")
@@ -78,10 +88,10 @@ def test_a_definition_takes_its_objects_along_when_it_goes():
     state.delete(CUSTOM_RESOURCE_DEFINITION, NAME)
     settle(state)
 
-    held = state.find(CUSTOM_RESOURCE_DEFINITION, NAME)
-    assert condition_of(held, "Terminating")["status"] == "True"
+    held = state.get(CUSTOM_RESOURCE_DEFINITION, NAME).object
+    assert condition(held, "Terminating")["status"] == "True"
     assert [metadata(obj)["name"] for obj in state.list(row)] == ["b"]
-    going = state.table.at(GROUP, "v1", "loaves")
+    going = row_of(state, "v1")
     refused = refusal(state.create, going, loaf("c"))
     assert (refused.code, "create not allowed while" in refused.message) == (405, True)
 
@@ -179,7 +189,7 @@ def test_status_and_spec_are_written_apart_and_only_spec_is_a_new_generation():
     assert "status" not in by_main
     assert (by_main["spec"]["grams"], by_main["metadata"]["generation"]) == (900, 2)
 
-    both["spec"]["grams"] = 1
+    both["spec"] = {"grams": 1}
     by_status = state.patch(row, "a", "default", both, subresource="status").object
     assert by_status["status"] == {"phase": "Baked"}
     assert (by_status["spec"]["grams"], by_status["metadata"]["generation"]) == (900, 2)
@@ -195,17 +205,17 @@ def test_every_version_shows_the_same_object_by_its_own_schema():
     newer["properties"]["spec"]["properties"]["crust"] = {"type": "string", "default": "thin"}
     held = definition(version("v1beta1", storage=False), version(schema={"openAPIV3Schema": newer}))
     row = serve(state, held)
-    older = state.table.at(GROUP, "v1beta1", "loaves")
+    older = row_of(state, "v1beta1")
     watcher = Watcher(state.store, WatchOptions(resource=row, since=state.store.revision))
     state.store.on_change(watcher.on_change)
 
     state.create(older, loaf(version="v1beta1"))
 
-    assert state.find(older, "a", "default")["apiVersion"] == f"{GROUP}/v1beta1"
-    seen = state.find(row, "a", "default")
+    assert state.get(older, "a", "default").object["apiVersion"] == f"{GROUP}/v1beta1"
+    seen = state.get(row, "a", "default").object
     assert (seen["apiVersion"], seen["spec"]["crust"]) == (f"{GROUP}/v1", "thin")
     assert [frame.stored.object["apiVersion"] for frame in watcher.take()] == [f"{GROUP}/v1"]
-    groups = discovery.group_document(state.table, GROUP)
+    groups = documented(discovery.group_document(state.table, GROUP))
     assert groups["preferredVersion"]["version"] == "v1"
 
 
@@ -219,8 +229,12 @@ def test_a_new_schema_holds_for_objects_that_were_there_before():
     changed = definition(version(schema={"openAPIV3Schema": schema}))
     state.update(CUSTOM_RESOURCE_DEFINITION, NAME, "", changed)
 
-    row = state.table.at(GROUP, "v1", "loaves")
-    assert state.find(row, "a", "default")["spec"] == {"flour": "rye", "slices": 1, "crust": "thin"}
+    row = row_of(state, "v1")
+    assert state.get(row, "a", "default").object["spec"] == {
+        "flour": "rye",
+        "slices": 1,
+        "crust": "thin",
+    }
 
 
 def test_a_version_that_is_not_served_cannot_be_asked_for():
@@ -239,7 +253,7 @@ def test_lists_with_keys_merge_by_them_when_two_managers_apply():
         options = WriteOptions(field_manager=manager)
         state.patch(row, "a", "default", wanted, kind=APPLY, options=options)
 
-    held = state.find(row, "a", "default")["spec"]["toppings"]
+    held = state.get(row, "a", "default").object["spec"]["toppings"]
     assert held == [{"name": "cook", "grams": 5}, {"name": "guest", "grams": 7}]
     options = WriteOptions(field_manager="guest")
     other = loaf(toppings=[{"name": "cook", "grams": 9}])
@@ -291,8 +305,8 @@ def test_names_that_another_definition_has_are_not_accepted():
 
     held = state.create(CUSTOM_RESOURCE_DEFINITION, other).object
 
-    assert condition_of(held, "NamesAccepted")["message"] == '"lf" is already in use'
-    assert condition_of(held, "Established")["status"] == "False"
+    assert condition(held, "NamesAccepted")["message"] == '"lf" is already in use'
+    assert condition(held, "Established")["status"] == "False"
     assert state.table.at(GROUP, "v1", "buns") is None
 
 
@@ -314,8 +328,9 @@ def test_a_definition_of_a_built_in_custom_kind_takes_its_place_and_keeps_its_ob
     state.create(CUSTOM_RESOURCE_DEFINITION, held)
 
     row = state.table.at(group, "v1beta1", "policynodestatuses")
+    assert row is not None
     assert row is not POLICY_NODE_STATUS
-    assert state.find(row, "n1")["status"] == {"rules": 3}
+    assert state.get(row, "n1").object["status"] == {"rules": 3}
     assert state.find(POLICY_NODE_STATUS, "n1") is not None
 
 
