@@ -77,10 +77,15 @@ class FakePool:
         self._held[key] = (number, attachment)
         return attachment
 
+    async def hold(self, attachment: Attachment) -> None:
+        await asyncio.sleep(0)
+        self._held[attachment.key] = (0, attachment)
+
     async def release(self, key: AttachmentKey) -> None:
         await asyncio.sleep(0)
         if key in self._held:
-            self._free.append(self._held.pop(key)[0])
+            number, held = self._held.pop(key)
+            self._free += [number] if held.spec.own_eni is None else []
 
     def attachment(self, key: AttachmentKey) -> Attachment | None:
         held = self._held.get(key)
@@ -175,6 +180,7 @@ class Node:
     reporter: Any = None
     spool_folder: Path | None = None
     gate: Any = None  # who has ADDs wait for policies
+    claims: Any = None  # whose pods have PodENIs
 
     @property
     def socket(self) -> Path:
@@ -199,6 +205,7 @@ class Node:
             policy=InterfacePolicy(),
         )
         verbs.gate = self.gate
+        verbs.claims = self.claims
         answerer = Answerer(
             verbs,
             spool=Spool(self.spool),

@@ -19,7 +19,7 @@ from terway.config.pod_networks import (
 )
 from terway.kube.types import Pod
 from terway.model.address import IPNetwork
-from terway.model.attachment import AttachmentKey
+from terway.model.attachment import AttachmentKey, Lease
 from terway.model.errors import UsageError
 from terway.model.interface import UNLIMITED, Bandwidth, InterfaceSpec, Mode, Placement
 
@@ -32,6 +32,7 @@ class Interface:
 
     key: AttachmentKey
     spec: InterfaceSpec
+    lease: Lease | None = None  # None: the pool's to give
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def interfaces_of(call: Add, pod: Pod | None, policy: InterfacePolicy) -> tuple[
     """
     annotations = {} if pod is None else pod.metadata.annotations
     networks = parse_pod_networks(annotations, primary=call.key.ifname)
-    common = _common(call, annotations, policy)
+    common = common_spec(call, annotations, policy)
     if not networks:
         placement = Placement(is_erdma=policy.has_erdma and _asks_for_erdma(pod))
         spec = replace(common, routes=policy.routes, placement=placement)
@@ -77,7 +78,9 @@ def _asks_for_erdma(pod: Pod | None) -> bool:
     return any(str(one.resources.limits.get(ERDMA_RESOURCE, "0")) != "0" for one in containers)
 
 
-def _common(call: Add, annotations: Mapping[str, str], policy: InterfacePolicy) -> InterfaceSpec:
+def common_spec(
+    call: Add, annotations: Mapping[str, str], policy: InterfacePolicy
+) -> InterfaceSpec:
     """Return what all interfaces of a pod have in common."""
     return InterfaceSpec(
         mode=policy.mode,

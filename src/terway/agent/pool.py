@@ -92,8 +92,10 @@ class PoolService:
         moment: Callable[[], Moment] = read_moment,
         teller: PodTeller | None = None,
     ) -> None:
+        self.on_change: Callable[[], None] = lambda: None  # after each step
         self._config = config
         self._store = ports.store
+        self._conntrack = ports.conntrack
         self._calls = Calls(config, ports, clock)
         self._clock = clock
         self._moment = moment
@@ -192,12 +194,26 @@ class PoolService:
         if not ask.is_answered:
             self._advance(Withdraw(owner=key))
 
+    async def hold(self, attachment: Attachment) -> None:
+        """Journal an attachment whose lease is not the pool's; durable on return.
+
+        No connection of whoever had its addresses before is remembered then.
+        """
+        await self._conntrack.delete_entries(tuple(attachment.lease.addresses))
+        self._attachments[attachment.key] = attachment
+        self._write(Batch(put=(attachment,)))
+        await self._flushed()
+
     async def release(self, key: AttachmentKey) -> None:
         """Forget the attachment of `key` and let its addresses rest; durable on return.
 
         To be called when the kernel is clean. Of what is not there, it is success.
         """
-        if key in self._attachments:
+        held = self._attachments.get(key)
+        if held is not None and held.spec.own_eni is not None:
+            del self._attachments[key]
+            self._write(Batch(delete_attachments=(key,)))
+        elif held is not None:
             self._advance(Release(owner=key))
         await self._flushed()
 
@@ -220,6 +236,15 @@ class PoolService:
     def attachments(self) -> tuple[Attachment, ...]:
         """Return all attachments, the oldest first."""
         return tuple(self._attachments.values())
+
+    @property
+    def pool(self) -> Pool:
+        """Return the pool as it is now."""
+        return self._pool
+
+    async def flushed(self) -> None:
+        """Return when all that has changed so far is durable. Raises StoreError if it is lost."""
+        await self._flushed()
 
     def status(self) -> PoolStatus:
         """Return what the pool could do now, and what it holds."""
@@ -260,6 +285,7 @@ class PoolService:
         if isinstance(event, Observed | Failed):  # what shows that the cloud took something away
             tell_lost(before, self._pool, self._attachments.get, self._teller)
         self._woken.set()
+        self.on_change()
 
     def _with_attachments(self, batch: Batch, event: Event, commands: tuple[Command, ...]) -> Batch:
         gone = self._forget(event)

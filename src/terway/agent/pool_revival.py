@@ -41,6 +41,8 @@ def revive(config: PoolConfig, journal: Journal, clock: WallClock, *, now: float
     Calls that were under way are due again with their tokens; ENIs that were in use have their
     links awaited again. What a lease names is there even if nothing else in the journal is.
     """
+    pooled = tuple(one for one in journal.attachments if one.spec.own_eni is None)
+    journal = replace(journal, attachments=pooled)
     enis = [_eni(record) for record in journal.enis]
     known = {eni.id for eni in enis}
     enis += _enis_of_leases(journal, known)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from terway.agent.interfaces import Interface, InterfacePolicy
 from terway.agent.links import AttachedLinks
 from terway.agent.pool_ports import PoolStatus
+from terway.cni.call import Add
+from terway.kube.types import Pod
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.ids import MacAddress
 from terway.model.interface import InterfaceSpec
@@ -25,6 +28,9 @@ class Pool(Protocol):
     ) -> Attachment:
         """Return the attachment of `key`, journalled; the one it has, if it has one."""
 
+    async def hold(self, attachment: Attachment) -> None:
+        """Journal an attachment whose lease is not the pool's; durable on return."""
+
     async def release(self, key: AttachmentKey) -> None:
         """Forget `key` and cool its addresses; nothing if it is not known."""
 
@@ -36,6 +42,18 @@ class Pool(Protocol):
 
     def status(self) -> PoolStatus:
         """Return what the pool could do now."""
+
+
+class Claims(Protocol):
+    """Pods whose interfaces the control plane says; `agent.podeni_claims` is the real one."""
+
+    def has_one(self, pod: Pod | None) -> bool:
+        """Return whether the pod is one of them."""
+
+    async def interfaces(
+        self, call: Add, pod: Pod, policy: InterfacePolicy
+    ) -> tuple[Interface, ...]:
+        """Return its interfaces, with their leases, as soon as they are bound."""
 
 
 class Network(Protocol):

@@ -18,7 +18,7 @@ from terway.agent.proof import Proof
 from terway.agent.side_by_side import side_by_side
 from terway.agent.stopwatch import Stopwatch
 from terway.agent.turns import Turns
-from terway.agent.verb_ports import Network, Pool
+from terway.agent.verb_ports import Claims, Network, Pool
 from terway.cni.call import Add, Check, Gc
 from terway.cni.errors import CniError, Code
 from terway.cni.result import Result, join
@@ -38,7 +38,10 @@ _Made = tuple[Attachment, AttachedLinks]
 
 
 class Verbs:
-    """The verbs over one pool and one kernel. `gate` is None where policies are not enforced."""
+    """The verbs over one pool and one kernel. `gate` is None where policies are not enforced.
+
+    `claims` is None where there is no API server that knows of PodENIs.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Verbs:
         self._pods = pods
         self._clock = clock
         self.gate: Gate | None = None
+        self.claims: Claims | None = None
         self.turns = Turns()
         self.proof = Proof(network=network, turns=self.turns, held=pool.attachment)
 
@@ -147,7 +151,8 @@ class Verbs:
         broken: a failing STATUS would have those pods evicted (decision record 6).
         """
         status = self._pool.status()
-        is_full = 0 < status.capacity <= len(self._pool.attachments()) and not status.missing
+        pooled = sum(one.spec.own_eni is None for one in self._pool.attachments())
+        is_full = 0 < status.capacity <= pooled and not status.missing
         if status.can_add or is_full:
             return
         text = f"no address for a pod: {status.reason}"
@@ -160,7 +165,7 @@ class Verbs:
     async def _attach(self, call: Add, watch: Stopwatch) -> tuple[_Made, ...]:
         with watch.stage("pod"):
             pod = await self._read_pod(call.pod)
-            wanted = interfaces_of(call, pod, self._policy)
+        wanted = await self._wanted(call, pod, watch)
         if not self._is_repeated(call, wanted):
             # The container was started again under its id and the DEL of the first run is lost, or
             # an ADD did not come to its end and the pod asks for other interfaces now.
@@ -169,6 +174,31 @@ class Verbs:
         with watch.stage("ipam"):
             attachments = await self._acquire(call, _ref_of(call.pod, pod), wanted)
         return await self._make(attachments, pod, call, watch)
+
+    async def _wanted(self, call: Add, pod: Pod | None, watch: Stopwatch) -> tuple[Interface, ...]:
+        if self.claims is None or pod is None or not self.claims.has_one(pod):
+            return interfaces_of(call, pod, self._policy)
+        with watch.stage("podeni"):
+            wanted = await self.claims.interfaces(call, pod, self._policy)
+            await self._forget_predecessors(call.key, wanted)
+        return wanted
+
+    async def _forget_predecessors(
+        self, owner: AttachmentKey, wanted: tuple[Interface, ...]
+    ) -> None:
+        """Undo what earlier sandboxes have of ENIs that are this one's now (bug class 24)."""
+        enis = {one.lease.eni_id for one in wanted if one.lease is not None}
+        stale = {
+            one.owner
+            for one in self._pool.attachments()
+            if one.lease.eni_id in enis and one.spec.own_eni is not None and one.owner != owner
+        }
+        for one in sorted(stale):
+            if one in self.turns.changing:
+                text = f"{one}, which has the same ENI, is being undone at this moment"
+                raise TransientError(text, code="ENIBusy")
+            async with self.turns.turn(one):
+                await self._forget(one)
 
     async def _make(
         self, attachments: tuple[Attachment, ...], pod: Pod | None, call: Add, watch: Stopwatch
@@ -192,9 +222,11 @@ class Verbs:
     def _is_repeated(self, call: Add, wanted: tuple[Interface, ...]) -> bool:
         """Return whether what is there, if anything, is what an ADD before this one made."""
         held = self._family(call.key) if self._pool.attachment(call.key) is not None else ()
-        names = {one.key.ifname for one in held}
+        had = {one.key.ifname: one.lease for one in held}
         return not held or (
-            held[0].netns == call.netns and names == {one.key.ifname for one in wanted}
+            held[0].netns == call.netns
+            and had.keys() == {one.key.ifname for one in wanted}
+            and all(one.lease in (None, had[one.key.ifname]) for one in wanted)
         )
 
     async def _acquire(
@@ -207,12 +239,32 @@ class Verbs:
         """
 
         async def acquire(one: Interface) -> Attachment:
+            if one.lease is not None:
+                return await self._hold(one, call, pod)
             return await self._pool.acquire(
                 one.key, network=call.conf.name, netns=call.netns, pod=pod, spec=one.spec
             )
 
         first = await acquire(wanted[0])
         return (first, *await side_by_side([acquire(one) for one in wanted[1:]]))
+
+    async def _hold(self, one: Interface, call: Add, pod: PodRef | None) -> Attachment:
+        """Journal an interface that is not the pool's; return what is there of it already."""
+        held = self._pool.attachment(one.key)
+        if held is not None:
+            return held
+        assert one.lease is not None  # it is whose lease is not the pool's
+        made = Attachment(
+            key=one.key,
+            network=call.conf.name,
+            netns=call.netns,
+            pod=pod,
+            lease=one.lease,
+            made_at=self._clock(),
+            spec=one.spec,
+        )
+        await self._pool.hold(made)
+        return made
 
     async def _link(self, attachment: Attachment, call: Add) -> AttachedLinks:
         links = await self._network.attach(attachment, mtu_bytes=call.conf.mtu_bytes)

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from terway.ipam.pool import Pool
-from terway.ipam.settings import CREATOR_TAG, INSTANCE_TAG, INTENT_TAG, PoolConfig
+from terway.ipam.settings import (
+    CREATOR_TAG,
+    INSTANCE_TAG,
+    INTENT_TAG,
+    POD_ENI_TAG,
+    PoolConfig,
+)
 from terway.ipam.values import AddressPhase, CreateIntent, ENIPhase, PoolENI, Prefix, Slot
 from terway.model.address import Family, IPAddress, IPNetwork
 from terway.model.eni import ENI, ENIStatus, ENIType
@@ -43,11 +49,11 @@ def takes_slot(eni: ENI) -> bool:
 def is_managed(config: PoolConfig, eni: ENI) -> bool:
     """Return whether an attached ENI belongs to the pool.
 
-    Members belong to their trunk. High-performance ENIs belong to the RDMA controller, unless
+    Members belong to their trunk, and ENIs of PodENIs to their pods. High-performance ENIs belong to the RDMA controller, unless
     the pool is to have some. An ENI of ours need not carry the filter's tags.
     """
     tags = set(eni.tags)
-    if not takes_slot(eni):
+    if not takes_slot(eni) or POD_ENI_TAG in tags:
         return False
     if is_erdma(eni) and not config.erdma_enis and not is_ours(config, eni):
         return False

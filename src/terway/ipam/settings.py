@@ -13,6 +13,7 @@ BATCH = 10  # addresses or prefixes in one call, at most: AssignPrivateIpAddress
 PREFIX_ADDRESSES = {Family.V4: 16, Family.V6: 65535}
 IPV4_PER_PREFIX = PREFIX_ADDRESSES[Family.V4]
 CREATOR_TAG = ("creator", "terway")
+POD_ENI_TAG = ("creator", "terway-controller")  # of the ENIs that PodENIs have: no pool's
 # Names the instance an ENI was created for, so that it is found although a crash came right after.
 INSTANCE_TAG = "terway.alibabacloud.com/instance"
 # Names the intent, so that an ENI whose creation is about to be repeated is not taken for litter.
