@@ -53,6 +53,7 @@ from terway.agent.node_facts import configured_facts
 from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options, parse_options
 from terway.agent.paths import Paths
+from terway.agent.podeni_claims import PodENIs
 from terway.agent.policing import enforce_policies
 from terway.agent.pool_settings import pool_config
 from terway.agent.possible import check_possible
@@ -64,6 +65,7 @@ from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
+from terway.config.choices import IPAMType
 from terway.config.eni_conf import EniConf
 from terway.config.findings import Caution
 from terway.datapath.facts import NodeFacts
@@ -216,6 +218,13 @@ async def _open(
         facts=shape.facts,
         stop=stop,
     )
+    if client is not None:
+        terwayd.verbs.claims = PodENIs(
+            client,
+            instance_id=place.instance_id,
+            eni=terwayd.pool.eni,
+            is_for_all=mode is Mode.EXCLUSIVE and config.eni.ipam_type is IPAMType.CRD,
+        )
     terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     around = _Around(options=options, client=client, kube=kube, kernel=kernel, chosen=chosen)
     configure_flows = _serve_more(terwayd, around, config, is_led=is_led)
