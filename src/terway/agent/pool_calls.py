@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from terway.agent.pool_ports import ConntrackPort, LinkPort, StorePort
+from terway.agent.supply import Supply
 from terway.ipam.commands import CloudCommand, FlushConntrack, WaitLink
 from terway.ipam.events import ConntrackCleared, Event, LinkReady
 from terway.ipam.settings import PoolConfig
@@ -17,7 +18,7 @@ from terway.pooling.ports import CloudPort
 class Ports:
     """The outside, as far as the pool needs it."""
 
-    cloud: CloudPort
+    cloud: CloudPort | Supply
     store: StorePort
     links: LinkPort
     conntrack: ConntrackPort
@@ -27,7 +28,8 @@ class Calls:
     """Carries out commands, each by itself."""
 
     def __init__(self, config: PoolConfig, ports: Ports, clock: Callable[[], float]) -> None:
-        self._cloud = CloudCalls(config, ports.cloud, clock)
+        cloud = ports.cloud
+        self._cloud = cloud if isinstance(cloud, Supply) else CloudCalls(config, cloud, clock)
         self._links = ports.links
         self._conntrack = ports.conntrack
 

@@ -51,6 +51,7 @@ from terway.agent.reconcile import Reconciler
 from terway.agent.server import open_server
 from terway.agent.spool import Spool
 from terway.agent.streams import Stream
+from terway.agent.supply import Supply
 from terway.agent.verbs import Verbs
 from terway.agent.watch import KernelWatch
 from terway.datapath.ebpf import left_to_the_stack
@@ -115,7 +116,7 @@ class Terwayd:
         paths: Paths,
         kernel: Kernel,
         store: StorePort,
-        cloud: CloudPort,
+        cloud: CloudPort | Supply,
         kube: KubeSide | None,
         facts: NodeFacts,
         stop: asyncio.Event,

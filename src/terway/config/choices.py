@@ -24,6 +24,7 @@ class IPAMType(Enum):
     """`ipam_type`: who decides about a node's addresses."""
 
     NODE = ""
+    DEFAULT = "default"  # the same
     CRD = "crd"
     PREFER_CRD = "preferCRD"
 

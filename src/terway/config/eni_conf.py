@@ -121,6 +121,11 @@ class EniConf:
     ebpf_service_entries: int
     kube_proxy_replacement: ProxyReplacement
 
+    @property
+    def is_centralized(self) -> bool:
+        """Return whether the control plane sees to it that the node has addresses."""
+        return self.ipam_type in (IPAMType.CRD, IPAMType.PREFER_CRD)
+
 
 def read_eni_conf(raw: Mapping[str, object]) -> tuple[EniConf, tuple[Caution, ...]]:
     """Return what `raw` asks for, and what in it is without effect.

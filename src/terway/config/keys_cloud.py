@@ -118,9 +118,10 @@ IPAM_TYPE: Key[IPAMType] = Key(
     name="ipam_type",
     kind=OneOf(IPAMType),
     default=IPAMType.NODE,
-    meaning="Who decides about a node's addresses: the node, or the control plane",
-    effect=Effect.NONE,
-    why="addresses are managed by the node itself",
+    default_words="the node itself",
+    meaning="Who sees to it that a node has addresses: the node (`default`), or "
+    "terway-controlplane (`crd`); then no credentials of the cloud are needed on the node",
+    reload=Reload.RESTART,
 )
 # The cloud's actions are named in API documentation; a name that no call has limits nothing.
 RATE_LIMIT: Key[Mapping[str, int]] = Key(

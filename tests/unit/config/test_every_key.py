@@ -55,6 +55,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "idle_ip_reclaim_batch_size": 7,
     },
     "resource_group_id": {"resource_group_id": "rg-1"},
+    "ipam_type": {"ipam_type": "crd"},
     "enable_patch_pod_ips": {"enable_patch_pod_ips": False},
     "credential_path": {"credential_path": "/var/addon/token-config"},
     "flow_log": {"flow_log": "denied"},
@@ -91,7 +92,6 @@ def names(keys: tuple[Key[object], ...], *effects: Effect) -> list[str]:
 WITHOUT_EFFECT = (Effect.NONE, Effect.LEGACY)
 # A value of each kind that asks for something.
 ASKS: dict[str, Any] = {
-    "ipam_type": "crd",
     "backoff_override": {"eni_create": {"duration": "1s"}},
     "custom_stateful_workload_kinds": ["CloneSet"],
     "network_policy_provider": "ebpf",
