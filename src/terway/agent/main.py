@@ -60,12 +60,12 @@ from terway.agent.possible import check_possible
 from terway.agent.refusal import LastError, known_errors, told_at_node
 from terway.agent.serving import leads_services, serve_services, watch_unless_ours
 from terway.agent.shape import Shape, check_capacity, most_pods, shape_of
+from terway.agent.supply_open import SupplySide, open_supply
 from terway.agent.terwayd import Setup, Terwayd
 from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import AgentConfig
-from terway.config.choices import IPAMType
 from terway.config.eni_conf import EniConf
 from terway.config.findings import Caution
 from terway.datapath.facts import NodeFacts
@@ -180,9 +180,14 @@ async def _open(
     calls = CallMetrics()
     metadata = await _open_metadata(stack, options, calls)
     place, config = await _read_start(options, client, metadata, kept)
-    cloud = await _open_cloud(stack, options, config, place.region_id, metadata)
-    cloud.observe(calls.openapi)
-    allowance = await read_allowance(cloud, place, kept.read())
+    cloud: EcsClient | SupplySide
+    if config.eni.is_centralized:
+        cloud = await open_supply(client, options, config, place, kept.read())
+        allowance = cloud.allowance
+    else:
+        cloud = await _open_cloud(stack, options, config, place.region_id, metadata)
+        cloud.observe(calls.openapi)
+        allowance = await read_allowance(cloud, place, kept.read())
     kept.write(known := Known(place=place, allowance=allowance))
     store = stack.enter_context(open_store(paths.journal))
     held = (await store.load()).attachments
@@ -201,31 +206,32 @@ async def _open(
     def shape_now(now: AgentConfig) -> Shape:
         check_possible(now.eni, allowance.limits, mode)
         pool = pool_config(now.eni, instance, token_seed=seed)
+        if isinstance(cloud, SupplySide):
+            pool = cloud.shape(pool, now.eni, mode)
         return shape_of(mode, now, pool, node)
 
     shape = shape_now(config)
-    limits = limit_cautions(mode, config.cni, support)
     lists = unsuitable_lists(paths.cni_conf_dir)
-    said = (*config.warnings, *cautions, *lists, *limits)
+    said = (*config.warnings, *cautions, *lists, *limit_cautions(mode, config.cni, support))
     kube = _kube_side(client, options, replace(config, warnings=said))
     terwayd = Terwayd(
         _setup(options, config, shape),
         paths=paths,
         kernel=kernel,
         store=store,
-        cloud=cloud,
+        cloud=cloud.supply if isinstance(cloud, SupplySide) else cloud,
         kube=kube,
         facts=shape.facts,
         stop=stop,
     )
+    _keep_supplied(terwayd, cloud, kept, known)
     if client is not None:
         terwayd.verbs.claims = PodENIs(
             client,
             instance_id=place.instance_id,
             eni=terwayd.pool.eni,
-            is_for_all=mode is Mode.EXCLUSIVE and config.eni.ipam_type is IPAMType.CRD,
+            is_for_all=mode is Mode.EXCLUSIVE and config.eni.is_centralized,
         )
-    terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
     around = _Around(options=options, client=client, kube=kube, kernel=kernel, chosen=chosen)
     configure_flows = _serve_more(terwayd, around, config, is_led=is_led)
     terwayd.metrics.sources.append(calls.metrics)
@@ -238,6 +244,16 @@ async def _open(
         make_follower(config, options, client=client, kube=kube, check=shape_now, apply=apply)
     )
     return terwayd
+
+
+def _keep_supplied(
+    terwayd: Terwayd, cloud: EcsClient | SupplySide, kept: InstanceFile, known: Known
+) -> None:
+    """Have the control plane followed, or the instance's allowance kept current."""
+    if isinstance(cloud, SupplySide):
+        cloud.join(terwayd)
+    else:
+        terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
 
 
 def _with_datapath(
