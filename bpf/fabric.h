@@ -37,7 +37,9 @@ enum drop_reason {
 	DROP_FAULT,           /* lost on purpose: the port has a fault */
 	DROP_NO_LISTENER,     /* a load balancer does not listen at this port */
 	DROP_NO_BACKEND,      /* a load balancer has nobody healthy to forward to */
-	DROP_REASONS,         /* how many there are */
+	DROP_ACCESS,          /* a load balancer's list of sources does not let it in */
+	DROP_CUT,     /* a connection whose backend has gone, and its time to drain with it */
+	DROP_REASONS, /* how many there are */
 };
 
 enum family {
@@ -191,7 +193,19 @@ struct fragment {
 	__be16 destination_port;
 };
 
-#define LISTENER_BACKENDS 64 /* nodes behind a listener that are healthy */
+#define LISTENER_BACKENDS 64  /* those that drain, too */
+#define LISTENER_SLOTS    256 /* by which weights and hashes choose */
+
+/* In listener.flags. */
+#define LISTENER_BY_TURNS  0x1  /* new connections go to one slot after the other */
+#define LISTENER_BY_SOURCE 0x2  /* or to that of the client's address; else of all four values */
+#define LISTENER_CUTS      0x4  /* connections to a backend that is not listed end */
+#define LISTENER_ALLOWS    0x8  /* only sources of the access list are let in */
+#define LISTENER_REFUSES   0x10 /* all but those are */
+
+/* In backend.flags. */
+#define BACKEND_HEALTHY 0x1
+#define BACKEND_OPEN    0x2 /* to new connections: healthy, and of some weight */
 
 /* A port at which a load balancer listens. */
 struct listener_key {
@@ -204,14 +218,35 @@ struct listener_key {
 };
 _Static_assert(sizeof(struct listener_key) == 28, "listener_key has padding");
 
-/* All backends listen at the same port. */
+struct listed_backend {
+	struct address address;
+	__be16 port;
+	__u16 flags;
+};
+_Static_assert(sizeof(struct listed_backend) == 20, "listed_backend has padding");
+
 struct listener {
 	__u32 count;
-	__be16 port;
-	__u16 zero;
-	struct address backends[LISTENER_BACKENDS];
+	__u32 slots_used; /* 0: nobody takes new connections */
+	__u32 flags;
+	__u32 persistence_s;        /* how long a client's address stays with its backend */
+	__u32 access;               /* in access_key.list */
+	__u8 slots[LISTENER_SLOTS]; /* into `backends` */
+	struct listed_backend backends[LISTENER_BACKENDS];
 };
-_Static_assert(sizeof(struct listener) == 8 + 16 * LISTENER_BACKENDS, "listener has padding");
+_Static_assert(sizeof(struct listener) == 20 + LISTENER_SLOTS + 20 * LISTENER_BACKENDS,
+	       "listener has padding");
+
+/* A range of sources of a list; a list is named by a digest of what is in it. */
+struct access_key {
+	__u32 prefixlen; /* bits that count after this field */
+	__u32 list;
+	struct address source;
+};
+_Static_assert(sizeof(struct access_key) == 24, "access_key has padding");
+
+/* In connection_key.family: where the client's address goes, whatever its port. */
+#define PERSISTENT_OF 0x200
 
 /* A packet of a balanced connection as it comes: from the client, or from the backend. */
 struct connection_key {

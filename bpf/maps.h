@@ -16,8 +16,9 @@
 #define ROUTES_MAX      4096   /* vSwitch ranges and custom route entries */
 #define RULE_LISTS_MAX  512    /* 256 groups, two directions; 45 kB each when used */
 #define FLOWS_MAX       131072 /* two entries a flow: 65536 flows at once, 14 MB */
-#define LISTENERS_MAX   4096   /* ports of load balancers; 1 kB each when used */
+#define LISTENERS_MAX   4096   /* ports of load balancers; 1.6 kB each when used */
 #define CONNECTIONS_MAX 65536  /* two entries a connection: 32768 at once, 6 MB */
+#define ACCESS_MAX      65536  /* 300 ranges a list */
 #define FRAGMENTS_MAX   1024   /* packets in flight in pieces */
 
 /* By number: see PORT_LINK_BITS. */
@@ -81,6 +82,23 @@ struct {
 	__type(value, struct connection);
 	__uint(max_entries, CONNECTIONS_MAX);
 } connections SEC(".maps");
+
+/* Whose turn it is at a listener that takes one slot after the other. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct listener_key);
+	__type(value, __u32);
+	__uint(max_entries, LISTENERS_MAX);
+} turns SEC(".maps");
+
+/* Sources that listeners let in, or do not. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct access_key);
+	__type(value, __u32);
+	__uint(max_entries, ACCESS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} access_lists SEC(".maps");
 
 /* By number; an entry for each port is made before the port. Key 0 counts what has no port. */
 struct {

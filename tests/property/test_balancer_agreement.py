@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 
 from terway.lab.vpc.oracle.fabric import Delivered, Oracle
 from terway.lab.vpc.oracle.packet import parse_packet
-from terway.lab.vpc.state import Balancer, Listener, Port, VpcState
-from terway.model.address import Family
+from terway.lab.vpc.state import (
+    Access,
+    Balancer,
+    Listener,
+    Port,
+    Scheduler,
+    Server,
+    VpcState,
+)
+from terway.model.address import Family, IPAddress
 from terway.model.ids import ENIId
 from tests.support.agreement import agree
 from tests.support.fabric_program import FabricProgram, open_program
@@ -49,11 +57,39 @@ def balancers(draw, v6: bool) -> Balancer:
     chosen = draw(st.lists(st.sampled_from(NODES), unique=True))
     healthy = tuple(one.ipv6[0] if v6 else one.ipv4[0] for one in chosen)
     listeners = tuple(
-        Listener(protocol=protocol, port=80, backend_port=30080, backends=healthy)
+        draw(listeners_of(protocol, healthy))
         for protocol in draw(st.lists(st.sampled_from([6, 17]), unique=True))
     )
     members = tuple(one.ipv6[0] if v6 else one.ipv4[0] for one in NODES)
     return Balancer(vpc_id=VPC, address=VIPS[v6], listeners=listeners, members=members)
+
+
+@st.composite
+def listeners_of(draw, protocol: int, healthy: tuple[IPAddress, ...]) -> Listener:
+    if draw(st.booleans()):
+        return Listener(protocol=protocol, port=80, backend_port=30080, backends=healthy)
+    servers = tuple(
+        Server(
+            address=one,
+            port=draw(st.sampled_from([30080, 5000])),
+            weight=draw(st.sampled_from([0, 1, 3, 100])),
+            is_healthy=draw(st.booleans()),
+        )
+        for one in healthy
+    )
+    ranges = {4: ("192.168.0.0/29", "0.0.0.0/0"), 6: ("2001:db8::/32", "::/0")}
+    version = VIPS[1].version if healthy and healthy[0].version == 6 else 4
+    chosen = draw(st.lists(st.sampled_from(ranges[version]), unique=True))
+    access = Access(is_allowed=draw(st.booleans()), ranges=tuple(map(ip_network, chosen)))
+    return Listener(
+        protocol=protocol,
+        port=80,
+        servers=servers,
+        scheduler=draw(st.sampled_from(Scheduler)),
+        persistence_s=draw(st.sampled_from([0, 600])),
+        cuts=draw(st.booleans()),
+        access=draw(st.sampled_from([None, access])),
+    )
 
 
 @st.composite

@@ -94,11 +94,12 @@ class FabricProgram:
             ports=self._maps["ports"].items(),
             addresses=self._maps["addresses"].items(),
             routes=self._maps["routes"].items(),
+            access_lists=self._maps["access_lists"].items(),
             listeners=self._maps["listeners"].items(),
         )
 
     def forget_flows(self) -> None:
-        for name in ("flows", "fragments", "connections"):
+        for name in ("flows", "fragments", "connections", "turns"):
             for key in list(self._maps[name].keys()):
                 self._maps[name].delete(key)
 

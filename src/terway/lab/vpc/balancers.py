@@ -4,22 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 from terway.lab.vpc.contract import (
+    ACCESS_KEY,
+    ACCESS_PREFIX_BITS,
+    BACKEND,
     LISTENER,
     LISTENER_BACKENDS,
     LISTENER_KEY,
+    BackendFlag,
+    ListenerFlag,
     family_number,
     pack_address,
     pack_port,
+    pack_u32,
 )
 from terway.lab.vpc.numbers import Numbers
-from terway.lab.vpc.state import Balancer, Listener, Prober, VpcState
+from terway.lab.vpc.scheduling import is_open, slots_of
+from terway.lab.vpc.state import (
+    Access,
+    Balancer,
+    Listener,
+    Prober,
+    Scheduler,
+    Server,
+    VpcState,
+)
 from terway.model.address import family_of
 from terway.model.errors import UsageError
 from terway.model.ids import VpcId
 
 _PROTOCOLS = (6, 17)
+_SCHEDULED = {
+    Scheduler.TURNS: ListenerFlag.BY_TURNS,
+    Scheduler.SOURCE: ListenerFlag.BY_SOURCE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +81,25 @@ def listener_entries(state: VpcState, numbers: Numbers) -> Iterator[tuple[bytes,
             yield _entry(balancer, listener, numbers)
 
 
+def access_entries(state: VpcState) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the ranges of all access lists; equal lists are one."""
+    for balancer in state.balancers:
+        for listener in balancer.listeners:
+            for network in listener.access.ranges if listener.access else ():
+                key = ACCESS_KEY.pack(
+                    prefixlen=ACCESS_PREFIX_BITS + network.prefixlen,
+                    list=_access_number(listener.access),
+                    source=pack_address(network.network_address),
+                )
+                yield key, pack_u32(1)
+
+
+def _access_number(access: Access | None) -> int:
+    """Return what a list is called: a digest of what is in it."""
+    text = repr(sorted(map(str, access.ranges)) if access else []).encode()
+    return int.from_bytes(blake2b(text, digest_size=4).digest(), "big")
+
+
 def _entry(balancer: Balancer, listener: Listener, numbers: Numbers) -> tuple[bytes, bytes]:
     key = LISTENER_KEY.pack(
         vpc=numbers.vpc(balancer.vpc_id),
@@ -69,9 +108,36 @@ def _entry(balancer: Balancer, listener: Listener, numbers: Numbers) -> tuple[by
         address=pack_address(balancer.address),
         port=pack_port(listener.port),
     )
-    packed = b"".join(map(pack_address, listener.backends))
+    servers = listener.all_servers
+    slots = slots_of(listener)
     return key, LISTENER.pack(
-        count=len(listener.backends), port=pack_port(listener.backend_port), backends=packed
+        count=len(servers),
+        slots_used=len(slots),
+        flags=_flags(listener),
+        persistence_s=listener.persistence_s,
+        access=_access_number(listener.access),
+        slots=bytes(slots),
+        backends=b"".join(map(_pack_server, servers)),
+    )
+
+
+def _flags(listener: Listener) -> ListenerFlag:
+    flags = _SCHEDULED.get(listener.scheduler, ListenerFlag(0))
+    if listener.cuts:
+        flags |= ListenerFlag.CUTS
+    if listener.access is not None:
+        flags |= ListenerFlag.ALLOWS if listener.access.is_allowed else ListenerFlag.REFUSES
+    return flags
+
+
+def _pack_server(server: Server) -> bytes:
+    flags = BackendFlag(0)
+    if server.is_healthy:
+        flags |= BackendFlag.HEALTHY
+    if is_open(server):
+        flags |= BackendFlag.OPEN
+    return BACKEND.pack(
+        address=pack_address(server.address), port=pack_port(server.port), flags=flags
     )
 
 
@@ -95,10 +161,11 @@ def _check_listeners(balancer: Balancer) -> None:
         if (key := (one.protocol, one.port)) in seen:
             raise _refusal("listeners", f"{where} listens twice at port {one.port}")
         seen.add(key)
-        if len(one.backends) > LISTENER_BACKENDS:
-            count = len(one.backends)
+        if (count := len(one.all_servers)) > LISTENER_BACKENDS:
             raise _refusal("backends", f"{where}: {count} backends; {LISTENER_BACKENDS} have room")
-    _check_family(balancer, [backend for one in balancer.listeners for backend in one.backends])
+    _check_family(
+        balancer, [one.address for held in balancer.listeners for one in held.all_servers]
+    )
 
 
 def _check_family(balancer: Balancer, backends: Iterable[object]) -> None:

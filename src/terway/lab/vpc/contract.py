@@ -23,6 +23,7 @@ GROUP_BITS = 256
 GROUP_ANYBODY = 0
 PORTS_MAX = 4096
 LISTENER_BACKENDS = 64
+LISTENER_SLOTS = 256
 PORT_LINK_BITS = 20  # of a port's number: the ifindex of its link; above it, a member's VLAN id
 PREFIX_OF = 0x100  # with the family in a key of `addresses`: all addresses of a prefix
 PREFIX_BITS = {Family.V4: 28, Family.V6: 80}
@@ -54,6 +55,8 @@ class DropReason(IntEnum):
     FAULT = 20
     NO_LISTENER = 21
     NO_BACKEND = 22
+    ACCESS = 23
+    CUT = 24
 
 
 class OwnerKind(IntEnum):
@@ -71,6 +74,23 @@ class PortFlag(IntFlag):
 
     SOURCE_CHECK = 1
     BACKEND = 2
+
+
+class ListenerFlag(IntFlag):
+    """The LISTENER_ flags."""
+
+    BY_TURNS = 1
+    BY_SOURCE = 2
+    CUTS = 4
+    ALLOWS = 8
+    REFUSES = 16
+
+
+class BackendFlag(IntFlag):
+    """The BACKEND_ flags."""
+
+    HEALTHY = 1
+    OPEN = 2
 
 
 SUBNET = Layout(name="subnet", fields=(("network", "16s"), ("mask", "16s"), ("gateway", "16s")))
@@ -151,14 +171,21 @@ LISTENER_KEY = Layout(
         ("zero", "H"),
     ),
 )
+BACKEND = Layout(name="listed_backend", fields=(("address", "16s"), ("port", "2s"), ("flags", "H")))
 LISTENER = Layout(
     name="listener",
     fields=(
         ("count", "I"),
-        ("port", "2s"),
-        ("zero", "H"),
-        ("backends", f"{16 * LISTENER_BACKENDS}s"),
+        ("slots_used", "I"),
+        ("flags", "I"),
+        ("persistence_s", "I"),
+        ("access", "I"),
+        ("slots", f"{LISTENER_SLOTS}s"),
+        ("backends", f"{BACKEND.size * LISTENER_BACKENDS}s"),
     ),
+)
+ACCESS_KEY = Layout(
+    name="access_key", fields=(("prefixlen", "I"), ("list", "I"), ("source", "16s"))
 )
 CONNECTION_KEY = Layout(
     name="connection_key",
@@ -194,6 +221,8 @@ COUNTERS = Layout(
     ),
 )
 
+# Bits of an access_key after `prefixlen` and before the source.
+ACCESS_PREFIX_BITS = 32
 # Bits of a route_key after `prefixlen` and before the destination.
 ROUTE_PREFIX_BITS = 64
 

@@ -129,6 +129,7 @@ class FabricKernel:
             ports=self._maps["ports"].items(),
             addresses=self._maps["addresses"].items(),
             routes=self._maps["routes"].items(),
+            access_lists=self._maps["access_lists"].items(),
             listeners=self._maps["listeners"].items(),
         )
 

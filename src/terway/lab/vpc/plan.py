@@ -131,7 +131,7 @@ def port_numbers(ports: Iterable[Port], actual: Iterable[Link]) -> Mapping[ENIId
     }
 
 
-_ORDER = ("rule_lists", "ports", "routes", "listeners", "addresses")
+_ORDER = ("rule_lists", "ports", "routes", "access_lists", "listeners", "addresses")
 
 
 def plan_tables(desired: Tables, actual: Tables) -> tuple[MapOperation, ...]:

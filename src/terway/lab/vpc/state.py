@@ -98,18 +98,58 @@ class SecurityGroup:
     is_enterprise: bool = False
 
 
+class Scheduler(Enum):
+    """Which backend gets a new connection."""
+
+    HASH = "hash"  # of all four values, over a plain list
+    TUPLE = "tuple"  # of all four values; who comes or goes moves only its own share
+    SOURCE = "source"  # of the client's address, likewise
+    TURNS = "turns"  # one after the other, as often as weights say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A backend of its own port and weight; new connections are for those with any, if healthy."""
+
+    address: IPAddress
+    port: int
+    weight: int = 1  # 0 to 100
+    is_healthy: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Whose connections are taken: those from `ranges` (`is_allowed`), or all but those."""
+
+    is_allowed: bool
+    ranges: tuple[IPNetwork, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """A port of a load balancer: what comes there goes to `backend_port` of a healthy backend.
+    """A port of a load balancer: what comes there goes to a healthy backend.
 
     `protocol` is TCP or UDP, by its number. Backends are addresses of ENIs, of the family of the
-    load balancer; without any, the port is closed to new connections.
+    load balancer: `backends` all at `backend_port` and healthy, or `servers` each as it says.
+    A TCP connection goes on to a listed backend, healthy or not; to one that is not listed too,
+    unless the listener `cuts`.
     """
 
     protocol: int
     port: int
-    backend_port: int
+    backend_port: int = 0
     backends: tuple[IPAddress, ...] = ()
+    servers: tuple[Server, ...] = ()
+    scheduler: Scheduler = Scheduler.HASH
+    persistence_s: int = 0  # how long a client's address keeps its backend
+    cuts: bool = False
+    access: Access | None = None
+
+    @property
+    def all_servers(self) -> tuple[Server, ...]:
+        """Return the backends, however they are given."""
+        plain = (Server(address=one, port=self.backend_port) for one in self.backends)
+        return (*plain, *self.servers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from terway.lab.vpc.balancers import balancers_of, listener_entries
+from terway.lab.vpc.balancers import access_entries, balancers_of, listener_entries
 from terway.lab.vpc.contract import (
     ADDRESS_KEY,
     GROUP_ANYBODY,
@@ -64,6 +64,7 @@ class Tables:
     ports: Entries = field(default_factory=dict)
     addresses: Entries = field(default_factory=dict)
     routes: Entries = field(default_factory=dict)
+    access_lists: Entries = field(default_factory=dict)
     listeners: Entries = field(default_factory=dict)
 
 
@@ -86,6 +87,7 @@ def compile_tables(state: VpcState, wiring: Wiring, numbers: Numbers) -> Tables:
         ports=ports,
         addresses=dict(_addresses(state, plugged, wiring, numbers)),
         routes=_routes(state, wiring, numbers),
+        access_lists=dict(access_entries(state)),
         listeners=dict(listener_entries(state, numbers)),
     )
 
@@ -143,9 +145,13 @@ def _pack_port(port: Port, state: VpcState, lists: _Lists, numbers: Numbers) -> 
 
 def _flags(port: Port, state: VpcState) -> int:
     flags = PortFlag.SOURCE_CHECK if port.source_check else PortFlag(0)
-    own = {*port.ipv4, *port.ipv6}
-    is_backend = any(own.intersection(one.members) for one in balancers_of(state, port.vpc_id))
+    is_backend = any(_has_any(port, one.members) for one in balancers_of(state, port.vpc_id))
     return flags | PortFlag.BACKEND if is_backend else flags
+
+
+def _has_any(port: Port, addresses: tuple[IPAddress, ...]) -> bool:
+    own = {*port.ipv4, *port.ipv6}
+    return any(one in own or any(one in held for held in port.prefixes) for one in addresses)
 
 
 def _pack_services(wiring: Wiring, vpc: int) -> bytes:

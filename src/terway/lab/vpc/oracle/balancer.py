@@ -1,36 +1,27 @@
 """What does a load balancer make of a packet: which backend it goes to, and its bytes then.
 
-The choice is FNV-1a over the words of the addresses in the machine's byte order; checksums are
-changed word by word as the kernel does (csum_replace4), so that wrong ones stay wrong alike.
+Checksums are changed word by word as the kernel does (csum_replace4), so that wrong ones stay wrong
+alike.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from terway.lab.vpc.contract import DropReason, pack_address
+from terway.lab.vpc.contract import DropReason
+from terway.lab.vpc.oracle.choice import Choices, Target, find_listener, goes_on
 from terway.lab.vpc.oracle.packet import TCP, UDP, MalformedError, Packet, parse_packet
-from terway.lab.vpc.state import Balancer, Listener
+from terway.lab.vpc.state import Balancer
 from terway.model.address import Family, IPAddress
 from terway.model.ids import VpcId
 
 _ETHERNET = 14
-_SEED, _FACTOR, _WORD = 2166136261, 16777619, 0xFFFFFFFF
+_WORD = 0xFFFFFFFF
 _CHECKSUM_AT = {TCP: 16, UDP: 6}
 
 Key = tuple[VpcId, int, IPAddress, int, IPAddress, int]
 """VPC, protocol, source and its port, destination and its port."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What is put into a packet: a destination, or, of an answer, a source."""
-
-    address: IPAddress
-    port: int
-    is_answer: bool = False
 
 
 class Connections:
@@ -38,22 +29,22 @@ class Connections:
 
     def __init__(self) -> None:
         self._targets: dict[Key, Target] = {}
+        self._choices = Choices()
 
     def choose(self, balancer: Balancer, packet: Packet) -> Target | DropReason:
         """Return where a client's packet goes, or why it does not."""
         asked = _key(balancer.vpc_id, packet)
-        wanted = (packet.protocol, packet.destination_port)
-        found = (one for one in balancer.listeners if (one.protocol, one.port) == wanted)
-        listener = next(found, None)
+        listener = find_listener(balancer, packet)
         held = self._targets.get(asked)
-        if held is not None and _goes_on(packet, held, listener):
+        if held is not None and goes_on(packet, held, listener):
             return held
         if listener is None:
             return DropReason.NO_LISTENER
-        if not listener.backends:
-            return DropReason.NO_BACKEND
-        backend = listener.backends[_hash(packet) % len(listener.backends)]
-        target = Target(address=backend, port=listener.backend_port)
+        if held is not None and packet.protocol == TCP and not packet.opens_connection:
+            return DropReason.CUT
+        target = self._choices.choose(balancer, listener, packet)
+        if isinstance(target, DropReason):
+            return target
         self._targets[asked] = target
         self._targets[_answer_key(balancer.vpc_id, packet, target)] = Target(
             address=packet.destination, port=packet.destination_port, is_answer=True
@@ -82,13 +73,6 @@ class Connections:
         self._targets.pop(_answer_key(vpc_id, packet, itself), None)
 
 
-def _goes_on(packet: Packet, held: Target, listener: Listener | None) -> bool:
-    """Datagrams are led away from a backend that is not healthy; a TCP connection stays."""
-    if packet.protocol == TCP:
-        return not packet.opens_connection
-    return listener is not None and held.address in listener.backends
-
-
 def is_balanced(packet: Packet) -> bool:
     """Return whether load balancers forward packets of this protocol."""
     return packet.protocol in (TCP, UDP)
@@ -102,20 +86,6 @@ def _key(vpc_id: VpcId, packet: Packet) -> Key:
 def _answer_key(vpc_id: VpcId, packet: Packet, target: Target) -> Key:
     client = (packet.source, packet.source_port)
     return (vpc_id, packet.protocol, target.address, target.port, *client)
-
-
-def _hash(packet: Packet) -> int:
-    found = _SEED
-    ports = (packet.source_port.to_bytes(2, "big"), packet.destination_port.to_bytes(2, "big"))
-    words = [*_words(pack_address(packet.source)), *_words(pack_address(packet.destination))]
-    words += [int.from_bytes(one, sys.byteorder) for one in ports]
-    for word in (*words, packet.protocol):
-        found = ((found ^ word) * _FACTOR) & _WORD
-    return found ^ found >> 16
-
-
-def _words(data: bytes) -> Iterator[int]:
-    return (int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 4))
 
 
 def translated(frame: bytes, packet: Packet, target: Target) -> bytes:

@@ -20,12 +20,12 @@ from terway.lab.vpc.members import member_of
 from terway.lab.vpc.oracle import answers
 from terway.lab.vpc.oracle.balancer import (
     Connections,
-    Target,
     is_balanced,
     seen_by_client,
     translated,
     translated_error,
 )
+from terway.lab.vpc.oracle.choice import Target
 from terway.lab.vpc.oracle.groups import Flow, accepts
 from terway.lab.vpc.oracle.packet import ICMP, ICMPV6, MalformedError, Packet, parse_packet
 from terway.lab.vpc.state import Balancer, Direction, Port, VpcState
@@ -224,9 +224,8 @@ class Oracle:
         return next((one for one in found if one.address == address), None)
 
     def _is_backend(self, port: Port) -> bool:
-        own = {*port.ipv4, *port.ipv6}
         found = (one for one in self.state.balancers if one.vpc_id == port.vpc_id)
-        return any(own.intersection(one.members) for one in found)
+        return any(_has(port, member) for one in found for member in one.members)
 
     def _to_backend(self, way: _Transit, balancer: Balancer) -> Outcome:
         """The balancer's address answers echo requests; the backend's groups are not asked."""
