@@ -32,6 +32,7 @@ from terway.lab.node.supervise import Supervisor
 from terway.model.errors import UsageError, VpcError
 
 KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
+AGENT_KUBECONFIG = Path("/etc/kubernetes/terway.conf")
 LOG_DIR = Path("/var/log/terway")
 
 Message = dict[str, Any]
@@ -124,7 +125,7 @@ def _agent_environment(spec: NodeSpec) -> dict[str, str]:
         **os.environ,
         "NODE_NAME": spec.name,
         "POD_NAMESPACE": "kube-system",
-        "KUBECONFIG": str(KUBECONFIG),
+        "KUBECONFIG": str(AGENT_KUBECONFIG),
         "ECS_ENDPOINT": spec.ecs_endpoint,
         "VPC_ENDPOINT": spec.ecs_endpoint,
     }

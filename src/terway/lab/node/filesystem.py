@@ -105,6 +105,7 @@ def _write_identity(spec: NodeSpec) -> None:
     # The VPC's own resolvers; the lab has no DNS, names fail fast instead of leaking out.
     replace("/etc/resolv.conf", "options timeout:1 attempts:1\n")
     replace("/etc/kubernetes/kubelet.conf", spec.kubeconfig)
+    replace("/etc/kubernetes/terway.conf", spec.agent_kubeconfig or spec.kubeconfig)
 
 
 def replace(path: str, text: str) -> None:

@@ -32,6 +32,7 @@ class NodeSpec:
     agent: bool = True  # whether terwayd runs here
     agent_argv: tuple[str, ...] = ()
     mtu_bytes: int = 1500
+    agent_kubeconfig: str = ""  # text for terwayd, empty: it is whoever the kubelet is
     labels: dict[str, str] = field(default_factory=dict)  # of the Node, beside the usual ones
 
     @property

@@ -9,12 +9,26 @@ import msgspec
 from terway.kube.client import KubeClient
 from terway.model.errors import ConflictError
 
+NAMESPACE = "kube-system"
+AGENT_ACCOUNT, CONTROL_PLANE_ACCOUNT = "terway", "terway-controlplane"
 _LIFETIME_S = 365 * 24 * 3600  # longer than any lab: a file, unlike a volume, is not renewed
 _ACCOUNTS = "/api/v1/namespaces/{namespace}/serviceaccounts"
 
 
+async def has_account(client: KubeClient, name: str, namespace: str = NAMESPACE) -> bool:
+    """Say whether there is a service account of that name."""
+    path = _ACCOUNTS.format(namespace=namespace)
+    try:
+        await client.request("GET", f"{path}/{name}")
+    except ConflictError as error:
+        if error.code != "NotFound":
+            raise
+        return False
+    return True
+
+
 async def issue_kubeconfig(
-    client: KubeClient, base: str, *, service_account: str, namespace: str = "kube-system"
+    client: KubeClient, base: str, *, service_account: str, namespace: str = NAMESPACE
 ) -> str:
     """Return the kubeconfig `base` (JSON text) for a service account, which is made if need be.
 

@@ -126,6 +126,7 @@ def node_spec(
     *,
     name: str,
     kubeconfig: str,
+    agent_kubeconfig: str,
     log_dir: str,
 ) -> NodeSpec:
     """Return what the node has to know."""
@@ -149,6 +150,7 @@ def node_spec(
         gateways=gateways,
         api_server=f"https://{KUBE_API}:{KUBE_API_PORT}",
         kubeconfig=kubeconfig,
+        agent_kubeconfig=agent_kubeconfig,
         ecs_endpoint=f"http://{OPENAPI}",
         log_dir=log_dir,
         agent=plan.agent,

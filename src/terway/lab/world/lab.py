@@ -25,6 +25,7 @@ from terway.lab.flannel.blocks import NODE_IPAM
 from terway.lab.kubeapi.controllers.runner import load_balancers, run_controllers, with_slices_of
 from terway.lab.kubeapi.state import ClusterState
 from terway.lab.vpc.fabric import Fabric
+from terway.lab.world.accounts import CONTROL_PLANE_ACCOUNT
 from terway.lab.world.controlplane import (
     IDENTITY,
     ControlPlane,
@@ -135,7 +136,7 @@ async def _start_control_plane(lab: Lab) -> None:
     outside = Outside(
         netns_path=netns_path,
         ecs_endpoint=f"http://{OPENAPI}",
-        kubeconfig=lab.services.node_kubeconfig,
+        kubeconfig=await lab.program_kubeconfig(CONTROL_PLANE_ACCOUNT),
         access_key_id=key.id,
         access_key_secret=key.secret,
     )

@@ -17,7 +17,7 @@ from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.provision import Instance, delete_instance
 from terway.lab.node.network import eth0_commands
 from terway.lab.vpc.fabric import Fabric
-from terway.lab.world.accounts import issue_kubeconfig
+from terway.lab.world.accounts import AGENT_ACCOUNT, NAMESPACE, has_account, issue_kubeconfig
 from terway.lab.world.cluster import wait_nodes_ready, wait_pod_gone, wait_pod_ready
 from terway.lab.world.cluster_objects import (
     Undo,
@@ -93,7 +93,7 @@ class Lab:
             await self.remove_node(name)
             raise
 
-    async def issue_kubeconfig(self, service_account: str, namespace: str = "kube-system") -> str:
+    async def issue_kubeconfig(self, service_account: str, namespace: str = NAMESPACE) -> str:
         """Return a kubeconfig (text) for programs inside the lab that are this service account."""
         return await issue_kubeconfig(
             self.kube,
@@ -101,6 +101,16 @@ class Lab:
             service_account=service_account,
             namespace=namespace,
         )
+
+    async def program_kubeconfig(self, service_account: str) -> str:
+        """Return the kubeconfig (text) of a program of ours: its account's, where there is one.
+
+        The accounts come with the manifests of an installation. Without one the lab's programs
+        are its administrator.
+        """
+        if await has_account(self.kube, service_account):
+            return await self.issue_kubeconfig(service_account)
+        return self.services.node_kubeconfig
 
     async def _start(self, name: str, instance: Instance) -> NodeHandle:
         folder = self.paths.node(name)
@@ -111,6 +121,7 @@ class Lab:
             instance,
             name=name,
             kubeconfig=self.services.node_kubeconfig,
+            agent_kubeconfig=await self.program_kubeconfig(AGENT_ACCOUNT),
             log_dir=str(folder),
         )
         node, control = await start_node(spec, folder)
