@@ -25,6 +25,11 @@ async def write_eni_config(kube: KubeClient, plan: LabPlan, ground: Ground) -> U
         plan,
         vswitch_ids=(ground.pod_vswitch_id,),
         security_group_id=ground.security_group_id,
+        of_zones={
+            zone_id: (zone.pod_vswitch_id,)
+            for zone_id, zone in ground.zones.items()
+            if zone_id != plan.zone_id
+        },
     )
     found = await kube.get(CONFIG_MAPS, _NAME, namespace=_NAMESPACE)
     if found is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Network
 
 from terway.capacity.pods import Mode, require_capacity
 from terway.cloud import permissions
@@ -34,27 +34,35 @@ from terway.lab.world.plan import (
     NodePool,
     PodNetwork,
 )
+from terway.lab.world.zones import (
+    VSwitchWish,
+    ZoneGround,
+    check_zones,
+    lay_vswitches,
+    lay_zones,
+)
 from terway.model.address import Family, IPStack, gateway_of
 from terway.model.eni import InstanceLimits
 from terway.model.errors import UsageError
-from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
+from terway.model.ids import SecurityGroupId, VpcId, VSwitchId
 
 _AGENT_ARGV = {
     PodNetwork.TERWAY: ("terway.agent.main", "--config", "/etc/eni/eni_conf"),
     PodNetwork.FLANNEL_VXLAN: ("terway.lab.flannel", "vxlan"),
     PodNetwork.FLANNEL_VPC: ("terway.lab.flannel", "vpc"),
 }
-_NODE_NUMBER, _POD_NUMBER = 1, 2  # the last byte of each vSwitch's /64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """The ids of what the plan names."""
+    """The ids of what the plan names; the vSwitches by themselves are those of its own zone."""
 
     vpc_id: VpcId
     node_vswitch_id: VSwitchId
     pod_vswitch_id: VSwitchId
     security_group_id: SecurityGroupId
+    zones: Mapping[str, ZoneGround]
+    vswitch_ids: Mapping[str, VSwitchId]  # of the plan's `vswitches`, by name
 
 
 def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
@@ -64,8 +72,10 @@ def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
     UsageError when the plan's instance type cannot be had.
     """
     _check_type(cloud, plan)
+    check_zones(
+        (zone.zone_id for zone in plan.all_zones), {pool.name: pool.zone_id for pool in plan.pools}
+    )
     has_v6 = Family.V6 in plan.stack.families
-    zone_id = ZoneId(plan.zone_id)
     is_routed = plan.network is PodNetwork.FLANNEL_VPC
     cloud.world.keyring.create_role(
         ROLE, allow=(*_node_actions(plan), *(ROUTE_ACTIONS if is_routed else ()))
@@ -78,22 +88,36 @@ def lay_ground(cloud: Cloud, plan: LabPlan) -> Ground:
         ipv6_cidr=plan.ipv6_cidr if has_v6 else None,
     )
 
-    def vswitch(name: str, cidr: IPv4Network, number: int) -> VSwitchId:
-        ipv6_number = number if has_v6 else None
-        return create_vswitch(
-            cloud, vpc_id, cidr, zone_id=zone_id, ipv6_number=ipv6_number, name=name
-        )
-
-    ground = Ground(
-        vpc_id=vpc_id,
-        node_vswitch_id=vswitch("nodes", plan.node_cidr, _NODE_NUMBER),
-        pod_vswitch_id=vswitch("pods", plan.pod_cidr, _POD_NUMBER),
-        security_group_id=create_security_group(cloud, vpc_id, name=plan.name),
-    )
+    ground = _lay_vswitches(cloud, plan, vpc_id)
     for inside in (plan.vpc_cidr, *((CLUSTER_NETWORK,) if is_routed else ())):
         rule = {"IpProtocol": "ALL", "PortRange": "-1/-1", "SourceCidrIp": str(inside)}
         authorize(cloud, ground.security_group_id, rule)
     return ground
+
+
+def _lay_vswitches(cloud: Cloud, plan: LabPlan, vpc_id: VpcId) -> Ground:
+    has_v6 = Family.V6 in plan.stack.families
+
+    def make(wish: VSwitchWish) -> VSwitchId:
+        ipv6_number = wish.number if has_v6 else None
+        return create_vswitch(
+            cloud,
+            vpc_id,
+            wish.cidr,
+            zone_id=wish.zone_id,
+            ipv6_number=ipv6_number,
+            name=wish.name,
+        )
+
+    zones = lay_zones(plan.all_zones, make)
+    return Ground(
+        vpc_id=vpc_id,
+        node_vswitch_id=zones[plan.zone_id].node_vswitch_id,
+        pod_vswitch_id=zones[plan.zone_id].pod_vswitch_id,
+        security_group_id=create_security_group(cloud, vpc_id, name=plan.name),
+        zones=zones,
+        vswitch_ids=lay_vswitches(plan.vswitches, plan.zone_id, make),
+    )
 
 
 def _node_actions(plan: LabPlan) -> tuple[str, ...]:
@@ -102,12 +126,12 @@ def _node_actions(plan: LabPlan) -> tuple[str, ...]:
 
 
 def make_instance(cloud: Cloud, plan: LabPlan, ground: Ground, name: str) -> Instance:
-    """Run an instance on the node vSwitch."""
+    """Run an instance on the node vSwitch of its zone."""
     pool = plan.pool_of(name)
     instance = run_instance(
         cloud,
         instance_type=pool.instance_type,
-        vswitch_id=ground.node_vswitch_id,
+        vswitch_id=ground.zones[plan.zone_of(name)].node_vswitch_id,
         security_group_ids=(ground.security_group_id,),
         name=name,
         ipv6=Family.V6 in plan.stack.families,
@@ -133,12 +157,12 @@ def node_spec(
     pool = plan.pool_of(name)
     kind = cloud.world.type_of(pool.instance_type)
     is_terway = plan.network is PodNetwork.TERWAY
-    addresses, gateways = eth0_of(cloud, ground, instance)
+    addresses, gateways = eth0_of(cloud, instance)
     return NodeSpec(
         name=name,
         lab=plan.name,
         region_id=plan.region_id,
-        zone_id=plan.zone_id,
+        zone_id=plan.zone_of(name),
         instance_id=instance.id,
         instance_type=pool.instance_type,
         cpu=kind.cpu_core_count,
@@ -209,11 +233,10 @@ def _max_pods(kind: InstanceType, stack: IPStack, pool: NodePool) -> int:
     return (kind.eni_quantity - 1) * ipv4
 
 
-def eth0_of(
-    cloud: Cloud, ground: Ground, instance: Instance
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def eth0_of(cloud: Cloud, instance: Instance) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return addresses with prefix length, and gateways, of an instance's primary ENI."""
-    vswitch = cloud.world.state.vswitches[ground.node_vswitch_id]
+    state = cloud.world.state
+    vswitch = state.vswitches[state.instances[instance.id].vswitch_id]
     addresses = [f"{instance.ipv4}/{vswitch.cidr.prefixlen}"]
     gateways = [str(gateway_of(vswitch.cidr))]
     if instance.ipv6 is not None and vswitch.ipv6_cidr is not None:

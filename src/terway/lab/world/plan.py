@@ -8,10 +8,12 @@ plans no services of IPv6: theirs is a unique local range of ours.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
+from terway.lab.world.zones import VSwitchPlan, ZonePlan, vswitch_from_json, zone_from_json
 from terway.model.address import Family, IPNetwork, IPStack
 
 VPC_CIDR = IPv4Network("192.168.0.0/16")
@@ -54,6 +56,7 @@ class NodePool:
     instance_type: str = "ecs.g7.4xlarge"  # 8 ENIs: 7 pods with one each
     labels: dict[str, str] = field(default_factory=dict)
     jumbo_frames: bool = False  # 8500 bytes
+    zone_id: str = ""  # empty: the plan's own
 
     def node_names(self) -> tuple[str, ...]:
         """Return the names of its nodes."""
@@ -92,6 +95,8 @@ class LabPlan:
     cloud_only: bool = False  # without Kubernetes nodes, now and later
     kubeconfig: str = ""  # of another API server, in place of the embedded one
     pools: tuple[NodePool, ...] = ()  # beside the `nodes`
+    zones: tuple[ZonePlan, ...] = ()  # beside `zone_id`, for pools
+    vswitches: tuple[VSwitchPlan, ...] = ()  # for pods that ask for them
     ready_timeout_s: float = 60.0  # for all nodes together, at the start
 
     @property
@@ -111,6 +116,16 @@ class LabPlan:
             Family.V6: self.balancer_cidr_v6,
         }
         return tuple(ranges[family] for family in self.stack.families)
+
+    @property
+    def all_zones(self) -> tuple[ZonePlan, ...]:
+        """Return the zones, the plan's own first."""
+        own = ZonePlan(zone_id=self.zone_id, node_cidr=self.node_cidr, pod_cidr=self.pod_cidr)
+        return (own, *self.zones)
+
+    def zone_of(self, node: str) -> str:
+        """Return the zone that a node is in."""
+        return self.pool_of(node).zone_id or self.zone_id
 
     def node_names(self) -> tuple[str, ...]:
         """Return the names of the nodes that the lab begins with."""
@@ -143,6 +158,8 @@ def plan_from_json(text: str) -> LabPlan:
     raw["network"] = PodNetwork(raw["network"])
     raw["chained"] = tuple(raw["chained"])
     raw["pools"] = tuple(NodePool(**pool) for pool in raw["pools"])
+    raw["zones"] = tuple(map(zone_from_json, raw["zones"]))
+    raw["vswitches"] = tuple(map(vswitch_from_json, raw["vswitches"]))
     return LabPlan(**raw)
 
 
@@ -151,15 +168,23 @@ def _to_text(value: object) -> str:
 
 
 def eni_config(
-    plan: LabPlan, *, vswitch_ids: tuple[str, ...], security_group_id: str
+    plan: LabPlan,
+    *,
+    vswitch_ids: tuple[str, ...],
+    security_group_id: str,
+    of_zones: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dict[str, str]:
-    """Return the data of the ConfigMap eni-config, as upstream's users write it."""
+    """Return the data of the ConfigMap eni-config, as upstream's users write it.
+
+    `vswitch_ids` are those of the plan's own zone, `of_zones` those of the others.
+    """
+    others = {zone_id: list(ids) for zone_id, ids in (of_zones or {}).items()}
     conf: dict[str, object] = {
         "version": "1",
         "max_pool_size": plan.max_free,
         "min_pool_size": plan.min_free,
         "service_cidr": ",".join(map(str, plan.service_cidrs)),
-        "vswitches": {plan.zone_id: list(vswitch_ids)},
+        "vswitches": {plan.zone_id: list(vswitch_ids), **others},
         "security_group": security_group_id,
         "ip_stack": plan.stack.value,
         **({"ipam_type": "crd"} if plan.control_plane else {}),

@@ -327,7 +327,7 @@ class Lab:
             os.close(fd)
 
     async def _configure(self, instance: Instance, netns_path: str) -> None:
-        addresses, gateways = eth0_of(self.cloud, self.ground, instance)
+        addresses, gateways = eth0_of(self.cloud, instance)
         lines = eth0_commands(addresses, gateways, mtu_bytes=self.cloud.habits.mtu_bytes)
         words = ["nsenter", f"--net={netns_path}", "ip", "-batch", "-"]
         await run_command(words, stdin="\n".join(lines) + "\n")

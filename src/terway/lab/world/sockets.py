@@ -18,16 +18,11 @@ async def listen_in(netns_path: str, address: IPv4Address, port: int) -> socket.
     return await asyncio.to_thread(_listen, netns_path, str(address), port)
 
 
-async def socket_in(netns_path: str, host: str) -> socket.socket:
-    """Return a TCP socket of another network namespace, to connect it to the address `host`."""
-    return await asyncio.to_thread(_make, netns_path, host)
-
-
 async def connect_in(
     netns_path: str, host: str, port: int, *, source: str = ""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Return a TCP connection that begins in another network namespace, at `source` if given."""
-    sock = await socket_in(netns_path, host)
+    sock = await asyncio.to_thread(_make, netns_path, host)
     try:
         if source:
             sock.bind((source, 0))
