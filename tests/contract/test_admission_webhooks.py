@@ -12,6 +12,7 @@ import pytest
 
 from terway.lab.kubeapi.controllers.runner import run_controllers
 from terway.lab.kubeapi.errors import ApiError
+from terway.lab.kubeapi.manifests import apply_reviewed
 from terway.lab.kubeapi.objects import labels_of, metadata
 from terway.lab.kubeapi.rbac.users import ADMIN
 from terway.lab.kubeapi.resources import (
@@ -367,6 +368,23 @@ async def test_the_server_sends_every_write_by_its_webhooks(tmp_path):
 
     assert json.loads(made)["metadata"]["labels"]["mutated"] == "yes"
     assert state.find(POD, "a", "default") is not None
+
+
+async def test_manifests_go_by_the_webhooks_when_the_lab_applies_them():
+    state = make_cluster()
+    text = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {app: web}}
+spec: {containers: [{name: c, image: busybox}]}
+"""
+    async with open_webhook_server() as webhook:
+        webhook.at("/mutate", lambda request: label("mutated"))
+        configure(state, webhook.hook("/mutate"))
+
+        (pod,) = await apply_reviewed(state, text)
+
+    assert labels_of(pod) == {"app": "web", "mutated": "yes"}
 
 
 async def until(state: ClusterState, holds) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 from terway.lab.kubeapi.errors import ApiError, bad_request
 from terway.lab.kubeapi.objects import Object, metadata
 from terway.lab.kubeapi.rbac.bootstrap import bootstrap_roles
+from terway.lab.kubeapi.rbac.users import ADMIN
 from terway.lab.kubeapi.resources import (
     ENDPOINT_SLICE,
     ENDPOINTS,
@@ -16,6 +19,8 @@ from terway.lab.kubeapi.resources import (
     ResourceDef,
 )
 from terway.lab.kubeapi.state import APPLY, ClusterState
+from terway.lab.kubeapi.webhooks.admission import write_reviewed
+from terway.lab.kubeapi.webhooks.reviews import Trial
 from terway.lab.kubeapi.writes import WriteOptions
 from terway.lab.kubeapi.yaml_text import load_yaml_documents
 
@@ -48,17 +53,27 @@ def apply_manifests(state: ClusterState, text: str, *, namespace: str = "default
     Objects without a namespace go to `namespace`. ApiError names the first object refused; those
     before it stay.
     """
-    applied = []
-    for obj in read_manifests(text):
-        resource = _resource_of(state, obj)
-        where = metadata(obj).get("namespace", namespace) if resource.namespaced else ""
-        name = metadata(obj).get("name", "")
-        if not name:
-            applied.append(state.create(resource, obj, where, _OPTIONS).object)
-            continue
-        stored = state.patch(resource, name, where, obj, kind=APPLY, options=_OPTIONS)
-        applied.append(stored.object)
-    return applied
+    return [_apply(state, obj, namespace) for obj in read_manifests(text)]
+
+
+async def apply_reviewed(
+    state: ClusterState, text: str, *, namespace: str = "default"
+) -> list[Object]:
+    """Do the same by way of the admission webhooks, as for any user of the API."""
+    return [
+        await write_reviewed(state, partial(_apply, state, obj, namespace), user=ADMIN)
+        for obj in read_manifests(text)
+    ]
+
+
+def _apply(state: ClusterState, obj: Object, namespace: str, trial: Trial | None = None) -> Object:
+    options = replace(_OPTIONS, trial=trial, warnings=[])
+    resource = _resource_of(state, obj)
+    where = metadata(obj).get("namespace", namespace) if resource.namespaced else ""
+    name = metadata(obj).get("name", "")
+    if not name:
+        return state.create(resource, obj, where, options).object
+    return state.patch(resource, name, where, obj, kind=APPLY, options=options).object
 
 
 def bootstrap(state: ClusterState, *, api_server: tuple[str, int] | None = None) -> None:

@@ -195,9 +195,9 @@ class Lab:
     async def apply(self, manifests: str) -> None:
         """Create or change objects from YAML, as ``kubectl apply`` does."""
         if self.services.cluster is not None:
-            from terway.lab.kubeapi.manifests import apply_manifests
+            from terway.lab.kubeapi.manifests import apply_reviewed
 
-            apply_manifests(self.services.cluster, manifests)
+            await apply_reviewed(self.services.cluster, manifests)
             return
         path = self.paths.folder / "apply.yaml"
         path.write_text(manifests)

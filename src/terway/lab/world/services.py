@@ -14,6 +14,7 @@ import secrets
 import time
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -34,7 +35,7 @@ from terway.lab.kubeapi.tls import make_identity
 from terway.lab.world.paths import LabPaths
 from terway.lab.world.plan import KUBE_API, KUBE_API_PORT, METADATA, OPENAPI, LabPlan
 from terway.lab.world.proxy import open_proxy
-from terway.lab.world.sockets import listen_in
+from terway.lab.world.sockets import listen_in, socket_in
 
 HTTP = 80
 
@@ -114,7 +115,12 @@ async def _open_kube(
             connection=connection, kubeconfig_path=path, node_kubeconfig=text, cluster=None
         )
     ranges = ",".join(map(str, plan.service_cidrs))
-    cluster = ClusterState(clock=time.time, rng=Random(), service_cidr=ranges)
+    cluster = ClusterState(
+        clock=time.time,
+        rng=Random(),
+        service_cidr=ranges,
+        dial_webhook=partial(socket_in, services_netns),
+    )
     bootstrap(cluster, api_server=(str(KUBE_API), KUBE_API_PORT))
     token = secrets.token_urlsafe(24)
     guarded = Access(tokens={token: ADMIN})

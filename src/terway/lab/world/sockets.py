@@ -18,11 +18,18 @@ async def listen_in(netns_path: str, address: IPv4Address, port: int) -> socket.
     return await asyncio.to_thread(_listen, netns_path, str(address), port)
 
 
+async def socket_in(
+    netns_path: str, host: str, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> socket.socket:
+    """Return a socket of another network namespace, to connect it to the address `host`."""
+    return await asyncio.to_thread(_make, netns_path, host, kind)
+
+
 async def connect_in(
     netns_path: str, host: str, port: int, *, source: str = ""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Return a TCP connection that begins in another network namespace, at `source` if given."""
-    sock = await asyncio.to_thread(_make, netns_path, host)
+    sock = await socket_in(netns_path, host)
     try:
         if source:
             sock.bind((source, 0))
@@ -38,9 +45,9 @@ def _listen(netns_path: str, address: str, port: int) -> socket.socket:
         return socket.create_server((address, port), backlog=512)
 
 
-def _make(netns_path: str, host: str) -> socket.socket:
+def _make(netns_path: str, host: str, kind: socket.SocketKind) -> socket.socket:
     family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
     with open_netns(netns_path) as opened, entered(opened.fd):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock
