@@ -59,8 +59,13 @@ class DeviceLinks(ENILinks):
         return ENILink(name="", ifindex=0, mac=mac, gateways=gateways)
 
     def known_gateways_of(self, mac: MacAddress) -> IPPair | None:
-        """Return the gateways of an ENI's vSwitch, None until the cloud has described it."""
-        return self._gateways(mac)
+        """Return the gateways of an ENI's vSwitch, None until the cloud has described it.
+
+        Of an ENI of a PodENI, which is not the pool's, the attachment says them.
+        """
+        holders = (one for one in self._attachments() if one.lease.eni_mac == mac)
+        own = next((one.spec.own_eni for one in holders if one.spec.own_eni), None)
+        return self._gateways(mac) if own is None else own.gateways
 
     def is_attached(self, mac: MacAddress) -> bool:
         """Return whether the pool has an ENI with `mac` that the cloud still knows."""

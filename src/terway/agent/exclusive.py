@@ -17,7 +17,13 @@ from terway.agent.network import KernelNetwork
 from terway.cni.errors import CniError, Code
 from terway.datapath.device import plan_return, plan_take, verify_device
 from terway.datapath.ebpf import outside_programs, without_programs
-from terway.datapath.exclusive import desired_device, desired_leg
+from terway.datapath.exclusive import (
+    desired_device,
+    desired_leg,
+    has_leg,
+    needs_device_table,
+    with_device_table,
+)
 from terway.datapath.facts import NodeFacts
 from terway.datapath.masquerade import TABLE, masquerade
 from terway.datapath.plan import plan_attach, plan_detach
@@ -48,6 +54,7 @@ class _Whole:
     found: DeviceState
     leg: AttachmentState
     leg_found: AttachmentState
+    has_leg: bool
 
     @property
     def is_the_pods(self) -> bool:
@@ -90,6 +97,7 @@ class ExclusiveNetwork(KernelNetwork):
 
         Raises as `KernelNetwork.attach` does.
         """
+        _check_programs(attachment, self._node)
         node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
         mac = attachment.lease.eni_mac
         gateways = (await self._devices.link_of(mac)).gateways
@@ -101,13 +109,13 @@ class ExclusiveNetwork(KernelNetwork):
         for _ in range(_TRIES):
             try:
                 async with self._gate.shared():
-                    found = await self._take(await self._look(device, leg))
+                    found = await self._take(attachment, await self._look(attachment, device, leg))
             except ConflictError as error:
                 found = (error,)
                 continue
             if not found:
                 self._devices.went(mac)
-                return _links_of(leg, device, gateways, has_leg=self._has_host_peer)
+                return _links_of(leg, device, gateways, has_leg=self._has_leg(attachment))
         text = "; ".join(map(str, found))
         raise TransientError(f"{attachment.key} did not become as planned: {text}")
 
@@ -137,7 +145,7 @@ class ExclusiveNetwork(KernelNetwork):
         whole = await self._whole(attachment)
         if pod_mac not in (None, whole.device.mac):
             return (f"{whole.device.ifname}: wanted the MAC of its ENI, the result has {pod_mac}",)
-        return tuple(map(str, _differences(whole, has_leg=self._has_host_peer)))
+        return tuple(map(str, _differences(whole)))
 
     async def mend(self, attachment: Attachment) -> bool:
         """Put right what somebody has changed; return whether there was something.
@@ -149,7 +157,7 @@ class ExclusiveNetwork(KernelNetwork):
         self._revival.homes.see(attachment.key, whole.leg, whole.leg_found)
         async with self._gate.shared():
             if not whole.is_the_pods:
-                return self._has_host_peer and await self._revive(attachment, whole.leg)
+                return whole.has_leg and await self._revive(attachment, whole.leg)
             if whole.found.is_nowhere:
                 return False
             actual = (*(whole.found.pod or ()), *whole.leg_found.node, *(whole.leg_found.pod or ()))
@@ -176,27 +184,44 @@ class ExclusiveNetwork(KernelNetwork):
     def _leg(self, attachment: Attachment, node: NodeFacts) -> AttachmentState:
         gateways = self._devices.known_gateways_of(attachment.lease.eni_mac) or IPPair()
         leg = desired_leg(attachment, gateways=gateways, node=node)
-        return leg if self._has_host_peer else replace(leg, node=(), pod=())
+        return leg if self._has_leg(attachment) else replace(leg, node=(), pod=())
+
+    def _has_leg(self, attachment: Attachment) -> bool:
+        return self._has_host_peer and has_leg(attachment)
 
     async def _whole(self, attachment: Attachment) -> _Whole:
         gateways = self._devices.known_gateways_of(attachment.lease.eni_mac)
         device = desired_device(attachment, gateways=gateways or IPPair(), node=self._node)
         if attachment.key in self._waiting:
             device = replace(device, pod=outside_programs(device.pod))
-        return await self._look(device, self._desired(attachment))
+        return await self._look(attachment, device, self._desired(attachment))
 
-    async def _look(self, device: Device, leg: AttachmentState) -> _Whole:
+    async def _look(self, attachment: Attachment, device: Device, leg: AttachmentState) -> _Whole:
         try:
+            device, found = await self._look_at_device(attachment, device)
             return _Whole(
                 device=device,
-                found=await self._kernel.read_device(device),
+                found=found,
                 leg=leg,
                 leg_found=await self._kernel.read_attachment(leg),
+                has_leg=self._has_leg(attachment),
             )
         except UsageError as error:
             raise _bad_netns(device, str(error)) from error
 
-    async def _take(self, whole: _Whole) -> tuple[object, ...]:
+    async def _look_at_device(
+        self, attachment: Attachment, device: Device
+    ) -> tuple[Device, DeviceState]:
+        """Return where the device is, and what it is to have, once its link has a number there."""
+        found = await self._kernel.read_device(device)
+        if not needs_device_table(attachment) or found.in_pod is None:
+            return device, found
+        gateways = self._devices.known_gateways_of(device.mac) or IPPair()
+        number = found.in_pod.ifindex
+        device = with_device_table(device, attachment, gateways=gateways, ifindex=number)
+        return device, await self._kernel.read_device(device)
+
+    async def _take(self, attachment: Attachment, whole: _Whole) -> tuple[object, ...]:
         """Do what is missing and return what is still missing."""
         if whole.found.pod is None:
             raise _bad_netns(whole.device, "does not exist")
@@ -205,12 +230,12 @@ class ExclusiveNetwork(KernelNetwork):
         except UsageError as error:
             raise CniError(Code.INTERFACE_EXISTS, str(error), field="CNI_IFNAME") from error
         await self._kernel.apply(operations)
-        after = await self._look(whole.device, whole.leg)
-        return _differences(after, has_leg=self._has_host_peer)
+        after = await self._look(attachment, whole.device, whole.leg)
+        return _differences(after)
 
     def _plan(self, whole: _Whole) -> tuple[Operation, ...]:
         device = plan_take(whole.device, whole.found)
-        leg = plan_attach(whole.leg, whole.leg_found) if self._has_host_peer else ()
+        leg = plan_attach(whole.leg, whole.leg_found) if whole.has_leg else ()
         # Programs inside the pod know its second leg by its number: it is there first.
         inner = tuple(one for one in device if _is_inner(one))
         return (*(one for one in device if one not in inner), *leg, *inner)
@@ -227,6 +252,14 @@ class ExclusiveNetwork(KernelNetwork):
                 await self._kernel.apply(puts)
 
 
+def _check_programs(attachment: Attachment, node: NodeFacts) -> None:
+    """Raise UsageError for a device that no policy would see: programs know a pod by its leg."""
+    if node.has_datapath and not has_leg(attachment):
+        text = f"{attachment.key}: pods of this node have one ENI each with the eBPF data path"
+        remedy = "use a node with eniip_virtual_type veth, or one whose pods share ENIs"
+        raise UsageError(f"{text}: {remedy}", field="podENI.spec.allocations")
+
+
 def _is_inner(operation: Operation) -> bool:
     return isinstance(operation, Put) and isinstance(operation.object, InnerPrograms)
 
@@ -235,8 +268,8 @@ def _is_about_traffic(operation: Operation) -> bool:
     return isinstance(operation, Put | Remove) and isinstance(operation.object, TrafficObject)
 
 
-def _differences(whole: _Whole, *, has_leg: bool) -> tuple[object, ...]:
-    leg = verify(whole.leg, whole.leg_found) if has_leg else ()
+def _differences(whole: _Whole) -> tuple[object, ...]:
+    leg = verify(whole.leg, whole.leg_found) if whole.has_leg else ()
     return (*verify_device(whole.device, whole.found), *leg)
 
 

@@ -75,6 +75,9 @@ def interfaces_of_podeni(
     allocations = _in_order(found, call.key.ifname)
     several = len(allocations) > 1
     default = _default_of(allocations)
+    if policy.mode is Mode.EXCLUSIVE and default is not allocations[0]:
+        text = f"PodENI {_name(found)}: on a node whose pods have whole ENIs everything else leaves"
+        raise UsageError(f"{text} by {call.key.ifname}", field="defaultRoute")
     common = replace(common_spec(call, pod.metadata.annotations, policy), is_one_of_several=several)
     return tuple(
         _interface(

@@ -15,13 +15,22 @@ ExclusiveENI.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 from terway.datapath.ebpf import inner_programs, leg_programs
 from terway.datapath.facts import NodeFacts
 from terway.datapath.guard import guard_of
 from terway.datapath.host import EVERYWHERE, GATEWAY_SCOPE, host_route_scope, link_sysctls
-from terway.datapath.names import alias_of, host_link_name, host_mac, link_local_gateway, pod_mac
+from terway.datapath.names import (
+    IN_POD_PRIORITY,
+    alias_of,
+    host_link_name,
+    host_mac,
+    link_local_gateway,
+    pod_mac,
+    table_of,
+)
 from terway.datapath.reach import METADATA, metadata_rules
 from terway.datapath.shaping import shared_limits
 from terway.model.address import Family, IPNetwork, IPPair, family_of
@@ -37,6 +46,7 @@ from terway.model.network import (
     Netns,
     NetObject,
     Route,
+    RoutingRule,
     Sysctl,
 )
 
@@ -99,6 +109,50 @@ def ways_out(attachment: Attachment, family: Family, gateways: IPPair) -> Iterat
     default = (EVERYWHERE[family],) if attachment.spec.has_default_route else ()
     for destination in (*default, *beside):
         yield Route(destination=destination, link=ifname, gateway=gateway, is_onlink=True)
+
+
+def has_leg(attachment: Attachment) -> bool:
+    """Return whether the interface has a second leg: one of a pod's has, the first."""
+    return not attachment.spec.parent
+
+
+def needs_device_table(attachment: Attachment) -> bool:
+    """Return whether a device has a table of its own in the pod, numbered after its link.
+
+    The first of several has none: what is routed by the second leg is in the main table.
+    """
+    return bool(attachment.spec.parent)
+
+
+def with_device_table(
+    device: Device, attachment: Attachment, *, gateways: IPPair, ifindex: int
+) -> Device:
+    """Return `device` with the table by which its address is answered, and what is bound to it."""
+    table = tuple(_device_table(attachment, gateways, table_of(ifindex)))
+    return replace(device, pod=(*device.pod, *table))
+
+
+def _device_table(attachment: Attachment, gateways: IPPair, table: int) -> Iterator[NetObject]:
+    ifname = attachment.key.ifname
+    for address in attachment.lease.addresses:
+        family = family_of(address)
+        gateway = gateways.of(family)
+        if gateway is None:
+            continue
+        if family is Family.V6:
+            # The kernel accepts an on-link gateway only where no other link leads to it.
+            yield Route(destination=ip_network(gateway), link=ifname)
+        yield Route(
+            destination=EVERYWHERE[family],
+            link=ifname,
+            table=table,
+            gateway=gateway,
+            is_onlink=True,
+        )
+        yield RoutingRule(family=family, priority=IN_POD_PRIORITY, table=table, oif=ifname)
+        yield RoutingRule(
+            family=family, priority=IN_POD_PRIORITY, table=table, source=ip_network(address)
+        )
 
 
 def desired_leg(

@@ -49,8 +49,9 @@ def takes_slot(eni: ENI) -> bool:
 def is_managed(config: PoolConfig, eni: ENI) -> bool:
     """Return whether an attached ENI belongs to the pool.
 
-    Members belong to their trunk, and ENIs of PodENIs to their pods. High-performance ENIs belong to the RDMA controller, unless
-    the pool is to have some. An ENI of ours need not carry the filter's tags.
+    Members belong to their trunk, ENIs of PodENIs to their pods, and high-performance ENIs to the
+    RDMA controller, unless the pool is to have some. An ENI of ours need not carry the filter's
+    tags.
     """
     tags = set(eni.tags)
     if not takes_slot(eni) or POD_ENI_TAG in tags:
