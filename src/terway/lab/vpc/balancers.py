@@ -54,6 +54,15 @@ class Balancing:
     prober: Prober | None = None
 
 
+def merged(parts: Iterable[Balancing]) -> Balancing:
+    """Return all load balancers of several who make them; they share the prober."""
+    held = tuple(parts)
+    return Balancing(
+        balancers=tuple(balancer for one in held for balancer in one.balancers),
+        prober=next((one.prober for one in held if one.prober is not None), None),
+    )
+
+
 def balanced(state: VpcState, balancing: Balancing) -> VpcState:
     """Return `state` with the load balancers in it; those of a VPC that is gone are not."""
     vpcs = {one.vpc_id for one in state.vswitches}

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from terway.lab.vpc.balancers import Balancing, balanced
+from terway.lab.vpc.balancers import Balancing, balanced, merged
 from terway.lab.vpc.check import check_state
 from terway.lab.vpc.converge import Wish, converge
 from terway.lab.vpc.counters import PortCounters, add_counters
@@ -49,6 +49,7 @@ class Fabric:
         self._state = VpcState()
         self._faults: dict[ENIId, Impairment] = {}
         self._balancing = Balancing()
+        self._balancings: dict[str, Balancing] = {}  # by whoever makes them
         self._numbers = Numbers()
 
     @property
@@ -107,11 +108,15 @@ class Fabric:
             self._state, self._numbers = state, numbers
             await self._converge()
 
-    async def balance(self, balancing: Balancing) -> None:
-        """Have load balancers beside whatever states come, and no others; errors as of `apply`."""
-        check_state(balanced(self._state, balancing))
+    async def balance(self, balancing: Balancing, *, maker: str = "cluster") -> None:
+        """Have the load balancers of `maker` beside whatever states come, and no others of its.
+
+        Errors as of `apply`.
+        """
         async with self._turn:
-            self._balancing = balancing
+            makers = {**self._balancings, maker: balancing}
+            check_state(balanced(self._state, merged(makers.values())))
+            self._balancings, self._balancing = makers, merged(makers.values())
             await self._converge()
 
     async def impair(self, faults: Mapping[ENIId, Impairment | None]) -> None:

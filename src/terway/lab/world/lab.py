@@ -17,6 +17,7 @@ from typing import Any
 
 from terway.cloud import permissions
 from terway.kube.client import KubeClient
+from terway.lab.balancer.cloud_run import run_cloud_balancers
 from terway.lab.balancer.run import BalancerPlace, run_balancers
 from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.fabric_view import FabricHabits
@@ -110,6 +111,10 @@ async def _open(stack: AsyncExitStack, lab: Lab) -> None:
     lab.kube = await stack.enter_async_context(KubeClient(lab.services.kube))
     lab.tasks.start(carry(lab.cloud, lab.fabric, lab.progress), name="cloud to fabric")
     lab.tasks.start(lab.fabric.watch(), name="devices that fall back")
+    balancing = run_cloud_balancers(
+        lab.cloud, lab.fabric, _balancer_place(lab), progress=lab.progress
+    )
+    lab.tasks.start(balancing, name="the cloud's load balancers")
     if lab.services.cluster is not None:
         _start_cluster(lab, lab.services.cluster)
     stack.push_async_callback(lab.stop)
@@ -155,15 +160,19 @@ def _start_cluster(lab: Lab, cluster: ClusterState) -> None:
         *(() if plan.network is PodNetwork.TERWAY else (NODE_IPAM,)),
         *(() if plan.control_plane else (load_balancers(plan.balancer_cidrs),)),
     )
-    place = BalancerPlace(
+    lab.tasks.start(run_controllers(cluster, controllers), name="controllers")
+    if not plan.control_plane:
+        balancers = run_balancers(cluster, lab.fabric, _balancer_place(lab), progress=lab.progress)
+        lab.tasks.start(balancers, name="load balancers")
+
+
+def _balancer_place(lab: Lab) -> BalancerPlace:
+    return BalancerPlace(
         vpc_id=lab.ground.vpc_id,
         prober=PROBER,
         netns_path=lab.fabric.services_netns_path,
-        interval_s=plan.probe_interval_s,
+        interval_s=lab.plan.probe_interval_s,
     )
-    lab.tasks.start(run_controllers(cluster, controllers), name="controllers")
-    balancers = run_balancers(cluster, lab.fabric, place, progress=lab.progress)
-    lab.tasks.start(balancers, name="load balancers")
 
 
 async def carry(cloud: Cloud, fabric: Fabric, progress: Progress) -> None:
