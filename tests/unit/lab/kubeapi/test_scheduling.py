@@ -266,6 +266,25 @@ def test_heartbeats_keep_a_node_alive():
     assert condition(state.get(NODE, "n1").object, "Ready", "status") == "True"
 
 
+def preferring(name, zone):
+    expression = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": [zone]}
+    term = {"weight": 100, "preference": {"matchExpressions": [expression]}}
+    path = "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"
+    return replace_in(pod_manifest(name), path, [term])
+
+
+def test_a_pod_goes_where_it_prefers_while_there_is_room_and_elsewhere_then():
+    state = make_cluster()
+    add_node(state, "n1", **{"topology.kubernetes.io/zone": "zone-a"})
+    add_node(state, "n2", pods=2, **{"topology.kubernetes.io/zone": "zone-b"})
+
+    for index in range(3):
+        state.create(POD, preferring(f"p{index}", "zone-b"))
+        settle(state)
+
+    assert [node_of(state, f"p{index}") for index in range(3)] == ["n2", "n2", "n1"]
+
+
 def test_a_lost_nodes_pods_go_at_once_when_somebody_vouches_that_it_is_off():
     clock = Clock()
     state = make_cluster(clock)

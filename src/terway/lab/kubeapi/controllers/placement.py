@@ -73,6 +73,28 @@ def _term_matches(term: Mapping[str, Any], node: Object) -> bool:
     )
 
 
+_PREFERRED = "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def preference(pod: Object, node: Object) -> int:
+    """Return how much the pod would like to be there: the weights of what it prefers, summed."""
+    return sum(
+        int(term.get("weight", 0))
+        for term in read_path(pod, _PREFERRED, ())
+        if _prefers(term.get("preference") or {}, node)
+    )
+
+
+def _prefers(preference: Mapping[str, Any], node: Object) -> bool:
+    # Unlike a required term, an empty one matches everything.
+    return not preference or _term_matches(preference, node)
+
+
+def highest_preference(pod: Object) -> int:
+    """Return the `preference` of a node that would have everything that the pod likes."""
+    return sum(int(term.get("weight", 0)) for term in read_path(pod, _PREFERRED, ()))
+
+
 def requests_of(pod: Object) -> dict[str, Decimal]:
     """Return what the pod asks for of each resource, "pods" (itself) included.
 

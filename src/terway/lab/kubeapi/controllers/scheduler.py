@@ -1,4 +1,4 @@
-"""On which node does a pod run? The one with the fewest pods of those that may.
+"""On which node does a pod run? Of those that may, one it prefers, with the fewest pods.
 
 Source for the words of refusal: k8s.io/kubernetes pkg/scheduler/framework (FitError and the
 plugins), v1.32.
@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from decimal import Decimal
 
 from terway.lab.kubeapi.controllers.actions import Action, Bind, Patch, Tell
-from terway.lab.kubeapi.controllers.placement import (
-    is_cordoned,
-    lacking_resources,
-    matches_affinity,
-    repelled_by,
-    requests_of,
-    untolerated_taint,
-)
+from terway.lab.kubeapi.controllers.occupancy import Occupancy, Refusal
+from terway.lab.kubeapi.controllers.placement import highest_preference, preference
 from terway.lab.kubeapi.controllers.view import View
 from terway.lab.kubeapi.gates import is_gated
 from terway.lab.kubeapi.objects import (
@@ -36,54 +28,6 @@ from terway.lab.kubeapi.objects import (
 from terway.lab.kubeapi.resources import POD
 
 _NAME = "default-scheduler"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a pod cannot run on a node. `others_could_go`: it could, were other pods not there."""
-
-    reasons: tuple[str, ...]
-    others_could_go: bool = False
-
-
-class Occupancy:
-    """Who runs where, and what is used: the view, and what this plan has decided already."""
-
-    def __init__(self, view: View) -> None:
-        self.nodes = {name_of(node): node for node in view.nodes}
-        self.residents: dict[str, list[Object]] = {name: [] for name in self.nodes}
-        self.used: dict[str, dict[str, Decimal]] = {name: {} for name in self.nodes}
-        for pod in view.pods:
-            if not is_pod_finished(pod):
-                self.add(pod, read_path(pod, "spec.nodeName", ""))
-
-    def add(self, pod: Object, node: str) -> None:
-        """Count a pod to a node."""
-        if node not in self.nodes:
-            return
-        self.residents[node].append(pod)
-        for name, amount in requests_of(pod).items():
-            self.used[node][name] = self.used[node].get(name, Decimal(0)) + amount
-
-    def refusal(self, pod: Object, node: Object) -> Refusal | None:
-        """Return why the pod cannot run on the node, None when it can."""
-        if is_cordoned(pod, node):
-            return Refusal(reasons=("node(s) were unschedulable",))
-        if taint := untolerated_taint(pod, node):
-            value = f": {taint['value']}" if taint.get("value") else ": "
-            reason = f"node(s) had untolerated taint {{{taint.get('key', '')}{value}}}"
-            return Refusal(reasons=(reason,))
-        if not matches_affinity(pod, node):
-            return Refusal(reasons=("node(s) didn't match Pod's node affinity/selector",))
-        if lacking := lacking_resources(pod, node, self.used[name_of(node)]):
-            reasons = tuple(
-                "Too many pods" if name == "pods" else f"Insufficient {name}" for name in lacking
-            )
-            return Refusal(reasons=reasons, others_could_go=True)
-        if repelled_by(pod, node, self.residents, self.nodes):
-            reason = "node(s) didn't match pod anti-affinity rules"
-            return Refusal(reasons=(reason,), others_could_go=True)
-        return None
 
 
 def is_waiting(pod: Object) -> bool:
@@ -104,17 +48,29 @@ def plan_bindings(view: View) -> Iterator[Action]:
         return
     occupancy = Occupancy(view)
     for pod in waiting:
-        refusals = {name: occupancy.refusal(pod, node) for name, node in occupancy.nodes.items()}
-        fitting = [name for name, why in refusals.items() if why is None]
-        if not fitting:
-            whys = [why for why in refusals.values() if why is not None]
-            yield from _refuse(view, pod, fit_error(whys))
+        chosen, refusals = choose_node(occupancy, pod)
+        if chosen is None:
+            yield from _refuse(view, pod, fit_error(refusals))
             continue
-        chosen = min(fitting, key=lambda name: (len(occupancy.residents[name]), name))
         occupancy.add(pod, chosen)
         yield Bind(pod=pod, node=chosen)
         message = f"Successfully assigned {namespace_of(pod)}/{name_of(pod)} to {chosen}"
         yield Tell(resource=POD, object=pod, reason="Scheduled", message=message, component=_NAME)
+
+
+def choose_node(occupancy: Occupancy, pod: Object) -> tuple[str | None, list[Refusal]]:
+    """Return the node that a pod prefers, the least loaded of equals; without one, why not."""
+    refusals: list[Refusal] = []
+    best, best_score = None, -1
+    highest = highest_preference(pod)
+    for name, node in occupancy.candidates():
+        if (refusal := occupancy.refusal(pod, node)) is not None:
+            refusals.append(refusal)
+        elif (score := preference(pod, node)) > best_score:
+            best, best_score = name, score
+            if score == highest:
+                break  # of thousands of nodes, most need not be asked
+    return best, refusals
 
 
 def _queue_order(pod: Object) -> tuple[int, str, str, str]:
