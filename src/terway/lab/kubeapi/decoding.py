@@ -6,6 +6,8 @@ list has no holes. Source: the refusals of k8s.io/apimachinery's JSON decoding.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -54,9 +56,16 @@ def _is_quantity(value: Any) -> bool:
         return False
 
 
+def _is_base64(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and base64.b64decode(value, validate=True) is not None
+    except binascii.Error:
+        return False
+
+
 _SCALARS: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
-    "bytes": lambda value: isinstance(value, str),
+    "bytes": _is_base64,
     "boolean": lambda value: isinstance(value, bool),
     "integer": _is_int,
     "number": _is_number,

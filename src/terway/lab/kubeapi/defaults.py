@@ -32,6 +32,7 @@ from terway.lab.kubeapi.resources import (
     VALIDATING_WEBHOOKS,
     ResourceDef,
 )
+from terway.lab.kubeapi.secrets import secret_defaults
 from terway.lab.kubeapi.services.defaults import service_defaults
 from terway.lab.kubeapi.services.slices import slice_defaults
 from terway.lab.kubeapi.statefulsets import stateful_set_defaults
@@ -240,10 +241,6 @@ def _node(obj: Object) -> Object:
     return {**obj, "spec": obj.get("spec") or {}, "status": obj.get("status") or {}}
 
 
-def _secret(obj: Object) -> Object:
-    return _fill(obj, type="Opaque")
-
-
 _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     POD: _pod,
     DEPLOYMENT: _deployment,
@@ -252,7 +249,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Object]] = {
     STATEFUL_SET: _stateful_set,
     NAMESPACE: _namespace,
     NODE: _node,
-    SECRET: _secret,
+    SECRET: secret_defaults,
     SERVICE: service_defaults,
     ENDPOINT_SLICE: slice_defaults,
     NETWORK_POLICY: network_policy_defaults,

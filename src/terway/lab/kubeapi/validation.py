@@ -56,11 +56,13 @@ from terway.lab.kubeapi.resources import (
     REPLICA_SET,
     ROLE,
     ROLE_BINDING,
+    SECRET,
     SERVICE,
     STATEFUL_SET,
     VALIDATING_WEBHOOKS,
     ResourceDef,
 )
+from terway.lab.kubeapi.secrets import validate_secret, validate_secret_update
 from terway.lab.kubeapi.selectors import label_selector
 from terway.lab.kubeapi.services.slices import validate_slice, validate_slice_update
 from terway.lab.kubeapi.services.validation import validate_service, validate_service_update
@@ -278,6 +280,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     REPLICA_SET: _workload,
     DAEMON_SET: _workload,
     STATEFUL_SET: _stateful_set,
+    SECRET: validate_secret,
     SERVICE: validate_service,
     ENDPOINT_SLICE: validate_slice,
     NETWORK_POLICY: validate_network_policy,
@@ -294,6 +297,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
 }
 _UPDATES_BY_KIND: dict[ResourceDef, Callable[[Object, Object], Iterator[Cause]]] = {
     POD: _pod_update,
+    SECRET: validate_secret_update,
     SERVICE: validate_service_update,
     ENDPOINT_SLICE: validate_slice_update,
     DEPLOYMENT: _selector_update,

@@ -15,6 +15,7 @@ from terway.lab.kubeapi import names
 from terway.lab.kubeapi.customresources.objects import (
     check_custom,
     content_of,
+    new_faults,
     prune_custom,
 )
 from terway.lab.kubeapi.decoding import check_object, normalize
@@ -118,13 +119,19 @@ def prepare_create(
     return checked(resource, obj)
 
 
-def checked(resource: ResourceDef, obj: Object) -> Object:
-    """Return the object with its defaults. ApiError 422 where its kind does not allow it."""
+def checked(resource: ResourceDef, obj: Object, *, old: Object | None = None) -> Object:
+    """Return the object with its defaults. ApiError 422 where its kind does not allow it.
+
+    What was wrong with the `old` state of a custom object already may stay so.
+    """
     if not metadata(obj).get("name"):
         causes = validate(resource, obj)
         raise invalid(resource, "", causes)
     obj = with_defaults(resource, obj)
-    if causes := validate(resource, obj):
+    causes = validate(resource, obj)
+    if resource.custom and old is not None:
+        causes = new_faults(causes, old, resource.custom)
+    if causes:
         raise invalid(resource, name_of(obj), causes)
     return obj
 
@@ -153,7 +160,7 @@ def prepare_update(
     if subresource == "status":
         merged = {**old, "metadata": merged["metadata"], "status": new.get("status") or {}}
         if resource.custom:  # a built-in status is whatever its writers make it
-            merged = checked(resource, merged)
+            merged = checked(resource, merged, old=old)
         return _same_if_equal(old, merged)
     if resource.has_status:
         merged.pop("status", None)
@@ -161,7 +168,7 @@ def prepare_update(
             merged["status"] = old["status"]
     if resource is SERVICE:
         merged = inherit(old, with_defaults(resource, merged))
-    merged = checked(resource, merged)
+    merged = checked(resource, merged, old=old)
     if causes := validate_update(resource, old, merged):
         raise invalid(resource, name_of(old), causes)
     if resource.has_generation and _content(resource, merged) != _content(resource, old):

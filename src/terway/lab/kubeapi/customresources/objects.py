@@ -37,6 +37,18 @@ def validate_custom(obj: Object, kind: CustomKind) -> tuple[Cause, ...]:
     return tuple(validate_structure(obj, kind.schema, ""))
 
 
+def new_faults(causes: tuple[Cause, ...], old: Object, kind: CustomKind) -> tuple[Cause, ...]:
+    """Return those causes that the old state did not give: a schema may have grown stricter.
+
+    So finalizers and status of such an object can be written. Source: KEP-4008, CRD validation
+    ratcheting; here a fault is known by its field and words, not by the value around it.
+    """
+    if not causes:
+        return ()
+    known = set(validate_custom(old, kind))
+    return tuple(cause for cause in causes if cause not in known)
+
+
 def content_of(obj: Object, *, has_status: bool) -> Object:
     """Return what metadata.generation of a custom object counts the changes of."""
     aside = ("metadata", "status") if has_status else ("metadata",)

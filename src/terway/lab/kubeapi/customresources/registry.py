@@ -51,8 +51,11 @@ class Definitions:
         if change.resource is not CUSTOM_RESOURCE_DEFINITION:
             return
         definition = change.new.object
-        served = not change.is_deletion and is_established(definition)
-        rows = tuple(self._rows(definition)) if served else ()
+        before = _served(change.old.object) if change.old else None
+        after = None if change.is_deletion else _served(definition)
+        if before == after:
+            return  # objects keep the rows that they were written through
+        rows = tuple(self._rows(definition)) if after is not None else ()
         self._table.serve(name_of(definition), rows)
 
     def _rows(self, definition: Object) -> Iterator[ResourceDef]:
@@ -72,6 +75,13 @@ class Definitions:
             row = ResourceDef(group=spec["group"], version="", kind=kind, plural=plural)
             self._homes[name] = found.home if found else row
         return self._homes[name]
+
+
+def _served(definition: Object) -> Object | None:
+    """Return all of a CRD that the rows are made from, None where there are to be none."""
+    if not is_established(definition):
+        return None
+    return {"spec": definition["spec"], "terminating": is_terminating(definition)}
 
 
 def _row(definition: Object, version: Mapping[str, Any], home: ResourceDef) -> ResourceDef:

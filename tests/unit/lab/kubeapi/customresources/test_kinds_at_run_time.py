@@ -237,6 +237,21 @@ def test_a_new_schema_holds_for_objects_that_were_there_before():
     }
 
 
+def test_an_object_that_a_stricter_schema_refuses_can_still_be_written_elsewhere():
+    state = make_cluster()
+    state.create(serve(state), loaf(grams=200))
+    schema = copy.deepcopy(LOAF_SCHEMA)
+    schema["properties"]["spec"]["properties"]["grams"]["minimum"] = 500
+    changed = definition(version(schema={"openAPIV3Schema": schema}))
+    state.update(CUSTOM_RESOURCE_DEFINITION, NAME, "", changed)
+    row = row_of(state)
+
+    state.patch(row, "a", "default", {"metadata": {"finalizers": ["bakery.example.com/oven"]}})
+
+    refused = refusal(state.patch, row, "a", "default", {"spec": {"grams": 300}})
+    assert "greater than or equal to 500" in refused.message
+
+
 def test_a_version_that_is_not_served_cannot_be_asked_for():
     state = make_cluster()
     serve(state, definition(version(), version("v1alpha1", storage=False, served=False)))
