@@ -8,6 +8,7 @@ from terway.lab.kubeapi.access import ADMIN, Access, Identity, impersonated
 from terway.lab.kubeapi.controllers.runner import settle
 from terway.lab.kubeapi.errors import ApiError
 from terway.lab.kubeapi.rbac.attributes import attributes_of
+from terway.lab.kubeapi.rbac.rules import parse_rule
 from terway.lab.kubeapi.rbac.users import service_account, split_service_account
 from terway.lab.kubeapi.resources import (
     CLUSTER_ROLE,
@@ -423,3 +424,31 @@ def test_a_pod_of_an_account_that_is_not_there_is_refused():
 @pytest.mark.parametrize("name", ["robot", "system:serviceaccount:", "system:serviceaccount:a"])
 def test_other_users_are_no_service_accounts(name):
     assert split_service_account(name) is None
+
+
+def test_what_a_role_lacks_and_what_nobody_needs_of_it_is_known():
+    state = cluster()
+    held = [rule("pods pods/status", "get list"), urls("/metrics")]
+    grant(state, *held)
+    rules = [parse_rule(one) for one in held]
+    audit = state.authorizer.audit
+
+    def ask_for(method, path):
+        state.authorizer.authorize(ROBOT, attributes_of(method, path, {}))
+
+    ask_for("GET", f"{PODS}/a")
+    ask_for("GET", f"{PODS}/b")
+    ask_for("GET", "/metrics")
+    with pytest.raises(ApiError):
+        ask_for("DELETE", f"{PODS}/a")
+    state.authorizer.authorize(ADMIN, attributes_of("GET", "/api/v1/nodes", {}))
+
+    assert audit.refused(ROBOT.name) == {("delete", "", "pods"): 1}
+    assert audit.allowed(ROBOT.name) == {("get", "", "pods"): 2, ("get", "", "/metrics"): 1}
+    unused = {(one.verbs, one.resources) for one in audit.unused(ROBOT.name, rules)}
+    assert unused == {
+        (("list",), ("pods",)),
+        (("get",), ("pods/status",)),
+        (("list",), ("pods/status",)),
+    }
+    assert audit.allowed(ADMIN.name) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from terway.lab.kubeapi.errors import ApiError
 from terway.lab.kubeapi.objects import Object
 from terway.lab.kubeapi.rbac.attributes import Attributes, refusal_text
+from terway.lab.kubeapi.rbac.audit import Audit
 from terway.lab.kubeapi.rbac.grants import Grants, RbacObjects, make_grants
 from terway.lab.kubeapi.rbac.users import Identity
 from terway.lab.kubeapi.resources import (
@@ -20,11 +21,15 @@ _KINDS = (ROLE, CLUSTER_ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
 
 
 class Authorizer:
-    """Answers from the roles and bindings of a store, made anew only when one has changed."""
+    """Answers from the roles and bindings of a store, made anew only when one has changed.
+
+    `audit` remembers what was asked.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._grants: Grants | None = None
+        self.audit = Audit()
         store.on_change(self._on_change)
 
     def _on_change(self, change: Change) -> None:
@@ -51,6 +56,7 @@ class Authorizer:
     def authorize(self, user: Identity, asked: Attributes) -> None:
         """Raise ApiError 403 when `user` may not do what is asked."""
         decision = self.grants.decide(user, asked)
+        self.audit.note(user, asked, allowed=decision.is_allowed)
         if not decision.is_allowed:
             raise refusal(user, asked, decision.reason)
 
