@@ -19,6 +19,7 @@ from terway.linux.libbpf import LoadedObject, load_object, read_object
 from terway.linux.netlink import link, traffic
 from terway.linux.netlink.socket import RouteSocket, open_route_socket
 from terway.linux.netns import open_netns
+from terway.model.eni import VSwitch
 from terway.model.ids import ENIId
 from tests.support.instances import (
     NODES,
@@ -46,8 +47,8 @@ class TrunkGuest:
     routes: RouteSocket
     pods: dict[ENIId, Instance] = field(default_factory=dict)
 
-    def join(self, eni: Port) -> Instance:
-        """Return a new pod with the member's MAC and addresses."""
+    def join(self, eni: Port, *, vswitch: VSwitch | None = None) -> Instance:
+        """Return a new pod with the member's MAC and addresses, which are of a test's vSwitches."""
         pod = make_instance(f"pod-{eni.eni_id}", self.folder)
         self.pods[eni.eni_id] = pod
         host = f"vlan{eni.vlan_id}"
@@ -59,7 +60,7 @@ class TrunkGuest:
         self._map("ways").update(pack_u32(self._ifindex(host)), way)
         self._map("pods").update(pack_u32(eni.vlan_id), pack_u32(self._ifindex(host)))
         self.attach(host, "from_pod")
-        pod.configure(replace(eni, ifname="eth0"), VSWITCHES[eni.vswitch_id])
+        pod.configure(replace(eni, ifname="eth0"), vswitch or VSWITCHES[eni.vswitch_id])
         return pod
 
     def attach(self, name: str, program: str) -> None:
