@@ -7,6 +7,7 @@ import copy
 import json
 from contextlib import asynccontextmanager
 from functools import partial
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -29,10 +30,12 @@ from terway.lab.kubeapi.resources import (
 from terway.lab.kubeapi.state import APPLY, ClusterState
 from terway.lab.kubeapi.webhooks.admission import write_reviewed
 from terway.lab.kubeapi.writes import WriteOptions
+from terway.lab.world.sockets import listen_in, socket_in
 from terway.model.errors import UsageError
 from tests.support.cluster import deployment_manifest, make_cluster, pod_manifest
 from tests.support.custom_resources import GROUP, definition, loaf, serve, version
 from tests.support.kube_server import open_client
+from tests.support.netns import scratch_netns
 from tests.support.webhook_server import allow, deny, label, open_webhook_server, patch
 
 
@@ -348,6 +351,19 @@ async def test_a_dialer_makes_every_socket_that_goes_to_a_webhook():
         await create_pod(state)
 
     assert dialed == ["127.0.0.1"]
+
+
+@pytest.mark.root
+async def test_a_webhook_in_another_network_namespace_is_reached_by_a_socket_made_there():
+    state = make_cluster()
+    with scratch_netns() as netns:
+        sock = await listen_in(netns.path, IPv4Address("127.0.0.1"), 4443)
+        state.dial_webhook = partial(socket_in, netns.path)
+        async with open_webhook_server(sock=sock) as webhook:
+            webhook.at("/mutate", lambda request: label("mutated"))
+            configure(state, webhook.hook("/mutate"))
+
+            assert "mutated" in labels_of(await create_pod(state))
 
 
 async def test_the_server_sends_every_write_by_its_webhooks(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -84,13 +85,15 @@ class WebhookServer:
 
 
 @asynccontextmanager
-async def open_webhook_server(*names: str) -> AsyncIterator[WebhookServer]:
-    """Serve webhooks under 127.0.0.1 and `names` for the time of the block."""
+async def open_webhook_server(
+    *names: str, sock: socket.socket | None = None
+) -> AsyncIterator[WebhookServer]:
+    """Serve webhooks under 127.0.0.1 and `names` for the time of the block, or at `sock`."""
     identity = make_identity(["127.0.0.1", *names], now=time.time())
     server = WebhookServer(port=0, ca_pem=identity.ca_pem, paths={})
     app = web.Application()
     app.router.add_post("/{path:.*}", server._serve)
     tls = identity.ssl_context()
-    async with open_listener(Listener(app=app, host="127.0.0.1", tls=tls)) as port:
+    async with open_listener(Listener(app=app, host="127.0.0.1", sock=sock, tls=tls)) as port:
         server.port = port
         yield server

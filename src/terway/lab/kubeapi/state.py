@@ -34,6 +34,7 @@ from terway.lab.kubeapi.rbac.reviews import answer_review
 from terway.lab.kubeapi.rbac.users import ADMIN
 from terway.lab.kubeapi.resources import (
     CUSTOM_RESOURCE_DEFINITION,
+    NAMESPACE,
     ResourceDef,
     ResourceTable,
 )
@@ -138,6 +139,8 @@ class ClusterState:
         self, resource: ResourceDef, wanted: Object, namespace: str, options: WriteOptions
     ) -> Stored:
         trial = options.trial
+        if trial is not None and resource.namespaced:
+            self.get(NAMESPACE, namespace)  # nobody is asked about a place that is not there
         mutated = mutate_create(resource, wanted, namespace, options)
         prepared = prepare_create(
             resource,

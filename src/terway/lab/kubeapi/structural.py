@@ -36,6 +36,7 @@ _IS_TYPE: dict[str, Callable[[Any], bool]] = {
     "number": _is_number,
     "integer": _is_integer,
 }
+_JUNCTORS = ("allOf", "anyOf", "oneOf", "not")
 _JSON_NAMES = ("boolean", "integer", "number", "string", "array", "object")
 
 
@@ -63,12 +64,14 @@ def validate_structure(value: Any, schema: Schema, path: str) -> Iterator[Cause]
         yield from _string(value, schema, path)
     elif _is_number(value):
         yield from _number(value, schema, path)
-    yield from _alternatives(value, schema, path)
+    if any(junctor in schema for junctor in _JUNCTORS):
+        yield from _alternatives(value, schema, path)
 
 
 def _type_trouble(value: Any, schema: Schema, path: str) -> Cause | None:
-    kinds = ("integer", "string") if schema.get(INT_OR_STRING) else (schema.get("type", ""),)
-    if kinds == ("",) or any(_IS_TYPE[kind](value) for kind in kinds):
+    kind = schema.get("type", "")
+    kinds = ("integer", "string") if schema.get(INT_OR_STRING) else (kind,)
+    if not kinds[0] or any(_IS_TYPE[one](value) for one in kinds):
         return None
     got = json_type(value)
     where = f"{path} in body" if path else "body"
