@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
 RAW = PODS.typed(dict)
 NODE = "node-2"  # which comes after the installation
+TERWAYD = "system:serviceaccount:kube-system:terway"
 INSTALLATION = """\
 apiVersion: v1
 kind: ServiceAccount
@@ -63,6 +64,10 @@ async def test_terwayd_is_its_account_where_there_is_one(lab: Lab) -> None:
     assert pod.addresses.of(Family.V4)
     assert await user_of_terwayd(lab, NODE) == "terway"
     assert await user_of_terwayd(lab, "node-1") == "admin"
+    assert lab.services.cluster is not None
+    audit = lab.services.cluster.authorizer.audit
+    assert audit.allowed(TERWAYD)["watch", "", "pods"]
+    assert not audit.refused(TERWAYD)
 
 
 async def seen(lab: Lab, name: str, **wanted: str) -> None:
