@@ -6,12 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from terway.lab.vpc.check import check_state
 from terway.model.address import gateway_of
+from terway.model.eni import ENIStatus, ENIType
 from tests.support.cloud_world import VPC, make_world
 
 
 class AnyCalls(RuleBasedStateMachine):
-    """Calls in any order: ENIs come and go, addresses too, time passes."""
+    """Calls in any order: ENIs come and go, trunks and members, addresses too, time passes."""
 
     def __init__(self):
         super().__init__()
@@ -52,6 +54,31 @@ class AnyCalls(RuleBasedStateMachine):
             NetworkInterfaceId=self.any_eni(eni),
             InstanceId=self.world.instance_id,
         )
+
+    @rule()
+    def create_trunk(self):
+        self.world.call(
+            "CreateNetworkInterface",
+            VSwitchId=self.world.pod_vswitch,
+            SecurityGroupId=self.world.group,
+            InstanceType="Trunk",
+        )
+
+    @rule(eni=st.integers(0, 20), trunk=st.integers(0, 20))
+    def attach_member(self, eni, trunk):
+        self.world.call("AttachNetworkInterface", **self.member_of_some_trunk(eni, trunk))
+
+    @rule(eni=st.integers(0, 20), trunk=st.integers(0, 20))
+    def detach_member(self, eni, trunk):
+        self.world.call("DetachNetworkInterface", **self.member_of_some_trunk(eni, trunk))
+
+    def member_of_some_trunk(self, eni, trunk):
+        trunks = [one.id for one in self.state.enis.values() if one.type is ENIType.TRUNK]
+        return {
+            "NetworkInterfaceId": self.any_eni(eni),
+            "InstanceId": self.world.instance_id,
+            "TrunkNetworkInstanceId": trunks[trunk % len(trunks)] if trunks else "eni-none",
+        }
 
     @rule(eni=st.integers(0, 20))
     def delete(self, eni):
@@ -97,8 +124,13 @@ class AnyCalls(RuleBasedStateMachine):
     @invariant()
     def the_limits_of_the_instance_type_hold(self):
         mine = self.state.enis_of(self.world.instance_id)
-        assert len(mine) <= 4
-        assert len({eni.slot for eni in mine}) == len(mine)
+        devices = [eni for eni in mine if eni.trunk_id is None]
+        members = [eni for eni in mine if eni.trunk_id is not None]
+        assert len(devices) <= 4
+        assert len({eni.slot for eni in devices}) == len(devices)
+        assert len(members) <= 16
+        assert len({eni.vlan_id for eni in members}) == len(members)
+        assert sum(eni.type is ENIType.TRUNK for eni in devices) <= 1
         for eni in mine:
             assert len(eni.ipv4) <= 15
             assert len(eni.ipv6) <= 15
@@ -111,13 +143,26 @@ class AnyCalls(RuleBasedStateMachine):
         assert shown["AvailableIpAddressCount"] == 28 - len(taken)
 
     @invariant()
+    def members_are_those_of_a_trunk_in_use_on_the_same_instance(self):
+        for eni in self.state.enis.values():
+            assert (eni.type is ENIType.MEMBER) == (eni.trunk_id is not None)
+            if eni.trunk_id is not None:
+                trunk = self.state.enis[eni.trunk_id]
+                assert trunk.status is ENIStatus.IN_USE
+                assert trunk.instance_id == eni.instance_id
+
+    @invariant()
+    def the_fabric_can_carry_it(self):
+        check_state(self.world.cloud.vpc_state())
+
+    @invariant()
     def the_fabric_has_the_plugged_enis(self):
         ports = {port.eni_id for port in self.world.cloud.vpc_state().ports}
         assert ports == {eni.id for eni in self.state.enis.values() if eni.is_plugged}
 
 
 AnyCalls.TestCase.settings = settings(
-    max_examples=25,
+    max_examples=80,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
