@@ -6,7 +6,7 @@ Two files, in YAML or JSON: the configuration, and beside it, in a secret, the c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ class Config:
     healthz_listen: str
     metrics_listen: str
     controllers: tuple[str, ...]
+    asked_controllers: tuple[str, ...] = field(repr=False)  # as written
     concurrency: Concurrency
     sync_s: float
     gc_s: float
@@ -157,6 +158,12 @@ def chosen_controllers(names: Iterable[str], *, centralized: bool) -> tuple[str,
     if not centralized:
         wanted -= set(POOL_CONTROLLERS)
     return tuple(one for one in CONTROLLERS if one in wanted)
+
+
+def with_pools(config: Config) -> Config:
+    """Return the configuration of a cluster whose eni-config says `ipam_type: crd`."""
+    chosen = chosen_controllers(config.asked_controllers, centralized=True)
+    return replace(config, centralized=True, controllers=chosen)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -232,6 +239,7 @@ def _config(said: Values, controllers: tuple[str, ...]) -> Config:
         healthz_listen=_listen(said[keys.HEALTHZ]),
         metrics_listen=_listen(said[keys.METRICS]),
         controllers=controllers,
+        asked_controllers=said[keys.CONTROLLERS],
         concurrency=_concurrency(said),
         sync_s=said[keys.SYNC_PERIOD],
         gc_s=said[keys.GC_PERIOD],

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from terway.model.exposition import CONTENT_TYPE, Counter, Gauge, Histogram, Labels, Metric
+from terway.controlplane.budget import Usage
+from terway.model.exposition import Counter, Gauge, Histogram, Labels, Metric
 
-__all__ = ["CONTENT_TYPE", "ControllerMetrics", "Metrics", "gauge"]
-
+# The OpenAPI answers in some hundred milliseconds; twenty seconds is where we give up.
+_CALL_BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -70,3 +71,47 @@ class Metrics:
 def gauge(name: str, text: str, values: dict[Labels, float]) -> Gauge:
     """Return a metric of which only the present values are known."""
     return Gauge(name=name, text=text, values=values)
+
+
+class CallMetrics:
+    """Calls of the cloud's API; upstream's name, which dashboards know."""
+
+    def __init__(self) -> None:
+        self._calls = Histogram(
+            name="aliyun_openapi_latency",
+            text="seconds that a call to the OpenAPI took",
+            buckets=_CALL_BUCKETS_S,
+        )
+
+    def observe(
+        self, action: str, parameters: object, elapsed_s: float, error: Exception | None
+    ) -> None:
+        """Count one call; `error` is None when it was answered."""
+        labels = (("api", action), ("error", str(error is not None).lower()))
+        self._calls.observe(labels, elapsed_s)
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield what was counted."""
+        yield self._calls
+
+
+def informer_gauges(sizes: dict[str, int]) -> Iterator[Gauge]:
+    """Yield how many objects are in memory."""
+    values: dict[Labels, float] = {(("collection", name),): size for name, size in sizes.items()}
+    yield gauge("terway_controlplane_objects", "objects in memory", values)
+
+
+def budget_gauges(usage: Iterable[Usage]) -> Iterator[Gauge]:
+    """Yield how the budget of cloud calls is used."""
+    found = tuple(usage)
+    for name, (text, read) in _BUDGET.items():
+        values: dict[Labels, float] = {(("api", one.action),): read(one) for one in found}
+        yield gauge(f"terway_controlplane_budget_{name}", text, values)
+
+
+_BUDGET: dict[str, tuple[str, Callable[[Usage], float]]] = {
+    "waiting": ("calls that wait for their turn", lambda one: one.waiting),
+    "taken": ("calls since the beginning", lambda one: one.taken),
+    "throttled": ("throttling answers since the beginning", lambda one: one.throttled),
+    "rate_per_min": ("calls a minute that may be made now", lambda one: one.rate_per_min),
+}
