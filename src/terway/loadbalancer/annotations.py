@@ -1,0 +1,210 @@
+"""What do the annotations of a Service say? As users of the cloud write them.
+
+``service.beta.kubernetes.io/alibaba-cloud-loadbalancer-<name>``, or with ``alicloud``, as before
+2019. What is known and not done here is refused by name: nobody shall believe that it holds.
+Source: product documentation, "Add annotations to the YAML file of a Service to configure CLB
+instances", and the same of NLB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from terway.model.balancer import BalancerProduct, CheckKind, Forwarding, HealthCheck, Tags
+from terway.model.errors import UsageError
+from terway.model.ids import VSwitchId, ZoneId
+
+PREFIXES = (
+    "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-",
+    "service.beta.kubernetes.io/alicloud-loadbalancer-",
+)
+BACKEND_TYPE = "service.beta.kubernetes.io/backend-type"
+
+SCHEDULERS = {
+    BalancerProduct.CLB: ("wrr", "rr", "sch", "tch"),
+    BalancerProduct.NLB: ("wrr", "rr", "wlc", "sch", "tch"),
+}
+# They are of forwarding by HTTP, of certificates, of bandwidth packages: not of this data path.
+NOT_DONE = (
+    "bandwidth-package-id",
+    "cacert",
+    "cacert-id",
+    "cert-id",
+    "cookie",
+    "cookie-timeout",
+    "cps",
+    "external-ip-type",
+    "forward-port",
+    "http2-enabled",
+    "master-zoneid",
+    "protocol-port",
+    "proxy-protocol",
+    "security-group-ids",
+    "slave-zoneid",
+    "sticky-session",
+    "sticky-session-type",
+    "tls-cipher-policy",
+    "vgroup-port",
+    "weight",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is asked for. Empty words: as it is by default, or, of an instance in use, as it is."""
+
+    balancer_id: str = ""  # an instance that is there already, and stays
+    overrides_listeners: bool = False  # of such an instance, also those that others made
+    name: str = ""
+    is_internet: bool = True
+    address: str = ""
+    spec: str = ""
+    charge_type: str = ""
+    internet_charge_type: str = ""
+    bandwidth: int | None = None
+    vswitch_id: VSwitchId | None = None
+    zones: tuple[tuple[ZoneId, VSwitchId], ...] = ()
+    hostname: str = ""  # in the status, instead of addresses
+    is_protected_from_deletion: bool = True
+    is_protected_from_console: bool = True
+    resource_group_id: str = ""
+    tags: Tags = ()
+    forwarding: Forwarding = field(default_factory=Forwarding)
+    acl_id: str = ""
+    acl_is_allowed: bool = True
+    has_acl: bool = False
+    groups_are_of_addresses: bool = False  # NLB
+
+
+def parse_annotations(annotations: Mapping[str, str], product: BalancerProduct) -> Settings:
+    """Return what a Service asks for. Raises UsageError with the annotation, value and remedy."""
+    said = _Said(annotations)
+    said.refuse(NOT_DONE)
+    if (kind := annotations.get(BACKEND_TYPE, "eni")) != "eni":
+        raise UsageError(
+            f"{BACKEND_TYPE} {kind!r}: backends are pods by their own addresses: eni, or nothing",
+            field=BACKEND_TYPE,
+        )
+    is_nlb = product is BalancerProduct.NLB
+    return Settings(
+        balancer_id=said.text("id"),
+        overrides_listeners=said.flag("force-override-listeners", default=False),
+        name=said.text("name"),
+        is_internet=said.choice("address-type", ("internet", "intranet"), "internet") == "internet",
+        address=said.text("ip"),
+        spec=said.text("spec"),
+        charge_type=said.choice("instance-charge-type", ("PayBySpec", "PayByCLCU"), ""),
+        internet_charge_type=said.choice("charge-type", ("paybytraffic", "paybybandwidth"), ""),
+        bandwidth=said.number("bandwidth", 1, 5120),
+        vswitch_id=VSwitchId(word) if (word := said.text("vswitch-id")) else None,
+        zones=said.zones("zone-maps"),
+        hostname=said.text("hostname"),
+        is_protected_from_deletion=said.flag("delete-protection", default=True),
+        is_protected_from_console=said.choice(
+            "modification-protection", ("ConsoleProtection", "NonProtection"), "ConsoleProtection"
+        )
+        == "ConsoleProtection",
+        resource_group_id=said.text("resource-group-id"),
+        tags=said.tags("additional-resource-tags"),
+        forwarding=_forwarding(said, product),
+        acl_id=said.text("acl-id"),
+        acl_is_allowed=said.choice("acl-type", ("white", "black"), "white") == "white",
+        has_acl=said.flag("acl-status", default=False),
+        groups_are_of_addresses=is_nlb
+        and said.choice("server-group-type", ("Instance", "Ip"), "Instance") == "Ip",
+    )
+
+
+def _forwarding(said: _Said, product: BalancerProduct) -> Forwarding:
+    drains = said.flag("connection-drain", default=False)
+    drain_s = said.number("connection-drain-timeout", 0, 900)
+    return Forwarding(
+        scheduler=said.choice("scheduler", SCHEDULERS[product], "wrr"),
+        check=_check(said, product),
+        drain_s=(300 if drain_s is None else drain_s) if drains else None,
+        persistence_s=said.number("persistence-timeout", 0, 3600) or 0,
+    )
+
+
+def _check(said: _Said, product: BalancerProduct) -> HealthCheck:
+    default = HealthCheck()
+    switch = "health-check-switch" if said.text("health-check-switch") else "health-check-flag"
+    kind = said.choice("health-check-type", ("tcp", "http", "udp"), "tcp")
+    codes = said.text("health-check-httpcode")
+    return HealthCheck(
+        is_on=said.flag(switch, default=True),
+        kind=CheckKind(kind),
+        port=said.number("health-check-connect-port", 1, 65535) or 0,
+        timeout_s=said.number("health-check-connect-timeout", 1, 300) or default.timeout_s,
+        interval_s=said.number("health-check-interval", 1, 50) or default.interval_s,
+        healthy_after=said.number("healthy-threshold", 2, 10) or default.healthy_after,
+        unhealthy_after=said.number("unhealthy-threshold", 2, 10) or default.unhealthy_after,
+        domain=said.text("health-check-domain"),
+        uri=said.text("health-check-uri") or default.uri,
+        method=said.choice("health-check-method", ("head", "get"), default.method),
+        http_codes=tuple(codes.split(",")) if codes else default.http_codes,
+    )
+
+
+class _Said:
+    """The annotations, by the last part of their name."""
+
+    def __init__(self, annotations: Mapping[str, str]) -> None:
+        self._said = {
+            key.removeprefix(prefix): (key, value)
+            for prefix in reversed(PREFIXES)
+            for key, value in annotations.items()
+            if key.startswith(prefix)
+        }
+
+    def refuse(self, names: Collection[str]) -> None:
+        for name in names:
+            if name in self._said:
+                self._refusal(name, "is not done here: take it out")
+
+    def text(self, name: str) -> str:
+        return self._said[name][1].strip() if name in self._said else ""
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        words = {"on": True, "true": True, "off": False, "false": False}
+        word = self.text(name).lower()
+        if word and word not in words:
+            self._refusal(name, "is neither on nor off")
+        return words.get(word, default)
+
+    def choice(self, name: str, choices: Collection[str], default: str) -> str:
+        word = self.text(name)
+        if word and word.lower() not in {one.lower() for one in choices}:
+            self._refusal(name, f"is none of {', '.join(choices)}")
+        return next((one for one in choices if one.lower() == word.lower()), default)
+
+    def number(self, name: str, least: int, most: int) -> int | None:
+        word = self.text(name)
+        if not word:
+            return None
+        if not word.isdecimal() or not least <= int(word) <= most:
+            self._refusal(name, f"is no number from {least} to {most}")
+        return int(word)
+
+    def zones(self, name: str) -> tuple[tuple[ZoneId, VSwitchId], ...]:
+        """Read ``zone:vswitch,zone:vswitch``."""
+        pairs = self._pairs(name, ":", lambda zone, vswitch: bool(zone and vswitch))
+        return tuple((ZoneId(zone), VSwitchId(vswitch)) for zone, vswitch in pairs)
+
+    def tags(self, name: str) -> Tags:
+        """Read ``key=value,key=value``; a value may be left out."""
+        return self._pairs(name, "=", lambda key, value: bool(key))
+
+    def _pairs(self, name: str, sign: str, is_right: Callable[[str, str], bool]) -> Tags:
+        found = []
+        for one in filter(None, (part.strip() for part in self.text(name).split(","))):
+            key, _, value = one.partition(sign)
+            if not is_right(key, value):
+                self._refusal(name, f"{one!r} is no pair with {sign!r} between")
+            found.append((key, value))
+        return tuple(found)
+
+    def _refusal(self, name: str, rule: str) -> None:
+        key, value = self._said[name]
+        raise UsageError(f"annotation {key}: {value!r} {rule}", field=key)

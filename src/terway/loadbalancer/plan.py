@@ -1,0 +1,223 @@
+"""What is to be done next, so that an instance becomes what is wanted?
+
+    instance ─► its settings ─► access list ─► groups ─► backends ─► listeners
+                                        then, what is too much: listeners ─► groups ─► list
+
+Steps of one plan may all be done in their order; what needs an id that does not exist yet is in
+the next plan, after another look. Only what carries our mark is changed or removed: on an instance
+that was there before, what others made stays, unless the Service says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from terway.loadbalancer import steps as to
+from terway.loadbalancer.values import Observed
+from terway.loadbalancer.wanted import Wanted, WantedListener
+from terway.model.address import Family
+from terway.model.balancer import (
+    AccessListId,
+    AccessRule,
+    BalancerInstance,
+    BalancerProduct,
+    Listener,
+    ListenerWish,
+    ServerGroup,
+)
+from terway.model.errors import UsageError
+
+
+def plan(wanted: Wanted, observed: Observed) -> tuple[to.Step, ...]:
+    """Return the steps that can be done now; none when all is as wanted.
+
+    Raises UsageError when the instance that is named does not exist, or others have its ports.
+    """
+    instance = observed.instance
+    if instance is None:
+        if wanted.balancer_id:
+            raise UsageError(
+                f"load balancer {wanted.balancer_id} does not exist in this region: correct the "
+                "annotation, or leave it out and have one made",
+                field="loadbalancer-id",
+            )
+        return (to.CreateInstance(wish=wanted.instance),)
+    _check_ports(wanted, observed)
+    return (
+        *_settings(wanted, instance),
+        *_access_list(wanted, observed),
+        *_groups(wanted, observed),
+        *_listeners(wanted, observed, instance),
+        *_surplus(wanted, observed),
+    )
+
+
+def plan_removal(observed: Observed, *, mark: str, is_ours: bool) -> tuple[to.Step, ...]:
+    """Return the steps that take away what a Service had; none when nothing is left.
+
+    An instance that we did not make stays, without what carries `mark`.
+    """
+    instance = observed.instance
+    own_list = observed.access_list
+    if instance is not None and is_ours:
+        unprotect = to.Protect(balancer_id=instance.id, from_deletion=False, from_console=False)
+        is_open = not (instance.is_protected_from_deletion or instance.is_protected_from_console)
+        return (*(() if is_open else (unprotect,)), to.DeleteInstance(balancer_id=instance.id))
+    return (
+        *(to.DeleteListener(listener=one) for one in observed.listeners if _is_marked(one, mark)),
+        *(to.DeleteGroup(group_id=one.id) for one in observed.groups if one.name.endswith(mark)),
+        *(() if own_list is None else (to.DeleteAccessList(acl_id=own_list.id),)),
+    )
+
+
+def _is_marked(listener: Listener, mark: str) -> bool:
+    said = listener.wish.description
+    return said.startswith("k8s/") and said.endswith(f"/{mark}")
+
+
+def _check_ports(wanted: Wanted, observed: Observed) -> None:
+    if not wanted.balancer_id or wanted.overrides_listeners:
+        return
+    ports = {(one.protocol, one.port) for one in wanted.listeners}
+    for one in observed.listeners:
+        taken = (one.wish.protocol, one.wish.port)
+        if taken in ports and not _is_marked(one, wanted.mark):
+            raise UsageError(
+                f"{wanted.balancer_id} has a listener at {one.wish.protocol.value} "
+                f"{one.wish.port} that is not this Service's: take another port, or set "
+                "force-override-listeners to true",
+                field="spec.ports",
+            )
+
+
+def _settings(wanted: Wanted, instance: BalancerInstance) -> Iterator[to.Step]:
+    if wanted.balancer_id:
+        return  # it is somebody's: how it is, is theirs to say
+    wish = wanted.instance
+    if instance.name != wish.name:
+        yield to.Rename(balancer_id=instance.id, name=wish.name)
+    if wish.spec and instance.spec != wish.spec and wanted.product is BalancerProduct.CLB:
+        yield to.SetSpec(balancer_id=instance.id, spec=wish.spec)
+    protection = (instance.is_protected_from_deletion, instance.is_protected_from_console)
+    if protection != (wish.is_protected_from_deletion, wish.is_protected_from_console):
+        yield to.Protect(
+            balancer_id=instance.id,
+            from_deletion=wish.is_protected_from_deletion,
+            from_console=wish.is_protected_from_console,
+        )
+    if missing := tuple(one for one in wish.tags if one not in instance.tags):
+        yield to.Tag(balancer_id=instance.id, tags=missing)
+
+
+def _access_list(wanted: Wanted, observed: Observed) -> Iterator[to.Step]:
+    if not wanted.sources:
+        return
+    found = observed.access_list
+    if found is None:
+        version = wanted.families[0].value
+        yield to.CreateAccessList(name=wanted.acl_name, version=version, sources=wanted.sources)
+        return
+    there = [network for network, _ in found.entries]
+    add = tuple(one for one in wanted.sources if one not in there)
+    remove = tuple(one for one in there if one not in wanted.sources)
+    if add or remove:
+        yield to.ChangeAccessList(acl_id=found.id, add=add, remove=remove)
+
+
+def _groups(wanted: Wanted, observed: Observed) -> Iterator[to.Step]:
+    groups = {one.name: one for one in observed.groups}
+    for listener in wanted.listeners:
+        group = groups.get(listener.group_name)
+        if group is None:
+            yield _create_group(wanted, listener)
+        elif group.is_ready:
+            yield from _change_group(wanted, listener, group)
+
+
+def _create_group(wanted: Wanted, listener: WantedListener) -> to.CreateGroup:
+    return to.CreateGroup(
+        name=listener.group_name,
+        protocol=listener.protocol.value,
+        forwarding=listener.forwarding,
+        of_addresses=wanted.groups_are_of_addresses,
+        is_dual_stack=Family.V6 in wanted.families,
+    )
+
+
+def _change_group(
+    wanted: Wanted, listener: WantedListener, group: ServerGroup
+) -> Iterator[to.Step]:
+    is_nlb = wanted.product is BalancerProduct.NLB
+    if is_nlb and group.forwarding != listener.forwarding:
+        yield to.UpdateGroup(group_id=group.id, name=group.name, forwarding=listener.forwarding)
+    there = {one.identity: one for one in group.backends}
+    wished = {one.identity: one for one in listener.backends}
+    add = tuple(one for name, one in wished.items() if name not in there)
+    remove = tuple(one for name, one in there.items() if name not in wished)
+    weigh = tuple(
+        one for name, one in wished.items() if name in there and one.weight != there[name].weight
+    )
+    if add or remove or weigh:
+        yield to.ChangeBackends(group_id=group.id, add=add, weigh=weigh, remove=remove)
+
+
+def _listeners(wanted: Wanted, observed: Observed, instance: BalancerInstance) -> Iterator[to.Step]:
+    if not instance.is_ready:
+        return
+    there = {(one.wish.protocol, one.wish.port): one for one in observed.listeners}
+    groups = {one.name: one for one in observed.groups}
+    acl_id = _acl_id(wanted, observed)
+    if wanted.sources and acl_id is None:
+        return  # not a moment without the list
+    for listener in wanted.listeners:
+        group = groups.get(listener.group_name)
+        if group is None:
+            continue
+        wish = _listener_wish(wanted, listener, group, acl_id)
+        found = there.get((listener.protocol, listener.port))
+        if found is None:
+            yield to.CreateListener(balancer_id=instance.id, wish=wish)
+        elif found.wish != wish:
+            yield to.UpdateListener(listener=found, wish=wish)
+        elif not found.is_running:
+            yield to.StartListener(listener=found)
+
+
+def _acl_id(wanted: Wanted, observed: Observed) -> AccessListId | None:
+    if wanted.sources:
+        return None if observed.access_list is None else observed.access_list.id
+    return AccessListId(wanted.acl_id) if wanted.acl_id else None
+
+
+def _listener_wish(
+    wanted: Wanted, listener: WantedListener, group: ServerGroup, acl_id: AccessListId | None
+) -> ListenerWish:
+    is_clb = wanted.product is BalancerProduct.CLB
+    is_allowed = bool(wanted.sources) or wanted.acl_is_allowed
+    access = None if acl_id is None else AccessRule(acl_id=acl_id, is_allowed=is_allowed)
+    return ListenerWish(
+        protocol=listener.protocol,
+        port=listener.port,
+        group_id=group.id,
+        description=listener.description,
+        forwarding=listener.forwarding if is_clb else None,
+        access=access if is_clb else None,
+    )
+
+
+def _surplus(wanted: Wanted, observed: Observed) -> Iterator[to.Step]:
+    """Yield the removal of what is ours and not wanted, each after what stands on it."""
+    ports = {(one.protocol, one.port) for one in wanted.listeners}
+    names = {one.group_name for one in wanted.listeners}
+    for one in observed.listeners:
+        mine = _is_marked(one, wanted.mark) or not wanted.balancer_id
+        if mine and (one.wish.protocol, one.wish.port) not in ports:
+            yield to.DeleteListener(listener=one)
+    kept = {one.wish.group_id for one in observed.listeners}
+    for group in observed.groups:
+        mine = group.name.startswith("k8s/") and group.name.endswith(f"/{wanted.mark}")
+        if mine and group.name not in names and group.id not in kept:
+            yield to.DeleteGroup(group_id=group.id)
+    uses_list = any(one.wish.access is not None for one in observed.listeners)
+    if observed.access_list is not None and not wanted.sources and not uses_list:
+        yield to.DeleteAccessList(acl_id=observed.access_list.id)

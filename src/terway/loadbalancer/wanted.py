@@ -1,0 +1,221 @@
+"""Which instances, listeners and backends does a Service want?
+
+One instance of each family, where the product has no instance of both; one group of backends and
+one listener for each port. Backends are pods, by the addresses of their ENIs: no node port, no
+node in between.
+
+A pod that ends takes no new connections (weight 0) but keeps those it has; when all end, they
+serve on, as kube-proxy has it: better an answer of the last than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from terway.loadbalancer.annotations import Settings
+from terway.loadbalancer.values import Cluster, Endpoint, Port, Service
+from terway.model.address import Family, IPNetwork
+from terway.model.balancer import (
+    Backend,
+    BalancerProduct,
+    CheckKind,
+    Forwarding,
+    InstanceWish,
+    ListenerProtocol,
+)
+from terway.model.errors import UsageError
+from terway.model.ids import VSwitchId, ZoneId
+
+OWNER_TAG = "kubernetes.do.not.delete"
+CLUSTER_TAG = "ack.aliyun.com"
+FULL_WEIGHT = 100
+_SPEC = "slb.s1.small"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedListener:
+    """A listener with the group behind it."""
+
+    protocol: ListenerProtocol
+    port: int
+    description: str
+    group_name: str
+    backends: tuple[Backend, ...]
+    forwarding: Forwarding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One instance. With `balancer_id` it is somebody's, and stays when the Service goes."""
+
+    product: BalancerProduct
+    families: tuple[Family, ...]
+    balancer_id: str
+    overrides_listeners: bool
+    instance: InstanceWish
+    listeners: tuple[WantedListener, ...]
+    mark: str  # what names and descriptions of ours end with
+    acl_id: str = ""  # a list that is there already
+    acl_is_allowed: bool = True
+    sources: tuple[IPNetwork, ...] = ()  # a list of our own
+    acl_name: str = ""
+    groups_are_of_addresses: bool = False
+
+
+def wanted_of(
+    service: Service, settings: Settings, endpoints: Sequence[Endpoint], cluster: Cluster
+) -> tuple[Wanted, ...]:
+    """Return the instances that a Service wants. Raises UsageError for what cannot be."""
+    _check_sources(service)
+    if service.product is BalancerProduct.NLB:
+        return (_wanted(service, settings, endpoints, cluster, service.families),)
+    if settings.balancer_id and len(service.families) > 1:
+        raise UsageError(
+            "a CLB instance is of one family: set ipFamilyPolicy to SingleStack, or let the "
+            "instances be made",
+            field="spec.ipFamilyPolicy",
+        )
+    return tuple(
+        _wanted(service, settings, endpoints, cluster, (family,)) for family in service.families
+    )
+
+
+def _check_sources(service: Service) -> None:
+    if service.source_ranges and service.product is BalancerProduct.NLB:
+        raise UsageError(
+            "NLB has no access lists: leave loadBalancerSourceRanges out and use security groups "
+            "or a NetworkPolicy, or take a CLB (no loadBalancerClass)",
+            field="spec.loadBalancerSourceRanges",
+        )
+
+
+def _wanted(
+    service: Service,
+    settings: Settings,
+    endpoints: Sequence[Endpoint],
+    cluster: Cluster,
+    families: tuple[Family, ...],
+) -> Wanted:
+    mark = f"{service.name}/{service.namespace}/{cluster.cluster_id}"
+    own = [one for one in endpoints if one.address.version in {f.value for f in families}]
+    sources = tuple(
+        one for one in service.source_ranges if one.version in {f.value for f in families}
+    )
+    return Wanted(
+        product=service.product,
+        families=families,
+        balancer_id=settings.balancer_id,
+        overrides_listeners=settings.overrides_listeners,
+        instance=_instance(service, settings, cluster, families),
+        listeners=tuple(_listener(port, settings, own, mark) for port in service.ports),
+        mark=mark,
+        acl_id=settings.acl_id if settings.has_acl else "",
+        acl_is_allowed=settings.acl_is_allowed,
+        # Ranges of the other family alone let nobody in here.
+        sources=sources or _nobody(service, families),
+        acl_name=f"k8s/{mark}"[:80],
+        groups_are_of_addresses=settings.groups_are_of_addresses,
+    )
+
+
+def _nobody(service: Service, families: tuple[Family, ...]) -> tuple[IPNetwork, ...]:
+    if not service.source_ranges:
+        return ()
+    raise UsageError(
+        f"loadBalancerSourceRanges has no range of IPv{families[0].value}: nobody could reach that "
+        "address; add one, or set ipFamilyPolicy to SingleStack",
+        field="spec.loadBalancerSourceRanges",
+    )
+
+
+def _instance(
+    service: Service, settings: Settings, cluster: Cluster, families: tuple[Family, ...]
+) -> InstanceWish:
+    default = default_name(service.uid)
+    is_second = families != service.families and families[0] is not service.families[0]
+    name = (settings.name or default) + ("-v6" if is_second else "")
+    owner = (OWNER_TAG, default + ("-v6" if is_second else ""))
+    return InstanceWish(
+        name=name,
+        is_internet=settings.is_internet,
+        vpc_id=cluster.vpc_id,
+        zones=_zones(service, settings, cluster),
+        ip_version=_ip_version(service.product, families),
+        address=settings.address,
+        spec=settings.spec or (_SPEC if settings.charge_type == "PayBySpec" else ""),
+        charge_type=settings.charge_type or "PayByCLCU",
+        internet_charge_type=settings.internet_charge_type or "paybytraffic",
+        bandwidth=settings.bandwidth,
+        is_protected_from_deletion=settings.is_protected_from_deletion,
+        is_protected_from_console=settings.is_protected_from_console,
+        resource_group_id=settings.resource_group_id,
+        tags=(owner, (CLUSTER_TAG, cluster.cluster_id), *settings.tags),
+    )
+
+
+def default_name(uid: str) -> str:
+    """Return the name of a Service's instance, as the cloud's own controller makes it."""
+    return f"a{uid}".replace("-", "")[:32]
+
+
+def _zones(
+    service: Service, settings: Settings, cluster: Cluster
+) -> tuple[tuple[ZoneId, VSwitchId], ...]:
+    if service.product is BalancerProduct.NLB:
+        zones = settings.zones or cluster.zones
+        if not zones and not settings.balancer_id:
+            raise UsageError(
+                "an NLB needs a vSwitch in each zone it is to be in: annotate the Service with "
+                "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-zone-maps: zone:vsw-…,…",
+                field="zone-maps",
+            )
+        return zones
+    vswitch_id = settings.vswitch_id or cluster.vswitch_id
+    return () if settings.is_internet or vswitch_id is None else ((ZoneId(""), vswitch_id),)
+
+
+def _ip_version(product: BalancerProduct, families: tuple[Family, ...]) -> str:
+    if product is BalancerProduct.NLB:
+        return "DualStack" if Family.V6 in families else "ipv4"
+    return "ipv6" if families[0] is Family.V6 else "ipv4"
+
+
+def _listener(
+    port: Port, settings: Settings, endpoints: Sequence[Endpoint], mark: str
+) -> WantedListener:
+    label = f"{port.protocol.value}-{port.port}"
+    return WantedListener(
+        protocol=port.protocol,
+        port=port.port,
+        description=f"k8s/{label}/{mark}",
+        group_name=f"k8s/{label}/{mark}",
+        backends=tuple(sorted(_backends(port, settings, endpoints), key=_order)),
+        forwarding=_fitting(settings.forwarding, port.protocol),
+    )
+
+
+def _fitting(forwarding: Forwarding, protocol: ListenerProtocol) -> Forwarding:
+    """Return settings that listeners of the protocol can have."""
+    if protocol is ListenerProtocol.TCP:
+        return forwarding
+    check = replace(forwarding.check, kind=CheckKind.UDP)
+    return replace(forwarding, check=check, persistence_s=0)
+
+
+def _backends(port: Port, settings: Settings, endpoints: Iterable[Endpoint]) -> Iterable[Backend]:
+    serving = [one for one in endpoints if one.serves and port.name in one.ports]
+    stays = any(not one.is_terminating for one in serving)
+    for one in serving:
+        if one.eni_id is None and not settings.groups_are_of_addresses:
+            continue  # nobody knows its ENI yet: the next look finds it
+        yield Backend(
+            address=one.address,
+            port=one.ports[port.name],
+            eni_id=None if settings.groups_are_of_addresses else one.eni_id,
+            weight=0 if one.is_terminating and stays else FULL_WEIGHT,
+        )
+
+
+def _order(backend: Backend) -> tuple[str, int]:
+    return str(backend.address), backend.port
