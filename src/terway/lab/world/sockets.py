@@ -22,7 +22,12 @@ async def socket_in(
     netns_path: str, host: str, kind: socket.SocketKind = socket.SOCK_STREAM
 ) -> socket.socket:
     """Return a socket of another network namespace, to connect it to the address `host`."""
-    return await asyncio.to_thread(_make, netns_path, host, kind)
+    making = asyncio.ensure_future(asyncio.to_thread(_make, netns_path, host, kind))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:  # the thread goes on, and nobody would close what it made
+        making.add_done_callback(_close_made)
+        raise
 
 
 async def connect_in(
@@ -38,6 +43,11 @@ async def connect_in(
         sock.close()
         raise
     return await asyncio.open_connection(sock=sock)
+
+
+def _close_made(making: asyncio.Future[socket.socket]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().close()
 
 
 def _listen(netns_path: str, address: str, port: int) -> socket.socket:
