@@ -81,6 +81,15 @@ async def test_patches_merge_and_a_strategic_one_is_not_for_custom_kinds(kubectl
     assert "application/merge-patch+json" in answer.err
 
 
+async def test_the_schema_can_be_explained_and_a_wrong_field_is_named(kubectl):
+    await baking(kubectl)
+
+    explained = await kubectl("explain", "loaf.spec.oven")
+    assert "degrees" in explained
+    answer = await kubectl.run("apply", "-f", "-", stdin=json.dumps(loaf(sugar=1)))
+    assert 'unknown field "spec.sugar"' in answer.err
+
+
 async def test_two_managers_apply_server_side_and_are_told_of_conflicts(kubectl):
     await baking(kubectl)
     apply = ("apply", "--server-side", "-f", "-", "--field-manager")

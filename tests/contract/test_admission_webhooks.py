@@ -36,6 +36,7 @@ from tests.support.cluster import deployment_manifest, make_cluster, pod_manifes
 from tests.support.custom_resources import GROUP, definition, loaf, serve, version
 from tests.support.kube_server import open_client
 from tests.support.netns import scratch_netns
+from tests.support.paper_kubelet import add_node
 from tests.support.webhook_server import allow, deny, label, open_webhook_server, patch
 
 
@@ -467,6 +468,32 @@ async def test_a_controller_whose_pods_are_refused_says_so_and_tries_again():
         'Error creating: admission webhook "judge.hooks.example.com" denied the request: not yet'
     )
     assert metadata(state.list(POD)[0])["generateName"].startswith("web-")
+
+
+async def test_a_slow_webhook_holds_up_only_the_controller_that_waits_for_it():
+    state = make_cluster()
+    add_node(state, "node-1")
+    async with open_webhook_server() as webhook:
+        webhook.at("/slow", never)
+        hook = webhook.hook("/slow", objectSelector={"matchLabels": {"app": "web"}})
+        configure(state, hook)
+        state.create(DEPLOYMENT, deployment_manifest("web", replicas=1))
+
+        async with moving(state):
+            await until_asked(webhook)
+            state.create(POD, pod_manifest("other"), "default")
+
+            def is_bound() -> bool:
+                return bool(state.get(POD, "other", "default").object["spec"].get("nodeName"))
+
+            await until(state, is_bound)
+
+    assert [metadata(pod)["name"] for pod in state.list(POD)] == ["other"]
+
+
+async def until_asked(webhook) -> None:
+    async with asyncio.timeout(20):
+        await webhook.was_asked.wait()
 
 
 def broken(**fields) -> dict:

@@ -47,6 +47,7 @@ class WebhookServer:
     ca_pem: str
     paths: dict[str, Callable[[Answer], Any]]
     asked: list[Answer] = field(default_factory=list)
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def ca_bundle(self) -> str:
@@ -77,6 +78,7 @@ class WebhookServer:
         review = await http.json()
         request = review["request"]
         self.asked.append(request)
+        self.was_asked.set()
         found = self.paths[http.path](request)
         answer = await found if asyncio.iscoroutine(found) else found
         response = {"uid": request["uid"], **answer}
