@@ -100,7 +100,9 @@ class Tokens:
     def read(self, token: str) -> Identity | None:
         """Return whose token this is; None for a stranger's, a stale or an orphaned one."""
         signed, _, mac = token.rpartition(".")
-        if signed.count(".") != 1 or not hmac.compare_digest(mac, _base64(self._mac(signed))):
+        if not token.isascii() or signed.count(".") != 1:
+            return None
+        if not hmac.compare_digest(mac, _base64(self._mac(signed))):
             return None
         claims = json.loads(_unbase64(signed.partition(".")[2]))
         if claims["exp"] <= self.clock() or ISSUER not in claims["aud"]:

@@ -334,7 +334,9 @@ def test_a_token_bound_to_a_pod_ends_with_it():
         identify(state, token)
 
 
-@pytest.mark.parametrize("spoil", [lambda t: t[:-2] + "AA", lambda t: t + "A", lambda t: "x.y"])
+@pytest.mark.parametrize(
+    "spoil", [lambda t: t[:-2] + "AA", lambda t: t + "A", lambda t: "x.y", lambda t: t + "é"]
+)
 def test_a_token_that_somebody_has_changed_is_a_strangers(spoil):
     state = cluster()
 
