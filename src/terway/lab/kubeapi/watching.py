@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from terway.lab.kubeapi.errors import ApiError, expired, too_large_version
 from terway.lab.kubeapi.objects import Object
-from terway.lab.kubeapi.resources import ResourceDef
+from terway.lab.kubeapi.resources import CUSTOM_RESOURCE_DEFINITION, ResourceDef
 from terway.lab.kubeapi.selectors import Predicate, everything
 from terway.lab.kubeapi.store import Change, ForgottenError, Store, Stored, key_of
 
@@ -86,6 +86,7 @@ class Watcher:
         self._limit = limit
         self._pending: list[Change] = []
         self.wake = asyncio.Event()
+        self.is_over = False  # the kind is served no more
 
     def start(self) -> Iterator[Frame]:
         """Yield what comes first, and follow from there. ApiError 410 or 504 for a bad start."""
@@ -116,6 +117,10 @@ class Watcher:
         if change.resource is self._options.resource.home:
             self._pending.append(change)
             self.wake.set()
+        elif change.resource is CUSTOM_RESOURCE_DEFINITION and change.is_deletion:
+            if change.key.name == self._options.resource.qualified:
+                self.is_over = True
+                self.wake.set()
 
     def take(self) -> Iterator[Frame]:
         """Yield what has happened since the last time. ApiError 410 when that was too long ago."""
@@ -172,7 +177,7 @@ async def watch(
                 for frame in watcher.take():
                     yield frame
                 left_s = end - loop.time()
-                if closing.is_set or left_s <= 0:
+                if closing.is_set or watcher.is_over or left_s <= 0:
                     return
                 woken = await _wait(watcher.wake, min(left_s, options.bookmark_interval_s))
                 if not woken and options.bookmarks:

@@ -13,7 +13,7 @@ from terway.lab.kubeapi.objects import condition_of, metadata, read_path
 from terway.lab.kubeapi.resources import CUSTOM_RESOURCE_DEFINITION, POLICY_NODE_STATUS
 from terway.lab.kubeapi.state import APPLY, JSON, MERGE
 from terway.lab.kubeapi.tables import make_table
-from terway.lab.kubeapi.watching import Watcher, WatchOptions
+from terway.lab.kubeapi.watching import Closing, Watcher, WatchOptions, watch
 from terway.lab.kubeapi.writes import WriteOptions
 from tests.support.cluster import make_cluster
 from tests.support.custom_resources import (
@@ -99,6 +99,20 @@ def test_a_definition_takes_its_objects_along_when_it_goes():
     settle(state)
     assert state.find(CUSTOM_RESOURCE_DEFINITION, NAME) is None
     assert state.list(row) == []
+
+
+async def test_a_watch_ends_with_its_kind_after_the_last_object():
+    state = make_cluster()
+    row = serve(state)
+    state.create(row, loaf())
+    watched = watch(state.store, WatchOptions(resource=row, since=None), Closing())
+    frames = [(await anext(watched)).type]
+
+    state.delete(CUSTOM_RESOURCE_DEFINITION, NAME)
+    settle(state)
+
+    frames += [frame.type async for frame in watched]
+    assert frames == ["ADDED", "DELETED"]
 
 
 def test_what_the_schema_does_not_know_is_pruned_and_defaults_are_filled_in():
