@@ -117,10 +117,13 @@ class Watcher:
         if change.resource is self._options.resource.home:
             self._pending.append(change)
             self.wake.set()
-        elif change.resource is CUSTOM_RESOURCE_DEFINITION and change.is_deletion:
-            if change.key.name == self._options.resource.qualified:
-                self.is_over = True
-                self.wake.set()
+        elif change.is_deletion and self._is_definition(change):
+            self.is_over = True
+            self.wake.set()
+
+    def _is_definition(self, change: Change) -> bool:
+        is_named = change.key.name == self._options.resource.qualified
+        return is_named and change.resource is CUSTOM_RESOURCE_DEFINITION
 
     def take(self) -> Iterator[Frame]:
         """Yield what has happened since the last time. ApiError 410 when that was too long ago."""
