@@ -27,6 +27,7 @@ import structlog
 
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
+from terway.agent.device_plugin_choice import advertise, advertised
 from terway.agent.ebpf.choice import Chosen, choose_datapath
 from terway.agent.ebpf.leaving import leave_datapath
 from terway.agent.ebpf.page import show_choice
@@ -226,12 +227,7 @@ async def _open(
     )
     _keep_supplied(terwayd, cloud, kept, known)
     if client is not None:
-        terwayd.verbs.claims = PodENIs(
-            client,
-            instance_id=place.instance_id,
-            eni=terwayd.pool.eni,
-            is_for_all=mode is Mode.EXCLUSIVE and config.eni.is_centralized,
-        )
+        _serve_own_enis(terwayd, client, options, config, known, mode)
     around = _Around(options=options, client=client, kube=kube, kernel=kernel, chosen=chosen)
     configure_flows = _serve_more(terwayd, around, config, is_led=is_led)
     terwayd.metrics.sources.append(calls.metrics)
@@ -254,6 +250,32 @@ def _keep_supplied(
         cloud.join(terwayd)
     else:
         terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
+
+
+def _serve_own_enis(
+    terwayd: Terwayd,
+    client: KubeClient,
+    options: Options,
+    config: AgentConfig,
+    known: Known,
+    mode: Mode,
+) -> None:
+    """Have pods get what PodENIs say, and the scheduler know how many the node can have."""
+    terwayd.verbs.claims = PodENIs(
+        client,
+        instance_id=known.place.instance_id,
+        eni=terwayd.pool.eni,
+        is_for_all=mode is Mode.EXCLUSIVE and config.eni.is_centralized,
+    )
+    counts = advertised(known.allowance.limits, mode, has_trunk=config.eni.uses_trunk)
+    if counts:
+        terwayd.chores["device plugin"] = partial(
+            advertise,
+            counts,
+            client=client,
+            node=options.node_name,
+            is_centralized=config.eni.is_centralized,
+        )
 
 
 def _with_datapath(
