@@ -27,7 +27,6 @@ import structlog
 
 from terway.agent.access_key import choose_credentials
 from terway.agent.call_metrics import CallMetrics
-from terway.agent.device_plugin_choice import advertise, advertised
 from terway.agent.ebpf.choice import Chosen, choose_datapath
 from terway.agent.ebpf.leaving import leave_datapath
 from terway.agent.ebpf.page import show_choice
@@ -54,7 +53,7 @@ from terway.agent.node_facts import configured_facts
 from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options, parse_options
 from terway.agent.paths import Paths
-from terway.agent.podeni_claims import PodENIs
+from terway.agent.podeni_serving import serve_own_enis
 from terway.agent.policing import enforce_policies
 from terway.agent.pool_settings import pool_config
 from terway.agent.possible import check_possible
@@ -226,8 +225,15 @@ async def _open(
         stop=stop,
     )
     _keep_supplied(terwayd, cloud, kept, known)
-    if client is not None:
-        _serve_own_enis(terwayd, client, options, config, known, mode)
+    serve_own_enis(
+        terwayd,
+        client,
+        options=options,
+        config=config,
+        limits=allowance.limits,
+        instance_id=place.instance_id,
+        mode=mode,
+    )
     around = _Around(options=options, client=client, kube=kube, kernel=kernel, chosen=chosen)
     configure_flows = _serve_more(terwayd, around, config, is_led=is_led)
     terwayd.metrics.sources.append(calls.metrics)
@@ -250,32 +256,6 @@ def _keep_supplied(
         cloud.join(terwayd)
     else:
         terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
-
-
-def _serve_own_enis(
-    terwayd: Terwayd,
-    client: KubeClient,
-    options: Options,
-    config: AgentConfig,
-    known: Known,
-    mode: Mode,
-) -> None:
-    """Have pods get what PodENIs say, and the scheduler know how many the node can have."""
-    terwayd.verbs.claims = PodENIs(
-        client,
-        instance_id=known.place.instance_id,
-        eni=terwayd.pool.eni,
-        is_for_all=mode is Mode.EXCLUSIVE and config.eni.is_centralized,
-    )
-    counts = advertised(known.allowance.limits, mode, has_trunk=config.eni.uses_trunk)
-    if counts:
-        terwayd.chores["device plugin"] = partial(
-            advertise,
-            counts,
-            client=client,
-            node=options.node_name,
-            is_centralized=config.eni.is_centralized,
-        )
 
 
 def _with_datapath(

@@ -1,0 +1,48 @@
+"""What is there for pods with ENIs of their own? Their PodENIs, and how many the node can have."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from terway.agent.device_plugin_choice import advertise, advertised
+from terway.agent.options import Options
+from terway.agent.podeni_claims import PodENIs
+from terway.agent.terwayd import Terwayd
+from terway.config.agent_config import AgentConfig
+from terway.kube.client import KubeClient
+from terway.model.eni import InstanceLimits
+from terway.model.ids import InstanceId
+from terway.model.interface import Mode
+
+
+def serve_own_enis(
+    terwayd: Terwayd,
+    client: KubeClient | None,
+    *,
+    options: Options,
+    config: AgentConfig,
+    limits: InstanceLimits,
+    instance_id: InstanceId,
+    mode: Mode,
+) -> None:
+    """Have pods get what PodENIs say, and the scheduler know how many the node can have.
+
+    Without an API server nobody says either.
+    """
+    if client is None:
+        return
+    terwayd.verbs.claims = PodENIs(
+        client,
+        instance_id=instance_id,
+        eni=terwayd.pool.eni,
+        is_for_all=mode is Mode.EXCLUSIVE and config.eni.is_centralized,
+    )
+    counts = advertised(limits, mode, has_trunk=config.eni.uses_trunk)
+    if counts:
+        terwayd.chores["device plugin"] = partial(
+            advertise,
+            counts,
+            client=client,
+            node=options.node_name,
+            is_centralized=config.eni.is_centralized,
+        )
