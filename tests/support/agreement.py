@@ -50,7 +50,7 @@ def agree(
 
 
 def _untagged(seen: Observed) -> Observed:
-    """Tags are beside frames, where the run of a program shows none: see tests/lab/test_vpc_trunks."""
+    """Tags are beside frames, where the run of a program shows none: see test_vpc_trunks."""
     frame = seen.frame
     while frame[12:14] == b"\x81\x00":
         frame = frame[:12] + frame[16:]
