@@ -1,0 +1,4 @@
+"""PodNetworking, PodENI, NetworkInterface: what `podeni` decides, done.
+
+See docs/design/podeni.md.
+"""

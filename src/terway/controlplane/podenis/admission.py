@@ -1,0 +1,149 @@
+"""How does the webhook's question about a pod or a PodNetworking become one of `podeni`, and back?
+
+The answer is a JSON patch of the object as the API server has it, and remarks for the user. What
+cannot be had is refused: UsageError, with the field and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from terway.config.network_keys import POD_NETWORKS
+from terway.config.pod_networking import parse_pod_networking
+from terway.config.requested_networks import POD_NETWORKING, POD_NETWORKS_REQUEST, parse_asked
+from terway.controlplane.controller import Informers
+from terway.controlplane.podenis.gates import Patch, affinity_patch
+from terway.controlplane.podenis.pod import facts_of
+from terway.controlplane.podenis.reading import POD_ENI, record_of
+from terway.controlplane.podenis.words import write_networks
+from terway.controlplane.podenis.world import ClusterWorld
+from terway.controlplane.watched import WatchedPod
+from terway.kube.crds import POD_ENIS
+from terway.model.errors import UsageError
+from terway.podeni.admission import (
+    Held,
+    PodPatch,
+    admit_pod,
+    check_networking,
+    fill_networking,
+)
+from terway.podeni.pods import GATE
+from terway.podeni.record import Phase
+from terway.podeni.selection import select_networks
+from terway.podeni.settings import Settings
+
+# Annotations by which a pod asks for a network: whoever has one must not get in unseen.
+ASKING = (POD_NETWORKS, POD_NETWORKS_REQUEST, POD_NETWORKING, POD_ENI)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """It gets in, changed by `patch` (RFC 6902). `warnings` are shown to the user."""
+
+    patch: Patch = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+
+
+class Admission:
+    """Answers the webhook's questions. It waits for nothing: what it reads is in memory."""
+
+    def __init__(
+        self, informers: Informers, world: ClusterWorld, settings: Callable[[], Settings]
+    ) -> None:
+        self._records = informers.of(POD_ENIS)
+        self._world = world
+        self._settings = settings
+
+    def admit_pod(self, raw: Mapping[str, Any], namespace: str) -> Admitted:
+        """Return what a pod that is created needs. Raises UsageError."""
+        try:
+            pod = msgspec.convert(raw, WatchedPod)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"this pod cannot be read: {error}") from error
+        selected = select_networks(
+            facts_of(pod),
+            parse_asked(pod.metadata.annotations),
+            namespace_labels=self._world.namespace_labels(namespace),
+            networkings=tuple(self._world.networkings()),
+            defaults=self._world.defaults(),
+            settings=self._settings(),
+        )
+        if selected is None:
+            return Admitted()
+        decided = admit_pod(
+            facts_of(pod),
+            selected,
+            zones=self._world.zones(),
+            held=self._held(pod.metadata.name, namespace),
+            settings=self._settings(),
+        )
+        return Admitted(patch=_pod_patch(raw, decided), warnings=decided.remarks)
+
+    def _held(self, name: str, namespace: str) -> Held | None:
+        """Return where the ENIs are that wait for a pod of this name."""
+        found = self._records.get(name, namespace=namespace) if name else None
+        record = record_of(found) if found is not None else None
+        if record is None or record.is_deleted or record.phase is Phase.DELETING:
+            return None
+        if not record.is_fixed or record.zone_id is None:
+            return None
+        return Held(zone_id=record.zone_id)
+
+    def admit_networking(self, raw: Mapping[str, Any]) -> Admitted:
+        """Return what a PodNetworking needs that says less than it must. Raises UsageError."""
+        networking = parse_pod_networking(_name(raw), raw.get("spec") or {})
+        filled = fill_networking(networking, self._world.defaults()).network
+        said = networking.network
+        spec = dict(raw.get("spec") or {})
+        if filled.vswitch_ids != said.vswitch_ids:
+            spec["vSwitchOptions"] = list(filled.vswitch_ids)
+        if filled.security_group_ids != said.security_group_ids:
+            spec["securityGroupIDs"] = list(filled.security_group_ids)
+        if spec == (raw.get("spec") or {}):
+            return Admitted()
+        return Admitted(patch=[{"op": "add", "path": "/spec", "value": spec}])
+
+    def check_networking(self, raw: Mapping[str, Any]) -> None:
+        """Refuse a PodNetworking that no pod could have. Raises UsageError."""
+        networking = parse_pod_networking(_name(raw), raw.get("spec") or {})
+        check_networking(replace(networking, is_ready=False), self._settings())
+
+
+def _name(raw: Mapping[str, Any]) -> str:
+    return str((raw.get("metadata") or {}).get("name", ""))
+
+
+def _pod_patch(raw: Mapping[str, Any], decided: PodPatch) -> Patch:
+    metadata: Mapping[str, Any] = raw.get("metadata") or {}
+    spec: Mapping[str, Any] = raw["spec"]
+    annotations = {
+        **(metadata.get("annotations") or {}),
+        POD_NETWORKS: write_networks(decided.networks),
+        POD_ENI: "true",
+    }
+    annotations.pop(POD_NETWORKS_REQUEST, None)  # it is answered; two would contradict each other
+    if decided.networking:
+        annotations[POD_NETWORKING] = decided.networking
+    patch: Patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
+    if decided.resource:
+        patch.append(_resources_patch(spec["containers"][0], decided))
+    patch += affinity_patch(spec, [sorted(zones) for zones in decided.zones])
+    if decided.is_gated:
+        gates = [*(spec.get("schedulingGates") or ()), {"name": GATE}]
+        patch.append({"op": "add", "path": "/spec/schedulingGates", "value": gates})
+    return patch
+
+
+def _resources_patch(container: Mapping[str, Any], decided: PodPatch) -> dict[str, Any]:
+    held: Mapping[str, Any] = container.get("resources") or {}
+    count = {decided.resource: str(decided.count)}
+    resources = {
+        **held,
+        "limits": {**(held.get("limits") or {}), **count},
+        "requests": {**(held.get("requests") or {}), **count},
+    }
+    return {"op": "add", "path": "/spec/containers/0/resources", "value": resources}

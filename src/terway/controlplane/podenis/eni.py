@@ -1,0 +1,231 @@
+"""Controller `eni`: each NetworkInterface comes to be where it is wished to be, or goes.
+
+What is next, `podeni.eni_life` says, from a fresh look at the cloud; here are the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
+from terway.controlplane.podenis.calls import Calls
+from terway.controlplane.podenis.lookout import Lookout
+from terway.controlplane.podenis.pod_eni import eni_ids_of
+from terway.controlplane.podenis.ports import KubePort
+from terway.controlplane.podenis.reading import DELETED, wish_of
+from terway.controlplane.podenis.telling import Teller
+from terway.kube.crds import (
+    ENI_FINALIZER,
+    NETWORK_INTERFACES,
+    POD_ENIS,
+    NetworkInterface,
+    PodENI,
+)
+from terway.kube.informer import Change
+from terway.kube.resource import ObjectKey
+from terway.model.eni import ENI
+from terway.model.errors import ConflictError, VpcError
+from terway.model.ids import ENIId
+from terway.podeni.eni_life import (
+    AttachENI,
+    DeleteENI,
+    DetachENI,
+    ENICommand,
+    ReleaseENI,
+    Report,
+    Wish,
+    step_eni,
+)
+from terway.podeni.record import Phase
+
+LOST_S = 20.0  # lists may lag; an ENI that is not in one for so long is gone
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.1, 3.0
+_PATIENCE = 0.1  # of the time that passed already: how long until the next look
+
+
+@dataclass(slots=True)
+class _Watched:
+    """An ENI that something is wished of: since when, and since when the cloud has none."""
+
+    wish: Wish
+    since: float
+    missing_since: float | None = None
+    is_deletion_asked: bool = False
+
+
+class ENIController:
+    """Controls NetworkInterfaces. `clock` is monotonic seconds."""
+
+    name = "eni"
+
+    def __init__(
+        self,
+        client: KubePort,
+        informers: Informers,
+        calls: Calls,
+        lookout: Lookout,
+        teller: Teller,
+        *,
+        clock: Callable[[], float],
+        concurrency: int = 300,
+    ) -> None:
+        self.concurrency = concurrency
+        self._client = client
+        self._calls = calls
+        self._lookout = lookout
+        self._teller = teller
+        self._clock = clock
+        self._interfaces = informers.of(NETWORK_INTERFACES)
+        self._records = informers.of(POD_ENIS)
+        self._watched: dict[str, _Watched] = {}
+        self.watches: tuple[Watch, ...] = (
+            Watch(resource=NETWORK_INTERFACES, keys_of=own_key),
+            Watch(resource=POD_ENIS, keys_of=_enis_of_gone),
+        )
+
+    async def reconcile(self, key: ObjectKey) -> Outcome:
+        """Do what is next for one ENI."""
+        found: NetworkInterface | None = self._interfaces.objects.get(key)
+        if found is None:
+            self._watched.pop(key.name, None)
+            return DONE
+        wish = wish_of(found)
+        if wish.is_resting:
+            self._watched.pop(key.name, None)
+            await self._drop_orphan(found)
+            return DONE
+        watched = self._watch(key.name, wish)
+        eni = await self._lookout.look(ENIId(key.name))
+        if self._is_in_doubt(watched, eni):
+            return self._again(watched)
+        command = step_eni(wish, eni)
+        if command is None:
+            return self._again(watched)
+        return await self._carry_out(found, watched, command)
+
+    def _watch(self, name: str, wish: Wish) -> _Watched:
+        watched = self._watched.get(name)
+        if watched is None or watched.wish != wish:
+            watched = self._watched[name] = _Watched(wish=wish, since=self._clock())
+        return watched
+
+    def _is_in_doubt(self, watched: _Watched, eni: ENI | None) -> bool:
+        """Return whether the cloud's list does not have an ENI that it may have all the same."""
+        if eni is not None or watched.wish.is_deleted:
+            watched.missing_since = None
+            return False
+        if watched.missing_since is None:
+            watched.missing_since = self._clock()
+        return self._clock() - watched.missing_since < LOST_S
+
+    def _again(self, watched: _Watched) -> Outcome:
+        """Look again soon, and the later the longer it took already."""
+        passed_s = self._clock() - watched.since
+        again_in_s = min(max(_FIRST_LOOK_S, passed_s * _PATIENCE), _LAST_LOOK_S)
+        return Outcome(again_in_s=again_in_s)
+
+    async def _carry_out(
+        self, found: NetworkInterface, watched: _Watched, command: ENICommand
+    ) -> Outcome:
+        try:
+            await self._do(found, watched, command)
+        except ConflictError as error:
+            # The look was old, or somebody else is at it; or the instance is gone.
+            if self._clock() - watched.since > LOST_S:
+                self._tell(found, command, error)
+            return self._again(watched)
+        except VpcError as error:
+            self._tell(found, command, error)
+            raise
+        return DONE if isinstance(command, Report) else self._again(watched)
+
+    async def _do(self, found: NetworkInterface, watched: _Watched, command: ENICommand) -> None:
+        eni_id = ENIId(found.metadata.name)
+        match command:
+            case AttachENI(target=target):
+                await self._calls.attach(eni_id, target)
+            case DetachENI(target=target):
+                await self._calls.detach(eni_id, target)
+            case DeleteENI():
+                await self._delete(eni_id, watched)
+            case ReleaseENI():
+                # An ENI that a list does not have yet is deleted all the same.
+                if not (watched.is_deletion_asked or watched.wish.is_foreign):
+                    await self._delete(eni_id, watched)
+                await self._release(found)
+            case Report():
+                await self._report(found, command)
+            case _:
+                assert_never(command)
+
+    async def _delete(self, eni_id: ENIId, watched: _Watched) -> None:
+        await self._calls.delete(eni_id)
+        watched.is_deletion_asked = True
+
+    async def _release(self, found: NetworkInterface) -> None:
+        kept = [one for one in found.metadata.finalizers if one != ENI_FINALIZER]
+        await self._patch(found, {"finalizers": kept}, {})
+
+    async def _report(self, found: NetworkInterface, report: Report) -> None:
+        target = report.target
+        is_bound = report.phase is Phase.BIND
+        kind = "Member" if target is not None and target.trunk_eni_id else "Secondary"
+        status: dict[str, Any] = {
+            "phase": report.phase.value,
+            "instanceID": target.instance_id if target else "",
+            "trunkENIID": (target.trunk_eni_id or "") if target else "",
+            "eniInfo": {
+                "id": found.metadata.name,
+                "type": kind,
+                "vid": report.vlan_id,
+                "status": DELETED if report.is_lost else ("Bind" if is_bound else "Unbind"),
+            },
+        }
+        if not is_bound:
+            status["nodeName"] = ""
+        await self._patch(found, {}, {"status": status}, subresource="status")
+
+    async def _patch(
+        self,
+        found: NetworkInterface,
+        metadata: dict[str, Any],
+        patch: dict[str, Any],
+        *,
+        subresource: str = "",
+    ) -> None:
+        version = {"resourceVersion": found.metadata.resource_version}
+        await self._client.patch(
+            NETWORK_INTERFACES,
+            found.metadata.name,
+            {"metadata": {**version, **metadata}, **patch},
+            subresource=subresource,
+        )
+
+    async def _drop_orphan(self, found: NetworkInterface) -> None:
+        """Delete an ENI whose PodENI is gone: it died between two records of its creation."""
+        reference = found.spec.pod_eni_ref
+        if reference is None or found.spec.manage_policy.unmanaged:
+            return
+        if self._records.get(reference.name, namespace=reference.namespace) is not None:
+            return
+        owner = await self._client.get(POD_ENIS, reference.name, namespace=reference.namespace)
+        if owner is None or owner.metadata.uid != reference.uid:
+            await self._client.delete(NETWORK_INTERFACES, found.metadata.name)
+
+    def _tell(self, found: NetworkInterface, command: ENICommand, error: VpcError) -> None:
+        reference = found.spec.pod_eni_ref
+        if reference is None:
+            return
+        owner: PodENI | None = self._records.get(reference.name, namespace=reference.namespace)
+        what = {AttachENI: "AttachENI", DetachENI: "DetachENI"}.get(type(command), "DeleteENI")
+        if owner is not None:
+            self._teller.failed(owner, what, f"{found.metadata.name}: {error}")
+
+
+def _enis_of_gone(change: Change[PodENI]) -> Iterable[ObjectKey]:
+    """Return the ENIs of a PodENI that is gone."""
+    if change.new is not None:
+        return ()
+    return tuple(ObjectKey(namespace="", name=one) for one in eni_ids_of(change.old))

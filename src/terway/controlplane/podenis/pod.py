@@ -1,0 +1,167 @@
+"""Controller `pod`: each pod that is to have ENIs of its own has a PodENI, and waits for no gate.
+
+Which networks those are was decided at admission, and stands in the pod's annotation; for a pod
+that the webhook did not see it is decided here, by the same rules. What becomes of the PodENI is
+the business of `pod-eni`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from terway.config.network_keys import POD_NETWORKS
+from terway.config.requested_networks import parse_asked
+from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
+from terway.controlplane.podenis.gates import opened
+from terway.controlplane.podenis.ports import KubePort
+from terway.controlplane.podenis.reading import NODE_LABEL, node_of, pod_of, record_of, wants_eni
+from terway.controlplane.podenis.telling import Teller
+from terway.controlplane.podenis.words import allocation_of, write_networks
+from terway.controlplane.podenis.world import ClusterWorld
+from terway.controlplane.watched import WATCHED_NODES, WATCHED_PODS, WatchedPod
+from terway.kube.client import PatchType
+from terway.kube.crds import POD_ENI_FINALIZER, POD_ENIS, POD_UID, PodENI, PodENISpec
+from terway.kube.informer import Change
+from terway.kube.resource import PODS, ObjectKey
+from terway.kube.types import ObjectMeta, Pod
+from terway.model.errors import ConflictError, UsageError
+from terway.model.pod_network import PodNetwork
+from terway.podeni.pods import PodFacts
+from terway.podeni.record import Phase
+from terway.podeni.selection import select_networks
+from terway.podeni.settings import Settings
+
+_RAW_PODS = PODS.typed(dict[str, Any])
+_NODE_WAIT_S = 5.0
+
+
+class PodController:
+    """Controls pods with ENIs of their own."""
+
+    name = "pod"
+
+    def __init__(
+        self,
+        client: KubePort,
+        informers: Informers,
+        world: ClusterWorld,
+        teller: Teller,
+        *,
+        settings: Callable[[], Settings],
+        concurrency: int = 10,
+    ) -> None:
+        self.concurrency = concurrency
+        self._client = client
+        self._world = world
+        self._teller = teller
+        self._settings = settings
+        self._pods = informers.of(WATCHED_PODS)
+        self._nodes = informers.of(WATCHED_NODES)
+        self._records = informers.of(POD_ENIS)
+        self.watches: tuple[Watch, ...] = (
+            Watch(resource=WATCHED_PODS, keys_of=self._of_pod),
+            Watch(resource=POD_ENIS, keys_of=own_key),
+        )
+
+    def _of_pod(self, change: Change[WatchedPod]) -> Iterable[ObjectKey]:
+        pod = change.new
+        return (change.key,) if pod is not None and self._wants(pod) else ()
+
+    def _wants(self, pod: WatchedPod) -> bool:
+        node = self._nodes.get(pod.spec.node_name) if pod.spec.node_name else None
+        return wants_eni(pod, node, has_every_pod=self._settings().has_every_pod)
+
+    async def reconcile(self, key: ObjectKey) -> Outcome:
+        """See that one pod has its PodENI, and is let through its gate when the ENIs are there."""
+        pod: WatchedPod | None = self._pods.objects.get(key)
+        state = pod_of(pod, wants=pod is not None and self._wants(pod))
+        if pod is None or state is None or state.is_over or state.is_terminating:
+            return DONE
+        found: PodENI | None = self._records.objects.get(key)
+        if found is not None:
+            if state.is_gated:
+                await self._open_gate(pod, found)
+            return DONE
+        if state.node_name is None and not state.is_gated:
+            return DONE  # its zone is the scheduler's business
+        if state.node_name is not None and node_of(self._nodes.get(state.node_name)) is None:
+            return Outcome(again_in_s=_NODE_WAIT_S)
+        await self._make(pod)
+        return DONE
+
+    async def _make(self, pod: WatchedPod) -> None:
+        try:
+            networks = self._networks(pod)
+        except UsageError as error:
+            self._teller.pod_failed(pod, "PodCreateFailed", str(error))
+            return
+        try:
+            await self._client.create(POD_ENIS, pod_eni_of(pod, networks))
+        except ConflictError as error:
+            if error.code != "AlreadyExists":
+                raise
+
+    def _networks(self, pod: WatchedPod) -> Sequence[PodNetwork]:
+        """Return the pod's networks. Raises UsageError for what it cannot have."""
+        asked = parse_asked(pod.metadata.annotations, is_admitted=True)
+        facts = facts_of(pod)
+        selected = select_networks(
+            facts,
+            asked,
+            namespace_labels=self._world.namespace_labels(pod.metadata.namespace),
+            networkings=tuple(self._world.networkings()),
+            defaults=self._world.defaults(),
+            settings=self._settings(),
+        )
+        if selected is not None:
+            return selected.networks
+        # A node of whole ENIs gives one to each pod, whether it was asked for or not.
+        every = select_networks(
+            facts,
+            parse_asked({"k8s.aliyun.com/pod-eni": "true"}),
+            namespace_labels={},
+            networkings=(),
+            defaults=self._world.defaults(),
+            settings=self._settings(),
+        )
+        return every.networks if every is not None else ()
+
+    async def _open_gate(self, pod: WatchedPod, found: PodENI) -> None:
+        record = record_of(found)
+        is_its = record.pod_uid == pod.metadata.uid or record.phase is Phase.UNBIND
+        if record.missing or record.zone_id is None or record.is_deleted or not is_its:
+            return
+        name, namespace = pod.metadata.name, pod.metadata.namespace
+        raw = await self._client.get(_RAW_PODS, name, namespace=namespace)
+        patch = opened(raw, record.zone_id) if raw is not None else ()
+        if patch:
+            await self._client.patch(
+                _RAW_PODS, name, patch, namespace=namespace, kind=PatchType.JSON
+            )
+
+
+def facts_of(pod: Pod) -> PodFacts:
+    """Return what of a pod decides about its network."""
+    return PodFacts(
+        labels=pod.metadata.labels,
+        owner_kinds=tuple(one.kind for one in pod.metadata.owner_references if one.controller),
+        is_host_network=pod.spec.host_network,
+        has_containers=bool(pod.spec.containers),
+    )
+
+
+def pod_eni_of(pod: WatchedPod, networks: Sequence[PodNetwork]) -> PodENI:
+    """Return the PodENI of a pod, before any of its ENIs exists."""
+    metadata = pod.metadata
+    labels = {NODE_LABEL: pod.spec.node_name} if pod.spec.node_name else {}
+    return PodENI(
+        metadata=ObjectMeta(
+            name=metadata.name,
+            namespace=metadata.namespace,
+            labels=labels,
+            annotations={POD_UID: metadata.uid, POD_NETWORKS: write_networks(networks)},
+            finalizers=(POD_ENI_FINALIZER,),
+        ),
+        spec=PodENISpec(allocations=tuple(map(allocation_of, networks))),
+    )

@@ -1,0 +1,89 @@
+"""Controller `pod-networking`: where are the vSwitches of each PodNetworking?
+
+Pods can have it once all of them were found: then it is Ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
+from terway.controlplane.podenis.ports import KubePort
+from terway.controlplane.podenis.telling import Teller
+from terway.controlplane.podenis.vswitches import VSwitches
+from terway.kube.clock import format_time
+from terway.kube.crds import POD_NETWORKINGS, PodNetworking
+from terway.kube.resource import ObjectKey
+from terway.model.errors import ConflictError, VpcError
+from terway.model.ids import VSwitchId
+
+READY, FAIL = "Ready", "Fail"
+_AGAIN_S = 30.0
+
+
+class PodNetworkingController:
+    """Controls PodNetworkings. `clock` is seconds since the epoch."""
+
+    name = "pod-networking"
+
+    def __init__(
+        self,
+        client: KubePort,
+        informers: Informers,
+        vswitches: VSwitches,
+        teller: Teller,
+        *,
+        clock: Callable[[], float],
+        concurrency: int = 5,
+    ) -> None:
+        self.concurrency = concurrency
+        self._client = client
+        self._vswitches = vswitches
+        self._teller = teller
+        self._clock = clock
+        self._networkings = informers.of(POD_NETWORKINGS)
+        self.watches: tuple[Watch, ...] = (Watch(resource=POD_NETWORKINGS, keys_of=own_key),)
+
+    async def reconcile(self, key: ObjectKey) -> Outcome:
+        """Look its vSwitches up, and say so."""
+        found: PodNetworking | None = self._networkings.objects.get(key)
+        if found is None or found.metadata.deletion_timestamp is not None:
+            return DONE
+        wanted = tuple(map(VSwitchId, found.spec.vswitch_options))
+        try:
+            known = await self._vswitches.supplies(wanted)
+        except VpcError as error:
+            await self._fail(found, str(error))
+            raise
+        missing = [one for one in wanted if one not in known]
+        if missing or not wanted:
+            rule = f"{', '.join(missing)}: no such vSwitch" if missing else "names no vSwitch"
+            await self._fail(found, f"spec.vSwitchOptions: {rule}")
+            return Outcome(again_in_s=_AGAIN_S)
+        zones = [{"id": one, "zone": known[one].vswitch.zone_id} for one in wanted]
+        await self._write(found, {"status": READY, "vSwitches": zones, "message": ""})
+        return DONE
+
+    async def _fail(self, found: PodNetworking, text: str) -> None:
+        await self._write(found, {"status": FAIL, "message": text})
+
+    async def _write(self, found: PodNetworking, status: dict[str, Any]) -> None:
+        """Write the status if it says anything new."""
+        old = found.status
+        listed = [{"id": one.id, "zone": one.zone} for one in old.vswitches]
+        held = {"status": old.status, "message": old.message, "vSwitches": listed}
+        if all(held[name] == value for name, value in status.items()):
+            return
+        stamped = {**status, "updateAt": format_time(self._clock())}
+        try:
+            await self._client.patch(
+                POD_NETWORKINGS, found.metadata.name, {"status": stamped}, subresource="status"
+            )
+        except ConflictError as error:
+            if error.code != "NotFound":
+                raise
+            return
+        is_ready = status["status"] == READY
+        text = "all vSwitches were found" if is_ready else status["message"]
+        self._teller.networking(found, is_ready=is_ready, text=text)

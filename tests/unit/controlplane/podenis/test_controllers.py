@@ -1,0 +1,359 @@
+"""Pods with ENIs of their own, over a real API server and an emulated cloud, round by round."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from terway.controlplane.podenis.sweep import Sweep
+from terway.kube.crds import POD_ENIS, POD_NETWORKINGS
+from terway.kube.resource import NODES, PODS
+from terway.lab.cloud.faults import Fault
+from terway.podeni.settings import Settings
+from tests.support.pod_eni_cluster import PREFIX, RAW_PODS, open_pod_eni_cluster
+
+
+@pytest.fixture
+async def cluster(tmp_path):
+    async with open_pod_eni_cluster(tmp_path) as cluster:
+        yield cluster
+
+
+def networks(cluster, *, interface="eth0", **allocation):
+    one = {
+        "interface": interface,
+        "vSwitchOptions": [cluster.cloud.pod_vswitch],
+        "securityGroupIDs": [cluster.cloud.group],
+    }
+    if allocation:
+        one["allocationType"] = allocation
+    return one
+
+
+def annotated(*listed):
+    return {f"{PREFIX}pod-networks": json.dumps({"podNetworks": listed})}
+
+
+def fixed(cluster, after="10m"):
+    return networks(cluster, type="Fixed", releaseStrategy="TTL", releaseAfter=after)
+
+
+async def bound(cluster, name="web-0"):
+    await cluster.settle()
+    record = await cluster.record(name)
+    assert record is not None
+    assert record.status.phase == "Bind", (record.status, cluster.errors[-3:])
+    return record
+
+
+async def test_a_pod_on_a_trunk_node_gets_a_member_eni(cluster):
+    pod = await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+
+    record = await bound(cluster)
+
+    (one,) = record.spec.allocations
+    (interface,) = await cluster.interfaces()
+    (eni,) = cluster.our_enis()
+    assert record.metadata.annotations[f"{PREFIX}pod-uid"] == pod["metadata"]["uid"]
+    assert record.metadata.labels[f"{PREFIX}node"] == "n1"
+    assert record.status.trunk_eni_id == cluster.trunks["n1"]
+    assert record.status.eni_infos[one.eni.id].vid == 1
+    assert record.status.eni_infos[one.eni.id].type == "Member"
+    assert (interface.metadata.name, interface.status.phase) == (one.eni.id, "Bind")
+    assert (eni["NetworkInterfaceId"], eni["Status"]) == (one.eni.id, "InUse")
+    assert one.ipv4 == eni["PrivateIpAddress"]
+    assert one.ipv4_cidr == "192.168.32.0/19"
+    assert one.ipv6
+    assert one.default_route
+
+
+async def test_a_pod_on_a_node_of_whole_enis_gets_one_without_asking(cluster):
+    record_conf = cluster.settings
+    assert record_conf == Settings()
+    await cluster.make_pod(
+        "web-0", "x1", annotations=annotated(networks(cluster) | {"eniOptions": {"eniType": "ENI"}})
+    )
+
+    record = await bound(cluster)
+
+    assert record.status.trunk_eni_id == ""
+    assert record.status.instance_id == cluster.instances["x1"].id
+
+
+async def test_the_same_name_has_the_same_address_mac_and_eni_on_another_node(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster)))
+    (before,) = (await bound(cluster)).spec.allocations
+
+    await cluster.delete_pod("web-0")
+    await cluster.settle()
+    waiting = await cluster.record("web-0")
+    assert (waiting.status.phase, waiting.status.instance_id) == ("Unbind", "")
+    pod = await cluster.make_pod("web-0", "n2", annotations=annotated(fixed(cluster)))
+    record = await bound(cluster)
+
+    (after,) = record.spec.allocations
+    assert (after.eni.id, after.eni.mac, after.ipv4, after.ipv6) == (
+        before.eni.id,
+        before.eni.mac,
+        before.ipv4,
+        before.ipv6,
+    )
+    assert record.metadata.annotations[f"{PREFIX}pod-uid"] == pod["metadata"]["uid"]
+    assert record.status.trunk_eni_id == cluster.trunks["n2"]
+
+
+async def test_a_fixed_eni_outlives_the_instance(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster)))
+    (before,) = (await bound(cluster)).spec.allocations
+
+    cluster.cloud.call("StopInstance", InstanceId=cluster.instances["n1"].id, ForceStop="true")
+    cluster.cloud.pass_time()
+    cluster.cloud.call("DeleteInstance", InstanceId=cluster.instances["n1"].id, Force="true")
+    cluster.cloud.pass_time()
+    await cluster.client.delete(NODES, "n1")
+    await cluster.delete_pod("web-0")
+    await cluster.make_pod("web-0", "n2", annotations=annotated(fixed(cluster)))
+    (after,) = (await bound(cluster)).spec.allocations
+
+    assert (after.eni.id, after.ipv4) == (before.eni.id, before.ipv4)
+
+
+async def test_a_fixed_eni_goes_when_its_time_is_over(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster, "10m")))
+    await bound(cluster)
+    await cluster.delete_pod("web-0")
+    await cluster.settle()
+
+    cluster.cloud.pass_time(500.0)
+    await cluster.settle()
+    assert await cluster.record("web-0") is not None
+    cluster.cloud.pass_time(200.0)
+    await cluster.settle()
+
+    assert await cluster.record("web-0") is None
+    assert (await cluster.interfaces(), cluster.our_enis()) == ((), [])
+
+
+async def test_an_elastic_eni_goes_with_its_pod(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+    await bound(cluster)
+
+    await cluster.delete_pod("web-0")
+    await cluster.settle()
+
+    assert await cluster.record("web-0") is None
+    assert (await cluster.interfaces(), cluster.our_enis()) == ((), [])
+
+
+async def test_several_networks_of_a_pod_are_several_enis(cluster):
+    listed = (networks(cluster), networks(cluster, interface="eth1"))
+    pod = await cluster.make_pod("web-0", "n1", annotations=annotated(*listed))
+
+    record = await bound(cluster)
+
+    assert pod["spec"]["containers"][0]["resources"]["limits"] == {"aliyun/member-eni": "2"}
+    assert [one.interface for one in record.spec.allocations] == ["eth0", "eth1"]
+    assert {info.vid for info in record.status.eni_infos.values()} == {1, 2}
+
+
+async def test_a_pod_networking_gives_its_network_to_the_pods_it_selects(cluster):
+    spec = {
+        "vSwitchOptions": [cluster.cloud.pod_vswitch],
+        "securityGroupIDs": [cluster.cloud.group],
+        "selector": {"podSelector": {"matchLabels": {"app": "web"}}},
+    }
+    body = {"metadata": {"name": "red"}, "spec": spec}
+    await cluster.client.create(POD_NETWORKINGS.typed(dict), body)
+    await cluster.settle()
+    networking = await cluster.client.get(POD_NETWORKINGS, "red")
+    assert networking.status.status == "Ready"
+    assert networking.status.vswitches[0].zone == "cn-hangzhou-i"
+
+    pod = await cluster.make_pod("web-0", "n1", labels={"app": "web"})
+    record = await bound(cluster)
+
+    assert pod["metadata"]["annotations"][f"{PREFIX}pod-networking"] == "red"
+    term = pod["spec"]["affinity"]["nodeAffinity"]
+    assert "cn-hangzhou-i" in json.dumps(term)
+    assert record.spec.allocations[0].eni.vswitch_id == cluster.cloud.pod_vswitch
+
+
+async def test_a_pod_networking_whose_vswitch_nobody_knows_says_so(cluster):
+    spec = {"vSwitchOptions": ["vsw-none"], "securityGroupIDs": [cluster.cloud.group]}
+    await cluster.client.create(
+        POD_NETWORKINGS.typed(dict), {"metadata": {"name": "red"}, "spec": spec}
+    )
+
+    await cluster.settle()
+
+    networking = await cluster.client.get(POD_NETWORKINGS, "red")
+    assert (networking.status.status, "vsw-none" in networking.status.message) == ("Fail", True)
+    assert "SyncPodNetworkingFailed" in cluster.told.reasons("PodNetworking")
+
+
+async def test_a_gated_pod_is_let_go_to_the_zone_of_its_eni(cluster):
+    cluster.settings = Settings(has_gates=True)
+    pod = await cluster.make_pod("web-0", annotations=annotated(networks(cluster)))
+    assert pod["spec"]["schedulingGates"] == [{"name": f"{PREFIX}pod-eni"}]
+
+    await cluster.settle()
+
+    (eni,) = cluster.our_enis()
+    let_go = await cluster.client.get(RAW_PODS, "web-0", namespace="default")
+    assert not let_go["spec"].get("schedulingGates")
+    assert eni["ZoneId"] in json.dumps(let_go["spec"]["affinity"])
+    assert eni["Status"] == "Available"
+
+
+async def test_a_lost_answer_makes_no_second_eni(cluster):
+    """Bug class 13: the client token is made of what was written down before the call."""
+    cluster.cloud.cloud.faults.add(Fault(action="CreateNetworkInterface", loses_reply=True))
+    await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster)))
+
+    await bound(cluster)
+
+    assert cluster.errors
+    assert len(cluster.our_enis()) == 1
+
+
+async def test_every_action_may_fail_once(cluster):
+    """Bug class 2: whatever fails, the pod gets its ENI, and nothing is left of another."""
+    for action in (
+        "CreateNetworkInterface",
+        "AttachNetworkInterface",
+        "DetachNetworkInterface",
+        "DeleteNetworkInterface",
+        "DescribeNetworkInterfaces",
+    ):
+        cluster.cloud.cloud.faults.add(Fault(action=action, code="InternalError"))
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+    await bound(cluster)
+    assert len(cluster.our_enis()) == 1
+
+    await cluster.delete_pod("web-0")
+    await cluster.settle()
+    assert (await cluster.interfaces(), cluster.our_enis()) == ((), [])
+
+
+async def test_a_token_that_the_cloud_gave_up_is_not_used_for_ever(cluster):
+    """Bug class 13: IdempotentFailed."""
+    fault = Fault(action="CreateNetworkInterface", code="InternalError", burns_token=True)
+    cluster.cloud.cloud.faults.add(fault)
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+
+    await bound(cluster)
+
+    assert len(cluster.our_enis()) == 1
+
+
+async def test_a_control_plane_that_dies_all_the_time_brings_it_about_all_the_same(cluster):
+    """Bug class 7: nothing that matters is in memory only."""
+    cluster.dies_each_round = True
+    await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster)))
+    (before,) = (await bound(cluster)).spec.allocations
+
+    await cluster.delete_pod("web-0")
+    await cluster.make_pod("web-0", "n2", annotations=annotated(fixed(cluster)))
+    (after,) = (await bound(cluster)).spec.allocations
+
+    assert after.eni.id == before.eni.id
+    assert len(cluster.our_enis()) == 1
+
+
+async def test_a_full_vswitch_is_passed_over_for_another(cluster):
+    wish = networks(cluster)
+    wish["vSwitchOptions"] = [cluster.cloud.pod_vswitch, cluster.cloud.node_vswitch]
+    refusal = Fault(
+        action="CreateNetworkInterface", code="InvalidVSwitchId.IpNotEnough", status=403
+    )
+    cluster.cloud.cloud.faults.add(refusal)
+    await cluster.make_pod("web-0", "n1", annotations=annotated(wish))
+
+    (one,) = (await bound(cluster)).spec.allocations
+
+    assert one.eni.vswitch_id == cluster.cloud.node_vswitch
+
+
+async def test_mixed_interfaces_are_kept_and_released_each_for_itself(cluster):
+    listed = (
+        networks(cluster),
+        networks(cluster, interface="eth1")
+        | {"allocationType": {"type": "Fixed", "releaseStrategy": "Never"}},
+    )
+    await cluster.make_pod("web-0", "n1", annotations=annotated(*listed))
+    eth0, eth1 = (await bound(cluster)).spec.allocations
+
+    await cluster.delete_pod("web-0")
+    await cluster.settle()
+    assert [one["NetworkInterfaceId"] for one in cluster.our_enis()] == [eth1.eni.id]
+    await cluster.make_pod("web-0", "n2", annotations=annotated(*listed))
+    new0, new1 = (await bound(cluster)).spec.allocations
+
+    assert new1 == eth1
+    assert new0.eni.id != eth0.eni.id
+
+
+async def test_an_eni_that_nobody_recorded_is_collected_when_it_is_old(cluster):
+    tags = {
+        "Tag.1.Key": "creator",
+        "Tag.1.Value": "terway-controller",
+        "Tag.2.Key": "ack.aliyun.com",
+        "Tag.2.Value": "c1",
+    }
+    cluster.cloud.create_eni(**tags)
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+    await bound(cluster)
+    sweep: Sweep = cluster.sweep
+    assert await sweep.look() == ()
+
+    cluster.cloud.pass_time(700.0)
+    (garbage,) = await sweep.look()
+    cluster.cloud.pass_time()
+
+    assert [one["NetworkInterfaceId"] for one in cluster.our_enis()] != [garbage.eni_id]
+    assert len(cluster.our_enis()) == 1
+
+
+async def test_a_wrong_annotation_is_told_to_the_pod(cluster):
+    await cluster.make_pod(
+        "web-0", "n1", annotations={f"{PREFIX}pod-eni": "true"}, is_admitted=False
+    )
+
+    await cluster.settle()
+
+    assert await cluster.record("web-0") is None
+    assert "PodCreateFailed" in cluster.told.reasons("Pod")
+
+
+async def test_a_trunk_that_is_not_there_is_told_and_waited_for(cluster):
+    await cluster.client.patch(
+        NODES, "n1", {"metadata": {"annotations": {f"{PREFIX}trunk-on": None}}}
+    )
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+    await cluster.settle()
+    record = await cluster.record("web-0")
+    assert "trunk-on" in record.status.msg
+
+    await cluster.client.patch(
+        NODES,
+        "n1",
+        {"metadata": {"annotations": {f"{PREFIX}trunk-on": cluster.trunks["n1"]}}},
+    )
+    record = await bound(cluster)
+
+    assert record.status.msg == ""
+
+
+async def test_a_pod_that_the_copy_does_not_show_keeps_its_interfaces(cluster):
+    """A copy of the API that is behind must not cost a pod its network."""
+    await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster)))
+    record = await bound(cluster)
+    await cluster.copies.read()
+    pods = cluster.controllers[1]._pods
+    pods.objects = {}
+
+    await cluster.controllers[1].reconcile(next(iter(cluster.copies.of(POD_ENIS).objects)))
+
+    assert (await cluster.record("web-0")).status == record.status
+    assert await cluster.client.get(PODS, "web-0", namespace="default") is not None
