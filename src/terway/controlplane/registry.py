@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from terway.controlplane.context import Context, Factory, Parts
+from terway.controlplane.podenis.build import make_pod_controllers
 
 # One line a controller: "name": make_it.
-FACTORIES: Mapping[str, Factory] = {}
+FACTORIES: Mapping[str, Factory] = {
+    "pod": make_pod_controllers,
+    "pod-eni": make_pod_controllers,
+    "eni": make_pod_controllers,
+    "pod-networking": make_pod_controllers,
+}
 
 
 def make_parts(
