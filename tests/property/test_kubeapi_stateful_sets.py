@@ -1,4 +1,4 @@
-"""Whatever is done to a StatefulSet, however its kubelets get on, it ends as was wished for last."""
+"""Whatever is done to a StatefulSet, in whatever order, it ends as was wished for last."""
 
 from __future__ import annotations
 
