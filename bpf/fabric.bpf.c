@@ -338,10 +338,12 @@ int fabric_services(struct __sk_buff *skb)
 	struct ethhdr eth = {}; /* before Linux 6.3 the verifier sees the compiler read it early */
 	enum drop_reason reason = receive_frame(skb, &way.in, &eth);
 
-	if (!reason && eth.h_proto != bpf_htons(ETH_P_IP))
+	if (!reason && eth.h_proto != bpf_htons(ETH_P_IP) && eth.h_proto != bpf_htons(ETH_P_IPV6))
 		reason = DROP_ETHERTYPE;
 	if (!reason)
-		reason = parse_packet(skb, sizeof(eth), FAMILY_V4, p);
+		reason =
+			parse_packet(skb, sizeof(eth),
+				     eth.h_proto == bpf_htons(ETH_P_IP) ? FAMILY_V4 : FAMILY_V6, p);
 	if (reason || !p)
 		return drop(way.in.number, reason);
 	return answer_client(skb, &way, p);

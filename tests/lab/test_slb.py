@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from terway.lab.world.lab import open_lab
 from terway.lab.world.outside import outside_host
+from terway.model.address import Family
 from terway.model.balancer import (
     AccessRule,
     CheckKind,
@@ -32,13 +33,14 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
 TCP, UDP = ListenerProtocol.TCP, ListenerProtocol.UDP
 OTHER = "203.0.113.8"
+FAR_V6 = "2001:db8:ffff::7"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop() -> AsyncIterator[Shop]:
     async with open_lab(nodes=2) as lab:
         outside = await outside_host(lab)
-        for address in (FAR, OTHER):
+        for address in (FAR, OTHER, FAR_V6):
             await outside.add_address(address)
         yield Shop(lab, outside)
 
@@ -128,6 +130,20 @@ async def test_datagrams_go_to_pods_behind_an_address_of_the_internet(shop, pods
 
     await eventually(is_answered)
     assert str(web.address).startswith("198.51.100.")
+
+
+async def test_pods_are_checked_and_reached_by_both_families(shop, pods):
+    backends = [shop.backend(pods[0], family=family) for family in Family]
+    web = await shop.balance_nlb(
+        "dual", backends, forwarding=Forwarding(check=QUICK), ip_version="DualStack"
+    )
+    v6 = next(one for one in web.addresses if one.version == 6)
+
+    await eventually(lambda: shop.is_answered(web.address))
+    await eventually(lambda: shop.is_answered(v6, source=FAR_V6))
+
+    assert await shop.ask(v6, source=FAR_V6) == ("p1", FAR_V6)
+    assert await shop.nlb.not_healthy(web.listener) == ()
 
 
 async def test_a_connection_stays_while_its_backend_drains_and_is_cut_then(shop, pods):

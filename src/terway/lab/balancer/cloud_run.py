@@ -69,8 +69,8 @@ class _Balancers:
         self.changed = asyncio.Event()
         self._cloud = cloud
         self._fabric = fabric
-        self._prober = Prober(vpc_id=place.vpc_id, address=place.prober)
-        self._asker = Asker(netns_path=place.netns_path, sources=(place.prober,))
+        self._prober = Prober(vpc_id=place.vpc_id, address=place.prober, address_v6=place.prober_v6)
+        self._asker = Asker(netns_path=place.netns_path, sources=self._prober.addresses)
         self._progress = progress
         self._carried = Carried()
         self._told: Balancing | None = None

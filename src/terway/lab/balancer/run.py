@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from terway.lab.balancer.forwarding import Member, Probe, balancers_of, members_of, probes_of
 from terway.lab.balancer.health import Health
@@ -35,6 +35,7 @@ class BalancerPlace:
 
     vpc_id: VpcId
     prober: IPv4Address  # whose questions they are
+    prober_v6: IPv6Address | None = None
     netns_path: str  # of the provider's services
     interval_s: float
 

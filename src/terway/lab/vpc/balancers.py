@@ -59,8 +59,13 @@ def merged(parts: Iterable[Balancing]) -> Balancing:
     held = tuple(parts)
     return Balancing(
         balancers=tuple(balancer for one in held for balancer in one.balancers),
-        prober=next((one.prober for one in held if one.prober is not None), None),
+        prober=_widest([one.prober for one in held if one.prober is not None]),
     )
+
+
+def _widest(probers: list[Prober]) -> Prober | None:
+    """Return the prober that has most addresses."""
+    return max(probers, key=lambda one: len(one.addresses), default=None)
 
 
 def balanced(state: VpcState, balancing: Balancing) -> VpcState:
@@ -69,7 +74,7 @@ def balanced(state: VpcState, balancing: Balancing) -> VpcState:
     prober = balancing.prober
     if prober is None or prober.vpc_id not in vpcs:
         return state
-    asking = () if prober.address in state.services else (prober.address,)
+    asking = tuple(one for one in prober.addresses if one not in state.services)
     return replace(
         state,
         balancers=tuple(one for one in balancing.balancers if one.vpc_id in vpcs),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from enum import IntEnum, IntFlag
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from terway.linux.layout import Layout
 from terway.model.address import Family, IPAddress
@@ -18,6 +18,7 @@ ROUTER_MAC = MacAddress("ee:ff:ff:ff:ff:ff")
 SERVICES_MAC = MacAddress("ee:00:00:00:00:01")
 SERVICES_MTU_BYTES = 1500
 SERVICES_GATEWAY = IPv4Address("169.254.0.1")  # the router, as the services see it
+SERVICES_GATEWAY_V6 = IPv6Address("fe80::1")
 MAX_RULES = 1024
 GROUP_BITS = 256
 GROUP_ANYBODY = 0

@@ -169,10 +169,16 @@ class Balancer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prober:
-    """From where load balancers ask for their backends' health: one of the `services`."""
+    """From where load balancers ask for their backends' health: some of the `services`."""
 
     vpc_id: VpcId
     address: IPv4Address
+    address_v6: IPv6Address | None = None
+
+    @property
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """Return its addresses, IPv4 first."""
+        return (self.address,) if self.address_v6 is None else (self.address, self.address_v6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +194,6 @@ class VpcState:
     ports: tuple[Port, ...] = ()
     routes: tuple[RouteEntry, ...] = ()
     security_groups: tuple[SecurityGroup, ...] = ()
-    services: tuple[IPv4Address, ...] = ()
+    services: tuple[IPAddress, ...] = ()
     balancers: tuple[Balancer, ...] = ()
     prober: Prober | None = None

@@ -32,7 +32,7 @@ from terway.lab.vpc.contract import (
 )
 from terway.lab.vpc.numbers import Numbers
 from terway.lab.vpc.rules import RuleList, compile_rules, pack_range
-from terway.lab.vpc.state import Direction, Port, Prober, SecurityGroup, VpcState
+from terway.lab.vpc.state import Direction, Port, SecurityGroup, VpcState
 from terway.model.address import IPAddress, IPNetwork, family_of, gateway_of
 from terway.model.eni import VSwitch
 from terway.model.ids import ENIId, MacAddress, SecurityGroupId, VpcId
@@ -180,8 +180,7 @@ def _addresses(
 ) -> Iterator[tuple[bytes, bytes]]:
     for vpc_id in sorted({vswitch.vpc_id for vswitch in state.vswitches}):
         for service in state.services:
-            is_prober = state.prober == Prober(vpc_id=vpc_id, address=service)
-            kind = OwnerKind.PROBER if is_prober else OwnerKind.SERVICES
+            kind = OwnerKind.PROBER if _is_prober(state, vpc_id, service) else OwnerKind.SERVICES
             yield _owned(numbers.vpc(vpc_id), service, kind, wiring.services)
         for balancer in balancers_of(state, vpc_id):
             yield _owned(numbers.vpc(vpc_id), balancer.address, OwnerKind.BALANCER, 0)
@@ -196,6 +195,11 @@ def _addresses(
             yield _owned(numbers.vpc(port.vpc_id), address, OwnerKind.PORT, ifindex)
         for prefix in port.prefixes:
             yield _owned_prefix(numbers.vpc(port.vpc_id), prefix, wiring.ports[port.eni_id])
+
+
+def _is_prober(state: VpcState, vpc_id: VpcId, service: IPAddress) -> bool:
+    prober = state.prober
+    return prober is not None and prober.vpc_id == vpc_id and service in prober.addresses
 
 
 def _owned(vpc: int, address: IPAddress, kind: OwnerKind, port: int) -> tuple[bytes, bytes]:

@@ -44,12 +44,14 @@ from terway.lab.world.plan import (
     METADATA,
     OPENAPI,
     PROBER,
+    PROBER_V6,
     LabPlan,
     PodNetwork,
 )
 from terway.lab.world.running import Lab, Progress
 from terway.lab.world.services import open_services
 from terway.lab.world.tasks import BackgroundTasks
+from terway.model.address import Family
 from terway.model.errors import VpcError
 
 __all__ = ["LAB_DELAYS", "Lab", "open_lab"]
@@ -170,6 +172,7 @@ def _balancer_place(lab: Lab) -> BalancerPlace:
     return BalancerPlace(
         vpc_id=lab.ground.vpc_id,
         prober=PROBER,
+        prober_v6=PROBER_V6 if Family.V6 in lab.plan.stack.families else None,
         netns_path=lab.fabric.services_netns_path,
         interval_s=lab.plan.probe_interval_s,
     )

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from terway.lab.world.zones import VSwitchPlan, ZonePlan, vswitch_from_json, zone_from_json
 from terway.model.address import Family, IPNetwork, IPStack
@@ -32,6 +32,7 @@ OPENAPI = IPv4Address("100.100.0.10")
 KUBE_API = IPv4Address("100.100.0.20")
 KUBE_API_PORT = 6443
 PROBER = IPv4Address("100.100.0.30")  # from where load balancers ask for health
+PROBER_V6 = IPv6Address("fd00:100::30")
 CONTROL_PLANE = IPv4Address("100.100.0.40")
 ROLE = "terway-node"  # the RAM role of the instances
 

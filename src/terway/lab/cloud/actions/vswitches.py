@@ -168,6 +168,8 @@ def delete_vswitch(world: World, request: DeleteVSwitch) -> Answer:
     if left is not None:
         message = f"{vswitch.id} still has ENIs: {left.id} for one."
         raise forbidden("DependencyViolation.NetworkInterface", message)
+    if any(world.state.balancing.addresses_in(vswitch.id)):
+        raise forbidden("DependencyViolation.SLB", f"{vswitch.id} still has load balancers.")
     world.state.remove(vswitch)
     world.state.cursors.pop(vswitch.id, None)
     return {}
