@@ -233,6 +233,7 @@ async def _open(
         limits=allowance.limits,
         instance_id=place.instance_id,
         mode=mode,
+        kernel=kernel,
     )
     around = _Around(options=options, client=client, kube=kube, kernel=kernel, chosen=chosen)
     configure_flows = _serve_more(terwayd, around, config, is_led=is_led)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from terway.agent.device_plugin_choice import advertise, advertised
@@ -10,7 +11,9 @@ from terway.agent.podeni_claims import PodENIs
 from terway.agent.terwayd import Terwayd
 from terway.config.agent_config import AgentConfig
 from terway.kube.client import KubeClient
+from terway.linux.kernel import Kernel
 from terway.model.eni import InstanceLimits
+from terway.model.exposition import Counter
 from terway.model.ids import InstanceId
 from terway.model.interface import Mode
 
@@ -24,6 +27,7 @@ def serve_own_enis(
     limits: InstanceLimits,
     instance_id: InstanceId,
     mode: Mode,
+    kernel: Kernel,
 ) -> None:
     """Have pods get what PodENIs say, and the scheduler know how many the node can have.
 
@@ -37,6 +41,7 @@ def serve_own_enis(
         eni=terwayd.pool.eni,
         is_for_all=mode is Mode.EXCLUSIVE and config.eni.is_centralized,
     )
+    terwayd.metrics.sources.append(partial(trunk_metrics, kernel))
     counts = advertised(limits, mode, has_trunk=config.eni.uses_trunk)
     if counts:
         terwayd.chores["device plugin"] = partial(
@@ -45,4 +50,15 @@ def serve_own_enis(
             client=client,
             node=options.node_name,
             is_centralized=config.eni.is_centralized,
+        )
+
+
+def trunk_metrics(kernel: Kernel) -> Iterator[Counter]:
+    """Yield what members of trunks lost on this node; nothing where there were none."""
+    losses = kernel.trunk_losses()
+    if losses:
+        yield Counter(
+            name="terway_trunk_lost_frames_total",
+            text="frames of a trunk that were for no member here, or not as a member's are",
+            values={(("reason", why.name.lower()),): float(losses[why]) for why in losses if why},
         )

@@ -96,7 +96,7 @@ def taps_of(snapshot: Snapshot, target: str, *, both: bool) -> tuple[Tap, ...]:
     pod = Tap(name=f"pod {held.pod}", netns=held.netns, link=held.key.ifname)
     if not both:
         return (pod,)
-    eni = ground.link(held.lease.eni_mac)
+    eni = ground.link(held.device_mac)
     if eni is None:
         text = f"--both: ENI {held.lease.eni_id} has no link on the node"
         if held.spec.mode is Mode.EXCLUSIVE:

@@ -124,7 +124,7 @@ def _plugged_again(
     numbers = {link.mac: link.ifindex for link in links}
     for one in attachments:
         known = ebpf.endpoint(endpoint_number(one.key))
-        now = numbers.get(one.lease.eni_mac)
+        now = numbers.get(one.device_mac)
         if known is not None and known.endpoint.eni not in (0, now) and now is not None:
             what = f"pod {owner_of(one)} is led to its ENI as link {known.endpoint.eni}"
             why = f"the ENI is link {now} by now: what the pod sends out of the node is lost"

@@ -129,7 +129,7 @@ def _is_left(snapshot: Snapshot, held: Attachment | None, kernel: KernelView) ->
     cloud = snapshot.cloud
     if held is None or cloud is None or any(one.id == held.lease.eni_id for one in cloud.enis):
         return False
-    return all(one.mac != held.lease.eni_mac for one in kernel.node.links)
+    return all(one.mac != held.device_mac for one in kernel.node.links)
 
 
 def _leftovers(snapshot: Snapshot, kernel: KernelView) -> Iterator[Finding]:

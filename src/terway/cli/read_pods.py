@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from terway.cli.read_facts import Ground
 from terway.cli.snapshot import GuardLoss, PodView, QueueView
 from terway.datapath.device import plan_take, verify_device
-from terway.datapath.exclusive import LEG_IFNAME, desired_device, desired_leg
+from terway.datapath.exclusive import (
+    LEG_IFNAME,
+    desired_device,
+    desired_leg,
+    has_leg,
+    needs_device_table,
+    with_device_table,
+)
 from terway.datapath.facts import ENILink
 from terway.datapath.names import host_link_name
 from terway.datapath.networks import needs_own_table, with_own_table
@@ -54,10 +61,10 @@ def read_pod(
         return view
     if attachment.spec.mode is Mode.EXCLUSIVE:
         return _exclusive(session, view, attachment, enis, ground)
-    eni = enis.links.get(attachment.lease.eni_mac)
+    eni = enis.links.get(attachment.device_mac)
     if eni is None:
         text = f"no link has the MAC of ENI {attachment.lease.eni_id}"
-        return replace(view, differences=(f"{text} ({attachment.lease.eni_mac})",))
+        return replace(view, differences=(f"{text} ({attachment.device_mac})",))
     desired = desired_of(attachment, eni=eni, node=ground.facts)
     try:
         found, repairs = _veth(session, desired, attachment)
@@ -87,14 +94,20 @@ def _exclusive(
     session: Session, view: PodView, attachment: Attachment, enis: ENIs, ground: Ground
 ) -> PodView:
     """Return the view with what differs of the device and of the second leg."""
-    gateways = enis.gateways.get(attachment.lease.eni_mac, IPPair())
+    own = attachment.spec.own_eni
+    known = enis.gateways.get(attachment.lease.eni_mac, IPPair())
+    gateways = known if own is None else own.gateways
     device = desired_device(attachment, gateways=gateways, node=ground.facts)
     try:
         state = read_device(device, session)
+        if needs_device_table(attachment) and state.in_pod is not None:
+            number = state.in_pod.ifindex
+            device = with_device_table(device, attachment, gateways=gateways, ifindex=number)
+            state = read_device(device, session)
         found = tuple(map(str, verify_device(device, state)))
         # A device that is elsewhere is brought back by terwayd alone: it must not be in the way.
         repairs = plan_take(device, state) if found and state.in_pod is not None else ()
-        if ground.has_host_peer:
+        if ground.has_host_peer and has_leg(attachment):
             leg = desired_leg(attachment, gateways=gateways, node=ground.facts)
             of_leg, mending = _veth(session, leg, attachment)
             found, repairs = (*found, *of_leg), (*repairs, *mending)

@@ -136,7 +136,7 @@ def redirect(
 ) -> Iterator[Hop]:
     """Yield how a packet leaves by the pod's ENI, and what comes in by it."""
     known = ebpf.endpoint(endpoint_number(sender.key))
-    own = ground.link(sender.lease.eni_mac)
+    own = ground.link(sender.device_mac)
     if known is None or own is None:
         return  # said already
     led = _link(ground, known.endpoint.eni)

@@ -17,6 +17,7 @@ from terway.cli.hops import (
     unknown,
 )
 from terway.cli.walk_pod import is_exclusive, link_named, pod_name
+from terway.cli.walk_trunk import tag_of
 from terway.config.pod_networks import METADATA_ACCESS
 from terway.datapath.exclusive import LEG_IFNAME
 from terway.datapath.names import FROM_POD_PRIORITY, TO_POD_PRIORITY, table_of
@@ -79,11 +80,11 @@ def forwarding(ground: Ground, packet: Packet, link: str) -> Iterator[Hop]:
 def eni_link(ground: Ground, attachment: Attachment) -> Iterator[Hop]:
     """Yield the link of the ENI that has the pod's addresses."""
     lease = attachment.lease
-    link = ground.link(lease.eni_mac)
+    link = ground.link(attachment.device_mac)
     what = f"link of {lease.eni_id}"
     if link is None:
         said = cloud_words(ground.snapshot, lease.eni_id)
-        text = f"no link has the MAC {lease.eni_mac}; {said}"
+        text = f"no link has the MAC {attachment.device_mac}; {said}"
         yield fail(_WHERE, what, text, plug_words(ground.snapshot, lease.eni_id))
     elif not link.is_up:
         remedy = f"ip link set {link.name} up; terwayd puts the routes back"
@@ -93,6 +94,7 @@ def eni_link(ground: Ground, attachment: Attachment) -> Iterator[Hop]:
         yield fail(_WHERE, what, text, "look at the ENI in the cloud: terway-cli mapping")
     else:
         yield ok(_WHERE, what, f"{link.name} is up, MTU {link.mtu_bytes}")
+        yield from tag_of(ground, attachment, link)
 
 
 def to_local_pod(
@@ -121,7 +123,7 @@ def to_eni(
     ground: Ground, packet: Packet, chosen: Decision, attachment: Attachment
 ) -> Iterator[Hop]:
     """Yield whether a packet leaves by the one ENI that may carry its source address."""
-    link = ground.link(attachment.lease.eni_mac)
+    link = ground.link(attachment.device_mac)
     if link is None:
         return  # said already
     if chosen.route is not None and chosen.route.link == link.name:

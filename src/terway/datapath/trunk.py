@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from terway.datapath.facts import ENILink
 from terway.model.attachment import Attachment
 from terway.model.network import AttachmentState
 from terway.model.traffic import TrunkMember, TrunkPrograms
 
 
-def members_of(attachment: Attachment, trunk: ENILink) -> Iterator[TrunkMember]:
-    """Yield the member that the attachment is on `trunk`, if it is one and the trunk is there."""
+def members_of(attachment: Attachment, trunk: str) -> Iterator[TrunkMember]:
+    """Yield the member that the attachment is on the link `trunk`; none where that is not there."""
     own = attachment.spec.own_eni
-    if own is None or own.trunk_mac is None or not trunk.name:
+    if own is None or own.trunk_mac is None or not trunk:
         return
     yield TrunkMember(
-        link=trunk.name,
+        link=trunk,
         vlan_id=own.vlan_id,
         mac=attachment.lease.eni_mac,
         addresses=attachment.lease.addresses,

@@ -90,7 +90,7 @@ def _node_side(
     name = host_link_name(key, attachment.pod)
     yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
     yield guard_of(name, mac=pod_mac(key), addresses=attachment.lease.addresses)
-    yield from members_of(attachment, eni)
+    yield from members_of(attachment, eni.name)
     yield from veth_programs(attachment, eni, node)
     yield from ingress_limits(attachment.spec.bandwidth, name)
     yield from classes_of(attachment, eni, node)

@@ -32,6 +32,7 @@ from terway.linux.nftables import OwnedTable
 from terway.linux.reaper import Reaper
 from terway.linux.session import Session, open_session
 from terway.linux.traffic import Traffic
+from terway.linux.trunk_contract import TrunkLoss
 from terway.linux.uplink import Uplink, read_uplink
 from terway.linux.workers import Workers
 from terway.model.address import Family, IPAddress
@@ -195,6 +196,10 @@ class Kernel:
     async def forget_other_members(self, members: Collection[TrunkMember]) -> None:
         """Forget what a trunk's programs know of all but `members`."""
         await self._workers.run(partial(self._traffic.trunks.forget_others, members))
+
+    def trunk_losses(self) -> dict[TrunkLoss, int]:
+        """Return how many frames of trunks were lost here, by reason; empty without members."""
+        return self._traffic.trunks.losses()
 
     async def link_by_mac(self, mac: MacAddress, *, timeout_s: float = 10.0) -> Link:
         """Return the link that has an ENI's MAC, waiting for it to be plugged in.

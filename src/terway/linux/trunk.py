@@ -87,6 +87,14 @@ class Trunks:
                 if (entries.fd, key) not in kept:
                     entries.delete(key)
 
+    def losses(self) -> dict[TrunkLoss, int]:
+        """Return what the programs have lost, by reason; empty before there was any member."""
+        held = (one.maps["losses"] for one in self._programs) if self._is_taken_over else ()
+        found: dict[TrunkLoss, int] = {}
+        for counts in held:
+            _add_losses(found, counts)
+        return found
+
     def read_member(self, sock: RouteSocket, wanted: TrunkMember) -> TrunkMember | None:
         """Return `wanted` where all of it is so, and the programs see the packets; else None."""
         ifindex = sock.index_of(wanted.link)
@@ -154,7 +162,12 @@ def read_losses(sock: RouteSocket, name: str) -> dict[TrunkLoss, int] | None:
     found: dict[TrunkLoss, int] = {}
     for one in held:
         with bpf_find.program_maps(one.number) as maps:
-            for why in TrunkLoss if "losses" in maps else ():
-                value = maps["losses"].lookup(pack_number(why)) or b""
-                found[why] = found.get(why, 0) + int.from_bytes(value, sys.byteorder)
+            if "losses" in maps:
+                _add_losses(found, maps["losses"])
     return {why: count for why, count in found.items() if count}
+
+
+def _add_losses(found: dict[TrunkLoss, int], counts: Map) -> None:
+    for why in TrunkLoss:
+        value = counts.lookup(pack_number(why)) or b""
+        found[why] = found.get(why, 0) + int.from_bytes(value, sys.byteorder)
