@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from terway.lab.kubeapi import names
-from terway.lab.kubeapi.causes import forbidden_value, invalid_value, not_supported, required
+from terway.lab.kubeapi.causes import invalid_value, not_supported, required
 from terway.lab.kubeapi.clusterpolicies import (
     validate_admin_network_policy,
     validate_baseline_admin_network_policy,
@@ -23,15 +22,13 @@ from terway.lab.kubeapi.customresources.definitions import (
 )
 from terway.lab.kubeapi.customresources.objects import validate_custom
 from terway.lab.kubeapi.errors import Cause
-from terway.lab.kubeapi.extended import validate_amounts
-from terway.lab.kubeapi.gates import (
-    frozen_spec,
-    is_gated,
-    validate_gates,
-    validate_gates_update,
-)
 from terway.lab.kubeapi.networkpolicy import validate_network_policy
 from terway.lab.kubeapi.objects import Object, annotations_of, labels_of, metadata, read_path
+from terway.lab.kubeapi.podvalidation import (
+    validate_pod,
+    validate_pod_spec,
+    validate_pod_update,
+)
 from terway.lab.kubeapi.rbac.validation import (
     path_segment_fault,
     validate_binding,
@@ -76,13 +73,6 @@ _NAMED_AS_PATHS = (ROLE, CLUSTER_ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
 
 _PERCENT = re.compile(r"^[0-9]+%$")
 _ANNOTATIONS_LIMIT_BYTES = 256 * 1024
-_MUTABLE_POD_FIELDS = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
-_POD_UPDATE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,"
-    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
-    "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set "
-    "to 1 if it was previously negative)"
-)
 
 
 def validate(resource: ResourceDef, obj: Object) -> tuple[Cause, ...]:
@@ -141,64 +131,6 @@ def _labels(field: str, labels: dict[str, str]) -> Iterator[Cause]:
             yield invalid_value(field, value, names.LABEL_VALUE_MESSAGE)
 
 
-def _pod(pod: Object) -> Iterator[Cause]:
-    yield from _pod_spec(pod.get("spec") or {}, "spec")
-
-
-def _pod_spec(spec: dict[str, Any], path: str) -> Iterator[Cause]:
-    if not spec.get("containers"):
-        yield required(f"{path}.containers")
-    yield from validate_gates(spec, path)
-    policies = ("Always", "OnFailure", "Never")
-    if spec.get("restartPolicy") not in policies:
-        yield not_supported(f"{path}.restartPolicy", str(spec.get("restartPolicy")), policies)
-    seen: set[str] = set()
-    volumes = {volume.get("name") for volume in spec.get("volumes") or ()}
-    for group in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(group) or ()):
-            yield from _container(container, f"{path}.{group}[{index}]", seen, volumes)
-
-
-def _container(
-    container: dict[str, Any], path: str, seen: set[str], volumes: set[Any]
-) -> Iterator[Cause]:
-    name = container.get("name", "")
-    if not name:
-        yield required(f"{path}.name")
-    elif not names.is_dns_label(name):
-        yield invalid_value(f"{path}.name", name, names.LABEL_MESSAGE)
-    elif name in seen:
-        message = f'Duplicate value: "{name}"'
-        yield Cause(field=f"{path}.name", reason="FieldValueDuplicate", message=message)
-    seen.add(name)
-    yield from validate_amounts(container.get("resources") or {}, f"{path}.resources")
-    if not container.get("image"):
-        yield required(f"{path}.image")
-    for index, port in enumerate(container.get("ports") or ()):
-        yield from _port(port, f"{path}.ports[{index}]")
-    for index, variable in enumerate(container.get("env") or ()):
-        if not variable.get("name"):
-            yield required(f"{path}.env[{index}].name")
-    for index, mount in enumerate(container.get("volumeMounts") or ()):
-        if mount.get("name") not in volumes:
-            message = f'Not found: "{mount.get("name", "")}"'
-            field = f"{path}.volumeMounts[{index}].name"
-            yield Cause(field=field, reason="FieldValueNotFound", message=message)
-
-
-def _port(port: dict[str, Any], path: str) -> Iterator[Cause]:
-    number = port.get("containerPort", 0)
-    if not number:
-        yield required(f"{path}.containerPort")
-    elif not 0 < number < 65536:
-        yield invalid_value(
-            f"{path}.containerPort", number, "must be between 1 and 65535, inclusive"
-        )
-    protocols = ("SCTP", "TCP", "UDP")
-    if port.get("protocol", "TCP") not in protocols:
-        yield not_supported(f"{path}.protocol", port["protocol"], protocols)
-
-
 def _workload(obj: Object) -> Iterator[Cause]:
     selector = read_path(obj, "spec.selector")
     template_labels = read_path(obj, "spec.template.metadata.labels", {})
@@ -217,7 +149,7 @@ def _workload(obj: Object) -> Iterator[Cause]:
         yield invalid_value("spec.replicas", replicas, why)
     yield from _labels("spec.template.metadata.labels", template_labels)
     spec = read_path(obj, "spec.template.spec", {})
-    yield from _pod_spec(spec, "spec.template.spec")
+    yield from validate_pod_spec(spec, "spec.template.spec")
     if spec.get("restartPolicy") in ("OnFailure", "Never"):
         yield not_supported("spec.template.spec.restartPolicy", spec["restartPolicy"], ("Always",))
 
@@ -248,34 +180,8 @@ def _selector_update(old: Object, new: Object) -> Iterator[Cause]:
         yield invalid_value("spec.selector", after, "field is immutable")
 
 
-def _pod_update(old: Object, new: Object) -> Iterator[Cause]:
-    gated = is_gated(old)
-    if _frozen_part(old, gated=gated) != _frozen_part(new, gated=gated):
-        yield forbidden_value("spec", _POD_UPDATE)
-    yield from validate_gates_update(old, new)
-    before = read_path(old, "spec.tolerations", [])
-    after = read_path(new, "spec.tolerations", [])
-    if any(held not in after for held in before):
-        why = "existing toleration can not be modified except its tolerationSeconds"
-        yield forbidden_value("spec.tolerations", why)
-
-
-def _frozen_part(pod: Object, *, gated: bool) -> dict[str, Any]:
-    spec = {
-        field: value
-        for field, value in frozen_spec(pod, gated=gated).items()
-        if field not in _MUTABLE_POD_FIELDS
-    }
-    for group in ("containers", "initContainers"):
-        spec[group] = [
-            {field: value for field, value in container.items() if field != "image"}
-            for container in spec.get(group) or ()
-        ]
-    return spec
-
-
 _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
-    POD: _pod,
+    POD: validate_pod,
     DEPLOYMENT: _workload,
     REPLICA_SET: _workload,
     DAEMON_SET: _workload,
@@ -296,7 +202,7 @@ _BY_KIND: dict[ResourceDef, Callable[[Object], Iterator[Cause]]] = {
     VALIDATING_WEBHOOKS: validate_configuration,
 }
 _UPDATES_BY_KIND: dict[ResourceDef, Callable[[Object, Object], Iterator[Cause]]] = {
-    POD: _pod_update,
+    POD: validate_pod_update,
     SECRET: validate_secret_update,
     SERVICE: validate_service_update,
     ENDPOINT_SLICE: validate_slice_update,
