@@ -24,6 +24,7 @@ from terway.controlplane.podenis.world import ClusterWorld
 from terway.controlplane.watched import WatchedPod
 from terway.kube.crds import POD_ENIS
 from terway.model.errors import UsageError
+from terway.model.pod_network import Asked
 from terway.podeni.admission import (
     Held,
     PodPatch,
@@ -33,7 +34,7 @@ from terway.podeni.admission import (
 )
 from terway.podeni.pods import GATE
 from terway.podeni.record import Phase
-from terway.podeni.selection import select_networks
+from terway.podeni.selection import Selected, select_networks
 from terway.podeni.settings import Settings
 
 # Annotations by which a pod asks for a network: whoever has one must not get in unseen.
@@ -64,14 +65,7 @@ class Admission:
             pod = msgspec.convert(raw, WatchedPod)
         except msgspec.ValidationError as error:
             raise UsageError(f"this pod cannot be read: {error}") from error
-        selected = select_networks(
-            facts_of(pod),
-            parse_asked(pod.metadata.annotations),
-            namespace_labels=self._world.namespace_labels(namespace),
-            networkings=tuple(self._world.networkings()),
-            defaults=self._world.defaults(),
-            settings=self._settings(),
-        )
+        selected = self._select(pod, namespace)
         if selected is None:
             return Admitted()
         decided = admit_pod(
@@ -82,6 +76,26 @@ class Admission:
             settings=self._settings(),
         )
         return Admitted(patch=_pod_patch(raw, decided), warnings=decided.remarks)
+
+    def _select(self, pod: WatchedPod, namespace: str) -> Selected | None:
+        """Return the pod's networks; one that comes twice keeps those of the first time."""
+        annotations = pod.metadata.annotations
+        if annotations.get(POD_NETWORKS) and annotations.get(POD_NETWORKING):
+            others = {name: one for name, one in annotations.items() if name != POD_NETWORKS}
+            again = self._selected(pod, parse_asked(others), namespace)
+            if again and write_networks(again.networks) == annotations[POD_NETWORKS]:
+                return again
+        return self._selected(pod, parse_asked(annotations), namespace)
+
+    def _selected(self, pod: WatchedPod, asked: Asked, namespace: str) -> Selected | None:
+        return select_networks(
+            facts_of(pod),
+            asked,
+            namespace_labels=self._world.namespace_labels(namespace),
+            networkings=tuple(self._world.networkings()),
+            defaults=self._world.defaults(),
+            settings=self._settings(),
+        )
 
     def _held(self, name: str, namespace: str) -> Held | None:
         """Return where the ENIs are that wait for a pod of this name."""
@@ -133,7 +147,8 @@ def _pod_patch(raw: Mapping[str, Any], decided: PodPatch) -> Patch:
         patch.append(_resources_patch(spec["containers"][0], decided))
     patch += affinity_patch(spec, [sorted(zones) for zones in decided.zones])
     if decided.is_gated:
-        gates = [*(spec.get("schedulingGates") or ()), {"name": GATE}]
+        held = [one for one in spec.get("schedulingGates") or () if one.get("name") != GATE]
+        gates = [*held, {"name": GATE}]
         patch.append({"op": "add", "path": "/spec/schedulingGates", "value": gates})
     return patch
 
