@@ -87,7 +87,7 @@ def _plan_unready(view: View) -> Iterator[Action]:
         for node in view.nodes
         if (condition_of(node, "Ready") or {}).get("status") == "Unknown"
     }
-    for pod in view.pods:
+    for pod in view.pods if silent else ():
         ready = condition_of(pod, "Ready")
         if ready is None or ready.get("status") != "True":
             continue
