@@ -45,21 +45,39 @@ def json_type(value: Any) -> str:
     return next((name for name in _JSON_NAMES if _IS_TYPE[name](value)), "null")
 
 
-def validate_structure(value: Any, schema: Schema, path: str) -> Iterator[Cause]:
-    """Yield where `value` does not fit `schema`.
+_NOTHING = object()  # what no value equals
 
+
+def is_unchanged(value: Any, old: Any) -> bool:
+    """Say whether both are the same JSON: true is not 1."""
+    if type(value) is not type(old):
+        return False
+    if isinstance(value, dict):
+        return value.keys() == old.keys() and all(is_unchanged(value[k], old[k]) for k in value)
+    if isinstance(value, list):
+        return len(value) == len(old) and all(map(is_unchanged, value, old))
+    return bool(value == old)
+
+
+def validate_structure(
+    value: Any, schema: Schema, path: str, old: Any = _NOTHING
+) -> Iterator[Cause]:
+    """Yield where `value` does not fit `schema`, except where it is what it was in `old`.
+
+    So an object that a stricter schema would refuse can be written elsewhere: KEP-4008, CRD
+    validation ratcheting. Items of a list are found again by the keys of a list of type map.
     The formats `policy-cidr` and `selector` are ours, for the built-in policies.
     """
-    if value is None and schema.get("nullable"):
+    if (value is None and schema.get("nullable")) or is_unchanged(value, old):
         return
     if wrong := _type_trouble(value, schema, path):
         yield wrong
         return
     yield from _choices(value, schema, path)
     if isinstance(value, dict):
-        yield from _object(value, schema, path)
+        yield from _object(value, schema, path, old)
     elif isinstance(value, list):
-        yield from _array(value, schema, path)
+        yield from _array(value, schema, path, old)
     elif isinstance(value, str):
         yield from _string(value, schema, path)
     elif _is_number(value):
@@ -93,7 +111,7 @@ def _choices(value: Any, schema: Schema, path: str) -> Iterator[Cause]:
     yield Cause(field=path, reason="FieldValueNotSupported", message=message)
 
 
-def _object(value: dict[str, Any], schema: Schema, path: str) -> Iterator[Cause]:
+def _object(value: dict[str, Any], schema: Schema, path: str, old: Any) -> Iterator[Cause]:
     if schema.get("format") == "selector":
         yield from validate_selector(value, path)
         return
@@ -108,26 +126,46 @@ def _object(value: dict[str, Any], schema: Schema, path: str) -> Iterator[Cause]
         why = f"{path} in body should have at most {schema['maxProperties']} properties"
         yield invalid_value(path, shown, why)
     properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    before = old if isinstance(old, dict) else {}
     for name, held in value.items():
         inner = properties.get(name, others)
         if isinstance(inner, dict):
-            yield from validate_structure(held, inner, _join(path, name))
+            yield from validate_structure(
+                held, inner, _join(path, name), before.get(name, _NOTHING)
+            )
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _array(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
+def _array(value: list[Any], schema: Schema, path: str, old: Any) -> Iterator[Cause]:
     if len(value) < schema.get("minItems", 0):
         why = f"{path} in body should have at least {schema['minItems']} items"
         yield invalid_value(path, len(value), why)
     if len(value) > schema.get("maxItems", len(value)):
         message = f"Too many: {len(value)}: must have at most {schema['maxItems']} items"
         yield Cause(field=path, reason="FieldValueTooMany", message=message)
+    before = _by_key(old, schema)
     for index, item in enumerate(value):
-        yield from validate_structure(item, schema.get("items", {}), f"{path}[{index}]")
+        held = before.get(_key(item, schema), _NOTHING) if before else _NOTHING
+        yield from validate_structure(item, schema.get("items", {}), f"{path}[{index}]", held)
     yield from _duplicates(value, schema, path)
+
+
+def _by_key(items: Any, schema: Schema) -> dict[str, Any]:
+    """Return the items of a list of type map by their keys; none for other lists."""
+    if schema.get(LIST_TYPE) != "map" or not isinstance(items, list):
+        return {}
+    return {_key(item, schema): item for item in items}
+
+
+def _key(item: Any, schema: Schema) -> str:
+    """Return what tells an item of a set or map from others."""
+    told = item
+    if schema.get(LIST_TYPE) == "map" and isinstance(item, dict):
+        told = {key: item[key] for key in schema.get(LIST_KEYS, ()) if key in item}
+    return json.dumps(told, sort_keys=True, separators=(",", ":"))
 
 
 def _duplicates(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
@@ -136,10 +174,7 @@ def _duplicates(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
         return
     seen: set[str] = set()
     for index, item in enumerate(value):
-        told = item
-        if kind == "map" and isinstance(item, dict):
-            told = {key: item[key] for key in schema.get(LIST_KEYS, ()) if key in item}
-        shown = json.dumps(told, sort_keys=True, separators=(",", ":"))
+        shown = _key(item, schema)
         if shown in seen:
             message = f"Duplicate value: {shown}"
             field = f"{path}[{index}]"

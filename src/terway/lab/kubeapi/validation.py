@@ -75,14 +75,14 @@ _PERCENT = re.compile(r"^[0-9]+%$")
 _ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 
 
-def validate(resource: ResourceDef, obj: Object) -> tuple[Cause, ...]:
-    """Return what is wrong with a whole object."""
+def validate(resource: ResourceDef, obj: Object, *, old: Object | None = None) -> tuple[Cause, ...]:
+    """Return what is wrong with a whole object; of a custom one, with what is not as in `old`."""
     rules = _BY_KIND.get(resource)
     causes = [*_metadata(resource, obj)]
     if rules:
         causes += rules(obj)
     if resource.custom:
-        causes += validate_custom(obj, resource.custom)
+        causes += validate_custom(obj, resource.custom, old)
     return tuple(causes)
 
 

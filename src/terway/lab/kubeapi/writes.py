@@ -15,7 +15,6 @@ from terway.lab.kubeapi import names
 from terway.lab.kubeapi.customresources.objects import (
     check_custom,
     content_of,
-    new_faults,
     prune_custom,
 )
 from terway.lab.kubeapi.decoding import check_object, normalize
@@ -122,16 +121,13 @@ def prepare_create(
 def checked(resource: ResourceDef, obj: Object, *, old: Object | None = None) -> Object:
     """Return the object with its defaults. ApiError 422 where its kind does not allow it.
 
-    What was wrong with the `old` state of a custom object already may stay so.
+    What has not changed since the `old` state of a custom object may be wrong.
     """
     if not metadata(obj).get("name"):
         causes = validate(resource, obj)
         raise invalid(resource, "", causes)
     obj = with_defaults(resource, obj)
-    causes = validate(resource, obj)
-    if resource.custom and old is not None:
-        causes = new_faults(causes, old, resource.custom)
-    if causes:
+    if causes := validate(resource, obj, old=old):
         raise invalid(resource, name_of(obj), causes)
     return obj
 

@@ -32,21 +32,9 @@ def prune_custom(obj: Object, kind: CustomKind) -> Object:
     return pruned
 
 
-def validate_custom(obj: Object, kind: CustomKind) -> tuple[Cause, ...]:
-    """Return what the schema refuses."""
-    return tuple(validate_structure(obj, kind.schema, ""))
-
-
-def new_faults(causes: tuple[Cause, ...], old: Object, kind: CustomKind) -> tuple[Cause, ...]:
-    """Return those causes that the old state did not give: a schema may have grown stricter.
-
-    So finalizers and status of such an object can be written. Source: KEP-4008, CRD validation
-    ratcheting; here a fault is known by its field and words, not by the value around it.
-    """
-    if not causes:
-        return ()
-    known = set(validate_custom(old, kind))
-    return tuple(cause for cause in causes if cause not in known)
+def validate_custom(obj: Object, kind: CustomKind, old: Object | None) -> Iterator[Cause]:
+    """Yield what the schema refuses of what is new, or has changed since the `old` state."""
+    yield from validate_structure(obj, kind.schema, "", old)
 
 
 def content_of(obj: Object, *, has_status: bool) -> Object:

@@ -262,8 +262,20 @@ def test_an_object_that_a_stricter_schema_refuses_can_still_be_written_elsewhere
 
     state.patch(row, "a", "default", {"metadata": {"finalizers": ["bakery.example.com/oven"]}})
 
+    state.patch(row, "a", "default", {"spec": {"note": "light"}})
+
     refused = refusal(state.patch, row, "a", "default", {"spec": {"grams": 300}})
     assert "greater than or equal to 500" in refused.message
+
+
+def test_true_in_place_of_one_is_a_change_that_is_looked_at():
+    state = make_cluster()
+    row = serve(state)
+    state.create(row, loaf(slices=1))
+
+    refused = refusal(state.patch, row, "a", "default", {"spec": {"slices": True}})
+
+    assert "spec.slices in body must be of type integer" in refused.message
 
 
 def test_a_version_that_is_not_served_cannot_be_asked_for():
