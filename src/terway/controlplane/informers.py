@@ -94,8 +94,11 @@ class SharedInformers:
     @property
     def unsynced(self) -> tuple[str, ...]:
         """Return the collections that were asked for and are not there yet."""
-        return tuple(
-            resource.plural
-            for (resource, *_), informer in self._informers.items()
-            if not informer.synced.is_set()
+        return self.pending()()
+
+    def pending(self) -> Callable[[], tuple[str, ...]]:
+        """Return what tells which of those that were asked for until now are not there yet."""
+        asked = tuple(self._informers.items())
+        return lambda: tuple(
+            resource.plural for (resource, *_), informer in asked if not informer.synced.is_set()
         )

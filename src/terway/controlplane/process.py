@@ -19,6 +19,7 @@ import structlog
 from terway.config.choices import IPAMType
 from terway.config.keys_map import ENI_CONF
 from terway.config.schema import CONFIG_MAP
+from terway.controlplane.admitting import open_admission
 from terway.controlplane.clusterconf import parse_eni_conf
 from terway.controlplane.config import Config, parse_config, read_file, with_pools
 from terway.controlplane.context import Context, Factory
@@ -137,6 +138,10 @@ async def open_process(
         factories=factories,
         loops=[followed.run],
     )
+    if config.webhook is not None:
+        admitting = await open_admission(stack, process.context, leases, config.webhook)
+        process.loops.append(admitting.keeper.run)
+        process.unready.append(admitting.missing)
     await _serve(stack, process)
     _log.info("controlplane.started", holder=process.holder, controllers=config.controllers)
     return process

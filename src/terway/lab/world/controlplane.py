@@ -135,6 +135,7 @@ def controlplane_config(plan: LabPlan, vpc_id: VpcId) -> dict[str, Any]:
         "enableTrunk": True,
         "leaderElection": True,
         "webhookPort": WEBHOOK_PORT,
+        "webhookURL": f"https://{CONTROL_PLANE}:{WEBHOOK_PORT}",
         "healthzBindAddress": f"{CONTROL_PLANE}:{HEALTH_PORT}",
         "controllers": ["*"],
         **plan.control_plane_conf,
