@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -42,6 +42,9 @@ _USABLE = ("InUse", "Detaching")  # of the latter all is wanted back
 _log = structlog.get_logger("supply")
 
 
+Elsewhere = Callable[[Callable[[bytes], None], bytes], Awaitable[None]]
+
+
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """Up to which round of which resource recalls were answered."""
 
@@ -50,10 +53,14 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeptRound:
-    """The last round that was answered, on the disk before anybody hears the answer."""
+    """The last round that was answered, on the disk before anybody hears the answer.
 
-    def __init__(self, path: Path) -> None:
+    `elsewhere` runs what blocks: by default in a thread.
+    """
+
+    def __init__(self, path: Path, *, elsewhere: Elsewhere = asyncio.to_thread) -> None:
         self._path = path
+        self._elsewhere = elsewhere
         self.answered = self._read()
 
     def _read(self) -> Answered:
@@ -72,7 +79,7 @@ class KeptRound:
         last = Answered(uid=node.metadata.uid, round=node.status.round)
         if last == self.answered:
             return
-        await asyncio.to_thread(self._write, msgspec.json.encode(last))
+        await self._elsewhere(self._write, msgspec.json.encode(last))
         self.answered = last
 
     def _write(self, text: bytes) -> None:

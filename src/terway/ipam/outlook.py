@@ -12,7 +12,7 @@ from terway.ipam.census import staying, take_census
 from terway.ipam.choice import NoVSwitch
 from terway.ipam.commands import Refuse
 from terway.ipam.creation import has_unseen_vswitch, is_create_held, pick_vswitch
-from terway.ipam.demand import coming_pairs, ready_pairs
+from terway.ipam.demand import coming_pairs, pods_served, ready_pairs
 from terway.ipam.fit import ORDINARY, serves, will_serve
 from terway.ipam.growth import is_growable, room_left
 from terway.ipam.pool import NEVER, Pool
@@ -36,9 +36,8 @@ class Outlook:
 
 def look_ahead(pool: Pool, now: float, wish: Placement = ORDINARY) -> Outlook:
     """Return what the pool can hope for, without the pods that wait already."""
-    if pool.no_supply:
-        pairs = ready_pairs(pool, take_census(pool), wish)
-        return Outlook(pairs=pairs, reason=pool.no_supply, retry_after_s=_FULL_RETRY_S)
+    if pool.config.is_supplied:
+        return _hope_for_supply(pool, wish)
     census = take_census(pool)
     by_prefix = pool.config.has_prefixes and wish == ORDINARY
     pairs = ready_pairs(pool, census, wish)
@@ -63,6 +62,21 @@ def look_ahead(pool: Pool, now: float, wish: Placement = ORDINARY) -> Outlook:
         )
         pairs += room + sum(map(_at_least_none, coming)) + new * full
     return _outlook(pool, pairs, holds, now)
+
+
+def _hope_for_supply(pool: Pool, wish: Placement) -> Outlook:
+    """Return what one may hope for whom somebody else supplies: all that the node can have.
+
+    Unless the supplier says that he has no more.
+    """
+    census = take_census(pool)
+    pairs, reason = ready_pairs(pool, census, wish), pool.no_supply
+    if not reason and (wish.vswitch_ids or wish.security_group_ids):
+        reason = "no ENI of this node fits what the pod asks for: give it a PodNetworking"
+    elif not reason:
+        pairs = max(pairs, pool.config.capacity - pods_served(pool, census))
+        reason = _why_full(pool)
+    return Outlook(pairs=pairs, reason=reason, retry_after_s=_FULL_RETRY_S)
 
 
 def _at_least_none(count: int) -> int:
