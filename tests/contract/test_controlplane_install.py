@@ -33,12 +33,20 @@ from terway.kube.crds import (
     PodNetworkingSpec,
     PoolNode,
 )
+from terway.kube.resource import Resource
 from terway.kube.types import ObjectMeta
 from terway.model.errors import UsageError
 from tests.support.cluster import make_cluster
 from tests.support.kube_server import open_client
 
 DEFINITIONS = read_definitions()
+RESOURCES: tuple[Resource[Any], ...] = (
+    NETWORK_INTERFACES,
+    NODE_RUNTIMES,
+    POD_ENIS,
+    POD_NETWORKINGS,
+    POOL_NODES,
+)
 
 
 def older(definition: dict[str, Any], version: str) -> dict[str, Any]:
@@ -70,7 +78,7 @@ async def test_an_empty_cluster_gets_all_of_them_and_serves_them(tmp_path):
             "Node",
             "NodeRuntime",
         }
-        for resource in (NETWORK_INTERFACES, NODE_RUNTIMES, POD_ENIS, POD_NETWORKINGS, POOL_NODES):
+        for resource in RESOURCES:
             assert (await client.list(resource)).items == ()
 
 
