@@ -291,12 +291,14 @@ class Agent:
                     loop.cancel()
 
     @asynccontextmanager
-    async def running_later(self) -> AsyncIterator[Callable[[], Awaitable[PoolService]]]:
+    async def running_later(
+        self, **options: Any
+    ) -> AsyncIterator[Callable[[], Awaitable[PoolService]]]:
         """Run the agent for the time of the block, from when the function is called."""
         async with AsyncExitStack() as stack:
 
             async def start() -> PoolService:
-                return await stack.enter_async_context(self.running())
+                return await stack.enter_async_context(self.running(**options))
 
             yield start
 

@@ -11,9 +11,13 @@ from collections.abc import Iterable, Mapping
 
 from terway.controlplane.context import Context, Factory, Parts
 from terway.controlplane.podenis.build import make_pod_controllers
+from terway.controlplane.pools.make import make_pools
 
 # One line a controller: "name": make_it.
 FACTORIES: Mapping[str, Factory] = {
+    "node": make_pools,
+    "multi-ip-node": make_pools,
+    "multi-ip-pod": make_pools,
     "pod": make_pod_controllers,
     "pod-eni": make_pod_controllers,
     "eni": make_pod_controllers,

@@ -60,7 +60,7 @@ class NodeController:
         self._labels = node_labels or {}
         self._limits: dict[str, InstanceLimits] = {}
         self._turn = asyncio.Lock()
-        self.watches = (
+        self.watches: tuple[Watch, ...] = (
             Watch(resource=nodes, keys_of=own_key),
             Watch(resource=POOL_NODES, keys_of=own_key),
         )

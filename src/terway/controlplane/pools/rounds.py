@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 import structlog
@@ -24,7 +25,9 @@ from terway.controlplane.budget import Turns
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.pools.calls import Desk
 from terway.controlplane.pools.demand import PodsByNode, expected_on, newest
-from terway.controlplane.pools.ports import KubePort, Readings, Wake
+from terway.controlplane.pools.facts import is_exclusive
+from terway.controlplane.pools.ports import KubePort, Readings, Recorder, Wake
+from terway.controlplane.pools.sayings import say
 from terway.controlplane.pools.settings import Surroundings, pool_config
 from terway.controlplane.pools.status import revive, status_of
 from terway.ipam.commands import Bind, CloudCommand, Refuse
@@ -43,7 +46,7 @@ from terway.kube.crds import (
 )
 from terway.kube.informer import Change
 from terway.kube.resource import PODS, ObjectKey, Resource
-from terway.kube.types import ObjectMeta, Pod
+from terway.kube.types import ObjectMeta, ObjectReference
 from terway.model.address import IPAddress, IPNetwork
 from terway.model.eni import ENIType
 from terway.model.errors import ConflictError
@@ -79,6 +82,7 @@ class Outside:
     budget: Turns
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
+    events: Recorder | None = None
 
 
 class PoolController:
@@ -92,7 +96,7 @@ class PoolController:
         informers: Informers,
         *,
         around: Callable[[], Surroundings],
-        pods: Resource[Pod] = PODS,
+        pods: Resource[Any] = PODS,
         concurrency: int = 500,
     ) -> None:
         self.concurrency = concurrency
@@ -104,7 +108,7 @@ class PoolController:
         self._desk: asyncio.Future[Desk] | None = None
         self._wake: Wake = lambda key: None
         self.pools: dict[str, NodePool] = {}
-        self.watches = (
+        self.watches: tuple[Watch, ...] = (
             Watch(resource=POOL_NODES, keys_of=_asked_anew),
             Watch(resource=NODE_RUNTIMES, keys_of=own_key, is_urgent=_has_more_waiting),
             Watch(resource=pods, keys_of=self._pods.take, is_urgent=lambda change: True),
@@ -119,6 +123,16 @@ class PoolController:
             self._opened().set_result(desk)
             await asyncio.get_running_loop().create_future()
 
+    def tell(self, name: str, one: NodePool, event: Event) -> None:
+        """Have a node's pool hear of `event`."""
+        one.inbox.append(event)
+        self._wake(ObjectKey(namespace="", name=name))
+
+    def wake_all(self) -> None:
+        """Have every node looked at: something that concerns all has changed."""
+        for name in self.pools:
+            self._wake(ObjectKey(namespace="", name=name))
+
     def _opened(self) -> asyncio.Future[Desk]:
         if self._desk is None:
             self._desk = asyncio.get_running_loop().create_future()
@@ -131,7 +145,7 @@ class PoolController:
             self.pools.pop(key.name, None)  # what it had is `gone`'s business
             return DONE
         one = self._known(key.name, node)
-        if one is None:
+        if one is None or is_exclusive(node.metadata.labels):
             return DONE
         self._step(one, node)
         await self._show(one, key.name)
@@ -224,11 +238,20 @@ class PoolController:
         since = newest(needs, one.runtime or _SILENT)
 
         def answered(event: Event) -> None:
-            one.inbox.append(event)
-            self._wake(key)
+            self._say(key.name, one, event)
+            self.tell(key.name, one, event)
 
         for command in pending:
             desk.begin(one.pool.config, command, newest=since, answered=answered)
+
+    def _say(self, name: str, one: NodePool, event: Event) -> None:
+        """Record at the node's resource what people want to know of a call."""
+        said = say(event)
+        if said is not None and self._outside.events is not None:
+            target = ObjectReference(
+                api_version=POOL_NODES.api_version, kind=POOL_NODES.kind, name=name, uid=one.uid
+            )
+            self._outside.events.record(target, said.type, said.reason, said.message)
 
     def _until(self, one: NodePool) -> Outcome:
         now = self._outside.clock()

@@ -102,8 +102,9 @@ def test_a_node_keeps_serving_while_control_plane_and_api_server_are_away(tmp_pa
     async def main():
         cluster, agent = make(tmp_path, min_pool_size=5, max_pool_size=5)
         kube = cluster.kube()
-        async with agent.running(kube=kube) as service:
+        async with agent.running_later(kube=kube) as service_of:
             async with control_plane(cluster):
+                service = await service_of()
                 await eventually(lambda: service.status().free >= 5)
             kube.is_away = True
             kube.cut()
