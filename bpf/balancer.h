@@ -22,6 +22,7 @@
 #include "choose_backend.h"
 #include "transit.h"
 #include "renumber.h"
+#include "reset.h"
 
 /* Whether a packet answers a balanced connection; `to` is then the source that it must show. */
 bool find_answer(const struct packet *p, __u32 vpc, struct connection *to)
@@ -81,6 +82,8 @@ static __always_inline int cross_to_backend(struct __sk_buff *skb, struct passag
 		reason = choose_backend(p, way->in.port->vpc, &to);
 	if (!reason)
 		reason = find_backend(way, p, &to);
+	if (reason == DROP_CUT)
+		return drop_cut(skb, p, way->in.number);
 	if (reason)
 		return drop(way->in.number, reason);
 	if (wire_bytes(skb, p) > path_mtu(way))

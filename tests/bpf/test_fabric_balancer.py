@@ -12,12 +12,21 @@ from terway.lab.vpc.contract import ROUTER_MAC, SERVICES_MAC, DropReason, pack_m
 from terway.lab.vpc.oracle.answers import checksum
 from terway.lab.vpc.oracle.fabric import Answered, Delivered, Dropped, Oracle, Outcome
 from terway.lab.vpc.oracle.packet import parse_packet
-from terway.lab.vpc.state import Balancer, Listener, Port, Prober, RouteEntry, VpcState
+from terway.lab.vpc.state import (
+    Balancer,
+    Listener,
+    Port,
+    Prober,
+    RouteEntry,
+    Server,
+    VpcState,
+)
 from terway.model.address import Family, IPAddress
 from tests.support.agreement import agree
 from tests.support.fabric_program import REDIRECT, SERVICES
 from tests.support.frames import (
     ACK,
+    RST,
     SYN,
     echo,
     fragment_header,
@@ -389,3 +398,36 @@ def test_no_other_service_may(program):
     sent = ip(IPv4Address("100.100.100.200"), NODE1.ipv4[0], 6, tcp(80, 30100))
 
     assert program.send(SERVICES, from_services(sent)).drops == ((SERVICES, DropReason.NO_ROUTE),)
+
+
+@FAMILIES
+def test_a_connection_whose_backend_is_listed_no_longer_is_cut_with_a_reset(program, v6):
+    servers = tuple(Server(address=address(one, v6), port=30080) for one in (NODE1, NODE2))
+    both = Listener(protocol=6, port=80, servers=servers, cuts=True)
+    held = replace(balancer(v6, NODE1, NODE2), listeners=(both,))
+    world = World(program, state_of(held))
+    opened = agree(
+        world.program,
+        world.oracle,
+        CLIENT.eni_id,
+        ip_frame(CLIENT, ip(address(CLIENT, v6), vip(v6), 6, tcp(5000, 80))),
+    )
+    assert isinstance(opened, Delivered)
+    going_on = ip(address(CLIENT, v6), vip(v6), 6, tcp(5000, 80, flags=ACK, payload=b"more"))
+    frame = ip_frame(CLIENT, going_on)
+
+    left = tuple(one for one in servers if port_of(one) != opened.to)
+    cut = replace(held, listeners=(replace(both, servers=left),))
+    world.become(state_of(cut))
+    outcome = agree(world.program, world.oracle, CLIENT.eni_id, frame)
+
+    assert isinstance(outcome, Answered)
+    assert outcome.reason is DropReason.CUT
+    reset = parse_packet(outcome.frame[14:], Family.V6 if v6 else Family.V4)
+    assert (reset.source, reset.source_port) == (vip(v6), 80)
+    assert reset.tcp_flags == RST
+
+
+def port_of(server: Server):
+    own = (one for one in (NODE1, NODE2) if server.address in (*one.ipv4, *one.ipv6))
+    return next(own).eni_id

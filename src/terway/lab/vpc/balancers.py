@@ -23,7 +23,6 @@ from terway.lab.vpc.contract import (
 from terway.lab.vpc.numbers import Numbers
 from terway.lab.vpc.scheduling import is_open, slots_of
 from terway.lab.vpc.state import (
-    Access,
     Balancer,
     Listener,
     Prober,
@@ -31,7 +30,7 @@ from terway.lab.vpc.state import (
     Server,
     VpcState,
 )
-from terway.model.address import family_of
+from terway.model.address import IPNetwork, family_of
 from terway.model.errors import UsageError
 from terway.model.ids import VpcId
 
@@ -99,18 +98,25 @@ def access_entries(state: VpcState) -> Iterator[tuple[bytes, bytes]]:
     """Yield the ranges of all access lists; equal lists are one."""
     for balancer in state.balancers:
         for listener in balancer.listeners:
-            for network in listener.access.ranges if listener.access else ():
+            ranges = _ranges(balancer, listener)
+            for network in ranges:
                 key = ACCESS_KEY.pack(
                     prefixlen=ACCESS_PREFIX_BITS + network.prefixlen,
-                    list=_access_number(listener.access),
+                    list=_access_number(ranges),
                     source=pack_address(network.network_address),
                 )
                 yield key, pack_u32(1)
 
 
-def _access_number(access: Access | None) -> int:
+def _ranges(balancer: Balancer, listener: Listener) -> tuple[IPNetwork, ...]:
+    """Return the ranges that clients of the load balancer can be of: those of its family."""
+    ranges = listener.access.ranges if listener.access else ()
+    return tuple(one for one in ranges if one.version == balancer.address.version)
+
+
+def _access_number(ranges: tuple[IPNetwork, ...]) -> int:
     """Return what a list is called: a digest of what is in it."""
-    text = repr(sorted(map(str, access.ranges)) if access else []).encode()
+    text = repr(sorted(map(str, ranges))).encode()
     return int.from_bytes(blake2b(text, digest_size=4).digest(), "big")
 
 
@@ -129,7 +135,7 @@ def _entry(balancer: Balancer, listener: Listener, numbers: Numbers) -> tuple[by
         slots_used=len(slots),
         flags=_flags(listener),
         persistence_s=listener.persistence_s,
-        access=_access_number(listener.access),
+        access=_access_number(_ranges(balancer, listener)),
         slots=bytes(slots),
         backends=b"".join(map(_pack_server, servers)),
     )

@@ -6,7 +6,7 @@ import struct
 from ipaddress import IPv6Address
 
 from terway.lab.vpc.contract import ROUTER_MAC, pack_mac
-from terway.lab.vpc.oracle.packet import ICMP, ICMPV6, Packet
+from terway.lab.vpc.oracle.packet import ICMP, ICMPV6, TCP, Packet
 from terway.lab.vpc.state import Port
 from terway.model.address import Family, IPAddress
 
@@ -91,3 +91,26 @@ def too_big(port: Port, gateway: IPAddress, packet: Packet, data: bytes, mtu: in
     header += gateway.packed + packet.source.packed
     header = header[:10] + checksum(header).to_bytes(2, "big") + header[12:]
     return ethernet(port, _ETHERTYPE[Family.V4]) + header + message
+
+
+def may_reset(packet: Packet) -> bool:
+    """Return whether a packet of a cut connection is answered: with an ACK, and plain."""
+    plain = 20 if packet.family is Family.V4 else 40
+    is_whole = not packet.is_fragment and packet.transport == plain
+    return is_whole and packet.data[packet.transport + 13] & 0x14 == 0x10
+
+
+def reset(port: Port, packet: Packet) -> bytes:
+    """Return the reset that a load balancer sends for a connection that is cut."""
+    ports = struct.pack("!HH", packet.destination_port, packet.source_port)
+    expected = packet.data[packet.transport + 8 : packet.transport + 12]
+    segment = ports + expected + bytes(4) + struct.pack("!BBHHH", 0x50, 0x04, 0, 0, 0)
+    ends = packet.destination.packed + packet.source.packed
+    summed = checksum(ends + struct.pack("!II", len(segment), TCP) + segment)
+    segment = segment[:16] + summed.to_bytes(2, "big") + segment[18:]
+    if packet.family is Family.V6:
+        header = struct.pack("!IHBB", 6 << 28, len(segment), TCP, 64) + ends
+        return ethernet(port, _ETHERTYPE[Family.V6]) + header + segment
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 0, 0, 64, TCP, 0) + ends
+    header = header[:10] + checksum(header).to_bytes(2, "big") + header[12:]
+    return ethernet(port, _ETHERTYPE[Family.V4]) + header + segment

@@ -235,6 +235,9 @@ class Oracle:
         _drop_if(not is_balanced(packet), DropReason.NO_LISTENER)
         _drop_if(not self._passes(port, packet, Direction.EGRESS, None), DropReason.EGRESS)
         target = self._connections.choose(balancer, packet)
+        if target is DropReason.CUT and answers.may_reset(packet):
+            reply = answers.reset(port, packet)
+            return Answered(at=port.eni_id, frame=reply, reason=DropReason.CUT)
         if isinstance(target, DropReason):
             raise _DropError(target)
         out = self._owner(port, target.address)
