@@ -82,7 +82,7 @@ lifetimes = st.lists(
 
 
 @given(lifetimes, histories())
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_no_history_shares_an_eni_or_takes_it_too_early(kinds, history):
     """Bug class 7: the same ENI for two pods after a restart. The world itself checks each step."""
     world = PaperWorld(lifetimes=kinds)
@@ -92,7 +92,7 @@ def test_no_history_shares_an_eni_or_takes_it_too_early(kinds, history):
 
 
 @given(lifetimes, histories())
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_a_pod_that_stays_gets_its_interfaces_after_any_history(kinds, history):
     """Bug class 1: a pod that waits though there is all that it needs."""
     world = PaperWorld(lifetimes=kinds)
@@ -111,7 +111,7 @@ def test_a_pod_that_stays_gets_its_interfaces_after_any_history(kinds, history):
 
 
 @given(lifetimes, histories())
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_nothing_is_left_when_every_time_is_over(kinds, history):
     """Bug class 2: an ENI that leaks when the control plane dies between any two steps."""
     world = PaperWorld(lifetimes=kinds)

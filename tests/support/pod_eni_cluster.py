@@ -114,14 +114,13 @@ class PodENICluster:
 
     client: KubeClient
     cloud: CloudWorld
-    copies: Copies
+    copies: Any
     told: Told
     turns: FreeTurns
     instances: dict[str, provision.Instance]
     trunks: dict[str, str]
     settings: Settings = field(default_factory=Settings)
     conf: EniConf | None = None
-    has_every_pod: bool = False
     controllers: tuple[Controller, ...] = ()
     errors: list[VpcError] = field(default_factory=list)
     sweep: Sweep | None = None
@@ -148,6 +147,7 @@ class PodENICluster:
                 writes,
                 teller,
                 clock=clock,
+                settings=lambda: self.settings,
             ),
             ENIController(client, copies, calls, lookout, teller, clock=clock),
             PodNetworkingController(client, copies, vswitches, teller, clock=clock),
@@ -171,18 +171,19 @@ class PodENICluster:
         return await self._state() != before
 
     def _keys(self, controller: Controller) -> list[ObjectKey]:
-        resource = {
+        kinds: dict[str, Resource[Any]] = {
             "pod": WATCHED_PODS,
             "pod-eni": POD_ENIS,
             "eni": NETWORK_INTERFACES,
             "pod-networking": POD_NETWORKINGS,
-        }[controller.name]
-        return sorted(self.copies.of(resource).objects)
+        }
+        return sorted(self.copies.of(kinds[controller.name]).objects)
 
     async def _state(self) -> object:
+        kinds: tuple[Resource[Any], ...] = (POD_ENIS, NETWORK_INTERFACES, PODS, POD_NETWORKINGS)
         kube = [
             (key_of(one), one.metadata.resource_version)
-            for resource in (POD_ENIS, NETWORK_INTERFACES, PODS, POD_NETWORKINGS)
+            for resource in kinds
             for one in (await self.client.list(resource)).items
         ]
         return kube, self.eni_states()

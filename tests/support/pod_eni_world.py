@@ -96,14 +96,20 @@ class PaperWorld:
             self.pod = replace(self.pod, node_name=NodeName(f"n{number}"))
 
     def finish_pod(self) -> None:
-        if self.pod is not None and not self.pod.is_over:
+        self._note_end()
+        if self.pod is not None:
             self.pod = replace(self.pod, is_over=True)
-            self.pod_gone_at = self.now
 
     def delete_pod(self) -> None:
-        if self.pod is not None and not self.pod.is_over:
-            self.pod_gone_at = self.now
+        self._note_end()
         self.pod = None
+
+    def _note_end(self) -> None:
+        """Note when a pod ended that the control plane knew: of others nobody can know."""
+        pod, record = self.pod, self.record
+        if pod is None or pod.is_over or record is None or record.pod_uid != pod.uid:
+            return
+        self.pod_gone_at = self.now
 
     def terminate_pod(self) -> None:
         if self.pod is not None:

@@ -25,7 +25,8 @@ class Defaults:
 class Settings:
     """How the control plane is configured, as far as pods' networks are concerned.
 
-    `has_every_pod` gives each pod an ENI of its own, asked for or not (`ipamType: crd`).
+    `has_every_pod` gives each pod an ENI of its own, asked for or not (`ipamType: crd`);
+    `has_whole_nodes` those on nodes whose pods have whole ENIs, whose agents then make none.
     `has_gates` keeps pods back until their ENI exists, so that a zone without addresses is passed
     over. `fixed_kinds` are the owners whose pods keep their names.
     """
@@ -33,5 +34,6 @@ class Settings:
     has_trunk: bool = True
     injects_resource: bool = True
     has_every_pod: bool = False
+    has_whole_nodes: bool = False
     has_gates: bool = False
     fixed_kinds: frozenset[str] = field(default=FIXED_NAME_KINDS)

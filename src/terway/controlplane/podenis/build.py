@@ -32,6 +32,7 @@ def settings_of(config: Config) -> Settings:
         has_trunk=config.has_trunk,
         injects_resource=webhook is not None and webhook.injects_resource,
         has_every_pod=config.has_every_pod,
+        has_whole_nodes=config.centralized,
         has_gates=webhook is not None and webhook.has_gates,
         fixed_kinds=FIXED_NAME_KINDS | config.stateful_kinds,
     )
@@ -74,7 +75,7 @@ def make_pod_controllers(context: Context) -> Parts:
             writes,
             teller,
             clock=context.clock,
-            has_every_pod=config.has_every_pod,
+            settings=lambda: settings,
             concurrency=config.concurrency.pod_eni,
         ),
         ENIController(

@@ -70,7 +70,7 @@ class PodController:
 
     def _wants(self, pod: WatchedPod) -> bool:
         node = self._nodes.get(pod.spec.node_name) if pod.spec.node_name else None
-        return wants_eni(pod, node, has_every_pod=self._settings().has_every_pod)
+        return wants_eni(pod, node, self._settings())
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """See that one pod has its PodENI, and is let through its gate when the ENIs are there."""

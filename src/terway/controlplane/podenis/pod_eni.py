@@ -20,6 +20,7 @@ from terway.model.ids import ENIId
 from terway.podeni.commands import Step
 from terway.podeni.life import step
 from terway.podeni.record import PodState, World
+from terway.podeni.settings import Settings
 
 _BEHIND_S = 1.0  # before a copy that is behind is worth another look
 
@@ -38,7 +39,7 @@ class PodENIController:
         teller: Teller,
         *,
         clock: Callable[[], float],
-        has_every_pod: bool = False,
+        settings: Callable[[], Settings],
         concurrency: int = 10,
     ) -> None:
         self.concurrency = concurrency
@@ -47,7 +48,7 @@ class PodENIController:
         self._writes = writes
         self._teller = teller
         self._clock = clock
-        self._has_every_pod = has_every_pod
+        self._settings = settings
         self._records = informers.of(POD_ENIS)
         self._interfaces = informers.of(NETWORK_INTERFACES)
         self._pods = informers.of(WATCHED_PODS)
@@ -88,7 +89,7 @@ class PodENIController:
         if pod is None:
             return None
         node = self._nodes.get(pod.spec.node_name) if pod.spec.node_name else None
-        return pod_of(pod, wants=wants_eni(pod, node, has_every_pod=self._has_every_pod))
+        return pod_of(pod, wants=wants_eni(pod, node, self._settings()))
 
     async def _is_gone(self, key: ObjectKey, found: PodENI) -> bool:
         """Ask the API server itself whether the pod that a PodENI is for is gone."""

@@ -21,6 +21,7 @@ from terway.podeni.record import (
     Record,
     Target,
 )
+from terway.podeni.settings import Settings
 
 POD_ENI = "k8s.aliyun.com/pod-eni"
 NODE_LABEL = "k8s.aliyun.com/node"  # of a PodENI: where its pod is
@@ -99,7 +100,7 @@ def is_exclusive(labels: Mapping[str, str]) -> bool:
     return labels.get(_EXCLUSIVE, "").lower() == "enionly"
 
 
-def wants_eni(pod: Pod, node: Node | None, *, has_every_pod: bool) -> bool:
+def wants_eni(pod: Pod, node: Node | None, settings: Settings) -> bool:
     """Return whether a pod is to have ENIs of its own."""
     ignored = pod.metadata.labels.get(IGNORED, "").lower() == "true"
     if pod.spec.host_network or ignored:
@@ -107,7 +108,8 @@ def wants_eni(pod: Pod, node: Node | None, *, has_every_pod: bool) -> bool:
     said = pod.metadata.annotations.get(POD_ENI, "").lower()
     if said:
         return said == "true"
-    return has_every_pod or (node is not None and is_exclusive(node.metadata.labels))
+    is_whole = node is not None and is_exclusive(node.metadata.labels)
+    return settings.has_every_pod or (settings.has_whole_nodes and is_whole)
 
 
 def pod_of(pod: WatchedPod | None, *, wants: bool) -> PodState | None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from terway.controlplane.clusterconf import parse_eni_conf
 from terway.controlplane.podenis.sweep import Sweep
 from terway.kube.crds import POD_ENIS, POD_NETWORKINGS
 from terway.kube.resource import NODES, PODS
@@ -68,17 +69,39 @@ async def test_a_pod_on_a_trunk_node_gets_a_member_eni(cluster):
     assert one.default_route
 
 
-async def test_a_pod_on_a_node_of_whole_enis_gets_one_without_asking(cluster):
-    record_conf = cluster.settings
-    assert record_conf == Settings()
-    await cluster.make_pod(
-        "web-0", "x1", annotations=annotated(networks(cluster) | {"eniOptions": {"eniType": "ENI"}})
+@pytest.mark.parametrize("owner", ["StatefulSet", "ReplicaSet"])
+async def test_each_pod_on_a_node_of_whole_enis_gets_one_without_asking(cluster, owner):
+    cluster.settings = Settings(has_whole_nodes=True)
+    vswitches = {"cn-hangzhou-i": [cluster.cloud.pod_vswitch]}
+    cluster.conf = parse_eni_conf(
+        json.dumps({"vswitches": vswitches, "security_group": cluster.cloud.group})
     )
+    await cluster.make_pod("web-0", "x1", owner=owner)
 
     record = await bound(cluster)
 
     assert record.status.trunk_eni_id == ""
     assert record.status.instance_id == cluster.instances["x1"].id
+    assert record.status.eni_infos[record.spec.allocations[0].eni.id].type == "Secondary"
+
+
+async def test_nodes_of_whole_enis_see_to_themselves_where_ipam_is_not_central(cluster):
+    await cluster.make_pod("web-0", "x1")
+
+    await cluster.settle()
+
+    assert await cluster.record("web-0") is None
+
+
+async def test_a_pod_for_a_trunk_is_refused_by_a_node_of_whole_enis(cluster):
+    wish = networks(cluster) | {"eniOptions": {"eniType": "Trunk"}}
+    await cluster.make_pod("web-0", "x1", annotations=annotated(wish))
+
+    await cluster.settle()
+
+    record = await cluster.record("web-0")
+    assert "has whole ENIs only" in record.status.msg
+    assert "UpdatePodENIFailed" in cluster.told.reasons("Pod")
 
 
 async def test_the_same_name_has_the_same_address_mac_and_eni_on_another_node(cluster):
