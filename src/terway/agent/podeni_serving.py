@@ -8,13 +8,15 @@ from functools import partial
 from terway.agent.device_plugin_choice import advertise, advertised
 from terway.agent.options import Options
 from terway.agent.podeni_claims import PodENIs
+from terway.agent.pool import PoolService
+from terway.agent.pool_ports import ManagedENI
 from terway.agent.terwayd import Terwayd
 from terway.config.agent_config import AgentConfig
 from terway.kube.client import KubeClient
 from terway.linux.kernel import Kernel
 from terway.model.eni import InstanceLimits
 from terway.model.exposition import Counter
-from terway.model.ids import InstanceId
+from terway.model.ids import ENIId, InstanceId
 from terway.model.interface import Mode
 
 
@@ -38,7 +40,7 @@ def serve_own_enis(
     terwayd.verbs.claims = PodENIs(
         client,
         instance_id=instance_id,
-        eni=terwayd.pool.eni,
+        eni=partial(_find, terwayd.pool),
         is_for_all=mode is Mode.EXCLUSIVE and config.eni.is_centralized,
     )
     terwayd.metrics.sources.append(partial(trunk_metrics, kernel))
@@ -51,6 +53,14 @@ def serve_own_enis(
             node=options.node_name,
             is_centralized=config.eni.is_centralized,
         )
+
+
+def _find(pool: PoolService, eni_id: ENIId) -> ManagedENI | None:
+    """Return an ENI of the node; of one that came a moment ago, the cloud is asked soon."""
+    found = pool.eni(eni_id)
+    if found is None:
+        pool.observe_soon()
+    return found
 
 
 def trunk_metrics(kernel: Kernel) -> Iterator[Counter]:
