@@ -38,9 +38,9 @@ async def ask(asker: Asker, check: HealthCheckRecord, target: IPAddress, port: i
     if source is None:
         return False
     try:
+        if check.kind == "udp":  # its silence is no failure
+            return await _ask_udp(asker.netns_path, check, (str(target), port), source)
         async with asyncio.timeout(check.timeout_s):
-            if check.kind == "udp":
-                return await _ask_udp(asker.netns_path, check, (str(target), port), source)
             return await _ask_tcp(asker.netns_path, check, (str(target), port), source)
     except (OSError, TimeoutError):
         return False
@@ -58,8 +58,8 @@ async def _ask_tcp(
         words = f"{verb} {check.uri} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         writer.write(words.encode())
         status = (await reader.read(_ANSWER_BYTES)).split(b" ", 2)[1:2]
-        classes = {one.removeprefix("http_")[:1] for one in check.http_codes}
-        return bool(status) and status[0][:1].decode() in classes
+        classes = {one.removeprefix("http_")[:1].encode() for one in check.http_codes}
+        return bool(status) and status[0][:1] in classes
     finally:
         writer.close()
 
@@ -73,7 +73,7 @@ async def _ask_udp(
         await loop.sock_connect(sock, target)
         await loop.sock_sendall(sock, check.request.encode() or b"\0")
         try:
-            async with asyncio.timeout(min(_SILENCE_S, check.timeout_s)):
+            async with asyncio.timeout(check.timeout_s if check.expected else _SILENCE_S):
                 answer = await loop.sock_recv(sock, _ANSWER_BYTES)
         except TimeoutError:
             return not check.expected
