@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from terway.cloud.nlb import NlbClient
-from terway.cloud.slb import SlbClient
-from terway.lab.cloud.inprocess import InProcessCaller
+from terway.lab.cloud.inprocess import inprocess_nlb_client, inprocess_slb_client
 from terway.lab.world.lab import Lab
 from terway.lab.world.outside import Outside
 from terway.lab.world.pods import PodHandle
@@ -25,7 +23,7 @@ from terway.model.balancer import (
     LoadBalancerId,
     ServerGroupId,
 )
-from terway.model.ids import ClientToken, ENIId, RegionId, ZoneId
+from terway.model.ids import ClientToken, ENIId, ZoneId
 from tests.support import balanced_node
 
 FAR = "203.0.113.7"
@@ -55,10 +53,8 @@ class Shop:
 
     def __init__(self, lab: Lab, outside: Outside) -> None:
         self.lab, self.outside = lab, outside
-        region = RegionId(lab.plan.region_id)
-        caller = InProcessCaller(lab.cloud)
-        self.clb = SlbClient(caller, region_id=region, slb_endpoint="inprocess")
-        self.nlb = NlbClient(caller, region_id=region, nlb_endpoint="inprocess")
+        self.clb = inprocess_slb_client(lab.cloud)
+        self.nlb = inprocess_nlb_client(lab.cloud)
 
     async def pod(self, name: str, node: str, *, with_health: bool = True) -> PodHandle:
         ports = (str(SERVED), *((str(HEALTH),) if with_health else ()))

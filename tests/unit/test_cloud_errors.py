@@ -39,6 +39,14 @@ CASES = [
     ("Forbidden.RAM", 403, UsageError),
     ("InvalidVSwitchId.NotFound", 404, UsageError),
     ("InvalidParameter", 400, UsageError),
+    ("IncorrectStatus.serverGroup", 400, TransientError),
+    ("OperationDenied.QuotaLimitExceed", 400, CapacityError),
+    ("InvalidLoadBalancerId.NotFound", 404, ConflictError),
+    ("RspoolVipExist", 400, ConflictError),
+    ("ResourceNotFound.serverGroup", 404, ConflictError),
+    ("ResourceAlreadyExist.Listener", 400, ConflictError),
+    ("OperationDenied.DeleteProtectionIsOn", 400, UsageError),
+    ("OperationDenied.DeletionProtectionEnabled", 400, UsageError),
 ]
 
 
@@ -65,6 +73,17 @@ def test_a_person_is_told_what_to_do(code, remedy):
     error = translate(action="A", status=403, code=code, message="m", request_id="R")
 
     assert remedy in str(error)
+
+
+def test_a_vserver_group_that_is_gone_is_known_by_its_text_for_it_has_no_code():
+    said = "The specified VServerGroupId does not exist: rsp-1."
+
+    error = translate(
+        action="A", status=400, code="InvalidParameter", message=said, request_id="R-1"
+    )
+
+    assert type(error) is ConflictError
+    assert error.code == "InvalidVServerGroupId.NotFound"
 
 
 def test_a_wrong_secret_is_looked_for_where_keys_come_from():

@@ -13,8 +13,10 @@ import msgspec
 
 from terway.cloud.ecs import EcsClient
 from terway.cloud.errors import translate
+from terway.cloud.nlb import NlbClient
 from terway.cloud.openapi import Product
 from terway.cloud.query import Value, flatten
+from terway.cloud.slb import SlbClient
 from terway.lab.cloud.cloud import Call, Cloud
 from terway.model.errors import TransientError
 
@@ -55,6 +57,20 @@ class InProcessCaller:
                 request_id=str(reply.body["RequestId"]),
             )
         return msgspec.convert(reply.body, type=answer)
+
+
+def inprocess_slb_client(cloud: Cloud, *, sleep: Sleep = no_sleep) -> SlbClient:
+    """Return a client of `cloud` for CLB."""
+    caller = InProcessCaller(cloud, sleep=sleep)
+    region_id = cloud.world.place.region_id
+    return SlbClient(caller, region_id=region_id, slb_endpoint="inprocess")
+
+
+def inprocess_nlb_client(cloud: Cloud, *, sleep: Sleep = no_sleep) -> NlbClient:
+    """Return a client of `cloud` for NLB."""
+    caller = InProcessCaller(cloud, sleep=sleep)
+    region_id = cloud.world.place.region_id
+    return NlbClient(caller, region_id=region_id, nlb_endpoint="inprocess")
 
 
 def inprocess_ecs_client(cloud: Cloud, *, sleep: Sleep = no_sleep) -> EcsClient:
