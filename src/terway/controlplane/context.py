@@ -17,6 +17,7 @@ from terway.controlplane.keys import DegradationLevel
 from terway.controlplane.metrics import Metrics
 from terway.kube.client import KubeClient
 from terway.kube.events import EventRecorder
+from terway.model.ids import RegionId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Context:
     informers: SharedInformers
     eni_config: ClusterConf
     openapi: OpenAPI
+    region_id: RegionId
     endpoints: Endpoints
     cloud: EcsClient
     budget: CallBudget

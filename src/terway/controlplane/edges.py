@@ -78,6 +78,7 @@ async def open_context(
         informers=informers,
         eni_config=_eni_config(informers, config),
         openapi=openapi,
+        region_id=region_id,
         endpoints=endpoints,
         cloud=EcsClient(
             openapi,

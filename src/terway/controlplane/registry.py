@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from terway.controlplane.balancers.build import make_balancers
 from terway.controlplane.context import Context, Factory, Parts
 from terway.controlplane.podenis.build import make_pod_controllers
 from terway.controlplane.pools.make import make_pools
@@ -22,6 +23,7 @@ FACTORIES: Mapping[str, Factory] = {
     "pod-eni": make_pod_controllers,
     "eni": make_pod_controllers,
     "pod-networking": make_pod_controllers,
+    "service": make_balancers,
 }
 
 

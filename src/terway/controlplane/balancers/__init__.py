@@ -1,0 +1,5 @@
+"""Services of type LoadBalancer, at the cloud: `loadbalancer` decides, this carries out.
+
+`objects` and `endpoints` read the API, `finding` and `doing` call the cloud, `service` is the
+controller, `gates` opens readiness gates.
+"""

@@ -1,0 +1,99 @@
+"""What is there of an instance that a Service wants? Read of the cloud, as `Observed`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+from terway.cloud.nlb import NlbClient
+from terway.cloud.slb import SlbClient
+from terway.loadbalancer.values import Observed
+from terway.loadbalancer.wanted import CLUSTER_TAG, OWNER_TAG, Wanted
+from terway.model.balancer import (
+    BalancerInstance,
+    BalancerProduct,
+    HealthStatus,
+    Listener,
+    LoadBalancerId,
+    ServerGroup,
+    Tags,
+)
+
+Health = Mapping[tuple[str, IPv4Address | IPv6Address, int], HealthStatus]
+
+
+class Finder:
+    """Reads both products."""
+
+    def __init__(self, slb: SlbClient, nlb: NlbClient) -> None:
+        self._slb = slb
+        self._nlb = nlb
+
+    async def find(self, wanted: Wanted) -> Observed:
+        """Return what is there, by the id that is named, or by our tags."""
+        if wanted.product is BalancerProduct.NLB:
+            return await self._find_nlb(wanted)
+        return await self._find_clb(wanted)
+
+    async def _find_clb(self, wanted: Wanted) -> Observed:
+        instance = await self._instance(self._slb, wanted)
+        listeners = await self._slb.list_listeners(instance.id) if instance else ()
+        has_list = any(one.wish.access is not None for one in listeners)
+        lists = (
+            await self._slb.list_access(name=wanted.acl_name)
+            if wanted.sources or has_list or instance is None
+            else ()
+        )
+        own = next((one for one in lists if one.name == wanted.acl_name), None)
+        if instance is None:
+            return Observed(access_list=own)
+        groups = await self._slb.list_groups(instance.id)
+        return Observed(instance=instance, listeners=listeners, groups=groups, access_list=own)
+
+    async def _find_nlb(self, wanted: Wanted) -> Observed:
+        instance = await self._instance(self._nlb, wanted)
+        groups = await self._nlb.list_groups(tags=owner_tags(wanted))
+        if instance is None:
+            return Observed(groups=groups)
+        listeners = await self._nlb.list_listeners(instance.id)
+        return Observed(instance=instance, listeners=listeners, groups=groups)
+
+    async def _instance(
+        self, client: SlbClient | NlbClient, wanted: Wanted
+    ) -> BalancerInstance | None:
+        if wanted.balancer_id:
+            return await client.describe_instance(LoadBalancerId(wanted.balancer_id))
+        return next(iter(await client.list_instances(tags=owner_tags(wanted))), None)
+
+    async def health(self, wanted: Wanted, observed: Observed) -> Health:
+        """Return what the instance says of each backend of each listener that is wanted."""
+        found: dict[tuple[str, IPv4Address | IPv6Address, int], HealthStatus] = {}
+        ports = {(one.protocol, one.port): one.group_name for one in wanted.listeners}
+        groups = {one.name: one for one in observed.groups}
+        for listener in observed.listeners:
+            name = ports.get((listener.wish.protocol, listener.wish.port))
+            if name is not None and name in groups:
+                found |= await self._health_of(wanted.product, listener, groups[name])
+        return found
+
+    async def _health_of(
+        self, product: BalancerProduct, listener: Listener, group: ServerGroup
+    ) -> Health:
+        wish = listener.wish
+        if product is BalancerProduct.CLB:
+            said = await self._slb.health(listener.balancer_id, wish.protocol, wish.port)
+            default = HealthStatus.UNKNOWN
+        else:
+            said = await self._nlb.not_healthy(listener.id)
+            default = HealthStatus.HEALTHY
+        heard = {(one.address, one.port): one.status for one in said}
+        return {
+            (group.name, one.address, one.port): heard.get((one.address, one.port), default)
+            for one in group.backends
+            if one.address is not None
+        }
+
+
+def owner_tags(wanted: Wanted) -> Tags:
+    """Return the tags by which what is ours is found."""
+    return tuple(one for one in wanted.instance.tags if one[0] in (OWNER_TAG, CLUSTER_TAG))
