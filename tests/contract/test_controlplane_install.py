@@ -77,6 +77,7 @@ async def test_an_empty_cluster_gets_all_of_them_and_serves_them(tmp_path):
             "NetworkInterface",
             "Node",
             "NodeRuntime",
+            "PolicyNodeStatus",
         }
         for resource in RESOURCES:
             assert (await client.list(resource)).items == ()
