@@ -1,4 +1,4 @@
-"""The cloud's OpenAPI on HTTP: ECS, VPC and STS on one endpoint.
+"""The cloud's OpenAPI on HTTP: all products on one endpoint.
 
 The application keeps the cloud's own time going while it runs.
 """
