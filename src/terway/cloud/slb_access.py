@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from terway.cloud import balancer_wire as answers
+from terway.cloud import access_wire as answers
 from terway.cloud.balancer_calls import BalancerCalls, in_batches
 from terway.cloud.query import Value
 from terway.cloud.wire import Done

@@ -23,6 +23,7 @@ from terway.lab.cloud.actions import (
     nlb_instances,
     nlb_jobs,
     nlb_listeners,
+    nlb_queries,
     nlb_servers,
     nlb_tagging,
     regions,
@@ -33,6 +34,7 @@ from terway.lab.cloud.actions import (
     slb_instances,
     slb_listener_queries,
     slb_listeners,
+    slb_settings,
     slb_tagging,
     sts,
     tags,
@@ -72,6 +74,7 @@ SLB = Product(
     name="slb",
     actions={
         **slb_instances.ACTIONS,
+        **slb_settings.ACTIONS,
         **slb_tagging.ACTIONS,
         **slb_groups.ACTIONS,
         **slb_listeners.ACTIONS,
@@ -83,6 +86,7 @@ NLB = Product(
     name="nlb",
     actions={
         **nlb_instances.ACTIONS,
+        **nlb_queries.ACTIONS,
         **nlb_jobs.ACTIONS,
         **nlb_groups.ACTIONS,
         **nlb_servers.ACTIONS,

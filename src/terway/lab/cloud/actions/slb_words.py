@@ -13,6 +13,7 @@ from terway.lab.cloud.refusal import invalid, missing
 from terway.lab.cloud.requests import Tag
 
 T = TypeVar("T")
+PROTECTIONS = ("NonProtection", "ConsoleProtection")
 
 
 class _SlbTag(msgspec.Struct, rename="pascal"):
@@ -88,3 +89,10 @@ def listener_ports(listeners: Iterable[ClbListenerRecord]) -> dict[str, Any]:
             ]
         },
     }
+
+
+def protection_status(status: str) -> str:
+    """Return a ModificationProtectionStatus. Raises Refusal."""
+    if status not in PROTECTIONS:
+        raise invalid("ModificationProtectionStatus", f"it must be one of {', '.join(PROTECTIONS)}")
+    return status
