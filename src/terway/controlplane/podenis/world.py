@@ -35,16 +35,23 @@ class ClusterWorld:
         self._namespaces = informers.of(NAMESPACES)
         self._conf = conf
         self._known_zones = known_zones
+        self._read: dict[str, tuple[str, PodNetworking | None]] = {}  # by name: of which version
 
     def networkings(self) -> Iterator[PodNetworking]:
         """Yield the PodNetworkings that can be read; the webhook lets in no others."""
         for found in self._networkings.objects.values():
-            try:
-                yield read_networking(found)
-            except ConfigError as error:
-                _log.warning(
-                    "podenis.networking_refused", name=found.metadata.name, error=str(error)
-                )
+            networking = self._networking(found)
+            if networking is not None:
+                yield networking
+
+    def _networking(self, found: crds.PodNetworking) -> PodNetworking | None:
+        """Return what a PodNetworking says; each version of it is read once."""
+        name, version = found.metadata.name, found.metadata.resource_version
+        read, networking = self._read.get(name, ("", None))
+        if not version or read != version:
+            networking = _parsed(found)
+            self._read[name] = (version, networking)
+        return networking
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """Return the labels of a namespace."""
@@ -73,6 +80,14 @@ class ClusterWorld:
         for networking in self.networkings():
             found.update(networking.zones)
         return {**found, **self._known_zones()}
+
+
+def _parsed(found: crds.PodNetworking) -> PodNetworking | None:
+    try:
+        return read_networking(found)
+    except ConfigError as error:
+        _log.warning("podenis.networking_refused", name=found.metadata.name, error=str(error))
+        return None
 
 
 def _choice(selection: VSwitchSelection) -> VSwitchChoice:
