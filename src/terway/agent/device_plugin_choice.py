@@ -49,16 +49,20 @@ async def advertise(
     client: KubeClient,
     node: NodeName,
     is_centralized: bool,
+    has_plugins: bool = True,
     folder: Path = FOLDER,
 ) -> None:
-    """Tell `counts` of the node to whoever has to know, until cancelled or nobody has."""
-    if _has_plugins(folder):
+    """Tell `counts` of the node to whoever has to know, until cancelled or nobody has.
+
+    `has_plugins` false: the kubelet is not to be told.
+    """
+    if has_plugins and _is_there(folder):
         await _serve(counts, folder)
     elif not is_centralized:
         await _keep_told(counts, client, node)
 
 
-def _has_plugins(folder: Path) -> bool:
+def _is_there(folder: Path) -> bool:
     return folder.is_dir()
 
 

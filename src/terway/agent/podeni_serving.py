@@ -52,6 +52,7 @@ def serve_own_enis(
             client=client,
             node=options.node_name,
             is_centralized=config.eni.is_centralized,
+            has_plugins=config.eni.registers_devices,
         )
 
 

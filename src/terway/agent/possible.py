@@ -22,8 +22,21 @@ def check_possible(conf: EniConf, limits: InstanceLimits, mode: Mode) -> tuple[C
     if conf.uses_erdma and not limits.eri_quantity:
         text = f"has no effect: {limits.instance_type} has no ERDMA interfaces"
         report.caution(_path(pods.ENABLE_ERDMA), text)
+    _trunk(conf, limits, mode, report)
     report.raise_refusals()
     return tuple(report.cautions)
+
+
+def _trunk(conf: EniConf, limits: InstanceLimits, mode: Mode, report: Report) -> None:
+    if not conf.uses_trunk:
+        return
+    path = _path(pods.ENABLE_ENI_TRUNKING)
+    if mode is Mode.EXCLUSIVE:
+        report.caution(path, "has no effect: pods of this node have an ENI each")
+    elif not limits.eni_trunk_supported:
+        report.caution(path, f"has no effect: {limits.instance_type} has no trunk ENIs")
+    elif not conf.is_centralized:
+        report.caution(path, "makes no trunk ENI without `ipam_type: crd`: attach one yourself")
 
 
 def _prefixes(conf: EniConf, limits: InstanceLimits, mode: Mode, report: Report) -> None:

@@ -132,7 +132,7 @@ VLAN_STRIP_TYPE: Key[VLANStrip] = Key(
     default=VLANStrip.FILTER,
     meaning="Who takes the VLAN tag off a trunk member's frames",
     effect=Effect.NONE,
-    why="trunk ENIs are not part of this release",
+    why="programs of eBPF at the trunk do, whichever is said; no VLAN device is made",
 )
 SYMMETRIC_ROUTING: Key[bool] = Key(
     name="symmetric_routing",

@@ -48,9 +48,9 @@ ENABLE_ENI_TRUNKING: Key[bool] = Key(
     name="enable_eni_trunking",
     kind=Flag(),
     default=False,
-    meaning="A trunk ENI, whose members go to pods with a fixed address or vSwitch of their own",
-    effect=Effect.NONE,
-    why="trunk ENIs are not part of this release",
+    meaning="A trunk ENI, whose members go to pods with a fixed address or vSwitch of their own; "
+    "made by the control plane (`ipam_type: crd`)",
+    reload=Reload.RESTART,
 )
 ENABLE_ERDMA: Key[bool] = Key(
     name="enable_erdma",
@@ -125,8 +125,7 @@ DISABLE_DEVICE_PLUGIN: Key[bool] = Key(
     kind=Flag(),
     default=False,
     meaning="Register no extended resources (aliyun/eni and so on) with the kubelet",
-    effect=Effect.NONE,
-    why="none are registered",
+    reload=Reload.RESTART,
 )
 
 _EIP = "elastic IPs are given by another component: remove it"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from terway.agent.possible import check_possible
@@ -52,3 +54,19 @@ def test_more_enis_than_there_are_are_as_many_as_there_are():
 
 def test_rdma_on_a_type_without_it_is_said():
     assert "no ERDMA interfaces" in check(enable_erdma=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_supported", "ipam_type", "says"),
+    [
+        (Mode.EXCLUSIVE, True, "crd", "an ENI each"),
+        (Mode.VETH, False, "crd", "no trunk ENIs"),
+        (Mode.VETH, True, "default", "attach one yourself"),
+    ],
+)
+def test_a_trunk_that_nobody_makes_or_needs_is_said(mode, is_supported, ipam_type, says):
+    conf = read_eni_conf({"enable_eni_trunking": True, "ipam_type": ipam_type})[0]
+
+    [caution] = check_possible(conf, replace(LIMITS, eni_trunk_supported=is_supported), mode)
+
+    assert says in str(caution)

@@ -125,8 +125,6 @@ def test_what_cannot_be_right_is_refused_with_path_value_and_remedy(keys, field,
 @pytest.mark.parametrize(
     ("keys", "field"),
     [
-        ({"enable_eni_trunking": True}, "eni_conf.enable_eni_trunking"),
-        ({"disable_device_plugin": True}, "eni_conf.disable_device_plugin"),
         ({"allow_eip_rob": "true"}, "eni_conf.allow_eip_rob"),
     ],
 )

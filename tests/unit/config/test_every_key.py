@@ -70,6 +70,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "extra_routes": {"extra_routes": [{"dst": "10.0.0.0/8"}]},
     "rate_limit": {"rate_limit": {"AttachNetworkInterface": 10}},
     "enable_erdma": {"enable_erdma": True},
+    "enable_eni_trunking": {"enable_eni_trunking": True},
+    "disable_device_plugin": {"disable_device_plugin": True},
     "ip_warm_up_size": {"ip_warm_up_size": 1},
     "enable_ip_prefix": {"enable_ip_prefix": True},
     "ipv4_prefix_count": {"ipv4_prefix_count": 1, "enable_ip_prefix": True},
