@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,12 +36,14 @@ class LoopTimeCloud:
         self.at = make_world(instance_type=TYPE, delays=SLOW, **options)
         self.cloud: Cloud = self.at.cloud
         self._start = self.at.clock.now - START
+        self.before_call: Callable[[Call], None] = lambda call: None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.cloud, name)
 
     def perform(self, call: Call) -> Reply:
         self.follow()
+        self.before_call(call)
         return self.cloud.perform(call)
 
     def follow(self) -> None:

@@ -33,6 +33,8 @@ class InProcessKube:
     """Takes the place of `KubeClient`. `delay_s` passes before each answer.
 
     While `is_away`, nothing is answered; `cut` ends the watches, as a server that goes does.
+    `lag_s` is how late watches tell, `stale_by` how many revisions ago lists are of; of the next
+    `lost` writes the answers get lost, after they took effect.
     """
 
     def __init__(self, state: ClusterState, *, delay_s: float = 0.0) -> None:
@@ -40,6 +42,9 @@ class InProcessKube:
         self._delay_s = delay_s
         self._watches: set[asyncio.Event] = set()
         self.is_away = False
+        self.lag_s = 0.0
+        self.stale_by = 0
+        self.lost = 0
         self.calls = 0
 
     def cut(self) -> None:
@@ -64,12 +69,18 @@ class InProcessKube:
         """Return all objects that match, of this moment."""
         row = await self._arrive(resource)
         matches = parse_selector(row, labels=selector.labels, fields=selector.fields)
-        found = self._state.list(row, namespace or "", matches)
+        revision = self._state.store.revision
+        if self.stale_by:
+            revision = max(1, revision - self.stale_by)
+            before = self._state.store.at(row, revision, namespace or "")
+            found = [one.object for one in before.values() if matches(one.object)]
+        else:
+            found = self._state.list(row, namespace or "", matches)
         items = (msgspec.convert(one, resource.read_as) for one in found)
         shrink = resource.shrink
         return Listing(
             items=tuple(items if shrink is None else map(shrink, items)),
-            resource_version=str(self._state.store.revision),
+            resource_version=str(revision),
         )
 
     async def watch(
@@ -101,6 +112,7 @@ class InProcessKube:
             seen = int(since)
             while not cut.is_set() and not self.is_away:
                 while waiting:
+                    await asyncio.sleep(self.lag_s)
                     change = waiting.popleft()
                     event = _event(change, row, resource, matches, namespace)
                     if change.revision > seen and event is not None:
@@ -213,6 +225,9 @@ class InProcessKube:
             stored = write()
         except ApiError as error:
             raise _refusal(error, f"{tried} of {resource.plural}") from error
+        if self.lost:
+            self.lost -= 1
+            raise TransientError(f"{tried} of {resource.plural}: the answer was lost")
         return msgspec.convert(stored.object, resource.read_as)
 
 
