@@ -76,6 +76,12 @@ def wanted_of(
             "instances be made",
             field="spec.ipFamilyPolicy",
         )
+    if Family.V6 in service.families and not (settings.is_internet or settings.balancer_id):
+        raise UsageError(
+            "a CLB instance of IPv6 is of the internet: set address-type to internet, set "
+            "ipFamilies to IPv4, or take an NLB (loadBalancerClass: alibabacloud.com/nlb)",
+            field="spec.ipFamilies",
+        )
     return tuple(
         _wanted(service, settings, endpoints, cluster, (family,)) for family in service.families
     )

@@ -38,12 +38,8 @@ class Finder:
     async def _find_clb(self, wanted: Wanted) -> Observed:
         instance = await self._instance(self._slb, wanted)
         listeners = await self._slb.list_listeners(instance.id) if instance else ()
-        has_list = any(one.wish.access is not None for one in listeners)
-        lists = (
-            await self._slb.list_access(name=wanted.acl_name)
-            if wanted.sources or has_list or instance is None
-            else ()
-        )
+        # In each round: one that no listener has any more would never be found otherwise.
+        lists = await self._slb.list_access(name=wanted.acl_name)
         own = next((one for one in lists if one.name == wanted.acl_name), None)
         if instance is None:
             return Observed(access_list=own)

@@ -1,0 +1,448 @@
+"""The controller of Services: against the emulated cloud, over the Kubernetes API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from terway.cloud.inspect import CloudInspector
+from terway.cloud.nlb import NlbClient
+from terway.cloud.slb import SlbClient
+from terway.controlplane.balancers.objects import FINALIZER, SERVICES, SLICES
+from terway.controlplane.balancers.owners import Owners
+from terway.controlplane.balancers.service import Products, ServiceController
+from terway.controlplane.informers import SharedInformers
+from terway.controlplane.install import install_definitions, read_definitions
+from terway.controlplane.manager import run_controllers
+from terway.kube.client import KubeClient
+from terway.kube.resource import PODS
+from terway.lab.cloud.balancer_records import HealthSeen
+from terway.lab.cloud.inprocess import InProcessCaller
+from terway.loadbalancer.values import NLB_CLASS, Cluster
+from terway.model.ids import RegionId
+from tests.support.cloud_world import REGION, ZONE, CloudWorld, make_world
+from tests.support.cluster import make_cluster
+from tests.support.kube_server import open_client
+
+RAW = SERVICES.typed(dict[str, Any])
+RAW_SLICES = SLICES.typed(dict[str, Any])
+RAW_PODS = PODS.typed(dict[str, Any])
+PREFIX = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-"
+INTRANET = {f"{PREFIX}address-type": "intranet"}
+GATE = "service.readiness.alibabacloud.com/web"
+
+
+@dataclass
+class Shop:
+    """A cluster of one Service, its pods, and the cloud."""
+
+    client: KubeClient
+    cloud: CloudWorld
+    slb: SlbClient
+    nlb: NlbClient
+    told: list[tuple[str, str]] = field(default_factory=list)
+    controller: ServiceController | None = None
+
+    def record(self, target: object, type_: str, reason: str, message: str) -> None:
+        self.told.append((reason, message))
+
+    async def take(self, action: str, *, who: str, newest: float = 0.0) -> None: ...
+
+    async def make_service(self, **spec: Any) -> None:
+        annotations = spec.pop("annotations", INTRANET)
+        name = spec.pop("name", "web")
+        body = {
+            "metadata": {"name": name, "namespace": "default", "annotations": annotations},
+            "spec": {
+                "type": "LoadBalancer",
+                "selector": {"app": "web"},
+                "allocateLoadBalancerNodePorts": False,
+                "ports": [{"name": "http", "port": 80, "targetPort": 8080}],
+                **spec,
+            },
+        }
+        await self.client.create(RAW, body)
+
+    async def make_pods(self, *addresses: str, gated: bool = False, **conditions: Any) -> None:
+        """Create pods with a slice, as kubelets and the endpoint controller would."""
+        for address in addresses:
+            name = _name(address)
+            gates = [{"conditionType": GATE}] if gated else []
+            body = {
+                "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
+                "spec": {
+                    "containers": [{"name": "c", "image": "busybox"}],
+                    "readinessGates": gates,
+                },
+            }
+            made = await self.client.create(RAW_PODS, body)
+            ready = [{"type": "ContainersReady", "status": "True"}]
+            status = {"conditions": ready, "podIPs": [{"ip": address}], "podIP": address}
+            await self.client.patch(
+                RAW_PODS, name, {"status": status}, namespace="default", subresource="status"
+            )
+            uid = made["metadata"]["uid"]
+            await self._slice(address, uid, {"ready": not gated, **conditions})
+
+    async def set_conditions(self, address: str, **conditions: Any) -> None:
+        found = await self.client.get(RAW_PODS, _name(address), namespace="default")
+        assert found is not None
+        await self.client.delete(RAW_SLICES, f"web-{_name(address)}", namespace="default")
+        await self._slice(address, found["metadata"]["uid"], conditions)
+
+    async def _slice(self, address: str, uid: str, conditions: dict[str, Any]) -> None:
+        ref = {"kind": "Pod", "name": _name(address), "namespace": "default", "uid": uid}
+        endpoint = {"addresses": [address], "conditions": conditions, "targetRef": ref}
+        await self.client.create(
+            RAW_SLICES,
+            {
+                "metadata": {
+                    "name": f"web-{_name(address)}",
+                    "namespace": "default",
+                    "labels": {"kubernetes.io/service-name": "web"},
+                },
+                "addressType": "IPv6" if ":" in address else "IPv4",
+                "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+                "endpoints": [endpoint],
+            },
+        )
+
+    async def backends(self) -> dict[str, int]:
+        """Return the weight of each backend's address, of all groups."""
+        found: dict[str, int] = {}
+        for instance in await self.slb.list_instances():
+            for group in await self.slb.list_groups(instance.id):
+                found |= {str(one.address): one.weight for one in group.backends}
+        return found
+
+    async def ingress(self) -> list[dict[str, str]]:
+        found = await self.client.get(RAW, "web", namespace="default")
+        assert found is not None
+        held: list[dict[str, str]] = found["status"].get("loadBalancer", {}).get("ingress", [])
+        return held
+
+    async def until(self, holds: Callable[[], Any]) -> Any:
+        """Return what `holds` gives once it is true; the controller works meanwhile."""
+        try:
+            async with asyncio.timeout(30):
+                while not (found := await holds()):  # noqa: ASYNC110 - the cloud tells nobody
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"it never came to hold; told: {self.told}") from None
+        return found
+
+    async def see_healthy(self, address: str) -> None:
+        """Have the cloud's health checks say yes, of each CLB."""
+        instances = await self.slb.list_instances()
+        keys = frozenset((f"{one.id}/tcp/80", ip_address(address), 8080) for one in instances)
+        self.cloud.cloud.world.state.balancing.health = HealthSeen(healthy=keys)
+
+    async def tells(self, reason: str) -> str:
+        """Return the message of the event with `reason`, once there is one."""
+
+        async def said() -> str:
+            return next((text for why, text in self.told if why == reason), "")
+
+        return str(await self.until(said))
+
+    def pod_addresses(self, count: int) -> list[str]:
+        eni = self.cloud.create_eni(SecondaryPrivateIpAddressCount=str(count))
+        return [str(one) for one in self.cloud.cloud.world.state.enis[eni].ipv4[1:]]
+
+
+def _name(address: str) -> str:
+    return "p" + address.replace(".", "-").replace(":", "-")
+
+
+class FreeTurns:
+    async def take(self, action: str, *, who: str, newest: float = 0.0) -> None: ...
+
+    def answered(self, action: str) -> None: ...
+
+    def throttled(self, action: str, retry_after_s: float) -> None: ...
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with open_shop(tmp_path) as shop, running(shop):
+        yield shop
+
+
+@asynccontextmanager
+async def open_shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    cluster, world = make_cluster(), make_world()
+    caller = InProcessCaller(world.cloud)
+    region = RegionId(REGION)
+    async with open_client(cluster, tmp_path) as client:
+        await install_definitions(client, read_definitions())
+        yield Shop(
+            client,
+            world,
+            SlbClient(caller, region_id=region, slb_endpoint="inprocess"),
+            NlbClient(caller, region_id=region, nlb_endpoint="inprocess"),
+        )
+
+
+@asynccontextmanager
+async def running(shop: Shop) -> AsyncIterator[None]:
+    """Run the controller, and the cloud's time ten times as fast as ours."""
+    informers = SharedInformers(shop.client, rng=Random(1))
+    caller = InProcessCaller(shop.cloud.cloud)
+    inspector = CloudInspector(
+        caller, region_id=RegionId(REGION), ecs_endpoint="inprocess", vpc_endpoint="inprocess"
+    )
+    cluster = Cluster(
+        cluster_id="c1",
+        vpc_id=shop.cloud.vpc_id,
+        vswitch_id=shop.cloud.pod_vswitch,
+        zones=((ZONE, shop.cloud.pod_vswitch),),
+    )
+    controller = ServiceController(
+        shop.client,
+        informers,
+        Products(slb=shop.slb, nlb=shop.nlb),
+        Owners(informers, inspector, vpc_id=shop.cloud.vpc_id),
+        shop,
+        cluster=lambda: cluster,
+        clock=shop.cloud.clock,
+        seed="s",
+    )
+
+    async def pass_time() -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            shop.cloud.pass_time(0.1)
+
+    async with asyncio.TaskGroup() as tasks:
+        work = run_controllers((controller,), informers, rng=Random(2))
+        started = [tasks.create_task(one) for one in (informers.run(), pass_time(), work)]
+        yield
+        for task in started:
+            task.cancel()
+
+
+async def test_a_service_becomes_an_instance_with_pods_right_behind_it(shop: Shop) -> None:
+    a, b = shop.pod_addresses(2)
+    await shop.make_pods(a, b)
+    await shop.make_service()
+    [where] = await shop.until(shop.ingress)
+    [instance] = await shop.slb.list_instances()
+    assert [where["ip"]] == [str(one) for one in instance.addresses]
+    assert instance.is_protected_from_deletion
+    assert await shop.backends() == {a: 100, b: 100}
+    [listener] = await shop.slb.list_listeners(instance.id)
+    assert listener.is_running
+    assert listener.wish.port == 80
+
+
+async def test_nothing_is_left_when_the_service_goes(shop: Shop) -> None:
+    await shop.make_service(loadBalancerSourceRanges=["203.0.113.0/24"])
+    await shop.until(shop.ingress)
+    await shop.client.delete(RAW, "web", namespace="default")
+
+    async def is_gone() -> bool:
+        return await shop.client.get(RAW, "web", namespace="default") is None
+
+    await shop.until(is_gone)
+    assert await shop.slb.list_instances() == ()
+    assert await shop.slb.list_access() == ()
+
+
+async def test_an_instance_of_somebody_elses_stays_as_it_was(shop: Shop) -> None:
+    await shop.make_service()
+    await shop.until(shop.ingress)
+    [made] = await shop.slb.list_instances()
+    # The first Service lets go of it, without taking it away: it becomes a user's.
+    await shop.slb.untag(made.id, ["kubernetes.do.not.delete"])
+    await shop.slb.rename(made.id, "mine")
+    body = {"metadata": {"annotations": {f"{PREFIX}id": made.id}}}
+    await shop.client.patch(RAW, "web", body, namespace="default")
+    await shop.client.delete(RAW, "web", namespace="default")
+
+    async def is_gone() -> bool:
+        return await shop.client.get(RAW, "web", namespace="default") is None
+
+    await shop.until(is_gone)
+    [kept] = await shop.slb.list_instances()
+    assert (kept.id, kept.name) == (made.id, "mine")
+    assert await shop.slb.list_listeners(kept.id) == ()
+
+
+async def test_a_pod_that_ends_gets_no_new_connections_while_others_serve(shop: Shop) -> None:
+    a, b = shop.pod_addresses(2)
+    await shop.make_pods(a, b)
+    await shop.make_service()
+    await shop.until(shop.ingress)
+    await shop.set_conditions(a, ready=False, serving=True, terminating=True)
+
+    async def is_weighed() -> bool:
+        return await shop.backends() == {a: 0, b: 100}
+
+    await shop.until(is_weighed)
+    await shop.client.delete(RAW_SLICES, f"web-{_name(a)}", namespace="default")
+
+    async def has_left() -> bool:
+        return await shop.backends() == {b: 100}
+
+    await shop.until(has_left)
+
+
+async def test_a_gate_opens_when_the_load_balancer_sees_the_pod_healthy(shop: Shop) -> None:
+    [a] = shop.pod_addresses(1)
+    await shop.make_pods(a, gated=True)
+    await shop.make_service()
+
+    async def is_behind() -> bool:
+        return await shop.backends() == {a: 100}
+
+    await shop.until(is_behind)
+    assert (await gate(shop, a)) != "True"
+    await shop.see_healthy(a)
+
+    async def is_open() -> bool:
+        return await gate(shop, a) == "True"
+
+    await shop.until(is_open)
+
+
+async def gate(shop: Shop, address: str) -> str:
+    pod = await shop.client.get(RAW_PODS, _name(address), namespace="default")
+    assert pod is not None
+    held = {one["type"]: one["status"] for one in pod["status"]["conditions"]}
+    return held.get(GATE, "")
+
+
+async def test_an_nlb_has_both_families_and_both_protocols(shop: Shop) -> None:
+    [a] = shop.pod_addresses(1)
+    await shop.make_pods(a)
+    ports = [
+        {"name": "http", "port": 80, "targetPort": 8080},
+        {"name": "dns", "port": 80, "protocol": "UDP", "targetPort": 8080},
+    ]
+    await shop.make_service(loadBalancerClass=NLB_CLASS, ports=ports)
+    [where] = await shop.until(shop.ingress)
+    [instance] = await shop.nlb.list_instances()
+    assert where["hostname"] == instance.hostname
+
+    async def has_both() -> bool:
+        held = await shop.nlb.list_listeners(instance.id)
+        return {(one.wish.protocol.value, one.wish.port) for one in held} == {
+            ("TCP", 80),
+            ("UDP", 80),
+        }
+
+    await shop.until(has_both)
+
+    async def is_behind() -> bool:
+        groups = {one.name: one for one in await shop.nlb.list_groups()}
+        tcp = next((one for name, one in groups.items() if "TCP-80" in name), None)
+        return tcp is not None and [str(one.address) for one in tcp.backends] == [a]
+
+    await shop.until(is_behind)
+    await shop.client.delete(RAW, "web", namespace="default")
+
+    async def is_gone() -> bool:
+        return await shop.client.get(RAW, "web", namespace="default") is None
+
+    await shop.until(is_gone)
+    assert await shop.nlb.list_instances() == ()
+    assert await shop.nlb.list_groups() == ()
+
+
+async def test_each_family_has_an_address_of_its_own(shop: Shop) -> None:
+    await shop.make_service(ipFamilyPolicy="RequireDualStack", annotations={})
+    held = await shop.until(shop.ingress)
+    assert sorted(":" in one["ip"] for one in held) == [False, True]
+
+
+async def test_only_the_source_ranges_are_let_in(shop: Shop) -> None:
+    await shop.make_service(loadBalancerSourceRanges=["203.0.113.0/24"])
+    await shop.until(shop.ingress)
+    [instance] = await shop.slb.list_instances()
+    [access] = await shop.slb.list_access()
+
+    async def has_list() -> bool:
+        held = await shop.slb.list_listeners(instance.id)
+        return [one.wish.access and one.wish.access.acl_id for one in held] == [access.id]
+
+    await shop.until(has_list)
+    assert [str(network) for network, _ in access.entries] == ["203.0.113.0/24"]
+    patch = {"spec": {"loadBalancerSourceRanges": None}}
+    await shop.client.patch(RAW, "web", patch, namespace="default")
+
+    async def has_none() -> bool:
+        return await shop.slb.list_access() == ()
+
+    await shop.until(has_none)
+
+
+async def test_nothing_is_changed_when_all_is_as_wanted(shop: Shop) -> None:
+    [a] = shop.pod_addresses(1)
+    await shop.make_pods(a)
+    annotations = {
+        **INTRANET,
+        f"{PREFIX}scheduler": "sch",
+        f"{PREFIX}connection-drain": "on",
+        f"{PREFIX}connection-drain-timeout": "30",
+        f"{PREFIX}health-check-type": "http",
+        f"{PREFIX}health-check-uri": "/healthz",
+        f"{PREFIX}persistence-timeout": "60",
+        f"{PREFIX}additional-resource-tags": "team=shop",
+    }
+    await shop.make_service(annotations=annotations)
+    await shop.until(shop.ingress)
+    before = shop.cloud.cloud.calls.count()
+    made = len(shop.cloud.cloud.calls.mutating)
+    # Whoever changes a label of the Service has its controller look again, at all of it.
+    for number in range(3):
+        patch = {"metadata": {"labels": {"seen": str(number)}}}
+        await shop.client.patch(RAW, "web", patch, namespace="default")
+
+        async def has_looked(since: int = before) -> bool:
+            return shop.cloud.cloud.calls.count() > since
+
+        await shop.until(has_looked)
+    assert [one.action for one in shop.cloud.cloud.calls.mutating[made:]] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"annotations": {f"{PREFIX}scheduler": "best"}}, "scheduler: 'best' is none of wrr"),
+        ({"annotations": {f"{PREFIX}cert-id": "c"}}, "cert-id: 'c' is not done here"),
+        ({"annotations": {f"{PREFIX}id": "lb-none"}}, "lb-none does not exist"),
+        ({"ipFamilyPolicy": "RequireDualStack"}, "IPv6 is of the internet"),
+        (
+            {"loadBalancerClass": NLB_CLASS, "loadBalancerSourceRanges": ["10.0.0.0/8"]},
+            "NLB has no access lists",
+        ),
+    ],
+)
+async def test_what_cannot_be_is_told_at_the_service(
+    shop: Shop, changes: dict[str, Any], words: str
+) -> None:
+    await shop.make_service(**changes)
+    assert words in await shop.tells("SyncLoadBalancerFailed")
+
+
+async def test_a_service_of_another_class_is_left_alone(shop: Shop) -> None:
+    await shop.make_service(loadBalancerClass="example.com/other")
+    # One that is ours comes after it, and is done: so the other has been looked at.
+    await shop.make_service(name="ours")
+
+    async def is_held() -> bool:
+        ours = await shop.client.get(RAW, "ours", namespace="default")
+        return ours is not None and FINALIZER in ours["metadata"].get("finalizers", [])
+
+    await shop.until(is_held)
+    found = await shop.client.get(RAW, "web", namespace="default")
+    assert found is not None
+    assert FINALIZER not in found["metadata"].get("finalizers", [])
