@@ -15,6 +15,7 @@ from terway.kube.resource import PODS
 from terway.kube.watch import EventType, WatchEvent
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
+from terway.lab.world.pods import pod_manifest
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -66,6 +67,29 @@ async def test_a_pod_keeps_address_mac_and_eni_when_it_moves(lab, kind):
         assert seen["peer"] in map(str, other.addresses)
     seen = await after.tool("whoami", str(other.addresses.v4))
     assert seen["peer"] == has.ipv4
+
+
+async def test_a_control_plane_that_dies_in_the_middle_of_a_move_ends_it(lab):
+    """Bug class 7: what it had begun stands in the PodENI, and its successor reads it."""
+    await lab.pod("db-0", node="node-1", annotations=ASKED)
+    had = await allocation(lab, "db-0")
+    await lab.delete_pod("db-0")
+
+    manifest = pod_manifest("db-0", namespace="default", node="node-2", annotations=ASKED)
+    await lab.kube.create(PODS, manifest, namespace="default")
+    await lab.control_plane.kill()
+    after = await lab.wait_pod("db-0", timeout_s=60)
+
+    has = await allocation(lab, "db-0")
+    assert (has.eni.id, str(after.addresses.v4)) == (had.eni.id, had.ipv4)
+    ours = [
+        one
+        for one in lab.cloud.world.state.enis.values()
+        if dict(one.tags).get("creator") == "terway-controller"
+    ]
+    listing = await lab.kube.list(POD_ENIS)
+    recorded = {each.eni.id for one in listing.items for each in one.spec.allocations}
+    assert {one.id for one in ours} == recorded
 
 
 async def test_an_elastic_pod_leaves_nothing(lab):

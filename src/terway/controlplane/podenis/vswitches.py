@@ -6,6 +6,7 @@ subtracted; a vSwitch that refused has none until it is asked again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -33,22 +34,26 @@ class VSwitches:
         self._clock = clock
         self._ttl_s = ttl_s
         self._known: dict[VSwitchId, _Known] = {}
+        self._asking = asyncio.Lock()  # who comes meanwhile finds the answer
 
     async def supplies(self, ids: Iterable[VSwitchId]) -> Mapping[VSwitchId, Supply]:
         """Return those of `ids` that exist, asking the cloud for what is not known any more."""
         wanted = tuple(dict.fromkeys(ids))
-        now = self._clock()
-        stale = [one for one in wanted if not self._is_known(one, now)]
-        if stale:
-            found = {one.id: one for one in await self._calls.vswitches(stale)}
-            for vswitch_id in stale:
-                self._learn(vswitch_id, found.get(vswitch_id), now)
+        async with self._asking:
+            await self._refresh(wanted)
         known = ((one, self._known[one]) for one in wanted)
         return {
             one: Supply(vswitch=state.vswitch, available=state.available)
             for one, state in known
             if state.vswitch is not None
         }
+
+    async def _refresh(self, wanted: tuple[VSwitchId, ...]) -> None:
+        now = self._clock()
+        stale = [one for one in wanted if not self._is_known(one, now)]
+        found = {one.id: one for one in await self._calls.vswitches(stale)}
+        for vswitch_id in stale:
+            self._learn(vswitch_id, found.get(vswitch_id), now)
 
     def _is_known(self, vswitch_id: VSwitchId, now: float) -> bool:
         state = self._known.get(vswitch_id)

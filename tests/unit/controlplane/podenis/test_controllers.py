@@ -380,3 +380,36 @@ async def test_a_pod_that_the_copy_does_not_show_keeps_its_interfaces(cluster):
 
     assert (await cluster.record("web-0")).status == record.status
     assert await cluster.client.get(PODS, "web-0", namespace="default") is not None
+
+
+async def test_a_fixed_eni_that_somebody_deleted_is_told_and_not_replaced(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster)))
+    (one,) = (await bound(cluster)).spec.allocations
+    await cluster.delete_pod("web-0")
+    await cluster.settle()
+
+    cluster.cloud.call("DeleteNetworkInterface", NetworkInterfaceId=one.eni.id)
+    await cluster.make_pod("web-0", "n2", annotations=annotated(fixed(cluster)))
+
+    async def is_told():
+        record = await cluster.record("web-0")
+        return "was deleted in the cloud" in record.status.msg
+
+    await cluster.until(is_told)
+    assert cluster.our_enis() == []
+
+    await cluster.client.delete(POD_ENIS, "web-0", namespace="default")
+    (new,) = (await bound(cluster)).spec.allocations
+    assert new.eni.id != one.eni.id
+
+
+async def test_what_is_known_of_a_vswitch_is_not_asked_for_each_pod(cluster):
+    """Bug class 8: a call for each of many would be throttled."""
+    for n in range(6):
+        await cluster.make_pod(f"web-{n}", "n1", annotations=annotated(networks(cluster)))
+
+    await cluster.settle()
+
+    assert cluster.turns.taken.count("CreateNetworkInterface") == 6
+    assert cluster.turns.taken.count("AttachNetworkInterface") == 6
+    assert cluster.turns.taken.count("DescribeVSwitches") <= 2
