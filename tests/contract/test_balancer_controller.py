@@ -316,7 +316,7 @@ async def test_a_gate_opens_when_the_load_balancer_sees_the_pod_healthy(shop: Sh
 async def gate(shop: Shop, address: str) -> str:
     pod = await shop.client.get(RAW_PODS, _name(address), namespace="default")
     assert pod is not None
-    held = {one["type"]: one["status"] for one in pod["status"]["conditions"]}
+    held: dict[str, str] = {one["type"]: one["status"] for one in pod["status"]["conditions"]}
     return held.get(GATE, "")
 
 
