@@ -197,3 +197,38 @@ async def test_a_member_is_held_to_limits_in_both_directions(node):
     kinds = {type(one) for one in node.network._desired(attachment).node}
     assert TokenBucket in kinds
     assert await node.network.differences(attachment, pod_mac=None) == ()
+
+
+def forwarded(node: TrunkNode) -> int:
+    """Return how many packets the node's stack has forwarded, of both families."""
+    v4 = node.sh("grep ^Ip: /proc/net/snmp").splitlines()
+    names, values = (line.split() for line in v4)
+    v6 = node.sh("grep Ip6OutForwDatagrams /proc/net/snmp6").split()[1]
+    return int(values[names.index("ForwDatagrams")]) + int(v6)
+
+
+@pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
+async def test_where_there_are_programs_they_lead_a_member_past_the_nodes_stack(node, version):
+    pod = await node.add("one", ONE)
+    assert pod.can_reach(both(ELSEWHERE)[version])
+    before = forwarded(node)
+
+    assert pod.can_reach(both(ELSEWHERE)[version])
+
+    by_the_stack = forwarded(node) - before
+    assert bool(by_the_stack) is (node.mode is Mode.VETH)
+    assert await node.sweep() == ()
+
+
+async def test_a_trunk_without_members_is_an_eni_as_others(node):
+    await node.sweep()
+    before = node.sh("tc filter show dev eth1 ingress; tc filter show dev eth1 egress")
+    await node.add("one", ONE)
+
+    await node.delete("one")
+    await node.sweep()
+
+    assert node.sh("tc filter show dev eth1 ingress; tc filter show dev eth1 egress") == before
+    own = await node.add("own", TRUNK)
+    assert own.can_reach(ELSEWHERE.ipv4[0])
+    assert await node.sweep() == ()

@@ -17,7 +17,7 @@ from terway.linux.priorities import Priorities
 from terway.linux.trunk import Trunks
 from terway.model.errors import BugError
 from terway.model.network import Link, NetObject
-from terway.model.programs import PodPrograms
+from terway.model.programs import Edge, PodPrograms
 from terway.model.traffic import (
     Guard,
     Pacing,
@@ -48,8 +48,27 @@ class Traffic:
         if isinstance(wanted, OfDataPath):
             return self._loaded(wanted).puts(sock, wanted, ifindex)
         if isinstance(wanted, TrunkMember | TrunkPrograms):
-            return self.trunks.puts(sock, wanted, ifindex)
+            return self._put_trunk(sock, wanted, ifindex)
         return self._puts(sock, wanted, ifindex)
+
+    def _put_trunk(
+        self, sock: RouteSocket, wanted: TrunkMember | TrunkPrograms, ifindex: int
+    ) -> tuple[Request, ...]:
+        """Put a trunk's programs, and the data path's behind them."""
+        for request in self.trunks.puts(sock, wanted, ifindex):
+            sock.request(request)
+        return () if self.datapath is None else self.datapath.stand_behind_tags(sock, ifindex)
+
+    def _remove_trunk(
+        self, sock: RouteSocket, unwanted: TrunkMember | TrunkPrograms, ifindex: int
+    ) -> tuple[Request, ...]:
+        """Take a member away; or a trunk's programs, and put the data path's where they were."""
+        requests = self.trunks.removals(sock, unwanted, ifindex)
+        if isinstance(unwanted, TrunkMember) or self.datapath is None:
+            return requests
+        for request in requests:
+            sock.request(request)
+        return self.datapath.edges.put(sock, ifindex, Edge.ENI)
 
     def _puts(self, sock: RouteSocket, wanted: TrafficObject, ifindex: int) -> tuple[Request, ...]:
         match wanted:
@@ -83,7 +102,7 @@ class Traffic:
         if isinstance(unwanted, OfDataPath):
             return self._loaded(unwanted).removals(unwanted, ifindex)
         if isinstance(unwanted, TrunkMember | TrunkPrograms):
-            return self.trunks.removals(sock, unwanted, ifindex)
+            return self._remove_trunk(sock, unwanted, ifindex)
         return self._removals(sock, unwanted, ifindex)
 
     def _removals(

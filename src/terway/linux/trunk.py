@@ -22,14 +22,20 @@ from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket
 from terway.linux.netlink.traffic import Hook
 from terway.linux.shared_program import SharedProgram
-from terway.linux.trunk_contract import TrunkLoss, pack_member, pack_number, pack_source
+from terway.linux.trunk_contract import (
+    POP_PRIORITY,
+    POP_PROGRAM,
+    TrunkLoss,
+    pack_member,
+    pack_number,
+    pack_source,
+)
 from terway.model.network import Link
 from terway.model.traffic import TrunkMember, TrunkPrograms
 
 PUSH, POP = object_path("trunk_push"), object_path("trunk_pop")
-PUSH_PROGRAM, POP_PROGRAM = "terway_trunk_push", "terway_trunk_pop"
+PUSH_PROGRAM = "terway_trunk_push"
 PUSH_PRIORITY = 320  # after the classes of priorities (300), which read headers
-POP_PRIORITY = 120  # before the data path (150)
 
 
 def _push() -> SharedProgram:

@@ -14,6 +14,9 @@ from terway.linux.netlink.link import pack_mac
 from terway.model.address import IPAddress
 from terway.model.ids import MacAddress
 
+POP_PROGRAM = "terway_trunk_pop"
+POP_PRIORITY = 120  # before the data path (150)
+
 SOURCE = Layout(name="trunk_source", fields=(("word", "16s"),))
 MEMBER = Layout(name="trunk_member", fields=(("vlan_id", "H"), ("mac", "6s")))
 

@@ -66,10 +66,16 @@ class DataPath:
             case InnerPrograms():
                 return self._put_inner(sock, wanted, ifindex)
             case EdgePrograms(edge=edge):
-                return self.edges.put(ifindex, edge)
+                return self.edges.put(sock, ifindex, edge)
             case NodeKnowledge():
                 self.knowledge.put(wanted, ifindex, sock)
                 return ()
+
+    def stand_behind_tags(self, sock: RouteSocket, ifindex: int) -> tuple[Request, ...]:
+        """Have the programs of an ENI that is a trunk by now see what its tags came off."""
+        if self.edges.has(sock, ifindex, Edge.ENI):
+            return ()
+        return self.edges.put(sock, ifindex, Edge.ENI)
 
     def removals(self, unwanted: OfDataPath, ifindex: int | None) -> tuple[Request, ...]:
         """Forget what `unwanted` has in maps; return the messages that remove its programs.

@@ -2,7 +2,8 @@
 
     a pod's link        filters of clsact: from_pod at ingress (after the guard), to_pod at egress
     a pod's own device  a stamp and out_of_pod at egress, a stamp and into_pod at ingress
-    an ENI              from_eni at ingress            by a pinned tcx link, or else filters
+    an ENI              from_eni at ingress            by a pinned tcx link, or else filters;
+                        of a trunk with members filters, behind what takes the tags off
     the uplink          from_uplink, to_uplink         the same
 
 A filter goes with its link and stays when terwayd goes; putting one over another of its place is
@@ -22,6 +23,7 @@ from terway.linux.netlink import qdisc, traffic
 from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket
 from terway.linux.netlink.traffic import Hook
+from terway.linux.trunk_contract import POP_PRIORITY, POP_PROGRAM
 from terway.model.endpoint import EndpointNumber
 from terway.model.errors import VpcError
 from terway.model.programs import Edge
@@ -146,16 +148,29 @@ class Edges:
         """Return the programs that an edge has, as far as the object has them."""
         return {hook: name for hook, name in EDGE_HOOKS[edge].items() if name in self._programs}
 
-    def put(self, ifindex: int, edge: Edge) -> tuple[Request, ...]:
+    def put(self, sock: RouteSocket, ifindex: int, edge: Edge) -> tuple[Request, ...]:
         """Put an edge's programs at a device; return what is still to be sent for it."""
         hooks = self.hooks(edge)
         if not hooks:
             return ()
         if not self.has_tcx:
             return put_filters(ifindex, self._programs, hooks)
+        if _takes_tags_off(sock, ifindex):
+            return self.put_behind_tags(sock, ifindex, edge)
         for hook, name in hooks.items():
             tcx.attach(self._folder, ifindex, hook, self._programs[name].fd)
         return remove_filters(ifindex)  # of a terwayd that had no tcx
+
+    def put_behind_tags(self, sock: RouteSocket, ifindex: int, edge: Edge) -> tuple[Request, ...]:
+        """Put an edge's programs where they see a trunk's packets after their tags came off.
+
+        What takes tags off is a filter, and links of tcx come before all filters.
+        """
+        for request in put_filters(ifindex, self._programs, self.hooks(edge)):
+            sock.request(request)
+        for hook in Hook:
+            tcx.detach(self._folder, ifindex, hook)
+        return ()
 
     def remove(self, ifindex: int) -> tuple[Request, ...]:
         """Take our programs from a device; return what is still to be sent for it."""
@@ -166,7 +181,7 @@ class Edges:
     def has(self, sock: RouteSocket, ifindex: int, edge: Edge) -> bool:
         """Return whether these very programs see a device's packets."""
         hooks = self.hooks(edge)
-        if not self.has_tcx:
+        if not self.has_tcx or _takes_tags_off(sock, ifindex):
             return has_filters(sock, ifindex, self._programs, hooks)
         return all(self._is_at(ifindex, hook, name) for hook, name in hooks.items())
 
@@ -182,3 +197,9 @@ class Edges:
             number = one.name.partition("-")[0]
             if not number.isdecimal() or int(number) not in ifindexes:
                 tcx.remove(one)
+
+
+def _takes_tags_off(sock: RouteSocket, ifindex: int) -> bool:
+    """Return whether a device is a trunk with members: a filter takes their tags off."""
+    found = sock.query(traffic.attached_programs(ifindex, Hook.INGRESS))
+    return any((one.name, one.priority) == (POP_PROGRAM, POP_PRIORITY) for one in found)

@@ -19,6 +19,7 @@ from terway.linux.netlink.codec import Request
 from terway.linux.netlink.socket import RouteSocket, open_route_socket
 from terway.linux.netlink.traffic import Hook
 from terway.linux.netns import entered, open_netns
+from terway.linux.trunk_contract import POP_PRIORITY, POP_PROGRAM
 from terway.model.errors import VpcError
 from terway.model.network import Link
 
@@ -26,7 +27,7 @@ _NAMES = {
     guard.PROGRAM: guard.PRIORITY,
     priorities.PROGRAM: priorities.PRIORITY,
     trunk.PUSH_PROGRAM: trunk.PUSH_PRIORITY,
-    trunk.POP_PROGRAM: trunk.POP_PRIORITY,
+    POP_PROGRAM: POP_PRIORITY,
 }
 _OURS = frozenset({*_NAMES.values(), pacing.PRIORITY})
 _TABLE_PREFIX = "terway_"
