@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
+from terway.config import keys_controlplane as keys
 from terway.config.declare import Key, Values, read_object
 from terway.config.findings import Caution, Refusal, Report
-from terway.controlplane import keys
-from terway.controlplane.keys import DegradationLevel
+from terway.config.keys_controlplane import DegradationLevel
 from terway.model.address import IPStack
 from terway.model.errors import UsageError
 from terway.model.ids import RegionId, VpcId

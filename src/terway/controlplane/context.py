@@ -8,12 +8,12 @@ from random import Random
 
 from terway.cloud.ecs import EcsClient
 from terway.cloud.openapi import OpenAPI
+from terway.config.keys_controlplane import DegradationLevel
 from terway.controlplane.budget import CallBudget
 from terway.controlplane.clusterconf import ClusterConf
 from terway.controlplane.config import Config
 from terway.controlplane.controller import Controller
 from terway.controlplane.informers import SharedInformers
-from terway.controlplane.keys import DegradationLevel
 from terway.controlplane.metrics import Metrics
 from terway.kube.client import KubeClient
 from terway.kube.events import EventRecorder

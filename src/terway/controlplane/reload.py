@@ -12,8 +12,8 @@ from pathlib import Path
 
 import structlog
 
+from terway.config.keys_controlplane import DegradationLevel
 from terway.controlplane.config import Config, parse_config, read_file
-from terway.controlplane.keys import DegradationLevel
 from terway.model.errors import UsageError
 
 _log = structlog.get_logger("config")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from terway.config.findings import ConfigError
+from terway.config.keys_controlplane import DegradationLevel
 from terway.controlplane.config import (
     POD_CONTROLLERS,
     POOL_CONTROLLERS,
@@ -12,7 +13,6 @@ from terway.controlplane.config import (
     parse_config,
     parse_credential,
 )
-from terway.controlplane.keys import DegradationLevel
 from terway.model.address import IPStack
 
 LEAST = "clusterID: c1\nvpcID: vpc-1\n"

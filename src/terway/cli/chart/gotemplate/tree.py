@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from deploy.gotemplate.tokens import Action, TemplateError, Text, split
+from terway.cli.chart.gotemplate.tokens import Action, TemplateError, Text, split
 
 
 @dataclass(frozen=True, slots=True)

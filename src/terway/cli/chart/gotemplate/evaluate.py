@@ -6,9 +6,9 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from deploy.gotemplate.functions import FUNCTIONS, is_true, text_of
-from deploy.gotemplate.tokens import TemplateError, Text
-from deploy.gotemplate.tree import (
+from terway.cli.chart.gotemplate.functions import FUNCTIONS, is_true, text_of
+from terway.cli.chart.gotemplate.tokens import TemplateError, Text
+from terway.cli.chart.gotemplate.tree import (
     Assign,
     Block,
     Call,

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from deploy.gotemplate.tokens import TemplateError
+from terway.cli.chart.gotemplate.tokens import TemplateError
 
 Function = Callable[..., Any]
 
