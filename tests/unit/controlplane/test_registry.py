@@ -1,0 +1,30 @@
+"""Controllers are made by name, and a part that has several names is made once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from terway.controlplane.config import CONTROLLERS
+from terway.controlplane.context import Parts
+from terway.controlplane.registry import FACTORIES, make_parts
+
+
+def test_every_name_that_can_be_asked_for_has_a_factory():
+    assert set(FACTORIES) == set(CONTROLLERS)
+
+
+def test_a_part_with_several_names_is_made_once():
+    made: list[str] = []
+
+    def both(context: Any) -> Parts:
+        made.append("both")
+        return Parts()
+
+    def other(context: Any) -> Parts:
+        made.append("other")
+        return Parts()
+
+    nothing: Any = None
+    make_parts(("a", "b"), nothing, factories={"a": both, "b": both, "c": other})
+
+    assert made == ["both"]
