@@ -18,7 +18,7 @@ from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.writes import Writes
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, NetworkInterface, PodENI
 from terway.kube.informer import Informer
-from terway.model.errors import VpcError
+from terway.model.errors import ConflictError, VpcError
 from terway.model.ids import ENIId
 from terway.podeni.commands import (
     Attach,
@@ -87,6 +87,8 @@ class Doer:
         names = ", ".join(command.interfaces)
         try:
             found = await self._maker.make(found, command.interfaces, command.zone_id)
+        except ConflictError:
+            raise  # somebody was faster: nothing that a user has to know
         except VpcError as error:
             self._teller.failed(found, "CreateENI", f"no ENI for {names}: {error}")
             raise

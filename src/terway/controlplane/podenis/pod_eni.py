@@ -65,7 +65,7 @@ class PodENIController:
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """Do the next step of one PodENI."""
         found: PodENI | None = self._records.objects.get(key)
-        if found is None:
+        if found is None or self._writes.is_behind(found):
             return DONE
         next_ = step(self._world(key, found), now=self._clock())
         if next_.problem:

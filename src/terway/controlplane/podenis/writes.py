@@ -41,6 +41,15 @@ class Writes:
     def __init__(self, client: KubePort, *, clock: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
+        self._replaced: dict[str, set[str]] = {}  # versions that we know are not the last, by uid
+
+    def is_behind(self, found: PodENI) -> bool:
+        """Return whether a copy is older than what was written since: the next one comes soon."""
+        metadata = found.metadata
+        if metadata.resource_version in self._replaced.get(metadata.uid, ()):
+            return True
+        self._replaced.pop(metadata.uid, None)
+        return False
 
     async def allocations(
         self,
@@ -70,16 +79,31 @@ class Writes:
         """Take our finalizer away."""
         kept = [one for one in found.metadata.finalizers if not _is_ours(one)]
         await self._patch(found, {}, finalizers=kept)
+        self._replaced.pop(found.metadata.uid, None)
 
     async def _patch(self, found: PodENI, patch: dict[str, Any], **metadata: Any) -> PodENI:
         said = {name: value for name, value in metadata.items() if value is not None}
-        version = {"resourceVersion": found.metadata.resource_version}
-        return await self._client.patch(
+        return await self._write(found, said, patch)
+
+    async def _write(
+        self,
+        found: PodENI,
+        metadata: Mapping[str, Any],
+        patch: Mapping[str, Any],
+        *,
+        subresource: str = "",
+    ) -> PodENI:
+        version = found.metadata.resource_version
+        written = await self._client.patch(
             POD_ENIS,
             found.metadata.name,
-            {"metadata": {**version, **said}, **patch},
+            {"metadata": {"resourceVersion": version, **metadata}, **patch},
             namespace=found.metadata.namespace,
+            subresource=subresource,
         )
+        if written.metadata.resource_version != version:
+            self._replaced.setdefault(found.metadata.uid, set()).add(version)
+        return written
 
     async def status(
         self,
@@ -109,13 +133,7 @@ class Writes:
         return await self._status(found, {"msg": text}) if found.status.msg != text else found
 
     async def _status(self, found: PodENI, status: dict[str, Any]) -> PodENI:
-        return await self._client.patch(
-            POD_ENIS,
-            found.metadata.name,
-            {"metadata": {"resourceVersion": found.metadata.resource_version}, "status": status},
-            namespace=found.metadata.namespace,
-            subresource="status",
-        )
+        return await self._write(found, {}, {"status": status}, subresource="status")
 
     async def make_interface(self, found: PodENI, one: Allocation) -> None:
         """Make the NetworkInterface of an ENI, if there is none."""
