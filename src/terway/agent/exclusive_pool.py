@@ -16,7 +16,7 @@ def exclusive_pool(shared: PoolConfig, conf: EniConf) -> PoolConfig:
     """Return the settings of a pool of whole ENIs; `shared` are those of the same node otherwise.
 
     `min_pool_size` and `max_pool_size` count the ENIs that wait for a pod; `min_eni` goes before
-    the first. Prefixes and RDMA are for pods that share ENIs.
+    the first. Prefixes, RDMA and the trunk are for pods that share ENIs.
     """
     min_free = min(conf.min_eni or conf.min_pool_size, shared.max_enis)
     return replace(
@@ -30,4 +30,5 @@ def exclusive_pool(shared: PoolConfig, conf: EniConf) -> PoolConfig:
         ipv4_prefixes=0,
         ipv6_prefixes=0,
         erdma_enis=0,
+        has_trunk=False,
     )

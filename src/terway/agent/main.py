@@ -62,6 +62,7 @@ from terway.agent.serving import leads_services, serve_services, watch_unless_ou
 from terway.agent.shape import Shape, check_capacity, most_pods, shape_of
 from terway.agent.supply_open import SupplySide, open_supply
 from terway.agent.terwayd import Setup, Terwayd
+from terway.agent.trunk_note import note_trunk
 from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
@@ -225,6 +226,9 @@ async def _open(
         stop=stop,
     )
     _keep_supplied(terwayd, cloud, kept, known)
+    if client is not None and shape.pool.has_trunk:
+        noting = partial(note_trunk, client, options.node_name, lambda: terwayd.pool.pool)
+        terwayd.chores["trunk"] = noting
     serve_own_enis(
         terwayd,
         client,

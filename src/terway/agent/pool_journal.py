@@ -160,6 +160,7 @@ def _intent_record(intent: Intent) -> IntentRecord:
             ipv6_prefixes=intent.ipv6_prefixes,
             is_erdma=intent.is_erdma,
             has_own_groups=intent.has_own_groups,
+            is_trunk=intent.is_trunk,
         )
     return AssignRecord(
         token=intent.token,

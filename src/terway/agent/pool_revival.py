@@ -157,6 +157,7 @@ def _intent(record: IntentRecord) -> Intent:
             ipv6_prefixes=record.ipv6_prefixes,
             is_erdma=record.is_erdma,
             has_own_groups=record.has_own_groups,
+            is_trunk=record.is_trunk,
         )
     return AssignIntent(
         token=record.token,

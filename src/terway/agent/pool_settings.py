@@ -63,6 +63,7 @@ def pool_config(conf: EniConf, facts: InstanceFacts, *, token_seed: str) -> Pool
         ipv4_prefixes=conf.ipv4_prefix_count,
         ipv6_prefixes=conf.ipv6_prefix_count,
         erdma_enis=rdma_enis(limits) if conf.uses_erdma else 0,
+        has_trunk=conf.uses_trunk and limits.eni_trunk_supported,
         # Nodes of one account that start at the same moment must not take each other's answers.
         token_seed=f"{facts.instance_id}-{token_seed}",
         vswitch_policy=_VSWITCH_POLICY[conf.vswitch_selection],

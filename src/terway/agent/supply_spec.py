@@ -41,6 +41,7 @@ def supplied(config: PoolConfig) -> PoolConfig:
         tag_filter=(),
         tag_blocklist=(),
         warm_up=0,
+        has_trunk=False,
         settle_s=0.0,
         calls_per_s=_PLENTY,
         call_burst=_PLENTY,

@@ -49,7 +49,7 @@ ENABLE_ENI_TRUNKING: Key[bool] = Key(
     kind=Flag(),
     default=False,
     meaning="A trunk ENI, whose members go to pods with a fixed address or vSwitch of their own; "
-    "made by the control plane (`ipam_type: crd`)",
+    "the node's first ENI, made by who sees to its supply",
     reload=Reload.RESTART,
 )
 ENABLE_ERDMA: Key[bool] = Key(

@@ -13,7 +13,7 @@ from pathlib import Path
 from terway.store import rows
 from terway.store.records import Batch, Journal, StoreError
 
-VERSION = 3  # of the tables; kept in PRAGMA user_version
+VERSION = 4  # of the tables; kept in PRAGMA user_version
 APPLICATION_ID = 0x7E22A701  # tells our file from another SQLite file; PRAGMA application_id
 
 _REMEDY = (

@@ -83,6 +83,7 @@ class CreateRecord:
     ipv6_prefixes: int = 0
     is_erdma: bool = False
     has_own_groups: bool = False
+    is_trunk: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ CREATE TABLE creates (
     tags TEXT NOT NULL, resource_group_id TEXT NOT NULL, ipv4_count INTEGER NOT NULL,
     ipv6_count INTEGER NOT NULL, ipv4_prefixes INTEGER NOT NULL DEFAULT 0,
     ipv6_prefixes INTEGER NOT NULL DEFAULT 0, is_erdma INTEGER NOT NULL DEFAULT 0,
-    has_own_groups INTEGER NOT NULL DEFAULT 0);
+    has_own_groups INTEGER NOT NULL DEFAULT 0, is_trunk INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE assigns (
     token TEXT PRIMARY KEY, eni_id TEXT NOT NULL, family INTEGER NOT NULL,
     count INTEGER NOT NULL, is_prefix INTEGER NOT NULL DEFAULT 0);
@@ -93,6 +93,7 @@ ALTER TABLE creates ADD COLUMN is_erdma INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE creates ADD COLUMN has_own_groups INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE assigns ADD COLUMN is_prefix INTEGER NOT NULL DEFAULT 0;
 """,
+    3: "ALTER TABLE creates ADD COLUMN is_trunk INTEGER NOT NULL DEFAULT 0;",
 }
 
 TABLE_OF: dict[type[Record], str] = {
@@ -140,7 +141,8 @@ def _create_row(record: CreateRecord) -> Row:
     groups, tags = json.dumps(record.security_group_ids), json.dumps(record.tags)
     what = record.token, record.vswitch_id, groups, tags, record.resource_group_id
     counts = record.ipv4_count, record.ipv6_count, record.ipv4_prefixes, record.ipv6_prefixes
-    return *what, *counts, int(record.is_erdma), int(record.has_own_groups)
+    kinds = int(record.is_erdma), int(record.has_own_groups), int(record.is_trunk)
+    return *what, *counts, *kinds
 
 
 def _attachment_row(record: Attachment) -> Row:
@@ -238,11 +240,11 @@ def parse_vswitch(row: tuple[str, str, str, str, str | None]) -> VSwitch:
 
 
 def parse_create(
-    row: tuple[str, str, str, str, str, int, int, int, int, int, int],
+    row: tuple[str, str, str, str, str, int, int, int, int, int, int, int],
 ) -> CreateRecord:
     """Return the intent that a row of `creates` holds."""
     token, vswitch_id, groups, tags, resource_group_id, ipv4_count, ipv6_count, *rest = row
-    ipv4_prefixes, ipv6_prefixes, is_erdma, has_own_groups = rest
+    ipv4_prefixes, ipv6_prefixes, is_erdma, has_own_groups, is_trunk = rest
     return CreateRecord(
         token=ClientToken(token),
         vswitch_id=VSwitchId(vswitch_id),
@@ -255,6 +257,7 @@ def parse_create(
         ipv6_prefixes=ipv6_prefixes,
         is_erdma=bool(is_erdma),
         has_own_groups=bool(has_own_groups),
+        is_trunk=bool(is_trunk),
     )
 
 

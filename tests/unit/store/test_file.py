@@ -64,6 +64,7 @@ async def test_the_file_of_an_older_version_keeps_its_attachments(tmp_path):
         "ALTER TABLE creates DROP COLUMN ipv6_prefixes;"
         "ALTER TABLE creates DROP COLUMN is_erdma;"
         "ALTER TABLE creates DROP COLUMN has_own_groups;"
+        "ALTER TABLE creates DROP COLUMN is_trunk;"
         "ALTER TABLE assigns DROP COLUMN is_prefix; PRAGMA user_version = 1;"
     )
     db.close()
