@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from terway.ipam.adopt import is_managed
+from terway.ipam.adopt import is_managed, takes_slot
 from terway.model.address import Family
 from terway.model.eni import ENIType
 from terway.model.ids import SecurityGroupId, VSwitchId
@@ -222,3 +222,10 @@ def test_tags_and_kind_decide_whose_an_eni_is(
 def test_primary_and_member_enis_are_never_the_pools(kind):
     """bug class 12"""
     assert not is_managed(pool_config(ModelCloud()), attached_eni(type=kind, tags=MINE))
+
+
+def test_an_eni_that_a_podeni_has_is_no_pools_and_takes_a_slot_all_the_same():
+    eni = attached_eni(tags=(POD_ENI_TAG,))
+
+    assert not is_managed(pool_config(ModelCloud()), eni)
+    assert takes_slot(eni)
