@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from terway.ipam.adopt import is_managed, takes_slot
+from terway.ipam.settings import POD_ENI_TAG
 from terway.model.address import Family
 from terway.model.eni import ENIType
 from terway.model.ids import SecurityGroupId, VSwitchId
