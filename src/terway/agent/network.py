@@ -105,6 +105,9 @@ class KernelNetwork:
         Raises CniError when the container's namespace is gone or has such an interface that is
         not ours, TransientError when the ENI's link is not there or the kernel does not do it.
         """
+        if attachment.spec.is_left_alone:
+            text = f"{attachment.key} was made by another Terway and is left alone: restart the pod"
+            raise UsageError(text, field="CNI_CONTAINERID")
         node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
         eni = await self._enis.link_of(attachment.device_mac)
         desired = desired_of(attachment, eni=eni, node=node)
@@ -168,6 +171,8 @@ class KernelNetwork:
         self, attachment: Attachment, *, pod_mac: MacAddress | None
     ) -> tuple[str, ...]:
         """Return what is not as it should be, in words; empty when all is."""
+        if attachment.spec.is_left_alone:
+            return ()
         desired = await self._with_own_table(self._desired(attachment), attachment)
         if pod_mac is not None and pod_mac != desired.birth.peer.mac:
             await self.fit_guard(attachment)  # the chain has changed it since ADD
@@ -184,6 +189,8 @@ class KernelNetwork:
 
     async def hold_to_limits(self, attachment: Attachment) -> None:
         """Make the kernel hold the attachment to the limits that it has now."""
+        if attachment.spec.is_left_alone:
+            return
         desired = self._desired(attachment)
         async with self._gate.shared():
             actual = await self._kernel.read_inside(desired)
@@ -245,7 +252,7 @@ class KernelNetwork:
         The node's half is mended by `sweep`, for all pods at once. A veth that is not whole any
         more is made again where the namespace at the path is the pod's for sure (`Revival`).
         """
-        if self._enis.known(attachment.device_mac) is None:
+        if self._enis.known(attachment.device_mac) is None or attachment.spec.is_left_alone:
             return False
         desired = await self._with_own_table(self._desired(attachment), attachment)
         async with self._gate.shared():
@@ -310,7 +317,11 @@ class KernelNetwork:
             ready = frozenset(self._enis.ready)
             held = {one: self._desired(one) for one in attachments()}
             away = {mac for mac in _macs(held) if self._enis.known(mac) is None}
-            homeless = [state for one, state in held.items() if one.device_mac in away]
+            homeless = [
+                state
+                for one, state in held.items()
+                if one.device_mac in away or one.spec.is_left_alone
+            ]
             at_work = busy()
             working = [held[one] for one in held if one.owner in at_work]
             members = all_members(held.values())

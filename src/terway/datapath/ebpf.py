@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from terway.datapath.facts import ENILink, NodeFacts
-from terway.datapath.names import host_child_name, host_link_name, host_mac, pod_mac
+from terway.datapath.names import host_child_name, host_link_name, host_mac_of, pod_mac_of
 from terway.model.address import IPAddress, IPNetwork, IPPair
 from terway.model.attachment import Attachment
 from terway.model.endpoint import Endpoint, EndpointKind, endpoint_number
@@ -32,8 +32,8 @@ def veth_programs(attachment: Attachment, eni: ENILink, node: NodeFacts) -> Iter
             addresses=attachment.lease.addresses,
             gateways=eni.gateways,
             eni=eni.ifindex,
-            pod_mac=pod_mac(attachment.key),
-            link_mac=host_mac(attachment.key),
+            pod_mac=pod_mac_of(attachment),
+            link_mac=host_mac_of(attachment),
             mtu_bytes=node.mtu_bytes,
             has_metadata=spec.has_metadata,
             is_queued=spec.bandwidth.ingress is not None,
@@ -77,8 +77,8 @@ def leg_programs(
             kind=EndpointKind.EXCLUSIVE,
             addresses=attachment.lease.addresses,
             gateways=gateways,
-            pod_mac=pod_mac(attachment.key),
-            link_mac=host_mac(attachment.key),
+            pod_mac=pod_mac_of(attachment),
+            link_mac=host_mac_of(attachment),
             mtu_bytes=node.mtu_bytes,
             has_metadata=attachment.spec.has_metadata,
         ),

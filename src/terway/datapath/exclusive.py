@@ -26,9 +26,9 @@ from terway.datapath.names import (
     IN_POD_PRIORITY,
     alias_of,
     host_link_name,
-    host_mac,
+    host_mac_of,
     link_local_gateway,
-    pod_mac,
+    pod_mac_of,
     table_of,
 )
 from terway.datapath.reach import METADATA, metadata_rules
@@ -178,8 +178,8 @@ def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
     key, mtu_bytes = attachment.key, node.mtu_bytes
     name = host_link_name(key, attachment.pod)
     return CreateVeth(
-        host=LinkSettings(name=name, mac=host_mac(key), mtu_bytes=mtu_bytes),
-        peer=LinkSettings(name=LEG_IFNAME, mac=pod_mac(key), mtu_bytes=mtu_bytes),
+        host=LinkSettings(name=name, mac=host_mac_of(attachment), mtu_bytes=mtu_bytes),
+        peer=LinkSettings(name=LEG_IFNAME, mac=pod_mac_of(attachment), mtu_bytes=mtu_bytes),
         netns=Netns(attachment.netns),
     )
 
@@ -189,8 +189,8 @@ def _node_side(
 ) -> Iterator[NetObject]:
     name = host_link_name(attachment.key, attachment.pod)
     key, addresses = attachment.key, attachment.lease.addresses
-    yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
-    yield guard_of(name, mac=pod_mac(key), addresses=addresses)
+    yield LinkSettings(name=name, mac=host_mac_of(attachment), alias=alias_of(key))
+    yield guard_of(name, mac=pod_mac_of(attachment), addresses=addresses)
     yield from leg_programs(attachment, gateways, node)
     yield from link_sysctls(name, families)
     for family in families:
@@ -212,7 +212,7 @@ def _leg_side(
         yield LinkAddress(link=LEG_IFNAME, address=ip_interface(address))
     for family in families:
         gateway = link_local_gateway(family)
-        yield Neighbour(link=LEG_IFNAME, address=gateway, mac=host_mac(attachment.key))
+        yield Neighbour(link=LEG_IFNAME, address=gateway, mac=host_mac_of(attachment))
         scope = host_route_scope(family)
         yield Route(destination=ip_network(gateway), link=LEG_IFNAME, scope=scope)
         for destination in _by_the_node(attachment, family, node):

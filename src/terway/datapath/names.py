@@ -10,7 +10,7 @@ from hashlib import sha1, sha256
 from ipaddress import IPv4Address, IPv6Address
 
 from terway.model.address import Family, IPAddress
-from terway.model.attachment import AttachmentKey, PodRef
+from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.ids import ContainerId, MacAddress
 
 TO_POD_PRIORITY = 512
@@ -81,6 +81,18 @@ def host_mac(key: AttachmentKey) -> MacAddress:
 def pod_mac(key: AttachmentKey) -> MacAddress:
     """Return the MAC of the pod's end. Known beforehand, so that neighbours can be planned."""
     return _mac_of(f"pod {key}")
+
+
+def host_mac_of(attachment: Attachment) -> MacAddress:
+    """Return the MAC of an attachment's host end, whoever made it."""
+    macs = attachment.spec.macs
+    return host_mac(attachment.key) if macs is None else macs.host
+
+
+def pod_mac_of(attachment: Attachment) -> MacAddress:
+    """Return the MAC of an attachment's end in the pod, whoever made it."""
+    macs = attachment.spec.macs
+    return pod_mac(attachment.key) if macs is None else macs.pod
 
 
 def _mac_of(seed: str) -> MacAddress:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from terway.datapath.facts import ENILink, NodeFacts
 from terway.datapath.ipvlan import desired_child
 from terway.datapath.veth import desired_attachment
@@ -14,4 +16,6 @@ def desired_of(attachment: Attachment, *, eni: ENILink, node: NodeFacts) -> Atta
     """Return what the kernel should have for `attachment`, whose addresses are of `eni`."""
     if attachment.spec.mode is Mode.IPVLAN:
         return desired_child(attachment, eni=eni, node=node)
-    return desired_attachment(attachment, eni=eni, node=node)
+    desired = desired_attachment(attachment, eni=eni, node=node)
+    # Of what is left alone nothing is desired: it is known by its addresses, to be undone by them.
+    return replace(desired, node=(), pod=()) if attachment.spec.is_left_alone else desired

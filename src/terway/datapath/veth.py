@@ -31,9 +31,9 @@ from terway.datapath.names import (
     TO_POD_PRIORITY,
     alias_of,
     host_link_name,
-    host_mac,
+    host_mac_of,
     link_local_gateway,
-    pod_mac,
+    pod_mac_of,
     table_of,
 )
 from terway.datapath.networks import routes_of
@@ -76,9 +76,11 @@ def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
     key, mtu_bytes = attachment.key, node.mtu_bytes
     return CreateVeth(
         host=LinkSettings(
-            name=host_link_name(key, attachment.pod), mac=host_mac(key), mtu_bytes=mtu_bytes
+            name=host_link_name(key, attachment.pod),
+            mac=host_mac_of(attachment),
+            mtu_bytes=mtu_bytes,
         ),
-        peer=LinkSettings(name=key.ifname, mac=pod_mac(key), mtu_bytes=mtu_bytes),
+        peer=LinkSettings(name=key.ifname, mac=pod_mac_of(attachment), mtu_bytes=mtu_bytes),
         netns=Netns(attachment.netns),
     )
 
@@ -88,8 +90,8 @@ def _node_side(
 ) -> Iterator[NetObject]:
     key = attachment.key
     name = host_link_name(key, attachment.pod)
-    yield LinkSettings(name=name, mac=host_mac(key), alias=alias_of(key))
-    yield guard_of(name, mac=pod_mac(key), addresses=attachment.lease.addresses)
+    yield LinkSettings(name=name, mac=host_mac_of(attachment), alias=alias_of(key))
+    yield guard_of(name, mac=pod_mac_of(attachment), addresses=attachment.lease.addresses)
     yield from members_of(attachment, eni.name)
     yield from veth_programs(attachment, eni, node)
     yield from ingress_limits(attachment.spec.bandwidth, name)
@@ -130,5 +132,5 @@ def _pod_side(
     for address in attachment.lease.addresses:
         gateway = link_local_gateway(family_of(address))
         yield LinkAddress(link=key.ifname, address=ip_interface(address))
-        yield Neighbour(link=key.ifname, address=gateway, mac=host_mac(key))
+        yield Neighbour(link=key.ifname, address=gateway, mac=host_mac_of(attachment))
     yield from routes_of(attachment)

@@ -64,11 +64,22 @@ class OwnENI:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkMacs:
+    """The MACs of a veth that another Terway made: `host` is what its pod knows its gateway by."""
+
+    host: MacAddress
+    pod: MacAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InterfaceSpec:
     """One interface as it was asked for.
 
     `parent` is the CNI_IFNAME of the ADD that made this interface along with its own, and empty
     for that one itself: DEL, CHECK and GC of the parent are about its children, too.
+
+    One that another Terway made and that was taken over keeps the MACs of its veth in `macs`. One
+    that `is_left_alone` has its addresses and nothing else: nobody looks at it until it is undone.
     """
 
     mode: Mode = Mode.VETH
@@ -81,3 +92,5 @@ class InterfaceSpec:
     has_metadata: bool = True  # whether the pod may reach the instance's metadata service
     placement: Placement = field(default_factory=Placement)
     own_eni: OwnENI | None = None
+    macs: LinkMacs | None = None  # None: those that its key gives it
+    is_left_alone: bool = False

@@ -13,7 +13,6 @@ from terway.model.attachment import PodRef
 from terway.model.ids import ContainerId, ENIId, MacAddress
 from terway.model.interface import UNLIMITED, Bandwidth, NetworkPriority
 
-
 _UNKNOWN, _NONE = ENIId(""), IPPair()
 
 

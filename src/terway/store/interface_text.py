@@ -15,6 +15,7 @@ from terway.model.ids import MacAddress, SecurityGroupId, VSwitchId
 from terway.model.interface import (
     Bandwidth,
     InterfaceSpec,
+    LinkMacs,
     Mode,
     NetworkPriority,
     OwnENI,
@@ -42,6 +43,8 @@ def spec_text(spec: InterfaceSpec) -> str:
         "security_group_ids": list(spec.placement.security_group_ids),
         "is_erdma": spec.placement.is_erdma,
         "own_eni": None if spec.own_eni is None else _own_eni_wire(spec.own_eni),
+        "macs": None if spec.macs is None else [spec.macs.host, spec.macs.pod],
+        "is_left_alone": spec.is_left_alone,
     }
     return json.dumps({key: value for key, value in wire.items() if value != _PLAIN.get(key)})
 
@@ -60,6 +63,8 @@ _PLAIN: dict[str, object] = {
     "security_group_ids": [],
     "is_erdma": False,
     "own_eni": None,
+    "macs": None,
+    "is_left_alone": False,
 }
 
 
@@ -105,4 +110,6 @@ def parse_spec(text: str) -> InterfaceSpec:
             is_erdma=wire["is_erdma"],
         ),
         own_eni=None if wire["own_eni"] is None else _parse_own_eni(wire["own_eni"]),
+        macs=None if wire["macs"] is None else LinkMacs(host=wire["macs"][0], pod=wire["macs"][1]),
+        is_left_alone=wire["is_left_alone"],
     )
