@@ -61,6 +61,7 @@ from terway.store.records import Batch
 _log = structlog.get_logger()
 _ORDINARY = InterfaceSpec()
 _LONGEST_SLEEP_S = 3600.0
+_LEAST_SLEEP_S = 1e-6
 
 
 @dataclass(slots=True, kw_only=True)
@@ -370,7 +371,8 @@ class PoolService:
             # passed between the two, and nobody would ever ring it.
             sleep_s = wake_at(self._pool, self._stepped_at) - self._clock()
             try:
-                async with asyncio.timeout(min(sleep_s, _LONGEST_SLEEP_S)):
+                # The loop rings up to its clock's resolution early: then once more, but later.
+                async with asyncio.timeout(min(max(sleep_s, _LEAST_SLEEP_S), _LONGEST_SLEEP_S)):
                     await self._woken.wait()
             except TimeoutError:
                 self._advance(Tick())

@@ -1,20 +1,31 @@
 """Agent, control plane, API server and cloud together, on virtual time."""
 
 import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 
+from terway.agent.trunk_note import trunk_of
+from terway.controlplane.budget import CallBudget
+from terway.controlplane.pools.gone import Gone
+from terway.controlplane.pools.readings import SharedReadings
+from terway.controlplane.pools.settings import Degradation
 from terway.kube.crds import POOL_NODES
 from terway.kube.resource import NODES
 from terway.lab.faults.virtual import run_virtually
+from terway.model.ids import ClientToken
 from tests.support.centralized import (
+    CLUSTER,
     Agent,
     Cluster,
     add,
     control_plane,
     delete,
     eventually,
+    wall_clock,
 )
+from tests.support.virtual_time import virtual_clock
 
 
 def make(tmp_path, **conf):
@@ -222,8 +233,6 @@ def test_the_trunk_is_the_first_eni_and_serves_ordinary_pods(tmp_path):
 
 
 def test_with_degradation_l0_no_call_is_made_and_the_node_serves_what_it_has(tmp_path):
-    from terway.controlplane.pools.settings import Degradation
-
     async def main():
         cluster, agent = make(tmp_path, min_pool_size=3, max_pool_size=3)
         async with agent.running_later() as service_of:
@@ -236,5 +245,111 @@ def test_with_degradation_l0_no_call_is_made_and_the_node_serves_what_it_has(tmp
                 await asyncio.gather(*(add(service, pod) for pod in pods))
                 await asyncio.sleep(120)
         assert len(in_the_cloud(cluster)) == 3
+
+    run_virtually(main())
+
+
+def test_a_node_of_its_own_supply_makes_its_own_trunk(tmp_path):
+    async def main():
+        cluster, agent = make(tmp_path, enable_eni_trunking=True, max_pool_size=0)
+        async with agent.running(is_supplied=False) as service:
+            await eventually(lambda: trunk_of(service.pool))
+            (pod,) = cluster.schedule("node-1")
+            attachment = await add(service, pod)
+            assert attachment.lease.eni_id == trunk_of(service.pool)
+            await asyncio.sleep(60)
+            assert len(service.enis()) == 1
+
+    run_virtually(main())
+
+
+def test_prefixes_are_supplied_and_taken_back_as_addresses_are(tmp_path):
+    async def main():
+        conf = {"enable_ip_prefix": True, "ipv4_prefix_count": 2}
+        cluster, agent = make(tmp_path, **conf)
+        async with control_plane(cluster):
+            async with agent.running() as service:
+                pods = cluster.schedule("node-1", 20)
+                found = await asyncio.gather(*(add(service, pod) for pod in pods))
+                assert len({one.lease.addresses.v4 for one in found}) == 20
+                assert len(prefixes(cluster)) == 2
+            agent.conf["ipv4_prefix_count"] = 1
+            async with agent.running() as service:
+                await asyncio.sleep(120)
+                assert len(prefixes(cluster)) == 2
+                for pod in pods:
+                    cluster.remove(pod)
+                    await delete(service, pod)
+                await eventually(lambda: len(prefixes(cluster)) == 1, within_s=600)
+
+    run_virtually(main())
+
+
+def prefixes(cluster) -> list[str]:
+    enis = cluster.cloud.cloud.world.state.enis.values()
+    return [str(prefix) for eni in enis for prefix in eni.ipv4_prefixes]
+
+
+def test_many_nodes_that_join_at_once_are_read_together(tmp_path):
+    """Bug class 8: one reading of the VPC, not one a node."""
+
+    async def main():
+        cluster = Cluster()
+        calls = Counter()
+        cluster.cloud.before_call = lambda call: calls.update([call.action])
+        agents = [Agent(cluster, tmp_path, cluster.add_node(f"n{i}"), f"n{i}") for i in range(12)]
+        async with control_plane(cluster), AsyncExitStack() as stack:
+            services = [await stack.enter_async_context(agent.running()) for agent in agents]
+            pods = [cluster.schedule(agent.name)[0] for agent in agents]
+            await asyncio.gather(*map(add, services, pods))
+        assert calls["DescribeInstanceTypes"] == 1
+        assert calls["DescribeNetworkInterfaces"] < 30
+        assert calls["CreateNetworkInterface"] == 12
+
+    run_virtually(main())
+
+
+def test_an_eni_of_nobody_is_collected_and_one_of_another_cluster_is_not(tmp_path):
+    """Bug class 2: what a crash left, whichever part made it."""
+
+    async def main():
+        cluster, _ = make(tmp_path)
+        at, client = cluster.cloud.at, cluster.client
+        budget = CallBudget(clock=virtual_clock)
+        readings = SharedReadings(client, budget, clock=virtual_clock)
+
+        async def create(token: str, *tags: tuple[str, str]) -> str:
+            eni = await client.create_eni(
+                vswitch_id=at.pod_vswitch,
+                security_group_ids=[at.group],
+                ipv4_count=1,
+                tags=tags,
+                token=ClientToken(token),
+            )
+            return eni.id
+
+        ours, theirs = ("ack.aliyun.com", CLUSTER), ("ack.aliyun.com", "other")
+        of_pool, of_pod = ("creator", "terway"), ("creator", "terway-controller")
+        lost = {await create("1", of_pool, ours), await create("2", of_pod, ours)}
+        named = await create("3", of_pod, ours)
+        kept = {named, await create("4", of_pod, theirs), await create("5", of_pool)}
+        gone = Gone(
+            cluster.kube(),
+            client,
+            readings,
+            budget,
+            cluster_id=CLUSTER,
+            owned=lambda: (named,),
+            instances=lambda: (),
+            wall_clock=wall_clock,
+        )
+        assert await gone.collect(await readings.read_all()) == 0  # they are young
+        await asyncio.sleep(700)
+        assert await gone.collect(await readings.read_all()) == 0  # seen once
+        assert await gone.collect(await readings.read_all()) == 2
+        await asyncio.sleep(5)
+        left = {eni.id for eni in (await readings.read_all()).loose}
+        assert left == kept
+        assert not left & lost
 
     run_virtually(main())
