@@ -21,8 +21,19 @@ from terway.model.address import IPAddress
 from terway.model.interface import Bandwidth, Mode
 from terway.model.traffic import TokenBucket, TrunkMember
 from tests.support.frames import ip, udp
+from tests.support.instances import vpc_state
 from tests.support.trunk_guest import packet_socket
-from tests.support.trunk_node import ELSEWHERE, NODE_PORT, ONE, TRUNK, TWO, TrunkNode, trunk_node
+from tests.support.trunk_node import (
+    ELSEWHERE,
+    NODE_PORT,
+    ONE,
+    PORTS,
+    TRUNK,
+    TWO,
+    VSWITCHES,
+    TrunkNode,
+    trunk_node,
+)
 from tests.support.vpc_network import connect, listen, transfer
 
 pytestmark = pytest.mark.root
@@ -232,3 +243,18 @@ async def test_a_trunk_without_members_is_an_eni_as_others(node):
     own = await node.add("own", TRUNK)
     assert own.can_reach(ELSEWHERE.ipv4[0])
     assert await node.sweep() == ()
+
+
+async def test_a_trunk_that_was_plugged_again_carries_its_members_after_one_look(node):
+    pod = await node.add("one", ONE)
+    vswitches = tuple(VSWITCHES.values())
+    await node.fabric.fabric.apply(vpc_state(ELSEWHERE, NODE_PORT, vswitches=vswitches))
+    await node.network._enis.refresh([TRUNK.mac])
+    await node.sweep()
+
+    await node.fabric.fabric.apply(vpc_state(*PORTS, vswitches=vswitches))
+    await node.network._enis.refresh([TRUNK.mac])
+    await node.sweep()
+
+    assert pod.can_reach(ELSEWHERE.ipv4[0])
+    assert node.elsewhere.can_reach(ONE.ipv6[0])

@@ -49,7 +49,7 @@ FIXED = VSwitch(
     cidr=IPv4Network("192.168.96.0/19"),
     ipv6_cidr=IPv6Network("2408:4005:100:3::/64"),
 )
-_VSWITCHES = {one.id: one for one in (NODES, PODS, FIXED)}
+VSWITCHES = {one.id: one for one in (NODES, PODS, FIXED)}
 ELSEWHERE = port(20)
 NODE_PORT = port(10, instance="i-node")
 TRUNK = port(11, vswitch=PODS, instance="i-node", ifname="eth1", more_ipv4=("192.168.32.50",))
@@ -60,7 +60,7 @@ PORTS = (ELSEWHERE, NODE_PORT, TRUNK, ONE, TWO)
 
 def gateways_of(eni: Port) -> IPPair:
     """Return the gateways of the vSwitch of an ENI."""
-    vswitch = _VSWITCHES[eni.vswitch_id]
+    vswitch = VSWITCHES[eni.vswitch_id]
     assert vswitch.ipv6_cidr is not None
     return IPPair(v4=vswitch.cidr[-3], v6=vswitch.ipv6_cidr[-3])
 
@@ -142,7 +142,7 @@ async def trunk_node(folder: Path, mode: Mode) -> AsyncIterator[TrunkNode]:
         fabric = await stack.enter_async_context(open_network(folder))
         node = await fabric.instance("i-node")
         other = await fabric.instance(ELSEWHERE.instance_id)
-        await fabric.fabric.apply(vpc_state(*PORTS, vswitches=tuple(_VSWITCHES.values())))
+        await fabric.fabric.apply(vpc_state(*PORTS, vswitches=tuple(VSWITCHES.values())))
         node.configure(NODE_PORT, NODES)
         other.configure(ELSEWHERE, NODES)
         opened = stack.enter_context(open_netns(node.netns))

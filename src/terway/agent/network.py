@@ -34,7 +34,7 @@ from terway.datapath.plan import plan_attach, plan_detach, plan_node, unborn
 from terway.datapath.shaping import plan_limits
 from terway.datapath.shared import desired_of
 from terway.datapath.symmetric import symmetric_tables
-from terway.datapath.trunk import all_members, trunk_programs
+from terway.datapath.trunk import members_among, trunk_programs
 from terway.datapath.verify import verify, verify_chained
 from terway.linux.kernel import Kernel
 from terway.linux.nftables import OwnedTable
@@ -324,8 +324,7 @@ class KernelNetwork:
             ]
             at_work = busy()
             working = [held[one] for one in held if one.owner in at_work]
-            members = all_members(held.values())
-            host = (*self._desired_host(), *trunk_programs(members))
+            host = (*self._desired_host(), *trunk_programs(held.values()))
             wanted = (*host, *(part for state in held.values() for part in state.node))
             actual = await self._kernel.read_node(_settings(wanted))
             plan = plan_node(host, held.values(), actual)
@@ -334,7 +333,7 @@ class KernelNetwork:
             await self._kernel.apply(admitted.operations)
             await self._kernel.forget_gone_links()
             await self._tidy_datapath(held, actual)
-            await self._kernel.forget_other_members(members)
+            await self._kernel.forget_other_members(members_among(held))
             self.mender.mended(admitted)
             keys = ((one.key, state) for one, state in held.items())
             self.ground = ground_of(keys, self._enis.ready, actual.links)

@@ -28,11 +28,15 @@ def members_of(attachment: Attachment, trunk: str) -> Iterator[TrunkMember]:
     )
 
 
-def all_members(pods: Iterable[AttachmentState]) -> tuple[TrunkMember, ...]:
-    """Return the members that pods are."""
-    return tuple(one for pod in pods for one in pod.node if isinstance(one, TrunkMember))
+def members_among(attachments: Iterable[Attachment]) -> tuple[TrunkMember, ...]:
+    """Return the members that there are, whether or not their trunk is there at the moment.
+
+    Their links are named so that nobody takes them for links.
+    """
+    return tuple(one for held in attachments for one in members_of(held, "(trunk)"))
 
 
-def trunk_programs(members: Iterable[TrunkMember]) -> tuple[TrunkPrograms, ...]:
-    """Return what the trunks of `members` have at their hooks."""
-    return tuple(TrunkPrograms(link=name) for name in sorted({one.link for one in members}))
+def trunk_programs(pods: Iterable[AttachmentState]) -> tuple[TrunkPrograms, ...]:
+    """Return what the trunks have at their hooks of which `pods` are members."""
+    names = {one.link for pod in pods for one in pod.node if isinstance(one, TrunkMember)}
+    return tuple(TrunkPrograms(link=name) for name in sorted(names))
