@@ -79,6 +79,10 @@ conformance: install ## every NetworkPolicy case in packets, in both modes (root
 bench: install ## measure against references; ONLY=name for some
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
+.PHONY: manifests
+manifests: install ## write the values schema, deploy/manifests and the RAM policies
+	@$(BIN)/python -m terway.cli.chart.generate deploy
+
 .PHONY: wheel
 wheel: install ## build a wheel with the plugin and the eBPF objects inside
 	@$(BIN)/python -m hatchling build -t wheel

@@ -19,6 +19,7 @@ BPF_SOURCES = ROOT / "bpf"
 BPF_OBJECTS = ROOT / "src" / "terway" / "bpf_objects"
 PLUGIN_SOURCE = ROOT / "src" / "terway" / "cni" / "terway.c"
 PLUGIN = ROOT / "src" / "terway" / "cni" / "bin" / "terway"
+CHART = ROOT / "deploy" / "chart" / "terway"
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes")
 
@@ -79,6 +80,7 @@ class NativeBuildHook(BuildHookInterface[Any]):
         build_data["tag"] = f"py3-none-{platform}"
         for output in build_all():
             build_data["force_include"][str(output)] = str(output.relative_to(ROOT / "src"))
+        build_data["force_include"][str(CHART)] = "terway/cli/chart/terway"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """What may whom be allowed at the cloud? The actions that are used, and no others.
 
-`deploy/ram-*.json` are made of this (``python -m terway.cloud.permissions``), and the lab's keys
-may do just this: what is missing here fails there first.
+`deploy/ram-*.json` are made of this (`make manifests`), and the lab's keys may do just this: what
+is missing here fails there first.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 
 # A node's own pool (`ipam_type: default`). With a control plane nodes may do nothing.
@@ -18,8 +17,6 @@ AGENT = (
     "ecs:CreateNetworkInterface",
     "ecs:DeleteNetworkInterface",
     "ecs:DescribeInstanceTypes",
-    "ecs:DescribeInstances",
-    "ecs:DescribeNetworkInterfaceAttribute",
     "ecs:DescribeNetworkInterfaces",
     "ecs:DetachNetworkInterface",
     "ecs:ModifyNetworkInterfaceAttribute",  # security groups that changed
@@ -29,8 +26,59 @@ AGENT = (
 )
 
 LOAD_BALANCERS = (
-    "slb:*",
-    "nlb:*",
+    "slb:AddAccessControlListEntry",
+    "slb:AddVServerGroupBackendServers",
+    "slb:CreateAccessControlList",
+    "slb:CreateLoadBalancer",
+    "slb:CreateLoadBalancerTCPListener",
+    "slb:CreateLoadBalancerUDPListener",
+    "slb:CreateVServerGroup",
+    "slb:DeleteAccessControlList",
+    "slb:DeleteLoadBalancer",
+    "slb:DeleteLoadBalancerListener",
+    "slb:DeleteVServerGroup",
+    "slb:DescribeAccessControlListAttribute",
+    "slb:DescribeAccessControlLists",
+    "slb:DescribeHealthStatus",
+    "slb:DescribeLoadBalancerListeners",
+    "slb:DescribeLoadBalancers",
+    "slb:DescribeVServerGroupAttribute",
+    "slb:DescribeVServerGroups",
+    "slb:ModifyLoadBalancerInstanceSpec",
+    "slb:RemoveAccessControlListEntry",
+    "slb:RemoveVServerGroupBackendServers",
+    "slb:SetLoadBalancerDeleteProtection",
+    "slb:SetLoadBalancerModificationProtection",
+    "slb:SetLoadBalancerName",
+    "slb:SetLoadBalancerTCPListenerAttribute",
+    "slb:SetLoadBalancerUDPListenerAttribute",
+    "slb:SetVServerGroupAttribute",
+    "slb:StartLoadBalancerListener",
+    "slb:StopLoadBalancerListener",
+    "slb:TagResources",
+    "slb:UntagResources",
+    "nlb:AddServersToServerGroup",
+    "nlb:CreateListener",
+    "nlb:CreateLoadBalancer",
+    "nlb:CreateServerGroup",
+    "nlb:DeleteListener",
+    "nlb:DeleteLoadBalancer",
+    "nlb:DeleteServerGroup",
+    "nlb:GetJobStatus",
+    "nlb:GetListenerHealthStatus",
+    "nlb:ListListeners",
+    "nlb:ListLoadBalancers",
+    "nlb:ListServerGroupServers",
+    "nlb:ListServerGroups",
+    "nlb:RemoveServersFromServerGroup",
+    "nlb:StartListener",
+    "nlb:TagResources",
+    "nlb:UntagResources",
+    "nlb:UpdateListenerAttribute",
+    "nlb:UpdateLoadBalancerAttribute",
+    "nlb:UpdateLoadBalancerProtection",
+    "nlb:UpdateServerGroupAttribute",
+    "nlb:UpdateServerGroupServersAttribute",
 )
 
 CONTROL_PLANE = (*AGENT, *LOAD_BALANCERS)
@@ -42,12 +90,3 @@ def policy_text(actions: Sequence[str]) -> str:
     """Return a RAM policy as its console takes it."""
     statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
     return json.dumps({"Version": "1", "Statement": [statement]}, indent=2) + "\n"
-
-
-def main() -> None:
-    """Write the policy that the first argument names to stdout."""
-    sys.stdout.write(policy_text(POLICIES[sys.argv[1]]))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,1 +1,1 @@
-"""The chart that installs terway: which values it takes, and what it makes of them, without Helm."""
+"""The chart that installs terway: which values it takes, and what it makes of them."""

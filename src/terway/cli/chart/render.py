@@ -1,14 +1,15 @@
-"""What does the chart make of a values file? ``python -m deploy.render [-f VALUES] [--set k=v]``.
+"""What does the chart make of values? What `helm template` would write, without Helm.
 
-What `helm template` would write, without Helm: `make manifests` uses it, and the tests, which hold
-the result against an API server.
+`make manifests` uses it, and `terway-cli validate`; tests hold the result against an API server.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,77 @@ import yaml
 
 from terway.cli.chart.gotemplate.evaluate import Templates
 from terway.cli.chart.gotemplate.tokens import TemplateError
+from terway.cli.chart.values import KEYS
+from terway.config.declare import Values, read_object
+from terway.config.findings import Report
+from terway.model.errors import UsageError, VpcError
 
-CHART = Path(__file__).parent / "chart" / "terway"
 NAMESPACE = "kube-system"
+PATH = "values"  # of what findings are about
+_SEPARATOR = re.compile(r"^---\n", re.M)
+_KIND = re.compile(r"^kind: (\w+)$", re.M)
+# Of the kinds that are here; source: Helm, pkg/releaseutil/kind_sorter.go.
+_ORDER = (
+    "PodDisruptionBudget",
+    "ServiceAccount",
+    "ConfigMap",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "Service",
+    "DaemonSet",
+    "Deployment",
+)
 
 
-def render(values: Mapping[str, Any], *, chart: Path = CHART) -> str:
-    """Return the manifests of a release, one text. TemplateError says which template cannot."""
+def find_chart() -> Path:
+    """Return the chart's folder: in the wheel, or beside the sources. UsageError without one."""
+    here = Path(__file__).resolve()
+    for folder in (here.parent / "terway", here.parents[4] / "deploy" / "chart" / "terway"):
+        if (folder / "Chart.yaml").is_file():
+            return folder
+    raise UsageError("the chart is not here: name its folder", field="--chart")
+
+
+def read_values(files: Sequence[Path], settings: Sequence[str], *, chart: Path) -> dict[str, Any]:
+    """Return the values of a release: the chart's, the files' over them, the settings' over all.
+
+    A setting is NAME=VALUE, the value as YAML. Raises UsageError for what is not YAML.
+    """
+    layers = [_read(path) for path in (chart / "values.yaml", *files)]
+    return reduce(overlaid, [*layers, *map(_setting, settings)])
+
+
+def check_values(values: Mapping[str, Any], report: Report) -> Values:
+    """Put into `report` what the chart does not take; return what it understands."""
+    return read_object(KEYS, values, PATH, report)
+
+
+def render(values: Mapping[str, Any], *, chart: Path) -> str:
+    """Return the manifests of a release, one text. `values` are whole, as `read_values` has them.
+
+    Raises ConfigError for values that the schema does not have, UsageError where a template
+    refuses them.
+    """
+    report = Report()
+    check_values(values, report)
+    report.raise_refusals()
     about = yaml.safe_load((chart / "Chart.yaml").read_text())
-    defaults = yaml.safe_load((chart / "values.yaml").read_text())
     templates = {path.name: path.read_text() for path in sorted((chart / "templates").iterdir())}
     context = {
-        "Values": overlaid(defaults, values),
+        "Values": dict(values),
         "Chart": {
             "Name": about["name"],
             "Version": about["version"],
             "AppVersion": about["appVersion"],
         },
-        "Release": {"Name": "terway", "Namespace": NAMESPACE, "Service": "Helm", "IsInstall": True},
+        "Release": {"Name": "terway", "Namespace": NAMESPACE, "Service": "Helm"},
     }
-    return "".join(_documents(Templates(templates), templates, context))
+    try:
+        return "".join(_documents(Templates(templates), templates, context))
+    except TemplateError as error:
+        raise UsageError(str(error), field=PATH) from error
 
 
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,14 +105,48 @@ def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
 
 
 def _documents(
-    templates: Templates, names: Sequence[str] | Mapping[str, str], context: Mapping[str, Any]
+    templates: Templates, names: Mapping[str, str], context: Mapping[str, Any]
 ) -> Iterator[str]:
+    """Yield the objects, in Helm's order of kinds and then by file."""
+    found: list[tuple[int, str]] = []
     for name in names:
         if name.startswith("_") or not name.endswith(".yaml"):
             continue
-        text = templates.render(name, context).strip()
-        if text:
-            yield f"---\n# Source: terway/templates/{name}\n{text.removeprefix('---').lstrip()}\n"
+        for text in _SEPARATOR.split(templates.render(name, context)):
+            if kind := _KIND.search(text):
+                source = f"---\n# Source: terway/templates/{name}\n{text.strip()}\n"
+                found.append((_ORDER.index(kind.group(1)), source))
+    yield from (text for _, text in sorted(found, key=lambda one: one[0]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"{path} is not a values file: {said}", field=PATH) from error
+    return _object(found, str(path))
+
+
+def _setting(text: str) -> dict[str, Any]:
+    name, sign, said = text.partition("=")
+    try:
+        value: Any = yaml.safe_load(said)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text}: {said} is not YAML", field="--set") from error
+    if not sign:
+        raise UsageError(f"--set {text}: write NAME=VALUE, as pool.maxSize=10", field="--set")
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return _object(value, text)
+
+
+def _object(found: object, where: str) -> dict[str, Any]:
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise UsageError(f"{where} must be an object: keys with values", field=PATH)
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,22 +155,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-f", "--values", type=Path, action="append", default=[])
     parser.add_argument("--set", action="append", default=[], metavar="NAME=YAML")
     args = parser.parse_args(argv)
-    values: dict[str, Any] = {}
-    for path in args.values:
-        values = overlaid(values, yaml.safe_load(path.read_text()) or {})
-    for one in args.set:
-        name, _, text = one.partition("=")
-        value: Any = yaml.safe_load(text)
-        for part in reversed(name.split(".")):
-            value = {part: value}
-        values = overlaid(values, value)
+    chart = find_chart()
     try:
-        sys.stdout.write(render(values))
-    except TemplateError as error:
+        sys.stdout.write(render(read_values(args.values, args.set, chart=chart), chart=chart))
+    except VpcError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -44,6 +44,21 @@ def to_yaml(value: object) -> str:
     return dumped.removesuffix("...\n").rstrip("\n")
 
 
+def to_json(value: object) -> str:
+    """Return JSON as Go writes it: without spaces, and safe within HTML."""
+    return _for_html(json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False))
+
+
+def _for_html(text: str) -> str:
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _to_pretty_json(value: object) -> str:
+    return _for_html(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
 def quote(*values: object) -> str:
     """Return values as quoted text; nil is left out."""
     return " ".join(
@@ -104,11 +119,9 @@ def _any_true(*values: object) -> object:
     return next((one for one in values if is_true(one)), values[-1])
 
 
-def _merge(into: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(into)
-    for other in others:
-        merged = {**other, **merged}
-    return merged
+def _set(mapping: dict[str, Any], key: str, value: object) -> dict[str, Any]:
+    mapping[key] = value
+    return mapping
 
 
 def _join(between: str, values: Sequence[object]) -> str:
@@ -137,9 +150,9 @@ FUNCTIONS: Mapping[str, Function] = {
     "quote": quote,
     "squote": lambda value: "'" + text_of(value) + "'",
     "toYaml": to_yaml,
-    "toJson": lambda value: json.dumps(value, separators=(",", ":"), sort_keys=True),
+    "toJson": to_json,
     "fromJson": json.loads,
-    "toPrettyJson": lambda value: json.dumps(value, indent=2, sort_keys=True),
+    "toPrettyJson": _to_pretty_json,
     "toString": text_of,
     "int": int,
     "indent": indent,
@@ -159,7 +172,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "concat": lambda *lists: [one for values in lists for one in values],
     "has": lambda value, values: value in values,
     "keys": sorted,
-    "merge": _merge,
+    "set": _set,
     "join": _join,
     "b64enc": lambda text: base64.b64encode(text.encode()).decode(),
     "sha256sum": lambda text: hashlib.sha256(text.encode()).hexdigest(),
