@@ -204,6 +204,15 @@ STATEFUL_SET = ResourceDef(
 CONTROLLER_REVISION = ResourceDef(
     group="apps", kind="ControllerRevision", plural="controllerrevisions"
 )
+# Held, and not heeded: nobody drains nodes here.
+POD_DISRUPTION_BUDGET = ResourceDef(
+    group="policy",
+    kind="PodDisruptionBudget",
+    plural="poddisruptionbudgets",
+    short_names=("pdb",),
+    has_status=True,
+    has_generation=True,
+)
 NETWORK_POLICY = ResourceDef(
     group="networking.k8s.io",
     kind="NetworkPolicy",
@@ -320,6 +329,7 @@ BUILT_IN = (
     DAEMON_SET,
     STATEFUL_SET,
     CONTROLLER_REVISION,
+    POD_DISRUPTION_BUDGET,
     ROLE,
     CLUSTER_ROLE,
     ROLE_BINDING,
