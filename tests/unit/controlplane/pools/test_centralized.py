@@ -353,3 +353,29 @@ def test_an_eni_of_nobody_is_collected_and_one_of_another_cluster_is_not(tmp_pat
         assert not left & lost
 
     run_virtually(main())
+
+
+def test_what_an_agent_gives_while_it_is_wanted_back_stays_with_its_pod(tmp_path):
+    """Bug class 4: the agent, whose watch lags, hears of the wish after it gave the address."""
+
+    async def main():
+        cluster, agent = make(tmp_path, max_pool_size=0, ip_pool_sync_period="20s")
+        kube = cluster.kube()
+        async with control_plane(cluster), agent.running(kube=kube) as service:
+            pods = cluster.schedule("node-1", 8)
+            await asyncio.gather(*(add(service, pod) for pod in pods))
+            for pod in pods[1:]:
+                cluster.remove(pod)
+                await delete(service, pod)
+            await asyncio.sleep(40)  # they have rested
+            kube.lag_s = 5.0
+            await eventually(lambda: cluster.addresses(status="Deleting"), within_s=300)
+            guests = cluster.schedule("elsewhere", 3)  # the scheduler knows nothing of them
+            found = await asyncio.gather(*(add(service, pod) for pod in guests))
+            given = {str(one.lease.addresses.v4) for one in found}
+            assert given & cluster.addresses(status="Deleting")
+            await asyncio.sleep(300)
+            assert given < in_the_cloud(cluster) == cluster.addresses()
+            assert len(in_the_cloud(cluster)) == 4
+
+    run_virtually(main())
