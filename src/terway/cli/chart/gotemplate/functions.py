@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -101,16 +100,6 @@ def _dict(*pairs: Any) -> dict[str, Any]:
     return dict(zip(pairs[::2], pairs[1::2], strict=True))
 
 
-def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else value[key]
-    return value
-
-
-def _trunc(length: int, text: str) -> str:
-    return text[:length] if length >= 0 else text[length:]
-
-
 def _all_true(*values: object) -> object:
     return next((one for one in values if not is_true(one)), values[-1])
 
@@ -124,71 +113,31 @@ def _set(mapping: dict[str, Any], key: str, value: object) -> dict[str, Any]:
     return mapping
 
 
-def _join(between: str, values: Sequence[object]) -> str:
-    return between.join(map(text_of, values))
-
-
 FUNCTIONS: Mapping[str, Function] = {
     "and": _all_true,
     "or": _any_true,
     "not": lambda value: not is_true(value),
     "eq": lambda value, *others: any(value == one for one in others),
     "ne": lambda value, other: value != other,
-    "lt": lambda value, other: value < other,
-    "le": lambda value, other: value <= other,
     "gt": lambda value, other: value > other,
-    "ge": lambda value, other: value >= other,
-    "len": len,
-    "index": _index,
     "printf": printf,
     "default": lambda other, value=None: value if is_true(value) else other,
-    "empty": lambda value: not is_true(value),
-    "coalesce": lambda *values: next((one for one in values if is_true(one)), None),
     "ternary": lambda yes, no, value: yes if value else no,
     "required": _required,
     "fail": _fail,
     "quote": quote,
-    "squote": lambda value: "'" + text_of(value) + "'",
     "toYaml": to_yaml,
     "toJson": to_json,
     "fromJson": json.loads,
     "toPrettyJson": _to_pretty_json,
-    "toString": text_of,
     "int": int,
-    "indent": indent,
     "nindent": lambda columns, text: "\n" + indent(columns, text),
     "trim": lambda text: text.strip(),
-    "trunc": _trunc,
-    "trimSuffix": lambda end, text: text.removesuffix(end),
-    "trimPrefix": lambda start, text: text.removeprefix(start),
     "lower": lambda text: text.lower(),
-    "replace": lambda old, new, text: text.replace(old, new),
-    "contains": lambda part, text: part in text,
-    "hasPrefix": lambda start, text: text.startswith(start),
-    "hasKey": lambda mapping, key: key in mapping,
     "dict": _dict,
     "list": lambda *values: list(values),
-    "append": lambda values, value: [*values, value],
     "concat": lambda *lists: [one for values in lists for one in values],
     "has": lambda value, values: value in values,
-    "keys": sorted,
     "set": _set,
-    "join": _join,
-    "b64enc": lambda text: base64.b64encode(text.encode()).decode(),
     "sha256sum": lambda text: hashlib.sha256(text.encode()).hexdigest(),
-    "kindIs": lambda kind, value: _kind(value) == kind,
 }
-
-
-_KINDS: tuple[tuple[type, str], ...] = (
-    (type(None), "invalid"),
-    (bool, "bool"),  # before int, which it is as well
-    (str, "string"),
-    (int, "int64"),
-    (float, "float64"),
-    (Mapping, "map"),
-)
-
-
-def _kind(value: object) -> str:
-    return next((name for type_, name in _KINDS if isinstance(value, type_)), "slice")
