@@ -328,9 +328,12 @@ async def test_an_nlb_has_both_families_and_both_protocols(shop: Shop) -> None:
         {"name": "dns", "port": 80, "protocol": "UDP", "targetPort": 8080},
     ]
     await shop.make_service(loadBalancerClass=NLB_CLASS, ports=ports)
-    [where] = await shop.until(shop.ingress)
+    named, *addressed = await shop.until(shop.ingress)
     [instance] = await shop.nlb.list_instances()
-    assert where["hostname"] == instance.hostname
+    assert named == {"hostname": instance.hostname}
+    # Who is inside of the cluster needs no load balancer: nodes send what is for these to pods.
+    held = [{"ip": str(one), "ipMode": "VIP"} for one in instance.addresses]
+    assert addressed == held
 
     async def has_both() -> bool:
         held = await shop.nlb.list_listeners(instance.id)
@@ -446,3 +449,93 @@ async def test_a_service_of_another_class_is_left_alone(shop: Shop) -> None:
     found = await shop.client.get(RAW, "web", namespace="default")
     assert found is not None
     assert FINALIZER not in found["metadata"].get("finalizers", [])
+
+
+async def is_gone(shop: Shop) -> bool:
+    return await shop.client.get(RAW, "web", namespace="default") is None
+
+
+async def change(shop: Shop, body: dict[str, Any]) -> None:
+    await shop.client.patch(RAW, "web", body, namespace="default")
+
+
+async def test_a_service_goes_whatever_it_says_by_then(shop: Shop) -> None:
+    await shop.make_service()
+    await shop.until(shop.ingress)
+    await change(shop, {"metadata": {"annotations": {f"{PREFIX}scheduler": "best"}}})
+    await shop.tells("SyncLoadBalancerFailed")
+    await shop.client.delete(RAW, "web", namespace="default")
+    await shop.until(lambda: is_gone(shop))
+    assert await shop.slb.list_instances() == ()
+
+
+async def test_the_instance_of_a_family_goes_with_the_family(shop: Shop) -> None:
+    await shop.make_service(ipFamilyPolicy="RequireDualStack", annotations={})
+    await shop.until(shop.ingress)
+    assert len(await shop.slb.list_instances()) == 2
+    await change(shop, {"spec": {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}})
+
+    async def has_one() -> bool:
+        return len(await shop.slb.list_instances()) == 1 and len(await shop.ingress()) == 1
+
+    await shop.until(has_one)
+
+
+async def test_nothing_of_an_nlb_is_left_when_the_service_is_no_balancer_any_more(
+    shop: Shop,
+) -> None:
+    """The API server takes the class from it with the type."""
+    await shop.make_service(loadBalancerClass=NLB_CLASS)
+    await shop.until(shop.ingress)
+    await change(shop, {"spec": {"type": "ClusterIP", "loadBalancerClass": None}})
+
+    async def is_free() -> bool:
+        found = await shop.client.get(RAW, "web", namespace="default")
+        return found is not None and FINALIZER not in found["metadata"].get("finalizers", [])
+
+    await shop.until(is_free)
+    assert await shop.nlb.list_instances() == ()
+    assert await shop.nlb.list_groups() == ()
+    assert await shop.ingress() == []
+
+
+async def test_an_instance_that_a_service_names_is_kept_though_we_made_it(shop: Shop) -> None:
+    await shop.make_service()
+    await shop.until(shop.ingress)
+    [made] = await shop.slb.list_instances()
+    await change(shop, {"metadata": {"annotations": {f"{PREFIX}id": made.id}}})
+    await shop.client.delete(RAW, "web", namespace="default")
+    await shop.until(lambda: is_gone(shop))
+    [kept] = await shop.slb.list_instances()
+    assert kept.id == made.id
+
+
+async def test_a_gate_of_no_load_balancer_holds_nobody_up(shop: Shop) -> None:
+    [a] = shop.pod_addresses(1)
+    await shop.make_service(type="ClusterIP", allocateLoadBalancerNodePorts=None)
+    await shop.make_pods(a, gated=True)
+
+    async def is_open() -> bool:
+        return await gate(shop, a) == "True"
+
+    await shop.until(is_open)
+
+
+async def test_a_pod_that_ends_serves_on_while_the_next_waits_at_its_gate(shop: Shop) -> None:
+    a, b = shop.pod_addresses(2)
+    await shop.make_pods(a)
+    await shop.make_pods(b, gated=True)
+    await shop.make_service()
+    await shop.until(shop.ingress)
+    await shop.set_conditions(a, ready=False, serving=True, terminating=True)
+
+    async def has_both() -> bool:
+        return await shop.backends() == {a: 100, b: 100}
+
+    await shop.until(has_both)
+    await shop.set_conditions(b, ready=True)
+
+    async def is_followed() -> bool:
+        return await shop.backends() == {a: 0, b: 100}
+
+    await shop.until(is_followed)

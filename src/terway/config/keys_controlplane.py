@@ -174,6 +174,15 @@ SCHEDULING_GATE: Key[bool] = Key(
     meaning="Pods with a PodENI are not scheduled before their ENIs exist",
     is_ours=True,
 )
+DRAIN_SLEEP: Key[int] = Key(
+    name="readinessGatePreStopSeconds",
+    kind=Whole(minimum=0, maximum=600),
+    default=15,
+    unit="s",
+    meaning="Pods with a readiness gate of a load balancer wait so long before they end, in "
+    "containers without a preStop hook; 0: not at all",
+    is_ours=True,
+)
 STATEFUL_KINDS: Key[tuple[str, ...]] = Key(
     name="customStatefulWorkloadKinds",
     kind=ListOf(of=Text()),
@@ -287,6 +296,7 @@ KEYS: tuple[Key[object], ...] = (
     IP_STACK,
     INJECT_RESOURCE,
     SCHEDULING_GATE,
+    DRAIN_SLEEP,
     STATEFUL_KINDS,
     IPAM_TYPE,
     CENTRALIZED_IPAM,

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
+from terway.controlplane.balancers.admission import with_balancers
 from terway.controlplane.certkeeper import CertKeeper
-from terway.controlplane.config import Config, WebhookConf
+from terway.controlplane.config import SERVICE_CONTROLLER, Config, WebhookConf
 from terway.controlplane.context import Context
 from terway.controlplane.hooks import Place
 from terway.controlplane.metrics import gauge
 from terway.controlplane.podenis.build import make_admission
-from terway.controlplane.webhook import open_webhook, webhook_app
+from terway.controlplane.webhook import Admission, open_webhook, webhook_app
 from terway.kube.client import KubeClient
 from terway.model.exposition import Metric
 
@@ -32,7 +33,11 @@ async def open_admission(
     place = Place(url=webhook.url, name=config.name, namespace=config.namespace)
     keeper = CertKeeper(client, place, names=names_of(config, webhook), clock=context.clock)
     await keeper.load()
-    admission = make_admission(context.informers, context.eni_config.current, config)
+    admission: Admission = make_admission(context.informers, context.eni_config.current, config)
+    if SERVICE_CONTROLLER in config.controllers:
+        admission = await with_balancers(
+            admission, context.informers, client, sleep_s=webhook.drain_sleep_s
+        )
     admitting = Admitting(keeper, context)
     app = webhook_app(admission, admitting.is_complete)
     await stack.enter_async_context(open_webhook(app, keeper.context, webhook.port))

@@ -58,6 +58,7 @@ class WebhookConf:
     url: str
     injects_resource: bool
     has_gates: bool
+    drain_sleep_s: int  # of pods with a readiness gate of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +281,7 @@ def _webhook(said: Values) -> WebhookConf | None:
         url=said[keys.WEBHOOK_URL].rstrip("/"),
         injects_resource=said[keys.INJECT_RESOURCE],
         has_gates=said[keys.SCHEDULING_GATE],
+        drain_sleep_s=said[keys.DRAIN_SLEEP],
     )
 
 

@@ -25,6 +25,7 @@ from terway.kube.types import (
     PodStatus,
     _Value,
 )
+from terway.loadbalancer.readiness import GATE_PREFIX
 
 T = TypeVar("T")
 
@@ -136,7 +137,9 @@ def _container(found: Container) -> Container:
 
 def _condition(found: Condition) -> Condition:
     # Times and messages differ from pod to pod, and nobody here reads them.
-    return Condition(type=intern(found.type), status=intern(found.status))
+    type_ = intern(found.type)
+    reason = intern(found.reason) if type_.startswith(GATE_PREFIX) else ""
+    return Condition(type=type_, status=intern(found.status), reason=reason)
 
 
 WATCHED_PODS: Resource[WatchedPod] = Resource(

@@ -116,6 +116,11 @@ def parse_annotations(annotations: Mapping[str, str], product: BalancerProduct) 
     )
 
 
+def balancer_id_of(annotations: Mapping[str, str]) -> str:
+    """Return the instance that a Service names, whatever else it says; empty for none."""
+    return _Said(annotations).text("id")
+
+
 def _forwarding(said: _Said, product: BalancerProduct) -> Forwarding:
     drains = said.flag("connection-drain", default=False)
     drain_s = said.number("connection-drain-timeout", 0, 900)

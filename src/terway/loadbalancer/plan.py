@@ -65,13 +65,21 @@ def plan_removal(observed: Observed, *, mark: str, is_ours: bool) -> tuple[to.St
         return (*(() if is_open else (unprotect,)), to.DeleteInstance(balancer_id=instance.id))
     return (
         *(to.DeleteListener(listener=one) for one in observed.listeners if _is_marked(one, mark)),
-        *(to.DeleteGroup(group_id=one.id) for one in observed.groups if one.name.endswith(mark)),
+        *(to.DeleteGroup(group_id=one.id) for one in observed.groups if _is_ours(one, mark)),
         *(() if own_list is None else (to.DeleteAccessList(acl_id=own_list.id),)),
     )
 
 
 def _is_marked(listener: Listener, mark: str) -> bool:
-    said = listener.wish.description
+    return _has_mark(listener.wish.description, mark)
+
+
+def _is_ours(group: ServerGroup, mark: str) -> bool:
+    return _has_mark(group.name, mark)
+
+
+def _has_mark(said: str, mark: str) -> bool:
+    # With the sign before it: "web/…" is not the end of "other-web/…".
     return said.startswith("k8s/") and said.endswith(f"/{mark}")
 
 
@@ -215,8 +223,8 @@ def _surplus(wanted: Wanted, observed: Observed) -> Iterator[to.Step]:
             yield to.DeleteListener(listener=one)
     kept = {one.wish.group_id for one in observed.listeners}
     for group in observed.groups:
-        mine = group.name.startswith("k8s/") and group.name.endswith(f"/{wanted.mark}")
-        if mine and group.name not in names and group.id not in kept:
+        is_wanted = group.name in names or group.id in kept
+        if _is_ours(group, wanted.mark) and not is_wanted:
             yield to.DeleteGroup(group_id=group.id)
     uses_list = any(one.wish.access is not None for one in observed.listeners)
     if observed.access_list is not None and not wanted.sources and not uses_list:

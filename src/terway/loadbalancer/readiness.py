@@ -28,6 +28,13 @@ class Readiness:
     message: str
 
 
+NOTHING_TO_WAIT_FOR = Readiness(
+    is_true=True,
+    reason="NoLoadBalancer",
+    message="no Service of this name wants a load balancer: there is nothing to wait for",
+)
+
+
 def gate_of(service: str) -> str:
     """Return the condition type that stands for a Service."""
     return GATE_PREFIX + service

@@ -62,14 +62,15 @@ class Pod:
 class Endpoint:
     """One address behind a Service.
 
-    `serves`: its containers are ready, whatever a readiness gate waits for. `ports` are by the
-    name of the Service's port; a port that is not there is not served. `eni_id` is None until
-    somebody knows whose address it is.
+    `serves`: its containers are ready, whatever a readiness gate waits for; `is_ready`: its gates
+    are open, too. `ports` are by the name of the Service's port; a port that is not there is not
+    served. `eni_id` is None until somebody knows whose address it is.
     """
 
     address: IPAddress
     ports: Mapping[str, int]
     serves: bool = True
+    is_ready: bool = True
     is_terminating: bool = False
     eni_id: ENIId | None = None
     pod: Pod | None = None

@@ -4,14 +4,15 @@ One instance of each family, where the product has no instance of both; one grou
 one listener for each port. Backends are pods, by the addresses of their ENIs: no node port, no
 node in between.
 
-A pod that ends takes no new connections (weight 0) but keeps those it has; when all end, they
-serve on, as kube-proxy has it: better an answer of the last than none.
+A pod that ends takes no new connections (weight 0) but keeps those it has; while no other is Ready,
+those that end serve on, as kube-proxy has it: better an answer of the last than none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from terway.loadbalancer.annotations import Settings
 from terway.loadbalancer.values import Cluster, Endpoint, Port, Service
@@ -23,6 +24,7 @@ from terway.model.balancer import (
     Forwarding,
     InstanceWish,
     ListenerProtocol,
+    Tags,
 )
 from terway.model.errors import UsageError
 from terway.model.ids import VSwitchId, ZoneId
@@ -31,6 +33,8 @@ OWNER_TAG = "kubernetes.do.not.delete"
 CLUSTER_TAG = "ack.aliyun.com"
 FULL_WEIGHT = 100
 _SPEC = "slb.s1.small"
+_SECOND = "-v6"
+_MARK_LENGTH = 73  # names of access lists have 80 characters at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ def _wanted(
     cluster: Cluster,
     families: tuple[Family, ...],
 ) -> Wanted:
-    mark = f"{service.name}/{service.namespace}/{cluster.cluster_id}"
+    mark = mark_of(service, cluster)
     own = [one for one in endpoints if one.address.version in {f.value for f in families}]
     sources = tuple(
         one for one in service.source_ranges if one.version in {f.value for f in families}
@@ -120,7 +124,7 @@ def _wanted(
         acl_is_allowed=settings.acl_is_allowed,
         # Ranges of the other family alone let nobody in here.
         sources=sources or _nobody(service, families),
-        acl_name=f"k8s/{mark}"[:80],
+        acl_name=f"k8s/{mark}{_suffix(service, families)}",
         groups_are_of_addresses=settings.groups_are_of_addresses,
     )
 
@@ -139,11 +143,9 @@ def _instance(
     service: Service, settings: Settings, cluster: Cluster, families: tuple[Family, ...]
 ) -> InstanceWish:
     default = default_name(service.uid)
-    is_second = families != service.families and families[0] is not service.families[0]
-    name = (settings.name or default) + ("-v6" if is_second else "")
-    owner = (OWNER_TAG, default + ("-v6" if is_second else ""))
+    suffix = _suffix(service, families)
     return InstanceWish(
-        name=name,
+        name=(settings.name or default) + suffix,
         is_internet=settings.is_internet,
         vpc_id=cluster.vpc_id,
         zones=_zones(service, settings, cluster),
@@ -156,7 +158,59 @@ def _instance(
         is_protected_from_deletion=settings.is_protected_from_deletion,
         is_protected_from_console=settings.is_protected_from_console,
         resource_group_id=settings.resource_group_id,
-        tags=(owner, (CLUSTER_TAG, cluster.cluster_id), *settings.tags),
+        tags=(*_owner_tags(default + suffix, cluster), *settings.tags),
+    )
+
+
+def _suffix(service: Service, families: tuple[Family, ...]) -> str:
+    """Return what tells the instance of a Service's second family from that of its first."""
+    return "" if families[0] is service.families[0] else _SECOND
+
+
+def _owner_tags(name: str, cluster: Cluster) -> Tags:
+    return (OWNER_TAG, name), (CLUSTER_TAG, cluster.cluster_id)
+
+
+def mark_of(service: Service, cluster: Cluster) -> str:
+    """Return what the names of all that is a Service's end with, in short enough for the cloud."""
+    whole = f"{service.name}/{service.namespace}/{cluster.cluster_id}"
+    if len(whole) <= _MARK_LENGTH:
+        return whole
+    return f"{service.name[:20]}/{service.namespace[:20]}/{sha256(whole.encode()).hexdigest()[:24]}"
+
+
+def holdings_of(service: Service, balancer_id: str, cluster: Cluster) -> tuple[Wanted, ...]:
+    """Return all instances that a Service may have had, whatever it says of itself by now.
+
+    To be removed, so nothing of them is wanted. `balancer_id` is the one that is somebody's.
+    """
+    default = default_name(service.uid)
+    own = (
+        _holding(service, cluster, BalancerProduct.CLB, default),
+        _holding(service, cluster, BalancerProduct.CLB, default + _SECOND, _SECOND),
+        _holding(service, cluster, BalancerProduct.NLB, default),
+    )
+    if not balancer_id:
+        return own
+    is_nlb = balancer_id.startswith("nlb-")
+    product = BalancerProduct.NLB if is_nlb else BalancerProduct.CLB
+    named = _holding(service, cluster, product, default)
+    return (replace(named, balancer_id=balancer_id), *own)
+
+
+def _holding(
+    service: Service, cluster: Cluster, product: BalancerProduct, name: str, suffix: str = ""
+) -> Wanted:
+    mark = mark_of(service, cluster)
+    return Wanted(
+        product=product,
+        families=(),
+        balancer_id="",
+        overrides_listeners=False,
+        instance=InstanceWish(name=name, is_internet=True, tags=_owner_tags(name, cluster)),
+        listeners=(),
+        mark=mark,
+        acl_name=f"k8s/{mark}{suffix}",
     )
 
 
@@ -211,7 +265,7 @@ def _fitting(forwarding: Forwarding, protocol: ListenerProtocol) -> Forwarding:
 
 def _backends(port: Port, settings: Settings, endpoints: Iterable[Endpoint]) -> Iterable[Backend]:
     serving = [one for one in endpoints if one.serves and port.name in one.ports]
-    stays = any(not one.is_terminating for one in serving)
+    stays = any(one.is_ready and not one.is_terminating for one in serving)
     for one in serving:
         if one.eni_id is None and not settings.groups_are_of_addresses:
             continue  # nobody knows its ENI yet: the next look finds it

@@ -69,6 +69,7 @@ def _of_slice(
                 address=address,
                 ports=ports,
                 serves=_serves(service, endpoint, pod),
+                is_ready=endpoint.conditions.ready is not False,
                 is_terminating=endpoint.conditions.terminating is True,
                 eni_id=enis.get(address),
                 pod=Pod(namespace=ref.namespace, name=ref.name, uid=ref.uid) if pod else None,

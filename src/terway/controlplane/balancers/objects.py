@@ -8,6 +8,7 @@ from msgspec import structs
 
 from terway.kube.resource import Resource
 from terway.kube.types import KubeObject, ObjectMeta, _Value
+from terway.loadbalancer.annotations import balancer_id_of
 from terway.loadbalancer.values import CLB_CLASS, NLB_CLASS, Port, Service
 from terway.model.address import Family, IPNetwork
 from terway.model.balancer import ListenerProtocol
@@ -35,6 +36,7 @@ class BalancedSpec(_Value, frozen=True, kw_only=True):
     ip_families: tuple[str, ...] | None = None
     load_balancer_class: str | None = None
     load_balancer_source_ranges: tuple[str, ...] | None = None
+    selector: dict[str, str] | None = None
 
 
 class Ingress(_Value, frozen=True, kw_only=True):
@@ -42,6 +44,7 @@ class Ingress(_Value, frozen=True, kw_only=True):
 
     ip: str = ""
     hostname: str = ""
+    ip_mode: str = ""
 
 
 class BalancerStatus(_Value, frozen=True, kw_only=True):
@@ -105,10 +108,11 @@ class EndpointSlice(KubeObject, frozen=True, kw_only=True):
 
 
 def _kept_service(found: BalancedService) -> BalancedService:
-    """Return what is kept of a Service in memory: of those that are not ours, the name."""
+    """Return what is kept of a Service in memory: of those that are not ours, name and class."""
     if is_ours(found) or FINALIZER in found.metadata.finalizers:
         return found
-    return BalancedService(metadata=_named(found))
+    spec = BalancedSpec(type=found.spec.type, load_balancer_class=found.spec.load_balancer_class)
+    return BalancedService(metadata=_named(found), spec=spec)
 
 
 def _kept_slice(found: EndpointSlice) -> EndpointSlice:
@@ -153,6 +157,19 @@ def is_ours(found: BalancedService) -> bool:
     """Return whether a Service wants a load balancer, and of us."""
     spec = found.spec
     return spec.type == "LoadBalancer" and (spec.load_balancer_class or "") in OURS
+
+
+def bare_service(found: BalancedService) -> Service:
+    """Return a Service by its name alone: what can be said of any."""
+    metadata = found.metadata
+    return Service(
+        namespace=metadata.namespace, name=metadata.name, uid=metadata.uid, ports=(), families=()
+    )
+
+
+def named_balancer(found: BalancedService) -> str:
+    """Return the id of the instance that a Service says it uses, or nothing."""
+    return balancer_id_of(found.metadata.annotations)
 
 
 def service_of(found: BalancedService) -> Service:

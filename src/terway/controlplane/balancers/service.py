@@ -8,42 +8,44 @@ Each round reads the cloud anew. A Service's finalizer stays until nothing of ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
 from terway.cloud.nlb import NlbClient
 from terway.cloud.slb import SlbClient
+from terway.controlplane.balancers.behind import Behind
 from terway.controlplane.balancers.doing import ClbDoer, Job, NlbDoer
 from terway.controlplane.balancers.endpoints import endpoints_of, pods_behind
-from terway.controlplane.balancers.finding import Finder
+from terway.controlplane.balancers.finding import Finder, owner_tags
 from terway.controlplane.balancers.gates import Gates, gated
 from terway.controlplane.balancers.objects import (
     FINALIZER,
-    SERVICE_NAME,
     SERVICES,
     SLICES,
     BalancedService,
-    EndpointSlice,
+    bare_service,
     is_ours,
+    named_balancer,
     service_of,
 )
 from terway.controlplane.balancers.owners import Owners
+from terway.controlplane.balancers.status import ingress_of, is_said, write_ingress
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.podenis.ports import KubePort, Recorder
 from terway.controlplane.watched import WATCHED_PODS, WatchedPod
 from terway.kube.events import NORMAL, WARNING
-from terway.kube.informer import Change, Informer
+from terway.kube.informer import Informer
 from terway.kube.resource import ObjectKey
 from terway.kube.types import ObjectReference
 from terway.loadbalancer.annotations import Settings, parse_annotations
 from terway.loadbalancer.plan import plan, plan_removal
-from terway.loadbalancer.readiness import Readiness, readiness_of, services_of
+from terway.loadbalancer.readiness import NOTHING_TO_WAIT_FOR, Readiness, readiness_of
 from terway.loadbalancer.values import Cluster, Observed, Service
-from terway.loadbalancer.wanted import Wanted, wanted_of
+from terway.loadbalancer.wanted import Wanted, holdings_of, wanted_of
 from terway.model.address import IPAddress
-from terway.model.balancer import BalancerInstance, BalancerProduct
+from terway.model.balancer import BalancerProduct
 from terway.model.errors import ConflictError, UsageError, VpcError
 
 _ROUNDS = 8  # from nothing to all there are five; a job of NLB's takes another look
@@ -103,45 +105,53 @@ class ServiceController:
         self._gates = Gates(client, clock=clock)
         self._seed = seed
         self._services: Informer[BalancedService] = informers.of(SERVICES)
-        self._slices: Informer[EndpointSlice] = informers.of(SLICES)
-        self._pods: Informer[WatchedPod] = informers.of(WATCHED_PODS)
-        self._slices_of: dict[ObjectKey, set[ObjectKey]] = {}
+        self._behind = Behind(informers)
+        self._cleared: dict[ObjectKey, frozenset[object]] = {}
         self.watches: tuple[Watch, ...] = (
             Watch(resource=SERVICES, keys_of=own_key),
-            Watch(resource=SLICES, keys_of=self._of_slice, is_urgent=lambda change: True),
-            Watch(resource=WATCHED_PODS, keys_of=_of_pod),
+            Watch(resource=SLICES, keys_of=self._behind.of_slice, is_urgent=lambda change: True),
+            Watch(resource=WATCHED_PODS, keys_of=self._behind.of_pod),
         )
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """Bring a Service's load balancers one round further."""
         found = self._services.objects.get(key)
-        if found is None:
-            return DONE
         try:
-            if found.metadata.deletion_timestamp is not None or not is_ours(found):
-                return await self._leave(found)
-            return await self._keep(found)
-        except UsageError as error:
-            self._tell(found, WARNING, "SyncLoadBalancerFailed", str(error))
-            return Outcome(again_in_s=_RESYNC_S)
+            if found is None or found.spec.type != "LoadBalancer":
+                await self._let_pass(key)
+            if found is None:
+                return DONE
+            return await self._look_at(found)
         except VpcError as error:
-            self._tell(found, WARNING, "SyncLoadBalancerFailed", str(error))
-            raise
+            if found is not None:
+                self._tell(found, WARNING, "SyncLoadBalancerFailed", str(error))
+            if found is None or not isinstance(error, UsageError):
+                raise
+            return Outcome(again_in_s=_RESYNC_S)
+
+    async def _look_at(self, found: BalancedService) -> Outcome:
+        if found.metadata.deletion_timestamp is not None or not is_ours(found):
+            return await self._leave(found)
+        return await self._keep(found)
+
+    async def _let_pass(self, key: ObjectKey) -> None:
+        """Open the gates of pods that wait for a load balancer which nobody wants any more."""
+        for pod in self._behind.waiting(key):
+            await self._gates.write(key.name, pod, NOTHING_TO_WAIT_FOR)
 
     async def _keep(self, found: BalancedService) -> Outcome:
         service = service_of(found)
         settings = parse_annotations(service.annotations, service.product)
         await self._hold(found)
-        slices = self._own_slices(found)
-        behind = pods_behind(slices, self._pods_by_name(slices))
+        slices = self._behind.slices(_key(found))
+        pods = self._behind.pods(slices)
+        behind = pods_behind(slices, pods)
         enis = await self._owners.find(behind)
-        pods = self._pods_by_name(slices)
         endpoints = endpoints_of(service.name, slices, pods, enis)
         cluster = self._cluster()
-        made = [
-            await self._make(one, cluster)
-            for one in wanted_of(service, settings, endpoints, cluster)
-        ]
+        instances = wanted_of(service, settings, endpoints, cluster)
+        made = [await self._make(one, cluster) for one in instances]
+        await self._clear(found, instances, cluster)
         await self._write_status(found, settings, made)
         waiting = await self._open_gates(service, behind.values(), made)
         is_settled = all(one.is_settled for one in made) and len(enis) == len(behind)
@@ -170,27 +180,50 @@ class ServiceController:
                     break  # a job: what comes after it may need its end
         return Made(wanted=wanted, observed=observed, is_settled=False)
 
+    async def _clear(
+        self, found: BalancedService, wanted: Sequence[Wanted], cluster: Cluster
+    ) -> None:
+        """Take away instances of ours that the Service has no more use for.
+
+        Asked once for each set of those that it wants, and after each start.
+        """
+        kept = frozenset((one.product, one.instance.tags) for one in wanted if not one.balancer_id)
+        if self._cleared.get(_key(found)) == kept:
+            return
+        own = {owner_tags(one) for one in wanted if not one.balancer_id}
+        holdings = holdings_of(bare_service(found), "", cluster)
+        done = [
+            await self._take_away(one, cluster, spare=named_balancer(found))
+            for one in holdings
+            if one.product is service_of(found).product and owner_tags(one) not in own
+        ]
+        if all(done):
+            self._cleared[_key(found)] = kept
+
     async def _leave(self, found: BalancedService) -> Outcome:
         """Take away what the Service had, then let it go."""
         if FINALIZER not in found.metadata.finalizers:
             return DONE
-        service = service_of(found)
-        settings = parse_annotations(service.annotations, service.product)
         cluster = self._cluster()
-        for wanted in wanted_of(service, settings, (), cluster):
-            if not await self._take_away(wanted, cluster):
+        # Not what it says of itself by now: that may be wrong, or of another class than it was.
+        named = named_balancer(found)
+        for one in holdings_of(bare_service(found), named, cluster):
+            if not await self._take_away(one, cluster, spare=named):
                 return Outcome(again_in_s=_WATCHFUL_S)
-        self._owners.forget(pods_behind(self._own_slices(found), {}))
+        self._cleared.pop(_key(found), None)
+        self._owners.forget(pods_behind(self._behind.slices(_key(found)), {}))
         await self._write(found, finalizers=False)
         if found.metadata.deletion_timestamp is None and found.status.load_balancer.ingress:
-            await self._patch_status(found, [])
+            await write_ingress(self._client, SERVICES, found, [])
         self._tell(found, NORMAL, "DeletedLoadBalancer", "nothing of it is left at the cloud")
         return DONE
 
-    async def _take_away(self, wanted: Wanted, cluster: Cluster) -> bool:
-        """Return whether nothing is left."""
+    async def _take_away(self, wanted: Wanted, cluster: Cluster, *, spare: str) -> bool:
+        """Return whether nothing is left. The instance `spare` stays, even if we have made it."""
         for _ in range(_ROUNDS):
             observed = await self._products.finder.find(wanted)
+            if not wanted.balancer_id and observed.instance and observed.instance.id == spare:
+                return True  # whoever names it, keeps it
             steps = plan_removal(observed, mark=wanted.mark, is_ours=not wanted.balancer_id)
             if not steps:
                 return True
@@ -237,25 +270,12 @@ class ServiceController:
         self, found: BalancedService, settings: Settings, made: Iterable[Made]
     ) -> None:
         instances = [one.observed.instance for one in made if one.observed.instance is not None]
-        ingress = list(_ingress(settings, instances))
-        held = [
-            {name: value for name, value in (("ip", one.ip), ("hostname", one.hostname)) if value}
-            for one in found.status.load_balancer.ingress or ()
-        ]
-        if ingress == held or not ingress:
+        ingress = list(ingress_of(settings, instances))
+        if not ingress or is_said(found, ingress):
             return
-        await self._patch_status(found, ingress)
-        where = ", ".join(next(iter(one.values())) for one in ingress)
+        await write_ingress(self._client, SERVICES, found, ingress)
+        where = ", ".join(one.get("hostname") or one["ip"] for one in ingress)
         self._tell(found, NORMAL, "EnsuredLoadBalancer", f"reached at {where}")
-
-    async def _patch_status(self, found: BalancedService, ingress: list[dict[str, str]]) -> None:
-        await self._client.patch(
-            SERVICES,
-            found.metadata.name,
-            {"status": {"loadBalancer": {"ingress": ingress}}},
-            namespace=found.metadata.namespace,
-            subresource="status",
-        )
 
     async def _hold(self, found: BalancedService) -> None:
         if FINALIZER not in found.metadata.finalizers:
@@ -278,37 +298,6 @@ class ServiceController:
             if error.code != "NotFound":
                 raise
 
-    def _own_slices(self, found: BalancedService) -> tuple[EndpointSlice, ...]:
-        key = ObjectKey(namespace=found.metadata.namespace, name=found.metadata.name)
-        held = (self._slices.objects.get(one) for one in sorted(self._slices_of.get(key, ())))
-        return tuple(one for one in held if one is not None)
-
-    def _pods_by_name(
-        self, slices: Iterable[EndpointSlice]
-    ) -> Mapping[tuple[str, str], WatchedPod]:
-        found = {}
-        for one in slices:
-            for endpoint in one.endpoints or ():
-                ref = endpoint.target_ref
-                pod = self._pods.get(ref.name, namespace=ref.namespace)
-                if pod is not None and (not ref.uid or pod.metadata.uid == ref.uid):
-                    found[ref.namespace, ref.name] = pod
-        return found
-
-    def _of_slice(self, change: Change[EndpointSlice]) -> Iterator[ObjectKey]:
-        """Keep which slices are whose, and yield the Services that one is about."""
-        for one in (change.old, change.new):
-            owner = one.metadata.labels.get(SERVICE_NAME) if one is not None else None
-            if owner is None:
-                continue
-            key = ObjectKey(namespace=change.key.namespace, name=owner)
-            held = self._slices_of.setdefault(key, set())
-            if one is change.new:
-                held.add(change.key)
-            else:
-                held.discard(change.key)
-            yield key
-
     def _tell(self, found: BalancedService, type_: str, reason: str, text: str) -> None:
         metadata = found.metadata
         target = ObjectReference(
@@ -321,12 +310,8 @@ class ServiceController:
         self._recorder.record(target, type_, reason, text)
 
 
-def _of_pod(change: Change[WatchedPod]) -> Iterator[ObjectKey]:
-    """Yield the Services that a pod waits for."""
-    for one in (change.old, change.new):
-        gates = (gate.condition_type for gate in one.spec.readiness_gates) if one else ()
-        for name in services_of(gates):
-            yield ObjectKey(namespace=change.key.namespace, name=name)
+def _key(found: BalancedService) -> ObjectKey:
+    return ObjectKey(namespace=found.metadata.namespace, name=found.metadata.name)
 
 
 def _addresses(pod: WatchedPod, wanted: Wanted) -> tuple[IPAddress, ...]:
@@ -339,14 +324,3 @@ def _last(said: list[Readiness]) -> Readiness:
     if said:
         return said[-1]
     return Readiness(is_true=False, reason="NotRegistered", message="it has no address yet")
-
-
-def _ingress(settings: Settings, instances: Iterable[BalancerInstance]) -> Iterator[dict[str, str]]:
-    if settings.hostname:
-        yield {"hostname": settings.hostname}
-        return
-    for one in instances:
-        if one.hostname:
-            yield {"hostname": one.hostname}
-        else:
-            yield from ({"ip": str(address)} for address in one.addresses)
