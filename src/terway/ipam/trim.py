@@ -54,7 +54,7 @@ def plan_trim(pool: Pool, now: float) -> Pool:
         return _content(pool)
     if pool.surplus_since is None:
         return replace(pool, surplus_since=now)
-    if now - pool.surplus_since < pool.config.trim_after_s:
+    if now < pool.surplus_since + pool.config.trim_after_s:  # as the alarm in `wake` has it
         return pool
     return _apply(_content(pool), cut, now)
 

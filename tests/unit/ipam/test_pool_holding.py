@@ -17,6 +17,7 @@ from terway.ipam.pool import Pool
 from terway.ipam.settings import Half, PoolConfig
 from terway.ipam.step import step
 from terway.ipam.values import AddressPhase, ENIPhase, PoolENI, Slot, VSwitchState
+from terway.ipam.wake import wake_at
 from terway.model.address import Family
 from terway.model.eni import ENI, ENIStatus, ENIType, VSwitch
 from terway.model.ids import (
@@ -188,3 +189,11 @@ def test_who_is_supplied_keeps_what_a_pod_has_or_what_rests(phase):
 def test_who_is_supplied_calls_for_nothing():
     pool, _ = step(supplied(A), reading(A), now=NOW)
     assert step(pool, Tick(), now=NOW + 9999)[1] == ()
+
+
+@pytest.mark.parametrize("since", [1010.3210000000005, 1008.1, 999.7, 1e6 + 0.1])
+def test_a_surplus_goes_when_its_alarm_rings_whatever_the_rounding(since):
+    pool, _ = step(pool_of(A, B, C, trim_after_s=120.0), Tick(), now=since)
+    pool, _ = hold(pool, A, at=since)
+    pool, _ = step(pool, Tick(), now=wake_at(pool, since))
+    assert any(one.recall for one in pool.slots.values())
