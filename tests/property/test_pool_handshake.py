@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -57,11 +58,11 @@ class Story:
         self.agent.conf |= {"ip_cooldown_period": "6s"}
         self.cluster.cloud.before_call = self.check
         self.wrong: list[str] = []
-        self.kubes = []
-        self.pods = []
+        self.kubes: list[Any] = []
+        self.pods: list[Any] = []
         self.leaders: list[AsyncExitStack] = []
-        self.life: AsyncExitStack | None = None
-        self.service = None
+        self.life: Any = None
+        self.service: Any = None
         self.adding: dict[str, asyncio.Task] = {}
         self.seeds = 0
 
@@ -142,6 +143,8 @@ class Story:
                     kube.lost = count % 3
             case "rest":
                 await asyncio.sleep(10.0 * count)
+            case _:
+                pass
 
     async def give_up(self, pod) -> None:
         """End the ADD of a pod, if it is still under way."""

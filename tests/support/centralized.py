@@ -63,6 +63,7 @@ class Cluster:
         self.client = inprocess_ecs_client(self.cloud, sleep=asyncio.sleep)  # type: ignore[arg-type]
         for definition in read_definitions():
             row = self.state.table.of_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+            assert row is not None
             self.state.create(row, definition)
         self.pods = 0
 
@@ -138,7 +139,8 @@ class Cluster:
         self.state.delete(self.row(resource), name)
 
     def node_capacity(self, name: str = "node-1") -> dict[str, str]:
-        return self.find(NODES, name).get("status", {}).get("capacity", {})
+        found: dict[str, str] = self.find(NODES, name).get("status", {}).get("capacity", {})
+        return found
 
     def release_instance(self, instance_id: str) -> None:
         """End an instance, as an autoscaler does; ENIs that are to stay are detached."""

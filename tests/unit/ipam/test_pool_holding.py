@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ def pool_of(*addresses: IPv4Address, half: Half = Half.SUPPLY, **changes) -> Poo
 
 def hold(pool: Pool, *held: IPv4Address, at: float = NOW, **released: int):
     names = {"a": A, "b": B, "c": C}
-    answers = {names[name]: number for name, number in released.items()}
+    answers: dict[Any, int] = {names[name]: number for name, number in released.items()}
     return step(pool, Holding(held=dict.fromkeys(held, True), released=answers), now=at)
 
 

@@ -295,7 +295,7 @@ def test_many_nodes_that_join_at_once_are_read_together(tmp_path):
 
     async def main():
         cluster = Cluster()
-        calls = Counter()
+        calls: Counter[str] = Counter()
         cluster.cloud.before_call = lambda call: calls.update([call.action])
         agents = [Agent(cluster, tmp_path, cluster.add_node(f"n{i}"), f"n{i}") for i in range(12)]
         async with control_plane(cluster), AsyncExitStack() as stack:
@@ -326,7 +326,7 @@ def test_an_eni_of_nobody_is_collected_and_one_of_another_cluster_is_not(tmp_pat
                 tags=tags,
                 token=ClientToken(token),
             )
-            return eni.id
+            return str(eni.id)
 
         ours, theirs = ("ack.aliyun.com", CLUSTER), ("ack.aliyun.com", "other")
         of_pool, of_pod = ("creator", "terway"), ("creator", "terway-controller")
