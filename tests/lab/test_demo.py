@@ -48,6 +48,15 @@ def test_the_demo_measures_every_path_shows_policies_and_leaves_nothing() -> Non
     assert len(dropped) == 4  # of another web server and of another node, in both families
     assert "DENIED  shop/web-" in text
     assert "2 policies: the kernel enforces what they say" in text
+    before, after = (
+        next(line.split() for line in text.splitlines() if line.split()[:1] == [when])
+        for when in ("before", "after")
+    )
+    assert before[1] != after[1]  # another node
+    assert before[2:] == after[2:]  # the same address, MAC and ENI
+    vault = [line.split()[-1] for line in text.splitlines() if " vault " in line]
+    assert vault == ["answered", "dropped"]
+    assert " requests, 0 lost, 12 pods answered" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
     assert leftovers(LabPaths(name="demo-once")) == []

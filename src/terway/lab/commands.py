@@ -60,6 +60,9 @@ class _Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+_TRUNK: dict[str, object] = {"enable_eni_trunking": True}
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="terway")
 def cli() -> None:
@@ -94,6 +97,11 @@ def cli() -> None:
     help="How pods get at a shared ENI: eniip_virtual_type.",
 )
 @click.option("--host-ports", is_flag=True, help="Chain Debian's portmap: hostPort works.")
+@click.option(
+    "--control-plane",
+    is_flag=True,
+    help="With terway-controlplane: fixed IPs, trunk ENIs, load balancers.",
+)
 @click.option("--no-agent", is_flag=True, help="Nodes without terwayd, for another CNI plugin.")
 def up(name: str, **options: Any) -> None:
     """Bring a lab up and leave it running."""
@@ -109,6 +117,8 @@ def up(name: str, **options: Any) -> None:
         pools=_exclusive_pool(options),
         chained=_chained(host_ports=options["host_ports"]),
         cni={"eniip_virtual_type": options["datapath"]},
+        control_plane=options["control_plane"],
+        eni_conf=_TRUNK if options["control_plane"] else {},
     )
     began = time.monotonic()
     start_lab(plan, lambda text: click.echo(f"  {text}"))
@@ -315,7 +325,8 @@ def demo(name: str, keep: bool, nodes: int) -> None:
     """A VPC with nodes, an application on it, and its traffic measured."""
     from terway.lab.demo.run import free_name, run_demo
 
-    sys.exit(run_demo(LabPlan(name=name or free_name(), nodes=nodes), keep=keep))
+    plan = LabPlan(name=name or free_name(), nodes=nodes, control_plane=True, eni_conf=_TRUNK)
+    sys.exit(run_demo(plan, keep=keep))
 
 
 def _become(words: list[str]) -> None:

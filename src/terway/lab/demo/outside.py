@@ -33,10 +33,14 @@ class OutsideHost:
     pid: int
     address: str
 
+    def tool_words(self, *arguments: str) -> list[str]:
+        """Return the words that run the lab's tool on this host."""
+        enter = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--"]
+        return [*enter, *_TOOL, str(_tool()), *arguments]
+
     def reaches(self, address: str) -> bool:
         """Return whether a connection to a serving pod's own address comes about."""
-        words = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--", *_TOOL, str(_tool())]
-        return answer_of([*words, "whoami", address], within_s=_REACH_S) is not None
+        return answer_of(self.tool_words("whoami", address), within_s=_REACH_S) is not None
 
     def seen_from(self, words: Sequence[str]) -> str:
         """Return the address under which the one who runs `words` (a tool) comes here."""
@@ -57,7 +61,10 @@ def outside_host(client: LabClient) -> Iterator[OutsideHost]:
             _wait_for_namespace(process.pid)
             netns = f"/proc/{process.pid}/ns/net"
             made = client.request("POST", "/instances", {"name": _NAME, "netns": netns})
-            yield OutsideHost(pid=process.pid, address=made["addresses"][0])
+            try:
+                yield OutsideHost(pid=process.pid, address=made["addresses"][0])
+            finally:
+                client.request("DELETE", f"/instances/{_NAME}")
         finally:
             process.terminate()
 

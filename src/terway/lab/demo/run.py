@@ -24,6 +24,7 @@ from terway.lab.demo.isolation import (
     try_all,
     verify,
 )
+from terway.lab.demo.managed import show_managed
 from terway.lab.demo.measure import Measurement, choose_paths, measure
 from terway.lab.demo.screen import Screen, Step
 from terway.lab.demo.summary import node_table, pod_table, traffic_table
@@ -82,6 +83,7 @@ def _perform(plan: LabPlan, client: LabClient, screen: Screen, *, keep: bool) ->
     measurements = _measure(plan, client, screen, status)
     screen.lines(["", *traffic_table(measurements)])
     _isolate(plan, client, screen, status)
+    show_managed(plan, client, screen)
     screen.title("Beside it: the same application over Flannel-style networks, same VPC")
     screen.lines(["", *comparison_table(list(_compare(plan, client, screen, ready_s)))])
     screen.lines(["", "one short run each: ratios move by some percent on a busy machine"])
@@ -106,6 +108,7 @@ def _compare(
         yield compare(PodNetwork.TERWAY, client, ready_s, step.note)
     for network in (PodNetwork.FLANNEL_VXLAN, PodNetwork.FLANNEL_VPC):
         other = replace(plan, name=free_name(plan.name), network=network, stack=IPStack.IPV4)
+        other = replace(other, control_plane=False, eni_conf={})
         with screen.step(f"{network.value}: cloud, VPC, nodes") as step:
             lab = start_lab(other, step.note, tied=True)
         try:

@@ -5,6 +5,7 @@
     tool.py whoami HOST [SECONDS]  what the HTTP server there says: its host, whom it saw
     tool.py measure HOST        all three, one after the other, in one answer
     tool.py flood HOST [SECONDS]  throughput of one TCP stream into the sink
+    tool.py load HOST           one request after the other, until SIGTERM: how many were lost
 
 Answers are one line of JSON. Only the standard library: it is run by the machine's own Python,
 with ``-I -S``, so that it starts in 15 ms.
@@ -24,6 +25,8 @@ from collections.abc import Callable
 HTTP_PORT, ECHO_PORT, SINK_PORT = 8080, 7000, 7001
 _CHUNK = 256 * 1024
 _TIMEOUT_S = 10.0
+_LOAD_TIMEOUT_S = 3.0
+_LOAD_PAUSE_S = 0.002
 
 
 def main(argv: list[str]) -> int:
@@ -37,6 +40,8 @@ def main(argv: list[str]) -> int:
             report({**who_am_i(host), **round_trip(host, 300), **flood(host, 0.3)})
         case ["whoami", host, *rest]:
             report(who_am_i(host, float(rest[0]) if rest else _TIMEOUT_S))
+        case ["load", host]:
+            report(load(host))
         case ["flood", host, *rest]:
             report(flood(host, float(rest[0]) if rest else 1.0))
         case _:
@@ -81,6 +86,24 @@ def who_am_i(host: str, timeout_s: float = _TIMEOUT_S) -> dict[str, object]:
         answer = sock.makefile("rb").read()
     facts: dict[str, object] = json.loads(answer.partition(b"\r\n\r\n")[2])
     return facts
+
+
+def load(host: str) -> dict[str, object]:
+    """Make requests until SIGTERM, each over a connection of its own; return what came of them."""
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    servers: set[object] = set()
+    answered, lost = 0, 0
+    sys.stderr.write("begun\n")
+    sys.stderr.flush()
+    while not stopped.is_set():
+        try:
+            servers.add(who_am_i(host, _LOAD_TIMEOUT_S)["own"])
+            answered += 1
+        except (OSError, ValueError):
+            lost += 1
+        stopped.wait(_LOAD_PAUSE_S)
+    return {"answered": answered, "lost": lost, "servers": len(servers)}
 
 
 def flood(host: str, seconds: float) -> dict[str, object]:

@@ -49,7 +49,7 @@ class LabClient:
         text = body if isinstance(body, str) else json.dumps(body) if body is not None else None
         with closing(_UnixConnection(self.paths.control_socket)) as connection:
             try:
-                connection.request(method, path, body=text)
+                connection.request(method, path, body=text.encode() if text else None)
                 answer = connection.getresponse()
                 text = answer.read().decode()
             except OSError as error:
