@@ -54,7 +54,7 @@ def test_the_demo_measures_every_path_shows_policies_and_leaves_nothing() -> Non
     )
     assert before[1] != after[1]  # another node
     assert before[2:] == after[2:]  # the same address, MAC and ENI
-    vault = [line.split()[-1] for line in text.splitlines() if " vault " in line]
+    vault = [line.split()[-1] for line in text.splitlines() if "  vault  " in line]
     assert vault == ["answered", "dropped"]
     assert " requests, 0 lost, 12 pods answered" in text
     assert max(map(len, text.splitlines())) <= 80
