@@ -32,9 +32,11 @@ from terway.controlplane.pools.settings import Surroundings, pool_config
 from terway.controlplane.pools.status import revive, status_of
 from terway.ipam.commands import Bind, CloudCommand, Refuse
 from terway.ipam.events import Configured, Event, Expected, Holding, Observed, Tick
+from terway.ipam.outlook import look_ahead
 from terway.ipam.pool import NEVER, Pool
 from terway.ipam.settings import PoolConfig
 from terway.ipam.step import step
+from terway.ipam.values import ENIPhase
 from terway.ipam.wake import wake_at
 from terway.kube.clock import format_time
 from terway.kube.crds import (
@@ -199,7 +201,8 @@ class PoolController:
     async def _show(self, one: NodePool, name: str) -> None:
         """Write the status if it differs. ConflictError: somebody else wrote it meanwhile."""
         held = one.runtime.held if one.runtime is not None else {}
-        status = status_of(one.pool, held, one.shown)
+        reason = _why_no_more(one.pool, self._outside.clock())
+        status = status_of(one.pool, held, one.shown, reason=reason)
         if status == one.shown:
             return
         now = format_time(self._outside.wall_clock())
@@ -257,6 +260,20 @@ class PoolController:
         now = self._outside.clock()
         at = wake_at(one.pool, now)
         return DONE if at == NEVER else Outcome(again_in_s=max(_LEAST_S, at - now))
+
+
+def _why_no_more(pool: Pool, now: float) -> str:
+    """Return why some who are on their way can have no address now; empty where all can.
+
+    As long as something is on its way, nobody is sent away: it comes first.
+    """
+    if pool.intents or any(eni.phase is ENIPhase.ATTACHING for eni in pool.enis.values()):
+        return ""
+    for wish, count in pool.expected.items():
+        outlook = look_ahead(pool, now, wish)
+        if outlook.pairs < count:
+            return outlook.reason
+    return ""
 
 
 def _asked_anew(change: Change[PoolNode]) -> tuple[ObjectKey, ...]:

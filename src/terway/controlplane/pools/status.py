@@ -43,8 +43,12 @@ _NOBODY = HeldIP()
 _LONG_AGO = float("-inf")
 
 
-def status_of(pool: Pool, held: Mapping[str, HeldIP], before: NodeStatus) -> NodeStatus:
+def status_of(
+    pool: Pool, held: Mapping[str, HeldIP], before: NodeStatus, *, reason: str = ""
+) -> NodeStatus:
     """Return the pool as the node's resource shows it; `held` says which pod has what.
+
+    `reason` says why there will be no more addresses now, for those who wait.
 
     What did not change is the same object as `before`, so that comparing costs little.
     """
@@ -65,7 +69,7 @@ def status_of(pool: Pool, held: Mapping[str, HeldIP], before: NodeStatus) -> Nod
         network_interfaces=shown,
         journal=write_journal(journal_of(pool)),
         round=pool.recalls,
-        reason=before.reason,
+        reason=reason,
     )
 
 

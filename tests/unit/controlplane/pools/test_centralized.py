@@ -14,6 +14,7 @@ from terway.controlplane.pools.settings import Degradation
 from terway.kube.crds import POOL_NODES
 from terway.kube.resource import NODES
 from terway.lab.faults.virtual import run_virtually
+from terway.model.errors import CapacityError
 from terway.model.ids import ClientToken
 from tests.support.centralized import (
     CLUSTER,
@@ -377,5 +378,23 @@ def test_what_an_agent_gives_while_it_is_wanted_back_stays_with_its_pod(tmp_path
             await asyncio.sleep(300)
             assert given < in_the_cloud(cluster) == cluster.addresses()
             assert len(in_the_cloud(cluster)) == 4
+
+    run_virtually(main())
+
+
+def test_who_cannot_be_served_is_told_why(tmp_path):
+    """Bug class 9: the vSwitch has no address left; those that there are were given."""
+
+    async def main():
+        cluster = Cluster(pod_cidr="192.168.32.0/28")
+        instance = cluster.add_node(instance_id=cluster.cloud.at.instance_id)
+        agent = Agent(cluster, tmp_path, instance, max_pool_size=0)
+        async with control_plane(cluster), agent.running() as service:
+            pods = cluster.schedule("node-1", 20)
+            adding = (add(service, pod) for pod in pods)
+            found = await asyncio.gather(*adding, return_exceptions=True)
+        refused = [one for one in found if isinstance(one, CapacityError)]
+        assert len(in_the_cloud(cluster)) == len(found) - len(refused) > 5
+        assert all("vsw-" in str(one) for one in refused)
 
     run_virtually(main())
