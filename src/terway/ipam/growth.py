@@ -60,9 +60,9 @@ def _cover(pool: Pool, shortfall: Shortfall, now: float) -> Pool:
 
 def _singles(pool: Pool, pairs: int) -> Load:
     families = pool.config.families
-    count = min(pairs, BATCH)
     return Load(
-        ipv4=count if Family.V4 in families else 1, ipv6=count if Family.V6 in families else 0
+        ipv4=min(pairs, pool.config.create_batch) if Family.V4 in families else 1,
+        ipv6=min(pairs, BATCH) if Family.V6 in families else 0,
     )
 
 

@@ -9,6 +9,9 @@ from terway.model.address import Family
 from terway.model.ids import InstanceId, SecurityGroupId, VSwitchId, ZoneId
 
 BATCH = 10  # addresses or prefixes in one call, at most: AssignPrivateIpAddresses and its kin
+# IPv4 addresses of a new ENI, at most: 49 beside its primary one.
+# Source: help page CreateNetworkInterface, SecondaryPrivateIpAddressCount.
+CREATE_BATCH = 50
 # How many addresses a prefix gives: all of a /28, and as much of a /80 as anybody needs.
 PREFIX_ADDRESSES = {Family.V4: 16, Family.V6: 65535}
 IPV4_PER_PREFIX = PREFIX_ADDRESSES[Family.V4]
@@ -71,6 +74,7 @@ class PoolConfig:
     min_free: int = 0
     max_free: int = 0
     warm_up: int = 0  # addresses to have once in the life of the journal; may exceed `max_free`
+    create_batch: int = BATCH  # IPv4 addresses that a new ENI brings along, at most
     has_prefixes: bool = False
     ipv4_prefixes: int = 0
     ipv6_prefixes: int = 0

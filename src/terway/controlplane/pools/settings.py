@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from terway.config.duration import parse_duration
 from terway.ipam.adopt import HIGH_PERFORMANCE
-from terway.ipam.settings import Half, PoolConfig, VSwitchPolicy
+from terway.ipam.settings import CREATE_BATCH, Half, PoolConfig, VSwitchPolicy
 from terway.kube.crds import Flavor, NodeCap, NodeENISpec, NodePoolSpec, NodeSpec
 from terway.model.address import Family
 from terway.model.eni import ENIType
@@ -76,6 +76,8 @@ def pool_config(
         min_free=pool.min_pool_size,
         max_free=max(pool.min_pool_size, pool.max_pool_size),
         warm_up=pool.warm_up_size,
+        # The calls of all nodes are counted together: an ENI comes with all that it is to have.
+        create_batch=CREATE_BATCH,
         has_prefixes=eni.enable_ip_prefix,
         ipv4_prefixes=eni.ipv4_prefix_count,
         ipv6_prefixes=eni.ipv6_prefix_count,
