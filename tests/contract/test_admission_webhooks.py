@@ -496,6 +496,73 @@ async def until_asked(webhook) -> None:
         await webhook.was_asked.wait()
 
 
+def when(**conditions: str) -> list[dict]:
+    return [{"name": name, "expression": text} for name, text in conditions.items()]
+
+
+async def test_conditions_say_which_writes_a_webhook_sees():
+    async with open_webhook_server() as webhook:
+        state = make_cluster()
+        webhook.at("/deny", lambda request: deny("seen"))
+        conditions = when(
+            named="object.metadata.labels['app'] == 'web' && oldObject == null",
+            asked="request.operation == 'CREATE' && request.resource.resource == 'pods'",
+            not_by="request.userInfo.username != 'nobody' && request.namespace == 'default'",
+        )
+        configure(state, webhook.hook("/deny", matchConditions=conditions))
+
+        assert "seen" in (await refusal(create_pod(state))).message
+        other = await create_pod(state, pod_manifest(name="other", app="db"))
+
+        assert labels_of(other)["app"] == "db"
+        assert len(webhook.asked) == 1
+
+
+async def test_a_condition_sees_what_webhooks_before_it_made():
+    async with open_webhook_server() as webhook:
+        state = make_cluster()
+        webhook.at("/first", lambda request: label("first"))
+        webhook.at("/second", lambda request: label("second"))
+        conditions = when(after="has(object.metadata.labels.first)")
+        configure(
+            state, webhook.hook("/first"), webhook.hook("/second", matchConditions=conditions)
+        )
+
+        assert {"first", "second"} <= labels_of(await create_pod(state)).keys()
+
+
+async def test_a_condition_without_a_value_leaves_it_to_the_failure_policy():
+    conditions = when(wrong="object.metadata.annotations['x'] == 'y'")
+    async with open_webhook_server() as webhook:
+        webhook.at("/deny", lambda request: deny("seen"))
+        failing = make_cluster()
+        configure(failing, webhook.hook("/deny", matchConditions=conditions))
+        ignoring = make_cluster()
+        hook = webhook.hook("/deny", matchConditions=conditions, failurePolicy="Ignore")
+        configure(ignoring, hook)
+
+        error = await refusal(create_pod(failing))
+        await create_pod(ignoring)
+
+        assert (error.code, error.reason) == (403, "Forbidden")
+        expression = conditions[0]["expression"]
+        why = f"expression '{expression}' resulted in error: no such key: annotations"
+        assert error.message.endswith(f"is forbidden: {why}")
+        assert not webhook.asked
+
+
+async def test_a_condition_that_is_false_needs_no_other():
+    async with open_webhook_server() as webhook:
+        state = make_cluster()
+        webhook.at("/deny", lambda request: deny("seen"))
+        conditions = when(wrong="object.none == 1", no="false")
+        configure(state, webhook.hook("/deny", matchConditions=conditions))
+
+        await create_pod(state)
+
+        assert not webhook.asked
+
+
 def broken(**fields) -> dict:
     hook = {
         "name": "a.example.com",
@@ -521,8 +588,28 @@ def broken(**fields) -> dict:
             "webhooks[0].clientConfig.caBundle: Invalid value",
         ),
         (
-            broken(matchConditions=[{"name": "a", "expression": "true"}]),
-            "webhooks[0].matchConditions: Forbidden: this server evaluates no CEL",
+            broken(matchConditions=[{"name": "a", "expression": "object.a +"}]),
+            'matchConditions[0].expression: Invalid value: "object.a +": compilation failed: ERR',
+        ),
+        (
+            broken(matchConditions=[{"name": "a", "expression": "objekt.a == 1"}]),
+            "undeclared reference to 'objekt' (in container '')",
+        ),
+        (
+            broken(matchConditions=[{"name": "a", "expression": "object.a"}]),
+            'webhooks[0].matchConditions[0].expression: Invalid value: "object.a": must evaluate',
+        ),
+        (
+            broken(matchConditions=[{"expression": "true"}]),
+            "webhooks[0].matchConditions[0].name: Required value",
+        ),
+        (
+            broken(matchConditions=[{"name": "a", "expression": "true"}] * 2),
+            'webhooks[0].matchConditions[1].name: Duplicate value: "a"',
+        ),
+        (
+            broken(matchConditions=[{"name": "a"}]),
+            "webhooks[0].matchConditions[0].expression: Required value",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from terway.lab.kubeapi.customresources.words import (
     LIST_KEYS,
     LIST_TYPE,
     PRESERVE,
+    RULES,
     Schema,
 )
 from terway.lab.kubeapi.schema import ANY, ATOMIC, FieldType
@@ -35,6 +36,7 @@ class CustomKind:
 
     `type` says how lists merge, as the schema's list types say. `columns` are as in the CRD.
     `warning` is what clients of a deprecated version read. `is_terminating`: its CRD goes.
+    `has_rules`: its schema has some, in CEL.
     """
 
     singular: str
@@ -45,6 +47,14 @@ class CustomKind:
     scale: ScalePaths | None = None
     warning: str = ""
     is_terminating: bool = False
+    has_rules: bool = False
+
+
+def has_rules(schema: Schema) -> bool:
+    """Say whether a schema, or any part of it, has rules in CEL."""
+    inner = [*(schema.get("properties") or {}).values()]
+    inner += [schema.get("items"), schema.get("additionalProperties")]
+    return bool(schema.get(RULES)) or any(has_rules(one) for one in inner if isinstance(one, dict))
 
 
 def kind_type(schema: Schema) -> FieldType:

@@ -34,7 +34,12 @@ def prune_custom(obj: Object, kind: CustomKind) -> Object:
 
 def validate_custom(obj: Object, kind: CustomKind, old: Object | None) -> Iterator[Cause]:
     """Yield what the schema refuses of what is new, or has changed since the `old` state."""
-    yield from validate_structure(obj, kind.schema, "", old)
+    causes = list(validate_structure(obj, kind.schema, "", old))
+    yield from causes
+    if kind.has_rules:
+        from terway.lab.kubeapi.customresources.rules import check_rules
+
+        yield from check_rules(obj, kind.schema, old, causes)
 
 
 def content_of(obj: Object, *, has_status: bool) -> Object:

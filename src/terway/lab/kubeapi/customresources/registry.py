@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from terway.lab.kubeapi.customresources.definitions import is_established, with_names
-from terway.lab.kubeapi.customresources.kind import CustomKind, ScalePaths, kind_type
+from terway.lab.kubeapi.customresources.kind import CustomKind, ScalePaths, has_rules, kind_type
 from terway.lab.kubeapi.customresources.words import ENVELOPE, Schema
 from terway.lab.kubeapi.objects import Object, is_terminating, name_of
 from terway.lab.kubeapi.resources import (
@@ -123,6 +123,7 @@ def _kind(
         scale=_scale(subresources.get("scale")),
         warning=_warning(spec, version),
         is_terminating=is_terminating(definition),
+        has_rules=has_rules(schema),
     )
 
 

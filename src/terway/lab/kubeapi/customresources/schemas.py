@@ -18,6 +18,7 @@ from terway.lab.kubeapi.customresources.words import (
     LIST_KEYS,
     LIST_TYPE,
     PRESERVE,
+    RULES,
     Schema,
 )
 from terway.lab.kubeapi.errors import Cause
@@ -88,9 +89,11 @@ def _extensions(schema: Schema, path: str) -> Iterator[Cause]:
                 yield invalid_value(f"{path}.{LIST_KEYS}[{index}]", key, why)
     elif schema.get(LIST_TYPE) not in (None, "atomic", "set"):
         yield not_supported(f"{path}.{LIST_TYPE}", schema[LIST_TYPE], ("atomic", "map", "set"))
-    if schema.get("x-kubernetes-validations"):
-        why = "this server evaluates no CEL"
-        yield forbidden_value(f"{path}.x-kubernetes-validations", why)
+    if schema.get(RULES):
+        # Only who has rules pays for the language that they are written in.
+        from terway.lab.kubeapi.customresources.rules import validate_rules
+
+        yield from validate_rules(schema, path)
 
 
 def _pattern(schema: Schema, path: str) -> Iterator[Cause]:

@@ -10,4 +10,5 @@ PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 LIST_TYPE, LIST_KEYS = "x-kubernetes-list-type", "x-kubernetes-list-map-keys"
+RULES = "x-kubernetes-validations"
 ENVELOPE = ("apiVersion", "kind", "metadata")  # what every object has, whatever its schema says

@@ -18,6 +18,7 @@ from terway.lab.kubeapi.objects import Object
 from terway.lab.kubeapi.patch import json_patch
 from terway.lab.kubeapi.rbac.users import Identity
 from terway.lab.kubeapi.webhooks.calling import call_webhook
+from terway.lab.kubeapi.webhooks.conditions import meets_conditions
 from terway.lab.kubeapi.webhooks.hooks import Hook, Match, has_hooks, matches_of
 from terway.lab.kubeapi.webhooks.messages import (
     CallFailedError,
@@ -102,6 +103,8 @@ async def _mutate(
 async def _ask(state: ClusterState, review: Review, match: Match, trial: Trial) -> Review:
     """Return the review after one webhook; ApiError when it refuses."""
     hook = match.hook
+    if not meets_conditions(review, match, trial.user):
+        return review
     if review.dry_run and hook.spec["sideEffects"] not in ("None", "NoneOnDryRun"):
         raise bad_request(f'admission webhook "{hook.name}" does not support dry run')
     verdict = await _call(state, review, match, trial)

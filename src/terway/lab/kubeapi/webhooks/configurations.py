@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from terway.lab.kubeapi import names
 from terway.lab.kubeapi.causes import (
     duplicate_value,
-    forbidden_value,
     invalid_value,
     not_supported,
     required,
@@ -24,6 +23,7 @@ from terway.lab.kubeapi.causes import (
 from terway.lab.kubeapi.errors import Cause
 from terway.lab.kubeapi.networkpolicy import validate_selector
 from terway.lab.kubeapi.objects import Object
+from terway.lab.kubeapi.webhooks.conditions import validate_conditions
 
 _DEFAULTS: Object = {
     "failurePolicy": "Fail",
@@ -95,8 +95,7 @@ def _hook(hook: Mapping[str, Any], path: str) -> Iterator[Cause]:
     elif "v1" not in versions:
         why = "must include at least one of v1"
         yield invalid_value(f"{path}.admissionReviewVersions", versions, why)
-    if hook.get("matchConditions"):
-        yield forbidden_value(f"{path}.matchConditions", "this server evaluates no CEL")
+    yield from validate_conditions(hook.get("matchConditions") or [], f"{path}.matchConditions")
     for field in ("namespaceSelector", "objectSelector"):
         yield from validate_selector(hook[field], f"{path}.{field}")
     for index, rule in enumerate(hook["rules"]):
