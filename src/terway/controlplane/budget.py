@@ -40,6 +40,7 @@ _SHRINK = 0.5
 _LEAST = 0.02  # of the full rate
 _REGROWTH = 0.5  # of the full rate, for a minute's worth of calls that were not throttled
 _MARGIN = 1.0001  # an alarm at exactly the time must not find 0.999… of a token
+_LEAST_WAIT_S = 1e-6  # a shorter alarm goes off without any time having passed
 
 
 class Turns(Protocol):
@@ -104,7 +105,7 @@ class _Bucket:
 
     def ready_in(self, now: float) -> float:
         flow_s = max(0.0, 1.0 - self.tokens) / self.rate * _MARGIN
-        return max(flow_s, self.closed_until - now, 0.0)
+        return max(flow_s, self.closed_until - now, _LEAST_WAIT_S)
 
     def line_up(self, who: str, newest: float, number: int, granted: asyncio.Future[None]) -> None:
         start = max(self.turn, self.starts.get(who, 0.0)) + 1.0
