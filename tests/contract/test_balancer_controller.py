@@ -539,3 +539,39 @@ async def test_a_pod_that_ends_serves_on_while_the_next_waits_at_its_gate(shop: 
         return await shop.backends() == {a: 0, b: 100}
 
     await shop.until(is_followed)
+
+
+async def test_a_port_that_comes_back_is_listened_at_again(shop: Shop) -> None:
+    """The cloud would answer the token of the first group with that group, gone as it is."""
+    [a] = shop.pod_addresses(1)
+    await shop.make_pods(a)
+    await shop.make_service(loadBalancerClass=NLB_CLASS)
+    await shop.until(shop.ingress)
+    [instance] = await shop.nlb.list_instances()
+
+    async def ports() -> list[int]:
+        return [one.wish.port for one in await shop.nlb.list_listeners(instance.id)]
+
+    for port in (81, 80):
+        said = [{"name": "http", "port": port, "targetPort": 8080}]
+        await change(shop, {"spec": {"ports": said}})
+
+        async def has_moved(port: int = port) -> bool:
+            groups = await shop.nlb.list_groups()
+            return await ports() == [port] and [len(one.backends) for one in groups] == [1]
+
+        await shop.until(has_moved)
+
+
+async def test_an_instance_that_somebody_deleted_is_made_again(shop: Shop) -> None:
+    await shop.make_service()
+    await shop.until(shop.ingress)
+    [made] = await shop.slb.list_instances()
+    await shop.slb.protect(made.id, from_deletion=False, from_console=False)
+    await shop.slb.delete_instance(made.id)
+    await change(shop, {"metadata": {"labels": {"look": "again"}}})
+
+    async def is_another() -> bool:
+        return [one.id for one in await shop.slb.list_instances()] not in ([], [made.id])
+
+    await shop.until(is_another)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from terway.cloud.nlb import NlbClient
 from terway.cloud.nlb_groups import SERVERS_PER_CALL
 from terway.cloud.slb import SlbClient
 from terway.controlplane.balancers.finding import owner_tags
+from terway.controlplane.balancers.tokens import Tokens
 from terway.loadbalancer import steps as to
-from terway.loadbalancer.wanted import Wanted
+from terway.loadbalancer.wanted import OWNER_TAG, Wanted
 from terway.model.address import IPNetwork
 from terway.model.balancer import AccessListId, Backend, JobId, LoadBalancerId
 from terway.model.errors import BugError
@@ -19,16 +21,16 @@ from terway.model.ids import ClientToken, VpcId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a step is done for. `attempt` differs for each start of the process."""
+    """What a step is done for."""
 
     wanted: Wanted
     balancer_id: LoadBalancerId | None
     vpc_id: VpcId
-    attempt: str
+    tokens: Tokens
 
-    def token(self, what: str) -> ClientToken:
-        """Return the client token of a creation: the same for each repetition."""
-        return ClientToken(f"{what}-{self.wanted.instance.name}-{self.attempt}"[:64])
+    def token(self, what: str) -> AbstractContextManager[ClientToken]:
+        """Give the client token of a creation for the time of a block."""
+        return self.tokens.of(f"{what}-{dict(self.wanted.instance.tags)[OWNER_TAG]}")
 
 
 class ClbDoer:
@@ -42,7 +44,8 @@ class ClbDoer:
         client = self._client
         match step:
             case to.CreateInstance(wish=wish):
-                await client.create_instance(wish, token=job.token("clb"))
+                with job.token("clb") as token:
+                    await client.create_instance(wish, token=token)
             case to.Rename(balancer_id=balancer_id, name=name):
                 await client.rename(balancer_id, name)
             case to.SetSpec(balancer_id=balancer_id, spec=spec):
@@ -135,7 +138,8 @@ class NlbDoer:
         client = self._client
         match step:
             case to.CreateInstance(wish=wish):
-                await client.create_instance(wish, token=job.token("nlb"))
+                with job.token("nlb") as token:
+                    await client.create_instance(wish, token=token)
             case to.Rename():
                 return (await client.rename(step.balancer_id, step.name),)
             case to.Protect():
@@ -159,17 +163,7 @@ class NlbDoer:
     ) -> tuple[JobId, ...]:
         match step:
             case to.CreateGroup():
-                _, job_id = await self._client.create_group(
-                    name=step.name,
-                    vpc_id=job.vpc_id,
-                    protocol=step.protocol,
-                    of_addresses=step.of_addresses,
-                    is_dual_stack=step.is_dual_stack,
-                    forwarding=step.forwarding,
-                    tags=owner_tags(job.wanted),
-                    token=job.token(step.name),
-                )
-                return (job_id,)
+                return await self._create_group(step, job)
             case to.UpdateGroup():
                 changed = await self._client.update_group(
                     step.group_id, name=step.name, forwarding=step.forwarding
@@ -180,6 +174,20 @@ class NlbDoer:
             case to.DeleteGroup():
                 await self._client.delete_group(step.group_id)
                 return ()
+
+    async def _create_group(self, step: to.CreateGroup, job: Job) -> tuple[JobId, ...]:
+        with job.token(step.name) as token:
+            _, job_id = await self._client.create_group(
+                name=step.name,
+                vpc_id=job.vpc_id,
+                protocol=step.protocol,
+                of_addresses=step.of_addresses,
+                is_dual_stack=step.is_dual_stack,
+                forwarding=step.forwarding,
+                tags=owner_tags(job.wanted),
+                token=token,
+            )
+        return (job_id,)
 
     async def _backends(self, step: to.ChangeBackends) -> tuple[JobId, ...]:
         """Begin the first change of a group: while its job runs, there cannot be another.
@@ -203,8 +211,8 @@ class NlbDoer:
     ) -> tuple[JobId, ...]:
         match step:
             case to.CreateListener(balancer_id=balancer_id, wish=wish):
-                token = job.token(f"{wish.protocol.value}{wish.port}")
-                _, job_id = await self._client.create_listener(balancer_id, wish, token=token)
+                with job.token(f"{wish.protocol.value}{wish.port}") as token:
+                    _, job_id = await self._client.create_listener(balancer_id, wish, token=token)
                 return (job_id,)
             case to.UpdateListener(listener=found, wish=wish):
                 changed = await self._client.update_listener(

@@ -32,6 +32,7 @@ from terway.controlplane.balancers.objects import (
 )
 from terway.controlplane.balancers.owners import Owners
 from terway.controlplane.balancers.status import ingress_of, is_said, write_ingress
+from terway.controlplane.balancers.tokens import Tokens
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.podenis.ports import KubePort, Recorder
 from terway.controlplane.watched import WATCHED_PODS, WatchedPod
@@ -103,7 +104,7 @@ class ServiceController:
         self._recorder = recorder
         self._cluster = cluster
         self._gates = Gates(client, clock=clock)
-        self._seed = seed
+        self._tokens = Tokens(seed)
         self._services: Informer[BalancedService] = informers.of(SERVICES)
         self._behind = Behind(informers)
         self._cleared: dict[ObjectKey, frozenset[object]] = {}
@@ -171,7 +172,7 @@ class ServiceController:
                 wanted=wanted,
                 balancer_id=balancer_id,
                 vpc_id=cluster.vpc_id,
-                attempt=self._seed,
+                tokens=self._tokens,
             )
             for step in steps:
                 if wanted.product is BalancerProduct.CLB:
@@ -231,7 +232,7 @@ class ServiceController:
                 wanted=wanted,
                 balancer_id=observed.instance.id if observed.instance else None,
                 vpc_id=cluster.vpc_id,
-                attempt=self._seed,
+                tokens=self._tokens,
             )
             for step in steps:
                 if wanted.product is BalancerProduct.CLB:

@@ -38,7 +38,8 @@ async def wait_load_balancer(
         return "" if ready else f"Service {key} has no address of a load balancer"
 
     found = await wait_until(client, SERVICES, trouble, timeout_s=timeout_s, namespace=namespace)
-    return tuple(ip_address(one["ip"]) for one in _ingress(found[key]))
+    # A load balancer with a name has that beside its addresses.
+    return tuple(ip_address(one["ip"]) for one in _ingress(found[key]) if one.get("ip"))
 
 
 async def wait_endpoints(

@@ -1,0 +1,175 @@
+"""Services of type LoadBalancer in a whole lab: pods right behind CLB and NLB, with packets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from terway.lab.world.service_objects import SERVICES
+from tests.support.balanced_services import (
+    FAR,
+    FAR_V6,
+    NLB_CLASS,
+    OTHER,
+    PORT,
+    SERVED,
+    Market,
+    open_market,
+)
+from tests.support.cloud_balanced import eventually
+
+pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
+
+BOTH = [
+    {"name": "web", "port": PORT, "targetPort": SERVED},
+    {"name": "dns", "port": PORT, "targetPort": SERVED, "protocol": "UDP"},
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def market() -> AsyncIterator[Market]:
+    async with open_market(nodes=2) as market:
+        yield market
+
+
+async def test_a_pod_sees_its_client_through_a_clb_without_node_ports(market):
+    await market.pod("plain-1", "node-1", labels={"app": "plain"})
+    await market.service("plain")
+    (address,) = await market.addresses("plain")
+
+    assert await market.answered_by(address, ["plain-1"]) == ("plain-1", FAR)
+    found = await market.lab.kube.get(SERVICES, "plain", namespace="default")
+    assert "nodePort" not in found["spec"]["ports"][0]
+    await market.remove("plain")
+    assert not await market.clb.list_instances()
+
+
+@pytest.mark.parametrize("class_", [None, NLB_CLASS])
+async def test_tcp_and_udp_of_one_number_in_both_families(market, class_):
+    name = "mixed-nlb" if class_ else "mixed-clb"
+    await market.pod(f"{name}-1", "node-1", labels={"app": name})
+    await market.service(
+        name, loadBalancerClass=class_, ports=BOTH, ipFamilyPolicy="RequireDualStack"
+    )
+    v4 = v6 = None
+
+    async def has_both() -> bool:
+        nonlocal v4, v6
+        held = {one.version: one for one in await market.addresses(name)}
+        v4, v6 = held.get(4), held.get(6)
+        return bool(v4 and v6)
+
+    await eventually(has_both)
+    for address, source in ((v4, FAR), (v6, FAR_V6)):
+        assert (await market.answered_by(address, [f"{name}-1"], source=source))[1] == source
+
+        async def is_heard(address=address, source=source) -> bool:
+            return (await market.datagram(address, source=source)).split() == [f"{name}-1", source]
+
+        await eventually(is_heard)
+    await market.remove(name)
+    assert not await market.clb.list_instances()
+    assert not await market.nlb.list_groups()
+
+
+async def test_only_sources_of_the_ranges_are_let_in(market):
+    await market.pod("ranged-1", "node-2", labels={"app": "ranged"})
+    await market.service("ranged", loadBalancerSourceRanges=[f"{FAR}/32"])
+    (address,) = await market.addresses("ranged")
+
+    await market.answered_by(address, ["ranged-1"])
+    assert not await market.is_answered(address, source=OTHER)
+
+    await market.change("ranged", {"spec": {"loadBalancerSourceRanges": [f"{OTHER}/32"]}})
+    await market.answered_by(address, ["ranged-1"], source=OTHER)
+    assert not await market.is_answered(address)
+    await market.remove("ranged")
+    assert not await market.clb.list_access()
+
+
+async def test_an_instance_is_protected_and_made_again_if_somebody_deletes_it(market):
+    await market.pod("kept-1", "node-1", labels={"app": "kept"})
+    await market.service("kept")
+    await market.addresses("kept")
+    (instance,) = await market.clb.list_instances()
+    with pytest.raises(Exception, match="DeleteProtection"):
+        await market.clb.delete_instance(instance.id)
+
+    await market.clb.protect(instance.id, from_deletion=False, from_console=False)
+    await market.clb.delete_instance(instance.id)
+    # Whatever is changed has it looked at; by itself it is every five minutes.
+    await market.change("kept", {"metadata": {"labels": {"look": "again"}}})
+
+    async def has_another() -> bool:
+        held = await market.clb.list_instances()
+        return bool(held) and held[0].id != instance.id
+
+    await eventually(has_another)
+
+    async def is_reached() -> bool:
+        return await market.is_answered((await market.addresses("kept"))[0])
+
+    await eventually(is_reached)
+    await market.remove("kept")
+
+
+async def test_an_instance_that_was_there_is_used_and_left_as_it_was(market):
+    await market.pod("first-1", "node-1", labels={"app": "first"})
+    await market.pod("guest-1", "node-2", labels={"app": "guest"})
+    await market.service("first")
+    (address,) = await market.addresses("first")
+    (instance,) = await market.clb.list_instances()
+    await market.answered_by(address, ["first-1"])
+
+    # Its port is another's: told, and not taken.
+    await market.service("guest", {"id": instance.id})
+
+    async def is_told() -> bool:
+        return await market.has_said("guest", "is not this Service's: take another port")
+
+    await eventually(is_told)
+    ports = [{"name": "web", "port": 81, "targetPort": SERVED}]
+    await market.change("guest", {"spec": {"ports": ports}})
+    await market.answered_by(address, ["guest-1"], port=81)
+    assert await market.ask(address) == ("first-1", FAR)
+
+    await market.remove("guest")
+    listeners = await market.clb.list_listeners(instance.id)
+    assert [one.wish.port for one in listeners] == [PORT]
+    assert len(await market.clb.list_groups(instance.id)) == 1
+    assert await market.ask(address) == ("first-1", FAR)
+    await market.remove("first")
+
+
+async def test_a_control_plane_that_dies_at_any_moment_leaves_one_of_each(market):
+    """Bug class 7: what was begun is found by its tags, and neither lost nor made twice."""
+    await market.pod("hard-1", "node-1", labels={"app": "hard"})
+    await market.service("hard", loadBalancerSourceRanges=[f"{FAR}/32"])
+
+    async def has_begun() -> bool:
+        return bool(await market.clb.list_instances())
+
+    await eventually(has_begun)
+    await market.lab.control_plane.kill()
+
+    async def is_reached() -> bool:
+        held = await market.addresses("hard")
+        return await market.is_answered(held[0])
+
+    await eventually(is_reached, timeout_s=60)
+    assert len(await market.clb.list_instances()) == 1
+    assert len(await market.clb.list_access()) == 1
+    (instance,) = await market.clb.list_instances()
+    assert len(await market.clb.list_groups(instance.id)) == 1
+
+    await market.lab.kube.delete(SERVICES, "hard", namespace="default")
+    await market.lab.control_plane.kill()
+
+    async def is_gone() -> bool:
+        return await market.lab.kube.get(SERVICES, "hard", namespace="default") is None
+
+    await eventually(is_gone, timeout_s=60)
+    assert not await market.clb.list_instances()
+    assert not await market.clb.list_access()
