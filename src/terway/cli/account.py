@@ -11,6 +11,7 @@ from terway.cli.place import Place
 from terway.cli.read_cloud import choose_keys, open_metadata
 from terway.cloud.credentials import Credentials, StaticCredentials
 from terway.cloud.ecs import EcsClient
+from terway.cloud.inspect import CloudInspector
 from terway.cloud.network import NetworkClient
 from terway.cloud.openapi import OpenAPI, open_session
 from terway.model.ids import RegionId
@@ -26,6 +27,7 @@ class Account:
 
     ecs: EcsClient
     network: NetworkClient
+    inspector: CloudInspector
 
 
 @asynccontextmanager
@@ -46,6 +48,7 @@ async def open_account(
         yield Account(
             ecs=EcsClient(openapi, region_id=region, ecs_endpoint=ecs, vpc_endpoint=vpc),
             network=NetworkClient(openapi, region_id=region, ecs_endpoint=ecs, vpc_endpoint=vpc),
+            inspector=CloudInspector(openapi, region_id=region, ecs_endpoint=ecs, vpc_endpoint=vpc),
         )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
 import yaml
 
+from terway.cli.chart.render import find_chart
 from terway.cli.exits import FOUND, OK
-from terway.cli.place import Place, place_of
+from terway.cli.place import Place, find_place, place_of
 from terway.cli.table import print_json, print_lines, wrapped
+from terway.cli.validate_values import check_installation
 from terway.config.agent_config import FILES, read_agent_config_into
 from terway.config.findings import Report
 from terway.config.keys_map import CONF, DISABLE_NETWORK_POLICY, ENI_CONF
@@ -27,24 +31,55 @@ _BESIDE = {CONF: '{"type":"terway"}', DISABLE_NETWORK_POLICY.name: "true"}
 @click.argument("path", required=False, type=_PATH)
 @click.option("--patch", type=_PATH, help="The node's own part: its eni_conf, or its ConfigMap.")
 @click.option("--strict", is_flag=True, help="Cautions count as findings, too.")
+@click.option("--values", type=_PATH, multiple=True, help="A values file of the chart; repeatable.")
+@click.option("--set", "settings", multiple=True, help="NAME=VALUE over it, as pool.maxSize=10.")
+@click.option("--chart", type=_PATH, help="The chart's folder; the one that came along by default.")
+@click.option("--instance-type", "types", multiple=True, help="Of nodes to come; repeatable.")
+@click.option("--kubeconfig", default="", help="A cluster to hold values against; or KUBECONFIG.")
 @click.option("--schema", type=click.Choice(DOCUMENTS), help="Print a JSON schema, and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(
-    path: Path | None, patch: Path | None, strict: bool, schema: str | None, as_json: bool
+    *,
+    path: Path | None,
+    patch: Path | None,
+    values: tuple[Path, ...],
+    settings: tuple[str, ...],
+    chart: Path | None,
+    types: tuple[str, ...],
+    kubeconfig: str,
+    strict: bool,
+    schema: str | None,
+    as_json: bool,
 ) -> None:
     """Check a configuration; say everything that is wrong with it, and where.
 
     PATH is a folder with the files of eni-config (as /etc/eni, the default), a manifest of the
     ConfigMap, or an eni_conf alone. Nothing else is asked: not the cloud, not the cluster.
-    Exit code 0: right; 1: something is not; 2: PATH is not a configuration, or cannot be read.
+
+    With --values or --set, what the chart would be installed with is checked instead: its schema,
+    the configuration made of it, and, with a key in ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET and
+    with a kubeconfig, whether it goes with the cloud and the cluster. Nothing is changed.
+    Exit code 0: right; 1: something is not; 2: it cannot be read; 3: who was asked is away.
     """
     if schema is not None:
         print_json(schema_of(schema))
         return
-    report = Report()
-    files = read_config_files(path or _default_folder())
-    read_agent_config_into(report, files, patch=_patch_of(patch) if patch else None)
-    _show(report, as_json=as_json)
+    report, unasked = Report(), tuple[str, ...]()
+    if values or settings:
+        report, unasked = asyncio.run(
+            check_installation(
+                values,
+                settings,
+                types,
+                chart=chart or find_chart(),
+                place=find_place(node_name="-", kubeconfig=kubeconfig),
+                environ=os.environ,
+            )
+        )
+    else:
+        files = read_config_files(path or _default_folder())
+        read_agent_config_into(report, files, patch=_patch_of(patch) if patch else None)
+    _show(report, unasked, as_json=as_json)
     is_wrong = report.refusals or (strict and report.cautions)
     raise SystemExit(FOUND if is_wrong else OK)
 
@@ -112,20 +147,23 @@ def _config_map_data(text: str, path: Path, *, field: str) -> dict[str, str] | N
     return None
 
 
-def _show(report: Report, *, as_json: bool) -> None:
+def _show(report: Report, unasked: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         refusals = [
             {"field": one.field, "found": one.found, "rule": one.rule} for one in report.refusals
         ]
-        print_json({"refusals": refusals, "cautions": report.cautions})
+        found = {"refusals": refusals, "cautions": report.cautions}
+        print_json({**found, "not_asked": unasked} if unasked else found)
         return
-    print_lines(_lines(report))
+    print_lines(_lines(report, unasked))
 
 
-def _lines(report: Report) -> Iterable[str]:
+def _lines(report: Report, unasked: tuple[str, ...]) -> Iterable[str]:
     for refusal in report.refusals:
         yield from wrapped(f"x {refusal}")
     for caution in report.cautions:
         yield from wrapped(f"! {caution}")
+    for one in unasked:
+        yield from wrapped(f"? not asked: {one}")
     counts = f"{len(report.refusals)} to mend, {len(report.cautions)} to know"
     yield counts if report.refusals or report.cautions else "right"

@@ -160,6 +160,12 @@ class NetworkClient:
         pages = self._pages(self._vpc, "DescribeVpcs", {"Tag": _tags(tag)}, _Vpcs)
         return tuple([_vpc(one) async for page in pages for one in page.vpcs.vpc])
 
+    async def vpc(self, vpc_id: VpcId) -> FoundVpc | None:
+        """Return a VPC, None when there is no such one."""
+        pages = self._pages(self._vpc, "DescribeVpcs", {"VpcId": vpc_id}, _Vpcs)
+        found = [_vpc(one) async for page in pages for one in page.vpcs.vpc]
+        return found[0] if found else None
+
     async def vswitches(self, vpc_id: VpcId) -> tuple[FoundVSwitch, ...]:
         """Return all vSwitches of a VPC, whoever made them."""
         pages = self._pages(self._vpc, "DescribeVSwitches", {"VpcId": vpc_id}, _VSwitches)
@@ -171,6 +177,12 @@ class NetworkClient:
         pages = self._pages(self._ecs, "DescribeSecurityGroups", parameters, _Groups)
         found = [one async for page in pages for one in page.security_groups.security_group]
         return tuple([await self._group(one) for one in found])
+
+    async def group_ids(self, vpc_id: VpcId) -> frozenset[SecurityGroupId]:
+        """Return all security groups of a VPC, whoever made them."""
+        pages = self._pages(self._ecs, "DescribeSecurityGroups", {"VpcId": vpc_id}, _Groups)
+        found = [one async for page in pages for one in page.security_groups.security_group]
+        return frozenset(SecurityGroupId(one.security_group_id) for one in found)
 
     async def _group(self, group: _Group) -> FoundGroup:
         parameters: dict[str, Value] = {

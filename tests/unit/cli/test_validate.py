@@ -136,3 +136,23 @@ def test_an_eni_conf_alone_is_not_asked_what_only_the_config_map_says(tmp_path):
     path.write_text('{"max_pool_size": 5}')
 
     assert run(path, "--strict").output == "right\n"
+
+
+def test_values_of_the_chart_are_checked_without_anybody_else(tmp_path, monkeypatch):
+    for name in ("KUBECONFIG", "ALIBABA_CLOUD_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    values = tmp_path / "values.yaml"
+    values.write_text("clusterID: c\nvpcID: vpc-1\n")
+
+    right = run("--values", values, "--instance-type", "ecs.g7.xlarge")
+    wrong = run("--values", values, "--set", "pool.minSize=9", "--set", "mode=both", "--json")
+    unreadable = run("--set", "pool.maxSize")
+
+    assert right.exit_code == 0
+    assert "? not asked: the cloud: set ALIBABA_CLOUD_ACCESS_KEY_ID" in right.output
+    assert wrong.exit_code == 1
+    assert json.loads(wrong.output)["refusals"] == [
+        {"field": "values.mode", "found": '"both"', "rule": "must be one of shared, exclusive"}
+    ]
+    assert unreadable.exit_code == 2
+    assert "write NAME=VALUE, as pool.maxSize=10" in unreadable.output
