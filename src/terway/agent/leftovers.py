@@ -3,7 +3,8 @@
 rules and routes of pods, ENI tables, veths of ours     every sweep (datapath/plan.py)
 upstream's u32 filters on ENIs                          removed
 upstream's socket and lock, with nobody behind them     removed
-upstream's journal, with pods in it                     said: their addresses are taken from them
+upstream's journal, with pods in it                     taken over at the first start (`takeover`);
+                                                        else said: ours was not empty
 cali… veths that are not ours                           said, never touched: Calico's, or a pod's
 """
 
@@ -54,6 +55,7 @@ class Leftovers:
         self._ground = ground
         self._links = links
         self._teller = teller
+        self.is_taken = False  # upstream's journal: its pods are ours, or were told of
 
     async def clean(self, reconciled: asyncio.Event) -> None:
         """Wait for the first look at the kernel, then clean and tell. Nothing of it is fatal."""
@@ -79,7 +81,7 @@ class Leftovers:
             (self._paths.run_dir / OLD_LOCK).unlink(missing_ok=True)
             self._tell(CLEANED, f"{old_socket} of an earlier Terway removed: nobody listens")
         pods = old_pods(self._paths.state_dir / OLD_JOURNAL)
-        if pods:
+        if pods and not self.is_taken:
             self._tell(
                 FOUND,
                 f"{self._paths.state_dir / OLD_JOURNAL}: an earlier Terway gave addresses to "

@@ -63,6 +63,7 @@ from terway.agent.shape import Shape, check_capacity, most_pods, shape_of
 from terway.agent.supply_open import SupplySide, open_supply
 from terway.agent.terwayd import Setup, Terwayd
 from terway.agent.trunk_note import note_trunk
+from terway.agent.upstream import find_upstream
 from terway.cloud.ecs import EcsClient, open_ecs_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
@@ -191,7 +192,8 @@ async def _open(
         allowance = await read_allowance(cloud, place, kept.read())
     kept.write(known := Known(place=place, allowance=allowance))
     store = stack.enter_context(open_store(paths.journal))
-    held = (await store.load()).attachments
+    upstream = await find_upstream(store, paths, metadata, client)
+    held = upstream.held
     kept_mode = KeptMode(paths.state_dir / "node_mode")
     mode = await read_node_mode(client, options.node_name, kept_mode, held)
     cautions = _check_instance(config, allowance, mode, held)
@@ -225,10 +227,9 @@ async def _open(
         facts=shape.facts,
         stop=stop,
     )
+    upstream.join(terwayd, kube)
     _keep_supplied(terwayd, cloud, kept, known)
-    if client is not None and shape.pool.has_trunk:
-        noting = partial(note_trunk, client, options.node_name, lambda: terwayd.pool.pool)
-        terwayd.chores["trunk"] = noting
+    _note_trunk(terwayd, client, options, shape)
     serve_own_enis(
         terwayd,
         client,
@@ -261,6 +262,14 @@ def _keep_supplied(
         cloud.join(terwayd)
     else:
         terwayd.chores["instance"] = partial(keep_allowance_current, cloud, kept, known)
+
+
+def _note_trunk(
+    terwayd: Terwayd, client: KubeClient | None, options: Options, shape: Shape
+) -> None:
+    if client is not None and shape.pool.has_trunk:
+        noting = partial(note_trunk, client, options.node_name, lambda: terwayd.pool.pool)
+        terwayd.chores["trunk"] = noting
 
 
 def _with_datapath(

@@ -196,6 +196,10 @@ class KernelNetwork:
             actual = await self._kernel.read_inside(desired)
             await self._kernel.apply(plan_limits(desired, actual))
 
+    def desired_node_of(self, attachment: Attachment) -> tuple[NetObject, ...]:
+        """Return what the node's namespace is to have of an attachment."""
+        return self._desired(attachment).node
+
     @property
     def held_back(self) -> tuple[Attachment, ...]:
         """Return the attachments that are without the data path's programs still."""

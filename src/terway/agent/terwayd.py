@@ -49,6 +49,7 @@ from terway.agent.process_metrics import process_metrics
 from terway.agent.readonly import Page, open_readonly
 from terway.agent.reconcile import Reconciler
 from terway.agent.server import open_server
+from terway.agent.settling import Settling
 from terway.agent.spool import Spool
 from terway.agent.streams import Stream
 from terway.agent.supply import Supply
@@ -150,6 +151,7 @@ class Terwayd:
         )
         self.metrics = Metrics(self.pool)
         self.answerer = self._answering(clocks)
+        self._settling = Settling(kernel, self.network, enis)
         self.reconciler = self._reconciling(enis, clocks)
         self.reconciled = self.reconciler.has_run
         self._keep_whole(enis, clocks)
@@ -223,7 +225,7 @@ class Terwayd:
             attachments=self._attachments,
             turns=self.verbs.turns,
         )
-        self._leftovers = Leftovers(
+        self.leftovers = Leftovers(
             self._paths,
             ground=lambda: self.network.ground,
             links=self._kernel.links,
@@ -236,7 +238,7 @@ class Terwayd:
         async with asyncio.TaskGroup() as tasks:
             # The watch is subscribed before the first look.
             watches = (("watch", self._watch.run()), ("guard", self._guard_watch.run()))
-            leftovers = ("leftovers", self._leftovers.clean(self.reconciled))
+            leftovers = ("leftovers", self.leftovers.clean(self.reconciled))
             loops = (*watches, leftovers, *self.loops())
             background = [tasks.create_task(loop, name=name) for name, loop in loops]
             async with AsyncExitStack() as stack:
@@ -274,6 +276,7 @@ class Terwayd:
             self._policies.restore(self.pool.attachments())
         if self.bringup is not None:
             await self.bringup.begin(self.pool.attachments())
+        await self._settling.settle(self.pool.attachments())
 
     def loops(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
         """Yield what runs beside the serving, by name, but for the watch of the real kernel."""

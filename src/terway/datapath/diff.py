@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from terway.model.network import (
@@ -105,6 +105,7 @@ def is_satisfied(wanted: NetObject, found: NetObject | None) -> bool:
             and wanted.mac in (None, found.mac)
             and wanted.mtu_bytes in (None, found.mtu_bytes)
             and wanted.alias in ("", found.alias)
+            and wanted.group in (0, found.group)
             and (wanted.has_arp or not found.has_arp)
         )
     if isinstance(wanted, TokenBucket) and isinstance(found, TokenBucket):
@@ -112,6 +113,17 @@ def is_satisfied(wanted: NetObject, found: NetObject | None) -> bool:
     if isinstance(wanted, SharedLimit) and isinstance(found, SharedLimit):
         return wanted.is_like(found)
     return wanted == found
+
+
+def _without_what_is_so(wanted: NetObject, found: NetObject | None) -> NetObject:
+    """Return `wanted` without a MAC that the link has already.
+
+    To set it again, even the same, makes the kernel forget the link's neighbours, and lose what is
+    under way to them (dev_set_mac_address, NETDEV_CHANGEADDR).
+    """
+    if isinstance(wanted, LinkSettings) and isinstance(found, LinkSettings):
+        return replace(wanted, mac=None if wanted.mac == found.mac else wanted.mac)
+    return wanted
 
 
 def diff(
@@ -128,7 +140,11 @@ def diff(
     """
     wanted = {place_of(one): one for one in desired}
     found = {place_of(one): one for one in actual}
-    puts = [one for place, one in wanted.items() if not is_satisfied(one, found.get(place))]
+    puts = [
+        _without_what_is_so(one, found.get(place))
+        for place, one in wanted.items()
+        if not is_satisfied(one, found.get(place))
+    ]
     surplus = [one for place, one in found.items() if place not in wanted and is_owned(one)]
     puts.sort(key=_order_of)
     surplus.sort(key=lambda one: (-_order_of(one), str(one)))

@@ -20,7 +20,7 @@ from ipaddress import ip_interface, ip_network
 
 from terway.datapath.ebpf import inner_programs, leg_programs
 from terway.datapath.facts import NodeFacts
-from terway.datapath.guard import guard_of
+from terway.datapath.guard import guard_for
 from terway.datapath.host import EVERYWHERE, GATEWAY_SCOPE, host_route_scope, link_sysctls
 from terway.datapath.names import (
     IN_POD_PRIORITY,
@@ -190,7 +190,7 @@ def _node_side(
     name = host_link_name(attachment.key, attachment.pod)
     key, addresses = attachment.key, attachment.lease.addresses
     yield LinkSettings(name=name, mac=host_mac_of(attachment), alias=alias_of(key))
-    yield guard_of(name, mac=pod_mac_of(attachment), addresses=addresses)
+    yield guard_for(attachment, name, mac=pod_mac_of(attachment))
     yield from leg_programs(attachment, gateways, node)
     yield from link_sysctls(name, families)
     for family in families:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from terway.model.address import IPPair
+from terway.model.attachment import Attachment
 from terway.model.ids import MacAddress
 from terway.model.network import (
     NODE,
@@ -28,6 +29,12 @@ from terway.model.traffic import Guard
 def guard_of(link: str, *, mac: MacAddress, addresses: IPPair) -> Guard:
     """Return the guard of `link`, whose other end has `mac` and `addresses`."""
     return Guard(link=link, mac=mac, addresses=addresses, link_local=link_local_of(mac))
+
+
+def guard_for(attachment: Attachment, link: str, *, mac: MacAddress) -> Guard:
+    """Return the guard of an attachment's `link`, whoever made that."""
+    guard = guard_of(link, mac=mac, addresses=attachment.lease.addresses)
+    return replace(guard, is_on_living_link=attachment.spec.macs is not None)
 
 
 def link_local_of(mac: MacAddress) -> IPv6Address:

@@ -24,7 +24,7 @@ from ipaddress import ip_interface, ip_network
 
 from terway.datapath.ebpf import veth_programs
 from terway.datapath.facts import ENILink, NodeFacts
-from terway.datapath.guard import guard_of
+from terway.datapath.guard import guard_for
 from terway.datapath.host import GATEWAY_SCOPE, host_route_scope, link_sysctls
 from terway.datapath.names import (
     FROM_POD_PRIORITY,
@@ -91,7 +91,7 @@ def _node_side(
     key = attachment.key
     name = host_link_name(key, attachment.pod)
     yield LinkSettings(name=name, mac=host_mac_of(attachment), alias=alias_of(key))
-    yield guard_of(name, mac=pod_mac_of(attachment), addresses=attachment.lease.addresses)
+    yield guard_for(attachment, name, mac=pod_mac_of(attachment))
     yield from members_of(attachment, eni.name)
     yield from veth_programs(attachment, eni, node)
     yield from ingress_limits(attachment.spec.bandwidth, name)

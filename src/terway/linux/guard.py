@@ -1,7 +1,8 @@
 """The guard of pods' links: one program for all of them, attached to each, and one entry for each.
 
 owners[ifindex] = addresses, MAC          written first: from its first packet on
-filter on clsact ingress of the link      goes with the link, stays when terwayd goes
+filter on clsact ingress of the link      goes with the link, stays when terwayd goes; a link that
+                                          was there before terwayd has it without one (living_links)
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Guards:
         """Say whom the link belongs to; return what makes the program see its packets."""
         owners = self._program.open(sock).maps["owners"]
         owners.update(_IFINDEX.pack(ifindex), pack_owner(guard))
+        if guard.is_on_living_link:
+            return self._program.join(sock, ifindex)
         return self._program.attach(sock, ifindex)
 
     def remove(self, ifindex: int) -> Request:

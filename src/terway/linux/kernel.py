@@ -193,6 +193,16 @@ class Kernel:
 
         await self._run(work)
 
+    async def know_members(self, members: Collection[TrunkMember]) -> None:
+        """Have a trunk's programs know `members` before they see packets of them."""
+        if not members:
+            return
+
+        def work(session: Session) -> None:
+            self._traffic.trunks.know(session.namespace(NODE).sock, members)
+
+        await self._run(work)
+
     async def forget_other_members(self, members: Collection[TrunkMember]) -> None:
         """Forget what a trunk's programs know of all but `members`."""
         await self._workers.run(partial(self._traffic.trunks.forget_others, members))

@@ -1,7 +1,8 @@
-"""The filters that upstream Terway left on an ENI: u32, with priorities that nobody else uses.
+"""The filters that upstream Terway left: on an ENI u32, with priorities that nobody else uses.
 
 Source: upstream Terway, pkg/tc and plugin/datapath: 20000 takes the VLAN tag off what comes in for
-pods of a trunk, 50001 and 50002 put it on what leaves, IPv4 and IPv6 apart. Blocking; for workers.
+pods of a trunk, 50001 and 50002 put it on what leaves, IPv4 and IPv6 apart. Its data path in eBPF
+(Cilium's programs) stands on pods' links at 25000 or later. Blocking; for workers.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from terway.linux.netlink.codec import Query, Request, attributes, text
+from terway.linux.netlink.shown import filters_of
 from terway.linux.netlink.socket import RouteSocket, open_route_socket
 from terway.linux.netlink.traffic import RTM_DELTFILTER, RTM_GETTFILTER, Hook
 
 PRIORITIES = frozenset({20000, 50001, 50002})
+FIRST_OF_CILIUM = 25000
 
 _TCMSG = struct.Struct("=BxxxiIII")  # family, ifindex, handle, parent, info
 _TCA_KIND = 1
@@ -42,6 +45,20 @@ def remove_old_filters(filters: Iterable[OldFilter]) -> None:
     with open_route_socket() as sock:
         for one in filters:
             sock.request(_removal(one))
+
+
+def links_with_programs(names: Iterable[str]) -> frozenset[str]:
+    """Return the links, of those named, that have programs of upstream's data path in eBPF."""
+    with open_route_socket() as sock:
+        return frozenset(name for name in names if _has_programs(sock, name))
+
+
+def _has_programs(sock: RouteSocket, name: str) -> bool:
+    ifindex = sock.index_of(name)
+    if ifindex is None:
+        return False
+    found = (one for hook in Hook for one in sock.query(filters_of(name, ifindex, hook.value)))
+    return any(one.kind == "bpf" and one.priority >= FIRST_OF_CILIUM for one in found)
 
 
 def _read(sock: RouteSocket, ifindex: int, hook: Hook) -> Iterator[OldFilter]:

@@ -15,12 +15,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from terway.linux import bpf_find
+from terway.linux import bpf_find, living_links
 from terway.linux.bpf import Map, map_of
 from terway.linux.bpf_program import program_info
 from terway.linux.libbpf import load_object, read_object
 from terway.linux.netlink import link, traffic
 from terway.linux.netlink.codec import Request
+from terway.linux.netlink.qdisc import qdiscs_of
 from terway.linux.netlink.socket import RouteSocket
 from terway.linux.netlink.traffic import AttachedProgram, Hook
 
@@ -71,14 +72,27 @@ class SharedProgram:
             ),
         )
 
+    def join(self, sock: RouteSocket, ifindex: int) -> tuple[Request, ...]:
+        """As `attach`, to a link that carries packets already: none is lost where that can be."""
+        has_clsact = any(one.kind == "clsact" for one in sock.query(qdiscs_of(ifindex)))
+        fd = self.open(sock).fd
+        if not has_clsact and living_links.put(ifindex, self._hook, fd, self._name):
+            return ()
+        return self.attach(sock, ifindex)
+
     def detach(self, ifindex: int) -> Request:
         """Return what takes the program from a link."""
+        living_links.remove(ifindex, self._hook, self._name)
         return traffic.remove_programs(ifindex, self._hook, priority=self._priority)
 
     def attached(self, sock: RouteSocket, ifindex: int) -> Iterator[AttachedProgram]:
         """Yield the programs of that name at that place of a link, whoever loaded them."""
+        wanted = (self._name, self._priority)
         found = sock.query(traffic.attached_programs(ifindex, self._hook))
-        return (one for one in found if (one.name, one.priority) == (self._name, self._priority))
+        own = [one for one in found if (one.name, one.priority) == wanted]
+        yield from own
+        for number in () if own else living_links.programs(ifindex, self._hook, self._name):
+            yield AttachedProgram(name=self._name, number=number, priority=self._priority, handle=0)
 
     def is_attached(self, sock: RouteSocket, ifindex: int) -> bool:
         """Return whether this very program sees a link's packets."""

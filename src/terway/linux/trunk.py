@@ -60,9 +60,15 @@ class Trunks:
         """Say what the programs are to know; return what makes them see the trunk's packets."""
         self._open(sock)
         if isinstance(wanted, TrunkMember):
-            for entries, key, value in self._entries(wanted):
-                entries.update(key, value)
+            self.know(sock, (wanted,))
         return tuple(chain.from_iterable(one.attach(sock, ifindex) for one in self._programs))
+
+    def know(self, sock: RouteSocket, members: Iterable[TrunkMember]) -> None:
+        """Say what the programs are to know, before they see a packet of it."""
+        self._open(sock)
+        for one in members:
+            for entries, key, value in self._entries(one):
+                entries.update(key, value)
 
     def removals(
         self, sock: RouteSocket, unwanted: TrunkMember | TrunkPrograms, ifindex: int

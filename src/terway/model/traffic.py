@@ -7,7 +7,7 @@ has at most one of each kind, so its name and the kind are the place of such an 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv6Address
 
@@ -28,11 +28,13 @@ class Guard(TrafficObject):
     """Lets in by `link` only what comes from these addresses and this MAC.
 
     `mac` and `link_local` are those of the pod's end. A link-local source may not leave the link.
+    A link that carried packets before there was a guard `is_on_living_link`.
     """
 
     mac: MacAddress
     addresses: IPPair
     link_local: IPv6Address
+    is_on_living_link: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +103,15 @@ class Pacing(TrafficObject):
 class TrunkMember(TrafficObject):
     """What leaves a trunk's `link` from these addresses is tagged, and has the member's MAC.
 
-    What comes tagged so, for that MAC, is untagged and the node's.
+    What comes tagged so, for that MAC, is untagged and the node's. A member that `has_device` has
+    a VLAN device, which takes the tags off and puts them on: then what leaves with the tag, and
+    not from that MAC and one of the addresses, is dropped.
     """
 
     vlan_id: int
     mac: MacAddress
     addresses: IPPair
+    has_device: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,262 @@
+"""A node as upstream Terway leaves it: its links, routes and rules, and its journal.
+
+Made by hand with iproute2, from the description of upstream's data paths, and not by our planners:
+what takes a node over must fit what is there, not what we would have made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from terway.agent.paths import paths_under
+from terway.agent.takeover import Sources, take_over
+from terway.cloud.metadata import MetadataENI
+from terway.datapath.takeover import OwnerENI, Verdict
+from terway.lab.cloud.inprocess import inprocess_ecs_client
+from terway.linux.kernel import open_kernel
+from terway.model.address import IPAddress, IPPair
+from terway.model.attachment import PodRef
+from terway.model.eni import ENI, VSwitch
+from terway.model.ids import ContainerId, MacAddress
+from terway.model.interface import UNLIMITED, Bandwidth
+from terway.model.upstream import UpstreamInterface, UpstreamPod, UpstreamType
+from terway.store.sqlite import open_store
+from terway.store.upstream import record_of, write_relations
+from tests.support.emulated_node import EmulatedCloud
+from tests.support.kernel_node import KernelNode, sh
+
+NODE_V4, NODE_V6 = "192.168.0.10", "fd00::10"
+
+
+def host_link(pod: PodRef) -> str:
+    """Return the name of the node's end, as pkg/link/veth.go makes it."""
+    return "cali" + hashlib.sha1(str(pod).replace("/", ".").encode()).hexdigest()[:11]
+
+
+def mac_of(link: str, *, netns: str = "") -> str:
+    """Return the MAC that a link has."""
+    inside = f"nsenter --net={netns} " if netns else ""
+    words = sh(f"{inside}ip -o link show {link}").split()
+    return words[words.index("link/ether") + 1]
+
+
+@dataclass
+class UpstreamNode:
+    """One node with one ENI that upstream made, and the pods that it gave addresses to."""
+
+    world: EmulatedCloud
+    folder: Path
+    eni: ENI
+    vswitch: VSwitch
+    ifname: str = "eth1"
+    records: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> KernelNode:
+        return self.world.machine
+
+    @property
+    def gateways(self) -> IPPair:
+        assert self.vswitch.ipv6_cidr is not None
+        return IPPair(v4=self.vswitch.cidr[-3], v6=self.vswitch.ipv6_cidr[-3])
+
+    @property
+    def table(self) -> int:
+        return 1000 + socket.if_nametoindex(self.ifname)
+
+    def addresses(self, number: int) -> IPPair:
+        """Return a pair of secondary addresses of the ENI."""
+        return IPPair(v4=self.eni.ipv4[number], v6=self.eni.ipv6[number])
+
+    def configure_eni(self) -> None:
+        """Give the ENI what PolicyRoute gives it."""
+        sh(f"""
+            sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+            sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
+            sysctl -qw net.ipv4.conf.{self.ifname}.rp_filter=0
+            ip link set {self.ifname} up
+            ip address add {NODE_V4}/32 dev {self.ifname}
+            ip address add {NODE_V6}/128 dev {self.ifname} nodad
+            ip route add default via {self.gateways.v4} dev {self.ifname} table {self.table} onlink
+            ip route add {self.gateways.v6}/128 dev {self.ifname}
+            ip route add default via {self.gateways.v6} dev {self.ifname} table {self.table} onlink
+        """)
+
+    def add_pod(
+        self, name: str, addresses: IPPair, *, bandwidth: Bandwidth = UNLIMITED
+    ) -> UpstreamPod:
+        """Make a pod by PolicyRoute, and journal it."""
+        netns, ref = self.machine.pod(), PodRef(namespace="default", name=name, uid=f"uid-{name}")
+        self.make_veth(netns, ref, addresses)
+        for address in addresses:
+            self.make_rules(ref, address)
+        known = [str(one) for one in addresses]
+        self.machine.know(*known, mac=self.eni.mac, far=f"vpc-{self.ifname}")
+        pod = self.pod(name, netns, addresses, bandwidth=bandwidth)
+        self.write(pod)
+        return pod
+
+    def make_veth(
+        self, netns: str, ref: PodRef, addresses: IPPair, *, ifname: str = "eth0"
+    ) -> None:
+        link, space = host_link(ref), netns.rpartition("/")[2]
+        sh(f"ip link add {link} type veth peer name {ifname} netns {space}")
+        sh(f"""
+            sysctl -qw net.ipv4.conf.{link}.rp_filter=0
+            ip link set {link} up
+            ip -n {space} link set lo up
+            ip netns exec {space} sysctl -qw net.ipv6.conf.{ifname}.accept_ra=0
+            ip -n {space} address add {addresses.v4}/32 dev {ifname}
+            ip -n {space} address add {addresses.v6}/128 dev {ifname} nodad
+            ip -n {space} link set {ifname} up
+            ip -n {space} neigh add 169.254.1.1 lladdr {mac_of(link)} dev {ifname} nud permanent
+            ip -n {space} neigh add fe80::1 lladdr {mac_of(link)} dev {ifname} nud permanent
+            ip route add {addresses.v4}/32 dev {link} scope link
+            ip route add {addresses.v6}/128 dev {link}
+        """)
+        if ifname == "eth0":
+            sh(f"""
+                ip -n {space} route add default via 169.254.1.1 dev {ifname} onlink
+                ip -n {space} -6 route add default via fe80::1 dev {ifname} onlink
+            """)
+
+    def make_rules(self, ref: PodRef, address: IPAddress) -> None:
+        family = f"-{address.version}"
+        bits = address.max_prefixlen
+        sh(f"""
+            ip {family} rule add priority 512 to {address}/{bits} lookup main
+            ip {family} rule add priority 2048 from {address}/{bits} lookup {self.table}
+        """)
+
+    def pod(
+        self,
+        name: str,
+        netns: str,
+        addresses: IPPair,
+        *,
+        bandwidth: Bandwidth = UNLIMITED,
+        type_: UpstreamType = UpstreamType.ENI_MULTI_IP,
+    ) -> UpstreamPod:
+        """Return what upstream's journal says of a pod."""
+        assert self.vswitch.ipv6_cidr is not None
+        interface = UpstreamInterface(
+            ifname="eth0",
+            device_mac=self.eni.mac,
+            addresses=addresses,
+            eni_id=self.eni.id,
+            gateways=self.gateways,
+            ranges=(self.vswitch.cidr, self.vswitch.ipv6_cidr),
+            bandwidth=bandwidth,
+        )
+        return UpstreamPod(
+            pod=PodRef(namespace="default", name=name, uid=f"uid-{name}"),
+            type=type_,
+            container_id=ContainerId(f"upstream-{name}"),
+            netns=netns,
+            has_pod_eni=type_ is UpstreamType.VPC_ENI,
+            interfaces=(interface,),
+        )
+
+    def write(self, *pods: UpstreamPod) -> None:
+        """Journal pods as upstream does."""
+        self.records |= {str(one.pod): record_of(one) for one in pods}
+        path = paths_under(self.folder).state_dir / "ResRelation.db"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_relations(path, self.records)
+
+    async def eni_of(self, mac: MacAddress) -> MetadataENI | None:
+        """Return what the metadata service says of an ENI."""
+        if mac != self.eni.mac:
+            return None
+        gateways = self.gateways
+        assert gateways.v4 is not None
+        return MetadataENI(
+            id=self.eni.id,
+            mac=mac,
+            primary_ipv4=self.eni.primary_ipv4,
+            ipv4=self.eni.ipv4,
+            ipv6=self.eni.ipv6,
+            vswitch_id=self.vswitch.id,
+            cidr=self.vswitch.cidr,
+            gateway_v4=gateways.v4,
+            ipv6_cidr=self.vswitch.ipv6_cidr,
+            gateway_v6=gateways.v6,
+        )
+
+    async def take_over(
+        self, members: Iterable[tuple[PodRef, OwnerENI]] = ()
+    ) -> tuple[Verdict, ...]:
+        """Fill terwayd's journal from upstream's, as terwayd does at its first start."""
+        paths = paths_under(self.folder)
+        paths.make_folders()
+        async with open_kernel() as kernel:
+            sources = Sources(kernel=kernel, enis=_Metadata(self), members=_Members(dict(members)))
+            with open_store(paths.journal) as store:
+                return await take_over(store, paths.state_dir / "ResRelation.db", sources)
+
+
+@dataclass
+class _Metadata:
+    node: UpstreamNode
+
+    async def eni(self, mac: MacAddress) -> MetadataENI | None:
+        return await self.node.eni_of(mac)
+
+
+@dataclass
+class _Members:
+    known: dict[PodRef, OwnerENI]
+
+    async def member(self, ref: PodRef, interface: UpstreamInterface) -> OwnerENI | None:
+        return self.known.get(ref)
+
+
+@asynccontextmanager
+async def upstream_node(world: EmulatedCloud, folder: Path) -> AsyncIterator[UpstreamNode]:
+    """Let upstream have made one ENI on the node, with four secondary addresses of each family."""
+    client = inprocess_ecs_client(world.cloud)
+    made = await client.create_eni(
+        vswitch_id=world.vswitch,
+        security_group_ids=(world.group,),
+        ipv4_count=5,
+        ipv6_count=5,
+        tags=(("creator", "terway"),),
+        token="upstream",
+    )
+    await client.attach_eni(made.id, world.instance_id)
+    while made.id not in world.plugged:
+        world.cloud.advance()
+        await asyncio.sleep(0)
+    (vswitch,) = await client.describe_vswitches((world.vswitch,))
+    node = UpstreamNode(
+        world=world, folder=folder, eni=made, vswitch=vswitch, ifname=world.plugged[made.id]
+    )
+    node.configure_eni()
+    yield node
+
+
+def filters_of(link: str) -> str:
+    """Return what tc says of both hooks of a link."""
+    done = subprocess.run(
+        ["sh", "-c", f"tc filter show dev {link} ingress; tc filter show dev {link} egress"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def both(pod: UpstreamPod) -> tuple[IPv4Address, IPv6Address]:
+    """Return the addresses of a pod's interface."""
+    addresses = pod.interfaces[0].addresses
+    assert addresses.v4 is not None
+    assert addresses.v6 is not None
+    return addresses.v4, addresses.v6
