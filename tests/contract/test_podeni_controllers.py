@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 from terway.controlplane.informers import SharedInformers
 from terway.controlplane.manager import run_controllers
@@ -75,7 +76,10 @@ def bound_to(pods):
 async def test_pods_are_bound_moved_and_forgotten_by_what_changes(tmp_path):
     async with open_pod_eni_cluster(tmp_path) as cluster, running(cluster) as informers:
         kept = wishes(cluster, type="Fixed", releaseStrategy="Never")
-        plain = {"is_admitted": False, "annotations": {**kept, f"{PREFIX}pod-eni": "true"}}
+        plain: dict[str, Any] = {
+            "is_admitted": False,
+            "annotations": {**kept, f"{PREFIX}pod-eni": "true"},
+        }
         first = [await cluster.make_pod(f"web-{n}", "n1", **plain) for n in range(4)]
         await until(informers, POD_ENIS, bound_to(first))
         before = {one["NetworkInterfaceId"] for one in cluster.our_enis()}

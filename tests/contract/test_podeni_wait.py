@@ -73,7 +73,7 @@ async def test_one_that_comes_later_is_heard_of_and_so_is_its_binding(client):
 
     await put_status(client)
 
-    assert [one.lease.eni_id for one in await waiting] == ["eni-31"]
+    assert [one.lease and one.lease.eni_id for one in await waiting] == ["eni-31"]
 
 
 async def test_who_has_waited_enough_is_told_what_is_missing(client):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,7 +107,7 @@ def test_a_user_may_what_a_binding_of_his_allows_there_in_whatever_order(grants,
     """The model: look at each (rule, namespace, user) by itself."""
     rows = list(enumerate(grants))
     rng.shuffle(rows)
-    objects = {True: ([], []), False: ([], [])}
+    objects: dict[bool, tuple[list[Any], list[Any]]] = {True: ([], []), False: ([], [])}
     for index, (rule, namespace, user) in rows:
         roles, bindings = objects[bool(namespace)]
         roles.append(role_of(index, namespace, rule))

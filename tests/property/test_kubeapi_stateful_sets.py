@@ -54,6 +54,8 @@ def act(state, what, value):
             change(state, "spec.template.spec.containers", [{"name": "c", "image": value}])
         case "partition":
             change(state, "spec.updateStrategy.rollingUpdate.partition", value)
+        case _:
+            raise AssertionError(what)
 
 
 def ordinal(pod):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terway.model.pod_network import ELASTIC, FOR_EVER, Lifetime
-from terway.podeni.record import Phase
+from terway.podeni.record import Phase, Record
 from tests.support.pod_eni_world import PaperWorld
 
 TTL_S = 600.0
@@ -81,6 +81,11 @@ lifetimes = st.lists(
 ).map(tuple)
 
 
+def recorded(world: PaperWorld) -> Record:
+    assert world.record is not None
+    return world.record
+
+
 @given(lifetimes, histories())
 @settings(max_examples=200)
 def test_no_history_shares_an_eni_or_takes_it_too_early(kinds, history):
@@ -107,6 +112,7 @@ def test_a_pod_that_stays_gets_its_interfaces_after_any_history(kinds, history):
 
     assert world.record is not None
     assert world.record.phase is Phase.BIND
+    assert world.pod is not None
     assert world.record.pod_uid == world.pod.uid
 
 
@@ -147,7 +153,7 @@ def test_the_same_name_has_the_same_eni_on_whichever_node(first, second, is_lost
     world = PaperWorld(lifetimes=(FIXED,))
     world.make_pod(first)
     world.settle()
-    had = world.record.eni_ids
+    had = recorded(world).eni_ids
 
     if is_lost:
         world.lose_node(first)
@@ -159,29 +165,29 @@ def test_the_same_name_has_the_same_eni_on_whichever_node(first, second, is_lost
     world.make_pod(second)
     world.settle()
 
-    assert world.record.phase is Phase.BIND
-    assert world.record.eni_ids == had
+    assert recorded(world).phase is Phase.BIND
+    assert recorded(world).eni_ids == had
 
 
 def test_of_mixed_interfaces_each_goes_in_its_own_time():
     world = PaperWorld(lifetimes=(ELASTIC, FIXED, FOR_EVER))
     world.make_pod(0)
     world.settle()
-    _, short, ever = world.record.eni_ids
+    _, short, ever = recorded(world).eni_ids
 
     world.delete_pod()
     world.settle()
-    assert world.record.eni_ids == (short, ever)
+    assert recorded(world).eni_ids == (short, ever)
 
     pass_time(world, TTL_S)
     world.settle()
-    assert world.record.eni_ids == (ever,)
+    assert recorded(world).eni_ids == (ever,)
 
     world.make_pod(1)
     world.settle()
-    assert world.record.phase is Phase.BIND
-    assert len(world.record.eni_ids) == 3
-    assert world.record.eni_ids[2] == ever
+    assert recorded(world).phase is Phase.BIND
+    assert len(recorded(world).eni_ids) == 3
+    assert recorded(world).eni_ids[2] == ever
 
 
 def test_a_pod_on_the_same_node_gets_the_eni_only_after_it_was_taken_off():
@@ -189,17 +195,17 @@ def test_a_pod_on_the_same_node_gets_the_eni_only_after_it_was_taken_off():
     world = PaperWorld(lifetimes=(FIXED,))
     world.make_pod(0)
     world.settle()
-    (eni_id,) = world.record.eni_ids
+    (eni_id,) = recorded(world).eni_ids
     world.delete_pod()
     world.make_pod(0)
 
     for _ in range(10):
         world.run_record()
 
-    assert world.record.phase is Phase.DETACHING
+    assert recorded(world).phase is Phase.DETACHING
     assert world.wishes[eni_id].phase is Phase.DETACHING
     world.settle()
-    assert (world.record.phase, world.detached[eni_id]) == (Phase.BIND, 1)
+    assert (recorded(world).phase, world.detached[eni_id]) == (Phase.BIND, 1)
 
 
 def test_a_pod_that_was_never_scheduled_was_seen_all_the_same():
@@ -232,7 +238,7 @@ def test_an_eni_that_somebody_attached_elsewhere_comes_back():
     world.make_pod(1)
     world.settle()
 
-    assert world.record.phase is Phase.BIND
+    assert recorded(world).phase is Phase.BIND
 
 
 def test_nothing_is_deleted_under_a_pod_that_runs():

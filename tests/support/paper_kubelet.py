@@ -22,11 +22,16 @@ from terway.lab.kubeapi.resources import LEASE, NODE, POD
 from terway.lab.kubeapi.state import ClusterState
 
 
-def add_node(state: ClusterState, name: str, *, pods: int = 110, **labels: str) -> Object:
+def add_node(
+    state: ClusterState, name: str, *, pods: int = 110, zone: str = "", **labels: str
+) -> Object:
     """Register a ready node."""
     now = state.now_text()
     node = {
-        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}},
+        "metadata": {
+            "name": name,
+            "labels": {"kubernetes.io/hostname": name, **_zone(zone), **labels},
+        },
         "status": {
             "allocatable": {"cpu": "4", "memory": "8Gi", "pods": str(pods)},
             "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": now}],
@@ -34,6 +39,10 @@ def add_node(state: ClusterState, name: str, *, pods: int = 110, **labels: str) 
     }
     beat(state, name)
     return state.create(NODE, node).object
+
+
+def _zone(zone: str) -> dict[str, str]:
+    return {"topology.kubernetes.io/zone": zone} if zone else {}
 
 
 def beat(state: ClusterState, name: str) -> None:

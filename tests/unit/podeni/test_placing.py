@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
@@ -20,8 +20,8 @@ def supply(vswitch_id: VSwitchId, zone: ZoneId, available: int, *, v6: bool = Tr
         id=vswitch_id,
         vpc_id=VpcId("vpc-1"),
         zone_id=zone,
-        cidr=ip_network("10.0.0.0/24"),
-        ipv6_cidr=ip_network("fd00::/64") if v6 else None,
+        cidr=IPv4Network("10.0.0.0/24"),
+        ipv6_cidr=IPv6Network("fd00::/64") if v6 else None,
     )
     return Supply(vswitch=vswitch, available=available)
 

@@ -45,7 +45,11 @@ class World:
     """What the webhook has in memory."""
 
     def __init__(self, *objects: Any, settings: Settings = PLAIN) -> None:
-        kinds = {PodNetworking: POD_NETWORKINGS, PodENI: POD_ENIS, Namespace: NAMESPACES}
+        kinds: dict[type, Any] = {
+            PodNetworking: POD_NETWORKINGS,
+            PodENI: POD_ENIS,
+            Namespace: NAMESPACES,
+        }
         self.copies: dict[Any, Copy] = {one: Copy() for one in kinds.values()}
         for one in objects:
             self.copies[kinds[type(one)]].objects[key_of(one)] = one

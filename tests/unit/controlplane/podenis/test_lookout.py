@@ -11,6 +11,7 @@ from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.vswitches import VSwitches
 from terway.model.errors import ThrottledError, TransientError
+from terway.model.ids import VSwitchId
 from tests.support.cloud_world import make_world
 from tests.support.pod_eni_cluster import FreeTurns
 
@@ -105,6 +106,6 @@ async def test_many_who_ask_for_one_vswitch_are_one_call():
     vswitches = VSwitches(calls_of(cloud), clock=cloud.world.clock, ttl_s=60.0)
     cloud.answers.set()
 
-    await asyncio.gather(*(vswitches.supplies(["vsw-1"]) for _ in range(9)))
+    await asyncio.gather(*(vswitches.supplies([VSwitchId("vsw-1")]) for _ in range(9)))
 
     assert cloud.vswitches == ["vsw-1"]

@@ -6,7 +6,13 @@ import pytest
 
 from terway.lab.kubeapi.controllers.runner import settle
 from terway.lab.kubeapi.errors import ApiError
-from terway.lab.kubeapi.objects import condition_of, is_pod_ready, read_path, replace_in
+from terway.lab.kubeapi.objects import (
+    condition_of,
+    is_condition_true,
+    is_pod_ready,
+    read_path,
+    replace_in,
+)
 from terway.lab.kubeapi.podstatus import pod_readiness_gates, pod_status
 from terway.lab.kubeapi.resources import DEPLOYMENT, POD
 from terway.lab.kubeapi.state import STRATEGIC
@@ -27,7 +33,7 @@ def gated(**spec):
 
 def cluster():
     state = make_cluster()
-    add_node(state, "n1", **{"topology.kubernetes.io/zone": "zone-a"})
+    add_node(state, "n1", zone="zone-a")
     return state
 
 
@@ -44,6 +50,7 @@ def test_a_gated_pod_is_not_placed_until_its_last_gate_is_gone():
     state.create(POD, gated())
     settle(state)
     condition = condition_of(held(state), "PodScheduled")
+    assert condition is not None
     assert (condition["status"], condition["reason"]) == ("False", "SchedulingGated")
     assert pod_status(held(state)) == "SchedulingGated"
 
@@ -54,7 +61,7 @@ def test_a_gated_pod_is_not_placed_until_its_last_gate_is_gone():
     change(state, {"schedulingGates": None})
     settle(state)
     assert held(state)["spec"]["nodeName"] == "n1"
-    assert condition_of(held(state), "PodScheduled")["status"] == "True"
+    assert is_condition_true(held(state), "PodScheduled")
     assert pod_status(held(state)) == "Pending"
 
 

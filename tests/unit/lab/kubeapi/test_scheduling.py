@@ -163,8 +163,8 @@ def test_a_cordoned_node_gets_no_pods():
 
 def test_a_pod_goes_to_the_zone_that_its_affinity_requires():
     state = make_cluster()
-    add_node(state, "n1", **{"topology.kubernetes.io/zone": "zone-a"})
-    add_node(state, "n2", **{"topology.kubernetes.io/zone": "zone-b"})
+    add_node(state, "n1", zone="zone-a")
+    add_node(state, "n2", zone="zone-b")
     expression = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["zone-b"]}
     terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
     path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
@@ -275,8 +275,8 @@ def preferring(name, zone):
 
 def test_a_pod_goes_where_it_prefers_while_there_is_room_and_elsewhere_then():
     state = make_cluster()
-    add_node(state, "n1", **{"topology.kubernetes.io/zone": "zone-a"})
-    add_node(state, "n2", pods=2, **{"topology.kubernetes.io/zone": "zone-b"})
+    add_node(state, "n1", zone="zone-a")
+    add_node(state, "n2", pods=2, zone="zone-b")
 
     for index in range(3):
         state.create(POD, preferring(f"p{index}", "zone-b"))
