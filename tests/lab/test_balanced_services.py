@@ -34,35 +34,32 @@ async def market() -> AsyncIterator[Market]:
         yield market
 
 
-async def test_a_pod_sees_its_client_through_a_clb_without_node_ports(market):
+async def test_a_pod_sees_its_client_through_a_clb_without_node_ports(market: Market):
     await market.pod("plain-1", "node-1", labels={"app": "plain"})
     await market.service("plain")
     (address,) = await market.addresses("plain")
 
     assert await market.answered_by(address, ["plain-1"]) == ("plain-1", FAR)
-    found = await market.lab.kube.get(SERVICES, "plain", namespace="default")
+    found = await market.read("plain")
     assert "nodePort" not in found["spec"]["ports"][0]
     await market.remove("plain")
     assert not await market.clb.list_instances()
 
 
 @pytest.mark.parametrize("class_", [None, NLB_CLASS])
-async def test_tcp_and_udp_of_one_number_in_both_families(market, class_):
+async def test_tcp_and_udp_of_one_number_in_both_families(market: Market, class_: str | None):
     name = "mixed-nlb" if class_ else "mixed-clb"
     await market.pod(f"{name}-1", "node-1", labels={"app": name})
     await market.service(
         name, loadBalancerClass=class_, ports=BOTH, ipFamilyPolicy="RequireDualStack"
     )
-    v4 = v6 = None
 
     async def has_both() -> bool:
-        nonlocal v4, v6
-        held = {one.version: one for one in await market.addresses(name)}
-        v4, v6 = held.get(4), held.get(6)
-        return bool(v4 and v6)
+        return {one.version for one in await market.addresses(name)} == {4, 6}
 
     await eventually(has_both)
-    for address, source in ((v4, FAR), (v6, FAR_V6)):
+    for address in await market.addresses(name):
+        source = FAR if address.version == 4 else FAR_V6
         assert (await market.answered_by(address, [f"{name}-1"], source=source))[1] == source
 
         async def is_heard(address=address, source=source) -> bool:
@@ -74,7 +71,7 @@ async def test_tcp_and_udp_of_one_number_in_both_families(market, class_):
     assert not await market.nlb.list_groups()
 
 
-async def test_only_sources_of_the_ranges_are_let_in(market):
+async def test_only_sources_of_the_ranges_are_let_in(market: Market):
     await market.pod("ranged-1", "node-2", labels={"app": "ranged"})
     await market.service("ranged", loadBalancerSourceRanges=[f"{FAR}/32"])
     (address,) = await market.addresses("ranged")
@@ -89,7 +86,7 @@ async def test_only_sources_of_the_ranges_are_let_in(market):
     assert not await market.clb.list_access()
 
 
-async def test_an_instance_is_protected_and_made_again_if_somebody_deletes_it(market):
+async def test_an_instance_is_protected_and_made_again_if_somebody_deletes_it(market: Market):
     await market.pod("kept-1", "node-1", labels={"app": "kept"})
     await market.service("kept")
     await market.addresses("kept")
@@ -115,7 +112,7 @@ async def test_an_instance_is_protected_and_made_again_if_somebody_deletes_it(ma
     await market.remove("kept")
 
 
-async def test_an_instance_that_was_there_is_used_and_left_as_it_was(market):
+async def test_an_instance_that_was_there_is_used_and_left_as_it_was(market: Market):
     await market.pod("first-1", "node-1", labels={"app": "first"})
     await market.pod("guest-1", "node-2", labels={"app": "guest"})
     await market.service("first")
@@ -143,7 +140,7 @@ async def test_an_instance_that_was_there_is_used_and_left_as_it_was(market):
     await market.remove("first")
 
 
-async def test_a_control_plane_that_dies_at_any_moment_leaves_one_of_each(market):
+async def test_a_control_plane_that_dies_at_any_moment_leaves_one_of_each(market: Market):
     """Bug class 7: what was begun is found by its tags, and neither lost nor made twice."""
     await market.pod("hard-1", "node-1", labels={"app": "hard"})
     await market.service("hard", loadBalancerSourceRanges=[f"{FAR}/32"])
@@ -152,7 +149,7 @@ async def test_a_control_plane_that_dies_at_any_moment_leaves_one_of_each(market
         return bool(await market.clb.list_instances())
 
     await eventually(has_begun)
-    await market.lab.control_plane.kill()
+    await market.kill_control_plane()
 
     async def is_reached() -> bool:
         held = await market.addresses("hard")
@@ -165,7 +162,7 @@ async def test_a_control_plane_that_dies_at_any_moment_leaves_one_of_each(market
     assert len(await market.clb.list_groups(instance.id)) == 1
 
     await market.lab.kube.delete(SERVICES, "hard", namespace="default")
-    await market.lab.control_plane.kill()
+    await market.kill_control_plane()
 
     async def is_gone() -> bool:
         return await market.lab.kube.get(SERVICES, "hard", namespace="default") is None

@@ -79,7 +79,9 @@ async def pods_of(market: Market, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("name", "class_"), [("clb", None), ("nlb", NLB_CLASS)])
-async def test_ten_pods_are_replaced_under_load_and_no_request_is_lost(market, name, class_):
+async def test_ten_pods_are_replaced_under_load_and_no_request_is_lost(
+    market: Market, name: str, class_: str | None
+):
     # The Service first: pods that are made before it have no gate.
     await market.service(name, loadBalancerClass=class_)
     address = (await market.addresses(name))[0]
@@ -109,13 +111,14 @@ async def test_ten_pods_are_replaced_under_load_and_no_request_is_lost(market, n
     await market.remove(name)
 
 
-async def test_a_pod_gets_nothing_new_before_it_is_told_to_end(market):
+async def test_a_pod_gets_nothing_new_before_it_is_told_to_end(market: Market):
     await market.service("web")
     (address,) = await market.addresses("web")
     probe = {"labels": {"app": "web"}}
     ending = await market.pod("ending", "node-1", **probe)
     await market.pod("staying", "node-2", **probe)
     made = await market.lab.kube.get(RAW_PODS, "ending", namespace="default")
+    assert made is not None
     sleep = made["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]
     assert sleep == {"seconds": SLEEP_S}
     assert made["spec"]["terminationGracePeriodSeconds"] == 2 + SLEEP_S

@@ -82,6 +82,17 @@ class Market:
     async def change(self, name: str, patch: Mapping[str, Any]) -> None:
         await self.lab.kube.patch(SERVICES, name, patch, namespace="default")
 
+    async def read(self, name: str) -> dict[str, Any]:
+        """Return a Service as it is."""
+        found = await self.lab.kube.get(SERVICES, name, namespace="default")
+        assert found is not None
+        return found
+
+    async def kill_control_plane(self) -> None:
+        """Kill it as a crash would; it is started again."""
+        assert self.lab.control_plane is not None
+        await self.lab.control_plane.kill()
+
     async def remove(self, name: str) -> None:
         """Delete a Service, and wait until it is gone, with all that it had."""
         await self.lab.kube.delete(SERVICES, name, namespace="default")
@@ -96,8 +107,7 @@ class Market:
         found: list[IPAddress] = []
 
         async def has_address() -> bool:
-            said = await self.lab.kube.get(SERVICES, name, namespace="default")
-            assert said is not None
+            said = await self.read(name)
             ingress = (said.get("status") or {}).get("loadBalancer", {}).get("ingress") or ()
             found[:] = [ip_address(one["ip"]) for one in ingress if "ip" in one]
             return bool(found)
