@@ -81,7 +81,10 @@ def status_patch(status: Json) -> Json:
         for name in ("podIPs", "hostIPs")
         if name in status
     }
-    return {"status": {**status, **replaced}}
+    # A condition that has no reason any more would keep the old one: null takes it away.
+    nothing = {"reason": None, "message": None}
+    conditions = [{**nothing, **one} for one in status["conditions"]]
+    return {"status": {**status, **replaced, "conditions": conditions}}
 
 
 def container_status(view: ContainerView) -> Json:

@@ -169,6 +169,17 @@ def test_a_status_of_the_kubelet_leaves_the_conditions_of_others():
     assert read_path(held(state), "status.podIPs") == [{"ip": "192.168.32.3"}]
 
 
+def test_a_condition_that_holds_has_not_the_words_of_when_it_did_not():
+    state = cluster()
+    state.create(POD, pod_manifest())
+    why = {"reason": "ContainersNotReady", "message": "containers with unready status: [c]"}
+    for condition in ({"status": "False", **why}, {"status": "True"}):
+        patch = status_patch({"conditions": [{"type": "Ready", **condition}]})
+        state.patch(POD, "a", "default", patch, kind=STRATEGIC, subresource="status")
+
+    assert condition_of(held(state), "Ready") == {"type": "Ready", "status": "True"}
+
+
 def test_a_rolling_update_waits_for_the_gates_of_the_new_pods():
     state = cluster()
     deployment = deployment_manifest(replicas=2)
