@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from terway.controlplane.podenis.ports import KubePort
+from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WatchedPod
 from terway.kube.client import PatchType
 from terway.kube.clock import format_time

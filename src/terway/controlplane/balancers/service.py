@@ -34,7 +34,7 @@ from terway.controlplane.balancers.owners import Owners
 from terway.controlplane.balancers.status import ingress_of, is_said, write_ingress
 from terway.controlplane.balancers.tokens import Tokens
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
-from terway.controlplane.podenis.ports import KubePort, Recorder
+from terway.controlplane.ports import KubePort, Recorder
 from terway.controlplane.watched import WATCHED_PODS, WatchedPod
 from terway.kube.events import NORMAL, WARNING
 from terway.kube.informer import Informer

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from terway.controlplane.balancers.objects import BalancedService, Ingress
-from terway.controlplane.podenis.ports import KubePort
+from terway.controlplane.ports import KubePort
 from terway.kube.resource import Resource
 from terway.loadbalancer.annotations import Settings
 from terway.model.balancer import BalancerInstance

@@ -13,9 +13,9 @@ import msgspec
 
 from terway.controlplane.podenis.lookout import Lookout, look_at
 from terway.controlplane.podenis.making import Maker, emptied, next_try
-from terway.controlplane.podenis.ports import KubePort
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.writes import Writes
+from terway.controlplane.ports import KubePort
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, NetworkInterface, PodENI
 from terway.kube.informer import Informer
 from terway.model.errors import ConflictError, VpcError

@@ -13,9 +13,9 @@ from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_
 from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.pod_eni import eni_ids_of
-from terway.controlplane.podenis.ports import KubePort
 from terway.controlplane.podenis.reading import DELETED, wish_of
 from terway.controlplane.podenis.telling import Teller
+from terway.controlplane.ports import KubePort
 from terway.kube.crds import (
     ENI_FINALIZER,
     NETWORK_INTERFACES,

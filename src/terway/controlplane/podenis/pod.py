@@ -14,11 +14,11 @@ from terway.config.network_keys import POD_NETWORKS
 from terway.config.requested_networks import parse_asked
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.podenis.gates import opened
-from terway.controlplane.podenis.ports import KubePort
 from terway.controlplane.podenis.reading import NODE_LABEL, node_of, pod_of, record_of, wants_eni
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.words import allocation_of, write_networks
 from terway.controlplane.podenis.world import ClusterWorld
+from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WATCHED_NODES, WATCHED_PODS, WatchedPod
 from terway.kube.client import PatchType
 from terway.kube.crds import POD_ENI_FINALIZER, POD_ENIS, POD_UID, PodENI, PodENISpec

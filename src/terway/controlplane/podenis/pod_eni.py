@@ -7,10 +7,10 @@ from contextlib import suppress
 
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.podenis.doing import Doer
-from terway.controlplane.podenis.ports import KubePort
 from terway.controlplane.podenis.reading import node_of, pod_of, record_of, state_of, wants_eni
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.writes import Writes
+from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WATCHED_NODES, WATCHED_PODS, WatchedPod
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, NetworkInterface, PodENI
 from terway.kube.informer import Change

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terway.controlplane.podenis.ports import Recorder
+from terway.controlplane.ports import Recorder
 from terway.kube.crds import GROUP, POD_ENIS, POD_NETWORKINGS, VERSION, PodENI, PodNetworking
 from terway.kube.events import NORMAL, WARNING, pod_reference
 from terway.kube.types import ObjectReference, Pod

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from terway.controlplane.podenis.ports import KubePort
 from terway.controlplane.podenis.reading import NODE_LABEL
+from terway.controlplane.ports import KubePort
 from terway.kube.clock import format_time
 from terway.kube.crds import (
     ENI_FINALIZER,

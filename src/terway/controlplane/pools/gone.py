@@ -19,9 +19,10 @@ import structlog
 
 from terway.controlplane.budget import Turns
 from terway.controlplane.controller import DONE, Outcome
-from terway.controlplane.pools.ports import FleetPort, KubePort
+from terway.controlplane.pools.ports import FleetPort
 from terway.controlplane.pools.readings import Fleet, SharedReadings
 from terway.controlplane.pools.settings import CLUSTER_TAG
+from terway.controlplane.ports import KubePort
 from terway.ipam.settings import CREATOR_TAG, INSTANCE_TAG
 from terway.kube.clock import parse_time
 from terway.kube.crds import NODE_FINALIZER, NODE_RUNTIMES, POOL_NODES, PoolNode

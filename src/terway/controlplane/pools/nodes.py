@@ -18,8 +18,9 @@ from terway.controlplane.budget import Turns
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.pools import facts
 from terway.controlplane.pools.gone import Gone
-from terway.controlplane.pools.ports import FleetPort, KubePort
+from terway.controlplane.pools.ports import FleetPort
 from terway.controlplane.pools.status import IN_USE
+from terway.controlplane.ports import KubePort
 from terway.kube.crds import NODE_FINALIZER, POOL_NODES, NodeMetadata, NodeSpec, PoolNode
 from terway.kube.resource import NODES, ObjectKey, Resource
 from terway.kube.types import Node, ObjectMeta

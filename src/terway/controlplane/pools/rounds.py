@@ -26,10 +26,11 @@ from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_
 from terway.controlplane.pools.calls import Desk
 from terway.controlplane.pools.demand import PodsByNode, expected_on, newest
 from terway.controlplane.pools.facts import is_exclusive
-from terway.controlplane.pools.ports import KubePort, Readings, Recorder, Wake
+from terway.controlplane.pools.ports import Readings, Wake
 from terway.controlplane.pools.sayings import say
 from terway.controlplane.pools.settings import Surroundings, pool_config
 from terway.controlplane.pools.status import revive, status_of
+from terway.controlplane.ports import KubePort, Recorder
 from terway.ipam.commands import Bind, CloudCommand, Refuse
 from terway.ipam.events import Configured, Event, Expected, Holding, Observed, Tick
 from terway.ipam.outlook import look_ahead
