@@ -78,16 +78,21 @@ async def take_over(store: StorePort, relations: Path, sources: Sources) -> tupl
     """
     if await store.load() != Journal():
         return ()
-    records = read_relations(relations)
-    if not records:
+    verdicts = await judge_all(relations, sources)
+    if not verdicts:
         return ()
-    pods = [pod for key, value in records.items() if (pod := _parsed(key, value)) is not None]
-    verdicts = tuple(without_doubles([await _verdict(pod, sources) for pod in pods]))
     made = tuple(made for one in verdicts for made in one.attachments)
     await store.write(Batch(put=(*made, TAKEN)))
     for one in verdicts:
         _log.info("takeover.pod", pod=str(one.pod), outcome=one.outcome.value, why=one.why)
     return verdicts
+
+
+async def judge_all(relations: Path, sources: Sources) -> tuple[Verdict, ...]:
+    """Return what would become of each pod in upstream's journal; nothing is changed."""
+    records = read_relations(relations)
+    pods = [pod for key, value in records.items() if (pod := _parsed(key, value)) is not None]
+    return tuple(without_doubles([await _verdict(pod, sources) for pod in pods]))
 
 
 def _parsed(key: str, value: bytes) -> UpstreamPod | None:

@@ -6,10 +6,12 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from terway.cli.migrate_back import go_back
 from terway.datapath.takeover import Outcome
 from terway.linux.guard import read_drops
 from terway.linux.netlink.socket import open_route_socket
 from terway.model.interface import Bandwidth
+from terway.store.upstream import parse_record, read_relations
 from tests.support.emulated_node import emulated_cloud, in_process_terwayd
 from tests.support.flows_of_pods import traffic
 from tests.support.kernel_node import WORLD_V4, WORLD_V6, kernel_node, links_are_gone, sh
@@ -150,3 +152,38 @@ async def test_a_node_is_taken_over_once(node, tmp_path):
         assert (await daemon.node.run("DEL", **ask(pod))).exit_code == 0
 
     assert await node.take_over() == ()
+
+
+@pytest.mark.parametrize("address", [IPv4Address(WORLD_V4), IPv6Address(WORLD_V6)], ids=str)
+async def test_the_node_goes_back_to_upstream_and_no_packet_is_lost(node, tmp_path, address):
+    """Bug class 20: a downgrade finds what the version after has made."""
+    old = node.add_pod("old", node.addresses(1))
+    await node.take_over()
+    async with in_process_terwayd(node.world, tmp_path) as daemon:
+        new = node.machine.pod()
+        args = "K8S_POD_NAMESPACE=default;K8S_POD_NAME=new"
+        asked = {"CNI_NETNS": new, "CNI_CONTAINERID": "c-new", "CNI_ARGS": args}
+        assert (await daemon.node.run("ADD", **asked)).exit_code == 0
+        paths = daemon.paths
+        given = {
+            str(one.pod): tuple(one.lease.addresses) for one in daemon.terwayd.pool.attachments()
+        }
+    node.machine.know(*map(str, given["default/new"]), mac=node.eni.mac, far=f"vpc-{node.ifname}")
+
+    vpc = f"/run/netns/{node.machine.vpc}"
+    async with traffic(old.netns, vpc, address) as first, traffic(new, vpc, address) as second:
+        done = await go_back(paths)
+        await first.goes_on()
+        await second.goes_on()
+
+    found = read_relations(paths.state_dir / "ResRelation.db")
+    known = {key: parse_record(key, value) for key, value in found.items()}
+    assert {key: both(pod) for key, pod in known.items()} == given
+    assert known["default/new"].container_id == "c-new"
+    assert known["default/new"].interfaces[0].gateways == node.gateways
+    assert any("guard of cali" in line for line in done)
+    with open_route_socket() as sock:
+        assert read_drops(sock, host_link(old.pod)) is None
+    assert not paths.journal.exists()
+    verdicts = await node.take_over()
+    assert [one.outcome for one in verdicts] == [Outcome.TAKEN, Outcome.TAKEN]

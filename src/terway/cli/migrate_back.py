@@ -1,0 +1,87 @@
+"""How does a node go back to upstream Terway? Its journal is written, and what is ours goes.
+
+ours ─► ResRelation.db, read back    the old one beside it, with .before
+     ─► terway.db beside it, with .given-back: a later take-over reads upstream's journal anew
+     ─► the kernel: what upstream has not; running pods keep links, addresses, routes and rules
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from terway.agent.lock import open_lock
+from terway.agent.paths import Paths
+from terway.datapath.giveback import Returned, give_back
+from terway.datapath.plan import is_pod_rule
+from terway.datapath.reach import is_host_stack_rule, is_metadata_rule
+from terway.linux.ebpf.pins import Pins
+from terway.linux.handback import hand_back
+from terway.linux.kernel import open_kernel
+from terway.linux.netlink.socket import open_route_socket
+from terway.model.errors import BugError
+from terway.model.network import NODE, Remove, RoutingRule
+from terway.store.readonly import read_journal
+from terway.store.records import Journal
+from terway.store.upstream import (
+    RELATIONS,
+    parse_record,
+    read_relations,
+    record_of,
+    write_relations,
+)
+
+BEFORE, GIVEN_BACK = ".before", ".given-back"
+
+
+async def go_back(paths: Paths) -> tuple[str, ...]:
+    """Give the node back; return in words what was done.
+
+    Raises TransientError while a terwayd runs, upstream's or ours; StoreError without a journal.
+    """
+    async with open_lock(paths.lock):
+        journal = read_journal(paths.journal)
+        done = [*_write(paths, returned_of(journal))]
+        with open_route_socket() as sock:
+            done += hand_back(sock, Pins(paths.pins))
+        done += await _remove_rules()
+        done += _set_aside(paths)
+    return tuple(done)
+
+
+def returned_of(journal: Journal) -> Returned:
+    """Return the pods of our journal as upstream's."""
+    vswitch_of = {one.id: one.vswitch_id for one in journal.enis}
+    return give_back(journal.attachments, vswitch_of, journal.vswitches)
+
+
+def _write(paths: Paths, returned: Returned) -> Iterator[str]:
+    """Write upstream's journal, and prove it by reading it."""
+    path = paths.state_dir / RELATIONS
+    if path.is_file():
+        path.replace(path.with_name(path.name + BEFORE))
+    wanted = {str(one.pod): one for one in returned.pods}
+    write_relations(path, {key: record_of(one) for key, one in wanted.items()})
+    found = {key: parse_record(key, value) for key, value in read_relations(path).items()}
+    if found != wanted:
+        raise BugError(f"{path}: what was written is not what is read")
+    yield f"{path}: {len(wanted)} pods"
+    for pod, why in returned.kept:
+        yield f"not in it: {pod}: {why}"
+
+
+async def _remove_rules() -> tuple[str, ...]:
+    async with open_kernel() as kernel:
+        rules = [one for one in (await kernel.read_node()).objects if isinstance(one, RoutingRule)]
+        ours = [one for one in rules if is_metadata_rule(one) or is_host_stack_rule(one)]
+        await kernel.apply([Remove(netns=NODE, object=one) for one in ours])
+    kept = sum(is_pod_rule(one) for one in rules) - sum(is_metadata_rule(one) for one in ours)
+    return (f"{len(ours)} rules removed, {kept} of pods kept",)
+
+
+def _set_aside(paths: Paths) -> Iterator[str]:
+    for name in (paths.journal.name, f"{paths.journal.name}-wal", f"{paths.journal.name}-shm"):
+        path = paths.state_dir / name
+        if path.exists():
+            path.replace(Path(f"{path}{GIVEN_BACK}"))
+    yield f"{paths.journal}: set aside as {paths.journal.name}{GIVEN_BACK}"
