@@ -10,9 +10,10 @@ from terway.controlplane.balancers.admission import with_balancers
 from terway.controlplane.certkeeper import CertKeeper
 from terway.controlplane.config import SERVICE_CONTROLLER, Config, WebhookConf
 from terway.controlplane.context import Context
-from terway.controlplane.hooks import Place
+from terway.controlplane.entries import Place
+from terway.controlplane.known import KnownNetworkings
 from terway.controlplane.metrics import gauge
-from terway.controlplane.podenis.build import make_admission
+from terway.controlplane.podenis.build import make_admission, settings_of
 from terway.controlplane.webhook import Admission, open_webhook, webhook_app
 from terway.kube.client import KubeClient
 from terway.model.exposition import Metric
@@ -31,7 +32,14 @@ async def open_admission(
     """Serve the webhook until `stack` ends. Raises what the API server says to its secret."""
     config = context.config
     place = Place(url=webhook.url, name=config.name, namespace=config.namespace)
-    keeper = CertKeeper(client, place, names=names_of(config, webhook), clock=context.clock)
+    keeper = CertKeeper(
+        client,
+        place,
+        names=names_of(config, webhook),
+        networkings=KnownNetworkings(context.informers, context.announced),
+        settings=settings_of(config),
+        clock=context.clock,
+    )
     await keeper.load()
     admission: Admission = make_admission(context.informers, context.eni_config.current, config)
     if SERVICE_CONTROLLER in config.controllers:

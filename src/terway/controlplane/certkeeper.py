@@ -7,6 +7,7 @@ import base64
 import ssl
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -19,10 +20,13 @@ from terway.controlplane.certificates import (
     read_bundle,
     write_bundle,
 )
-from terway.controlplane.hooks import Place, ensure_hooks
+from terway.controlplane.entries import Place
+from terway.controlplane.hooks import ensure_hooks
+from terway.controlplane.known import KnownNetworkings
 from terway.kube.client import KubeClient
 from terway.kube.resource import Resource
 from terway.model.errors import ConflictError, VpcError
+from terway.podeni.settings import Settings
 
 _log = structlog.get_logger("webhook")
 
@@ -48,11 +52,15 @@ class CertKeeper:
         place: Place,
         *,
         names: tuple[str, ...],
+        networkings: KnownNetworkings,
+        settings: Settings,
         clock: Callable[[], float],
     ) -> None:
         self._client = client
         self._place = place
         self._names = names
+        self._networkings = networkings
+        self._settings = settings
         self._clock = clock
         self._shown: Pair | None = None
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -81,18 +89,32 @@ class CertKeeper:
 
     async def run(self) -> None:
         """Keep secret, listener and configurations current, until cancelled."""
-        while True:
-            try:
-                bundle = await self.load()
-                self.fails_closed = await ensure_hooks(self._client, self._place, bundle.ca_pem)
-            except VpcError as error:
-                _log.warning("webhook.not_current", error=str(error))
-                await asyncio.sleep(_AFTER_FAILURE_S)
-                continue
-            if not self.is_known:
-                self.is_known = True
-                _log.info("webhook.registered", fails_closed=self.fails_closed)
-            await asyncio.sleep(LOOK_EVERY_S)
+        with self._networkings.subscribe() as changes:
+            await self._networkings.listed()
+            while True:
+                try:
+                    await self._register(await self.load())
+                except VpcError as error:
+                    _log.warning("webhook.not_current", error=str(error))
+                    await asyncio.sleep(_AFTER_FAILURE_S)
+                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await anext(changes)
+
+    async def _register(self, bundle: Bundle) -> None:
+        chosen = self._networkings.now()
+        self.fails_closed = await ensure_hooks(
+            self._client,
+            self._place,
+            bundle.ca_pem,
+            networkings=chosen,
+            settings=self._settings,
+        )
+        self._networkings.tell(chosen)
+        if not self.is_known:
+            self.is_known = True
+            _log.info("webhook.registered", fails_closed=self.fails_closed)
 
     async def _agreed(self) -> Bundle:
         namespace = self._place.namespace

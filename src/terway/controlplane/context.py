@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from terway.cloud.ecs import EcsClient
 from terway.cloud.openapi import OpenAPI
 from terway.config.keys_controlplane import DegradationLevel
+from terway.controlplane.announced import Announced
 from terway.controlplane.budget import CallBudget
 from terway.controlplane.clusterconf import ClusterConf
 from terway.controlplane.config import Config
@@ -55,6 +56,7 @@ class Context:
     monotonic: Callable[[], float]
     rng: Random
     token_seed: str
+    announced: Announced = field(default_factory=Announced)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

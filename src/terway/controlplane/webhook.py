@@ -17,7 +17,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from terway.controlplane.hooks import MUTATING_PATH, VALIDATING_PATH
+from terway.controlplane.entries import MUTATING_PATH, VALIDATING_PATH
 from terway.model.errors import UsageError
 
 _log = structlog.get_logger("webhook")
@@ -61,6 +61,13 @@ class _Request(msgspec.Struct, kw_only=True, rename="camel"):
     kind: dict[str, str] = {}
     namespace: str = ""
     object: dict[str, Any] = {}
+    old_object: dict[str, Any] | None = None
+
+    @property
+    def says_nothing_new(self) -> bool:
+        """Whether an update leaves the spec as it was: labels, finalizers and so on."""
+        old = self.old_object
+        return old is not None and old.get("spec") == self.object.get("spec")
 
 
 class _Review(msgspec.Struct, kw_only=True, rename="camel"):
@@ -112,7 +119,7 @@ def _mutate(admission: Admission, request: _Request) -> dict[str, Any]:
     match request.kind.get("kind"):
         case "Pod":
             found = admission.admit_pod(request.object, request.namespace)
-        case "PodNetworking":
+        case "PodNetworking" if not request.says_nothing_new:
             found = admission.admit_networking(request.object)
         case _:
             return {}
@@ -124,7 +131,7 @@ def _mutate(admission: Admission, request: _Request) -> dict[str, Any]:
 
 
 def _validate(admission: Admission, request: _Request) -> dict[str, Any]:
-    if request.kind.get("kind") == "PodNetworking":
+    if request.kind.get("kind") == "PodNetworking" and not request.says_nothing_new:
         admission.check_networking(request.object)
     return {}
 

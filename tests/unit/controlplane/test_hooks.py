@@ -1,45 +1,156 @@
-"""The API server is told to fail closed for pods that ask for a network, and for no others."""
+"""The API server is told to fail closed for pods that have a network, and asks about no others."""
 
 from __future__ import annotations
 
-from terway.controlplane.hooks import ASKING, Place, mutating_hooks, validating_hooks
+from typing import Any
+
+import pytest
+
+from terway.controlplane.entries import ASKING, Place, mutating_hooks, validating_hooks
+from terway.lab.kubeapi.cel.program import compile_program
+from terway.model.pod_network import FOR_EVER, PodNetwork, PodNetworking
+from terway.model.selector import Operator, Requirement, Selector
+from terway.podeni.settings import Settings
 
 PLACE = Place(url="", name="terway-controlplane", namespace="kube-system")
 
 
-def by_name(hooks):
-    return {one["name"].partition(".")[0]: one for one in hooks}
+def selector(key: str, *values: str) -> Selector:
+    held = Requirement(key=key, operator=Operator.IN, values=frozenset(values))
+    return Selector(requirements=frozenset((held,)))
 
 
-def test_pods_that_ask_wait_for_us_and_others_do_not():
-    found = by_name(mutating_hooks(PLACE, "pem", evaluates=True))
+WEB = PodNetworking(
+    name="web", pods=selector("app", "web", "api"), namespaces=selector("team", "shop")
+)
 
-    assert found["asking"]["failurePolicy"] == "Fail"
-    assert found["pods"]["failurePolicy"] == "Ignore"
-    (asks,), (asks_not,) = (found[name]["matchConditions"] for name in ("asking", "pods"))
-    assert asks_not["expression"] == f"!({asks['expression']})"
-    assert all(f"'{name}'" in asks["expression"] for name in ASKING)
+
+def hooks(*networkings: PodNetworking, **settings: Any) -> list[dict[str, Any]]:
+    return mutating_hooks(
+        PLACE, "pem", networkings=networkings, settings=Settings(**settings), evaluates=True
+    )
+
+
+def by_name(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {one["name"].partition(".")[0]: one for one in found}
+
+
+def meets(hook: dict[str, Any], **metadata: Any) -> bool:
+    """Say whether the conditions of an entry are met by a pod."""
+    host = metadata.pop("host", None)
+    pod = {"metadata": metadata, "spec": {} if host is None else {"hostNetwork": host}}
+    return all(
+        compile_program(one["expression"], frozenset({"object"})).evaluate({"object": pod})
+        for one in hook["matchConditions"]
+    )
+
+
+def saying(**annotations: str) -> dict[str, Any]:
+    named = {f"k8s.aliyun.com/{one.replace('_', '-')}": text for one, text in annotations.items()}
+    return {"annotations": named}
+
+
+def test_nobody_is_asked_about_a_pod_that_no_network_is_for():
+    found = hooks()
+
+    assert list(by_name(found)) == ["pod-asks-for-a-network", "own-pods", "podnetworkings"]
+
+
+def test_pods_that_ask_wait_for_us():
+    asking = by_name(hooks())["pod-asks-for-a-network"]
+
+    assert asking["failurePolicy"] == "Fail"
+    assert all(meets(asking, annotations={name: "x"}) for name in ASKING)
+    assert not meets(asking)
+    assert not meets(asking, annotations={"other": "x"})
+    assert not meets(asking, **saying(pod_eni="false", pod_networks=""))
+    assert not meets(asking, **saying(pod_eni="true"), host=True)
+    assert meets(asking, **saying(pod_eni="true"), host=False)
+
+
+def test_pods_that_a_network_selects_wait_for_us_by_its_own_selectors():
+    found = by_name(hooks(WEB))["podnetworking-web-selects-pod"]
+
+    assert found["failurePolicy"] == "Fail"
+    assert found["objectSelector"]["matchExpressions"] == [
+        {"key": "app", "operator": "In", "values": ["api", "web"]},
+        {"key": "k8s.aliyun.com/ignore-by-terway", "operator": "NotIn", "values": ["true"]},
+    ]
+    assert found["namespaceSelector"]["matchExpressions"] == [
+        {"key": "team", "operator": "In", "values": ["shop"]},
+        {"key": "k8s.aliyun.com/pod-eni", "operator": "NotIn", "values": ["false"]},
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]},
+    ]
+    assert meets(found)
+    assert not meets(found, **saying(pod_eni="true")), "that is another entry's"
+    assert not meets(found, **saying(pod_eni="false"))
+    assert not meets(found, host=True)
+
+
+@pytest.mark.parametrize(
+    ("owners", "kinds", "is_held"),
+    [
+        ((), {"StatefulSet"}, True),
+        (("StatefulSet",), {"StatefulSet"}, True),
+        (("ReplicaSet",), {"StatefulSet"}, False),
+        (("CloneSet",), {"StatefulSet", "CloneSet"}, True),
+    ],
+)
+def test_a_fixed_network_holds_up_pods_whose_names_stay(owners, kinds, is_held):
+    fixed = PodNetworking(
+        name="db", network=PodNetwork(lifetime=FOR_EVER), pods=selector("app", "db")
+    )
+    found = by_name(hooks(fixed, fixed_kinds=frozenset(kinds)))["podnetworking-db-selects-pod"]
+    listed = [{"kind": one, "name": "o"} for one in owners]
+
+    assert meets(found, **({"ownerReferences": listed} if listed else {})) is is_held
+
+
+def test_a_network_without_selectors_selects_nobody():
+    assert hooks(PodNetworking(name="by-name")) == hooks()
+
+
+def test_pods_that_bring_the_control_plane_back_wait_for_nobody():
+    found = by_name(hooks())["own-pods"]
+
+    assert (found["failurePolicy"], found["timeoutSeconds"]) == ("Ignore", 2)
+    wanted = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["kube-system"]}
+    assert wanted in found["namespaceSelector"]["matchExpressions"]
+
+
+def test_where_every_pod_has_an_eni_all_are_seen_and_few_wait():
+    found = by_name(hooks(has_every_pod=True))["pods"]
+
+    assert (found["failurePolicy"], found["timeoutSeconds"]) == ("Ignore", 2)
+    assert meets(found)
+    assert not meets(found, **saying(pod_eni="true"))
+
+
+def test_a_long_name_makes_a_name_that_an_entry_may_have():
+    names = [f"{'n' * 240}{number}" for number in range(2)]
+    found = hooks(*(PodNetworking(name=name, pods=selector("a", "b")) for name in names))
+
+    assert len({one["name"] for one in found}) == len(found)
+    assert all(len(one["name"]) <= 253 for one in found)
 
 
 def test_a_server_without_conditions_holds_up_nobody():
-    found = mutating_hooks(PLACE, "pem", evaluates=False)
+    found = mutating_hooks(PLACE, "pem", networkings=(WEB,), settings=Settings(), evaluates=False)
 
     assert {one["failurePolicy"] for one in found} == {"Ignore"}
-    assert not any("matchConditions" in one for one in found)
+    assert list(by_name(found)) == ["pods", "podnetworkings"]
 
 
 def test_a_namespace_can_opt_out_as_upstream_has_it():
-    for one in mutating_hooks(PLACE, "pem", evaluates=True)[:2]:
-        assert one["namespaceSelector"] == {
-            "matchExpressions": [
-                {"key": "k8s.aliyun.com/pod-eni", "operator": "NotIn", "values": ["false"]}
-            ]
-        }
+    wanted = {"key": "k8s.aliyun.com/pod-eni", "operator": "NotIn", "values": ["false"]}
+    for one in hooks(WEB, has_every_pod=True)[:-1]:
+        assert wanted in one["namespaceSelector"]["matchExpressions"]
 
 
-def test_a_network_that_nobody_looked_at_is_not_made():
+def test_a_network_that_nobody_looked_at_is_not_made_or_changed():
     (one,) = validating_hooks(PLACE, "pem")
     assert one["failurePolicy"] == "Fail"
+    assert one["rules"][0]["operations"] == ["CREATE", "UPDATE"]
     assert one["clientConfig"]["service"]["path"] == "/validate"
 
 

@@ -87,7 +87,14 @@ def make_pod_controllers(context: Context) -> Parts:
             clock=context.monotonic,
             concurrency=config.concurrency.eni,
         ),
-        PodNetworkingController(context.client, informers, vswitches, teller, clock=context.clock),
+        PodNetworkingController(
+            context.client,
+            informers,
+            vswitches,
+            teller,
+            clock=context.clock,
+            is_announced=context.announced.has,
+        ),
     )
     wanted = tuple(one for one in controllers if one.name in config.controllers)
     return Parts(controllers=wanted, loops=(lookout.run, sweep.run))

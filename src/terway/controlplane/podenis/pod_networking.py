@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
-from terway.controlplane.podenis.ports import KubePort
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.vswitches import VSwitches
+from terway.controlplane.ports import KubePort
 from terway.kube.clock import format_time
 from terway.kube.crds import POD_NETWORKINGS, PodNetworking
 from terway.kube.resource import ObjectKey
@@ -20,10 +20,14 @@ from terway.model.ids import VSwitchId
 
 READY, FAIL = "Ready", "Fail"
 _AGAIN_S = 30.0
+_ANNOUNCED_S = 0.1  # the webhook's part of this process is on its way to the API server
 
 
 class PodNetworkingController:
-    """Controls PodNetworkings. `clock` is seconds since the epoch."""
+    """Controls PodNetworkings. `clock` is seconds since the epoch.
+
+    `is_announced` says whether the API server asks about the pods that one selects.
+    """
 
     name = "pod-networking"
 
@@ -35,6 +39,7 @@ class PodNetworkingController:
         teller: Teller,
         *,
         clock: Callable[[], float],
+        is_announced: Callable[[str], bool] = lambda name: True,
         concurrency: int = 5,
     ) -> None:
         self.concurrency = concurrency
@@ -42,6 +47,7 @@ class PodNetworkingController:
         self._vswitches = vswitches
         self._teller = teller
         self._clock = clock
+        self._is_announced = is_announced
         self._networkings = informers.of(POD_NETWORKINGS)
         self.watches: tuple[Watch, ...] = (Watch(resource=POD_NETWORKINGS, keys_of=own_key),)
 
@@ -61,6 +67,8 @@ class PodNetworkingController:
             rule = f"{', '.join(missing)}: no such vSwitch" if missing else "names no vSwitch"
             await self._fail(found, f"spec.vSwitchOptions: {rule}")
             return Outcome(again_in_s=_AGAIN_S)
+        if not self._is_announced(found.metadata.name):
+            return Outcome(again_in_s=_ANNOUNCED_S)
         zones = [{"id": one, "zone": known[one].vswitch.zone_id} for one in wanted]
         await self._write(found, {"status": READY, "vSwitches": zones, "message": ""})
         return DONE
