@@ -17,9 +17,12 @@ from terway.ipam.pool import Pool
 from terway.ipam.settings import BATCH
 from terway.ipam.stock import available_in, is_held
 from terway.ipam.values import AssignIntent, ENIPhase, PoolENI
+from terway.ipam.wake import holds_of
 from terway.model.address import Family
 from terway.model.ids import ENIId
 from terway.model.interface import Placement
+
+_LOOK_AGAIN_S = 60.0  # where nothing that is known stands in the way
 
 
 def plan_growth(pool: Pool, now: float) -> Pool:
@@ -31,14 +34,37 @@ def plan_growth(pool: Pool, now: float) -> Pool:
     lacking = shortfalls(pool, census)
     if not lacking:
         return pool if pool.grow_at is None else replace(pool, grow_at=None)
-    if pool.grow_at is None:
-        return replace(pool, grow_at=now + pool.config.coalesce_s)
+    due_at = _due_at(pool, now)
+    if pool.grow_at is None or due_at < pool.grow_at:
+        return replace(pool, grow_at=due_at)
     if now < pool.grow_at:
         return pool
-    pool = replace(pool, grow_at=None)
+    grown = replace(pool, grow_at=None, grown_from=())
     for shortfall in lacking:
-        pool = _cover(pool, shortfall, now)
-    return pool
+        grown = _cover(grown, shortfall, now)
+    is_begun = grown.intents is not pool.intents or grown.vswitch_watch != pool.vswitch_watch
+    return grown if is_begun else replace(grown, grown_from=_grounds(grown))
+
+
+def _due_at(pool: Pool, now: float) -> float:
+    """Return until when demand is collected that comes now.
+
+    Where the last look at the same things led to nothing, only time can change that: who is full
+    would look for ever.
+    """
+    if not _is_same(pool.grown_from, _grounds(pool)):
+        return now + pool.config.coalesce_s
+    return min((now + _LOOK_AGAIN_S, *(until for until in holds_of(pool) if until > now)))
+
+
+def _grounds(pool: Pool) -> tuple[object, ...]:
+    """Return what it depends on whether demand can be covered, beside time."""
+    parts = (pool.enis, pool.intents, pool.vswitches, pool.config, pool.create_hold)
+    return (*parts, dict(pool.expected), len(pool.waiting), pool.is_observed)
+
+
+def _is_same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
+    return bool(before) and all(a is b or a == b for a, b in zip(before, now, strict=True))
 
 
 def _cover(pool: Pool, shortfall: Shortfall, now: float) -> Pool:

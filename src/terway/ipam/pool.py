@@ -63,6 +63,7 @@ class Pool:
     foreign_enis: int = 0  # attached, not primary, and not ours to touch
     create_hold: Hold | None = None
     grow_at: float | None = None  # demand is collected until then
+    grown_from: tuple[object, ...] = ()  # what there was when demand could not be covered
     surplus_since: float | None = None
     flush_after: float = 0.0
     flush_held: bool = False  # the last flush failed: until then not even for those who wait

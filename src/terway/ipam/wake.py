@@ -24,7 +24,7 @@ def _alarms(pool: Pool, now: float) -> Iterator[float]:
     yield from _calls(pool, now)
     yield from _rests(pool)
     yield from _sizes(pool)
-    yield from _holds(pool)
+    yield from holds_of(pool)
 
 
 def _calls(pool: Pool, now: float) -> Iterator[float]:
@@ -62,7 +62,7 @@ def _sizes(pool: Pool) -> Iterator[float]:
         yield idle_since if pool.reclaim_at is None else pool.reclaim_at
 
 
-def _holds(pool: Pool) -> Iterator[float]:
+def holds_of(pool: Pool) -> Iterator[float]:
     """Yield when what was refused may be asked for again."""
     if pool.create_hold is not None:
         yield pool.create_hold.until
