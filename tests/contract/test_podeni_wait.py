@@ -94,3 +94,26 @@ async def test_only_pods_that_are_said_to_have_one_wait_for_one(client):
     assert not claims(client).has_one(ordinary)
     assert not claims(client).has_one(None)
     assert claims(client, is_for_all=True).has_one(ordinary)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_central", "has_one"),
+    [
+        ({"pod-networking": "red"}, False, True),
+        ({"pod-networks-request": "[]"}, False, True),
+        ({"pod-networks": "{}"}, False, False),
+        ({"pod-networks": "{}"}, True, True),
+        ({"pod-networking": "red", "pod-eni": "false"}, True, False),
+        ({"pod-eni": "True"}, False, True),
+    ],
+)
+async def test_who_asks_gets_no_address_of_the_pool_whatever_a_webhook_saw(
+    client, said, is_central, has_one
+):
+    asking = pod()
+    asking.metadata.annotations.clear()
+    asking.metadata.annotations.update(
+        {f"k8s.aliyun.com/{one}": text for one, text in said.items()}
+    )
+
+    assert claims(client, is_central=is_central).has_one(asking) is has_one

@@ -22,6 +22,7 @@ from terway.controlplane.podenis.doing import Doer
 from terway.controlplane.podenis.eni import ENIController
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.making import Maker, Making
+from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.pod import PodController
 from terway.controlplane.podenis.pod_eni import PodENIController
 from terway.controlplane.podenis.pod_networking import PodNetworkingController
@@ -139,7 +140,14 @@ class PodENICluster:
         world = ClusterWorld(self.copies, lambda: self.conf, vswitches.zones)
         client, copies = self.client, self.copies
         self.controllers = (
-            PodController(client, copies, world, teller, settings=lambda: self.settings),
+            PodController(
+                client,
+                copies,
+                world,
+                teller,
+                missed=Missed(client, world, teller, settings=lambda: self.settings, clock=clock),
+                settings=lambda: self.settings,
+            ),
             PodENIController(
                 client,
                 copies,

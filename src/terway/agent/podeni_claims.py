@@ -12,7 +12,7 @@ from terway.agent.interfaces import Interface, InterfacePolicy
 from terway.agent.podeni_wait import PATIENCE_S, wait_for
 from terway.agent.pool_ports import ManagedENI
 from terway.cni.call import Add
-from terway.config.requested_networks import POD_ENI
+from terway.config.requested_networks import asks_for_eni
 from terway.kube.client import KubeClient
 from terway.kube.types import Pod
 from terway.model.attachment import PodRef
@@ -23,7 +23,8 @@ class PodENIs:
     """The PodENIs of the cluster, as far as pods of this node have them.
 
     `is_for_all` says that every pod of the node has one: its pods have whole ENIs, which the
-    control plane gives. `eni` finds one of the node's own ENIs.
+    control plane gives. `is_central`: so are networks that pods list. `eni` finds one of the
+    node's own ENIs.
     """
 
     def __init__(
@@ -33,19 +34,22 @@ class PodENIs:
         instance_id: InstanceId,
         eni: Callable[[ENIId], ManagedENI | None],
         is_for_all: bool = False,
+        is_central: bool = False,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._client = client
         self._instance_id = instance_id
         self._eni = eni
         self._is_for_all = is_for_all
+        self._is_central = is_central
         self._patience_s = patience_s
 
     def has_one(self, pod: Pod | None) -> bool:
         """Return whether the pod's interfaces are said by a PodENI."""
         if pod is None:
             return False
-        return self._is_for_all or pod.metadata.annotations.get(POD_ENI) == "true"
+        asked = asks_for_eni(pod.metadata.annotations, is_central=self._is_central)
+        return self._is_for_all or asked is True
 
     async def interfaces(
         self, call: Add, pod: Pod, policy: InterfacePolicy

@@ -42,6 +42,7 @@ def serve_own_enis(
         instance_id=instance_id,
         eni=partial(_find, terwayd.pool),
         is_for_all=mode is Mode.EXCLUSIVE and config.eni.is_centralized,
+        is_central=config.eni.is_centralized,
     )
     terwayd.metrics.sources.append(partial(trunk_metrics, kernel))
     counts = advertised(limits, mode, has_trunk=config.eni.uses_trunk)

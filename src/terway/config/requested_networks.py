@@ -55,6 +55,20 @@ _REQUESTS: Key[tuple[Values, ...]] = Key(
 )
 
 
+def asks_for_eni(annotations: Mapping[str, str], *, is_central: bool) -> bool | None:
+    """Return whether a pod is to have ENIs of its own by its annotations; None: they say nothing.
+
+    Node and control plane both go by this, whatever a webhook did or did not see: nobody else can
+    give what a PodNetworking describes. Networks that are listed are the node's own business
+    where its pool is; where IPAM `is_central`, they are not.
+    """
+    said = annotations.get(POD_ENI, "").lower()
+    if said:
+        return said == "true"
+    names = (POD_NETWORKING, POD_NETWORKS_REQUEST, *((POD_NETWORKS,) if is_central else ()))
+    return True if any(annotations.get(name) for name in names) else None
+
+
 def parse_asked(annotations: Mapping[str, str], *, is_admitted: bool = False) -> Asked:
     """Return what the annotations ask for. Raises ConfigError with the paths in them.
 

@@ -137,6 +137,17 @@ def _ready(name: str, path: str, known: Mapping[str, PodNetworking]) -> PodNetwo
     raise UsageError(f"{path} is {name}: {rule}", field=path)
 
 
+def choose(
+    pod: PodFacts,
+    namespace_labels: Mapping[str, str],
+    networkings: Iterable[PodNetworking],
+    settings: Settings,
+) -> str | None:
+    """Return the name of the PodNetworking that selects a pod, None where none does."""
+    fitting = (one.name for one in networkings if _fits(one, pod, namespace_labels, settings))
+    return min(fitting, default=None)
+
+
 def _chosen(
     pod: PodFacts,
     namespace_labels: Mapping[str, str],

@@ -14,6 +14,7 @@ from terway.controlplane.podenis.doing import Doer
 from terway.controlplane.podenis.eni import ENIController
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.making import Maker, Making
+from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.pod import PodController
 from terway.controlplane.podenis.pod_eni import PodENIController
 from terway.controlplane.podenis.pod_networking import PodNetworkingController
@@ -59,12 +60,15 @@ def make_pod_controllers(context: Context) -> Parts:
     maker = Maker(calls, writes, vswitches, making)
     world = ClusterWorld(informers, context.eni_config.current, vswitches.zones)
     sweep = Sweep(informers, calls, cluster_id=config.cluster_id, clock=context.clock)
+    missed = Missed(context.client, world, teller, settings=lambda: settings, clock=context.clock)
+    context.metrics.sources.append(missed.metrics)
     controllers: tuple[Controller, ...] = (
         PodController(
             context.client,
             informers,
             world,
             teller,
+            missed=missed,
             settings=lambda: settings,
             concurrency=config.concurrency.pod,
         ),

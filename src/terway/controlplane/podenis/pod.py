@@ -14,7 +14,15 @@ from terway.config.network_keys import POD_NETWORKS
 from terway.config.requested_networks import parse_asked
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.podenis.gates import opened
-from terway.controlplane.podenis.reading import NODE_LABEL, node_of, pod_of, record_of, wants_eni
+from terway.controlplane.podenis.missed import Missed
+from terway.controlplane.podenis.reading import (
+    NODE_LABEL,
+    POD_ENI,
+    node_of,
+    pod_of,
+    record_of,
+    wants_eni,
+)
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.words import allocation_of, write_networks
 from terway.controlplane.podenis.world import ClusterWorld
@@ -48,6 +56,7 @@ class PodController:
         world: ClusterWorld,
         teller: Teller,
         *,
+        missed: Missed,
         settings: Callable[[], Settings],
         concurrency: int = 10,
     ) -> None:
@@ -55,6 +64,7 @@ class PodController:
         self._client = client
         self._world = world
         self._teller = teller
+        self._missed = missed
         self._settings = settings
         self._pods = informers.of(WATCHED_PODS)
         self._nodes = informers.of(WATCHED_NODES)
@@ -66,7 +76,10 @@ class PodController:
 
     def _of_pod(self, change: Change[WatchedPod]) -> Iterable[ObjectKey]:
         pod = change.new
-        return (change.key,) if pod is not None and self._wants(pod) else ()
+        if pod is None:
+            return ()
+        is_new = change.old is None and self._missed.networking_of(pod, facts_of(pod))
+        return (change.key,) if is_new or self._wants(pod) else ()
 
     def _wants(self, pod: WatchedPod) -> bool:
         node = self._nodes.get(pod.spec.node_name) if pod.spec.node_name else None
@@ -75,7 +88,10 @@ class PodController:
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """See that one pod has its PodENI, and is let through its gate when the ENIs are there."""
         pod: WatchedPod | None = self._pods.objects.get(key)
-        state = pod_of(pod, wants=pod is not None and self._wants(pod))
+        if pod is not None and not self._wants(pod):
+            await self._tell_if_missed(pod)
+            return DONE
+        state = pod_of(pod, wants=True)
         if pod is None or state is None or state.is_over or state.is_terminating:
             return DONE
         found: PodENI | None = self._records.objects.get(key)
@@ -89,6 +105,11 @@ class PodController:
             return Outcome(again_in_s=_NODE_WAIT_S)
         await self._make(pod)
         return DONE
+
+    async def _tell_if_missed(self, pod: WatchedPod) -> None:
+        networking = self._missed.networking_of(pod, facts_of(pod))
+        if networking:
+            await self._missed.tell(pod, networking)
 
     async def _make(self, pod: WatchedPod) -> None:
         try:
@@ -104,7 +125,8 @@ class PodController:
 
     def _networks(self, pod: WatchedPod) -> Sequence[PodNetwork]:
         """Return the pod's networks. Raises UsageError for what it cannot have."""
-        asked = parse_asked(pod.metadata.annotations, is_admitted=True)
+        annotations = pod.metadata.annotations
+        asked = parse_asked(annotations, is_admitted=annotations.get(POD_ENI) == "true")
         facts = facts_of(pod)
         selected = select_networks(
             facts,

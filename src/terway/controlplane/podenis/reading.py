@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from terway.config.requested_networks import asks_for_eni
 from terway.controlplane.podenis.words import lifetime_of, name_of, option_of
 from terway.controlplane.watched import WatchedPod
 from terway.kube.clock import parse_time
@@ -105,9 +106,9 @@ def wants_eni(pod: Pod, node: Node | None, settings: Settings) -> bool:
     ignored = pod.metadata.labels.get(IGNORED, "").lower() == "true"
     if pod.spec.host_network or ignored:
         return False
-    said = pod.metadata.annotations.get(POD_ENI, "").lower()
-    if said:
-        return said == "true"
+    said = asks_for_eni(pod.metadata.annotations, is_central=settings.has_whole_nodes)
+    if said is not None:
+        return said
     is_whole = node is not None and is_exclusive(node.metadata.labels)
     return settings.has_every_pod or (settings.has_whole_nodes and is_whole)
 

@@ -44,6 +44,15 @@ class ClusterWorld:
             if networking is not None:
                 yield networking
 
+    def networkings_until(self, moment: str) -> Iterator[PodNetworking]:
+        """Yield those with selectors that were there at a moment, in the API's words."""
+        for found in self._networkings.objects.values():
+            if found.spec.selector is None or (found.metadata.creation_timestamp or "") > moment:
+                continue
+            networking = self._networking(found)
+            if networking is not None:
+                yield networking
+
     def _networking(self, found: crds.PodNetworking) -> PodNetworking | None:
         """Return what a PodNetworking says; each version of it is read once."""
         name, version = found.metadata.name, found.metadata.resource_version

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from terway.config.requested_networks import asks_for_eni
 from terway.ipam.fit import ORDINARY
 from terway.kube.clock import parse_time
 from terway.kube.crds import NodeRuntimeStatus
@@ -19,7 +20,6 @@ from terway.kube.resource import ObjectKey
 from terway.kube.types import Pod
 from terway.model.interface import Placement
 
-POD_ENI = "k8s.aliyun.com/pod-eni"  # annotation: the pod has an ENI of its own
 _ERDMA_RESOURCE = "aliyun/erdma"
 _ERDMA = Placement(is_erdma=True)
 _FINISHED = ("Succeeded", "Failed")
@@ -38,7 +38,7 @@ def need_of(pod: Pod | None) -> Need | None:
     """Return what a pod needs; None for one that needs nothing of a pool."""
     if pod is None or not pod.spec.node_name or pod.spec.host_network:
         return None
-    if pod.status.phase in _FINISHED or pod.metadata.annotations.get(POD_ENI) == "true":
+    if pod.status.phase in _FINISHED or asks_for_eni(pod.metadata.annotations, is_central=True):
         return None
     is_erdma = any(_ERDMA_RESOURCE in one.resources.limits for one in pod.spec.containers)
     since = pod.metadata.creation_timestamp or ""

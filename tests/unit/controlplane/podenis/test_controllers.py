@@ -9,7 +9,7 @@ import pytest
 from terway.controlplane.clusterconf import parse_eni_conf
 from terway.controlplane.podenis.sweep import Sweep
 from terway.kube.crds import POD_ENIS, POD_NETWORKINGS
-from terway.kube.resource import NODES, PODS
+from terway.kube.resource import NAMESPACES, NODES, PODS
 from terway.lab.cloud.faults import Fault
 from terway.podeni.settings import Settings
 from tests.support.pod_eni_cluster import PREFIX, RAW_PODS, open_pod_eni_cluster
@@ -199,6 +199,73 @@ async def test_a_pod_networking_gives_its_network_to_the_pods_it_selects(cluster
     assert pod["metadata"]["annotations"][f"{PREFIX}pod-networking"] == "red"
     term = pod["spec"]["affinity"]["nodeAffinity"]
     assert "cn-hangzhou-i" in json.dumps(term)
+    assert record.spec.allocations[0].eni.vswitch_id == cluster.cloud.pod_vswitch
+
+
+async def make_networking(cluster, name="red", app="web"):
+    spec = {
+        "vSwitchOptions": [cluster.cloud.pod_vswitch],
+        "securityGroupIDs": [cluster.cloud.group],
+        "selector": {"podSelector": {"matchLabels": {"app": app}}},
+    }
+    body = {"metadata": {"name": name}, "spec": spec}
+    await cluster.client.create(POD_NETWORKINGS.typed(dict), body)
+    await cluster.settle()
+
+
+async def test_a_pod_that_came_past_the_webhook_is_told_whose_network_it_has_not(cluster):
+    await make_networking(cluster)
+    await cluster.make_pod("web-0", "n1", labels={"app": "web"}, is_admitted=False)
+    await cluster.make_pod("db-0", "n1", labels={"app": "db"}, is_admitted=False)
+    await cluster.make_pod("host", "n1", labels={"app": "web"}, is_admitted=False, hostNetwork=True)
+    declines = {f"{PREFIX}pod-eni": "false"}
+    await cluster.make_pod(
+        "no", "n1", labels={"app": "web"}, annotations=declines, is_admitted=False
+    )
+
+    await cluster.settle()
+
+    assert cluster.told.reasons("Pod") == ["PodNetworkingMissed"]
+    ((_, _, text),) = (one for one in cluster.told.said if one[0] == "Pod")
+    assert text.startswith("PodNetworking red selects this pod")
+    assert text.endswith("Delete it to have it made again")
+    told = await cluster.client.get(RAW_PODS, "web-0", namespace="default")
+    (condition,) = told["status"]["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "PodNetworkingMissed")
+    assert not cluster.our_enis()
+
+
+async def test_a_namespace_that_opted_out_is_not_told(cluster):
+    await make_networking(cluster)
+    labels = {"metadata": {"labels": {f"{PREFIX}pod-eni": "false"}}}
+    await cluster.client.patch(NAMESPACES, "default", labels)
+
+    await cluster.make_pod("web-0", "n1", labels={"app": "web"}, is_admitted=False)
+    await cluster.settle()
+
+    assert not cluster.told.reasons("Pod")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("pod-networking", "by-name"),
+        ("pod-networks-request", '[{"interfaceName": "eth0", "network": "by-name"}]'),
+    ],
+)
+async def test_a_pod_that_asks_by_name_has_its_network_unseen_by_any_webhook(cluster, key, value):
+    spec = {
+        "vSwitchOptions": [cluster.cloud.pod_vswitch],
+        "securityGroupIDs": [cluster.cloud.group],
+    }
+    body = {"metadata": {"name": "by-name"}, "spec": spec}
+    await cluster.client.create(POD_NETWORKINGS.typed(dict), body)
+    await cluster.settle()
+
+    asked = {f"{PREFIX}{key}": value}
+    await cluster.make_pod("web-0", "n1", annotations=asked, is_admitted=False)
+
+    record = await bound(cluster)
     assert record.spec.allocations[0].eni.vswitch_id == cluster.cloud.pod_vswitch
 
 
