@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "capacity": ("terway.cli.capacity", "How many pods fit on an instance type, and why."),
     "plan": ("terway.cli.plan", "Plan a network, and create it."),
     "validate": ("terway.cli.validate", "Check a configuration before it is used."),
+    "migrate": ("terway.cli.migrate", "From upstream Terway to this one in place, and back."),
     "policy": ("terway.cli.policy", "What policies say: eval, matrix, diff, lint, check, …"),
     "flows": ("terway.cli.flows", "Which connections are allowed and denied, and by what."),
     "services": ("terway.cli.services", "Where services lead on this node, and why not elsewhere."),

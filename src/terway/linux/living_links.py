@@ -27,6 +27,7 @@ _PLACE = struct.Struct("=IIIIIIQ")
 # device, type, query flags, attach flags, numbers, count, links and flags of each, revision
 _ASKED = struct.Struct("=IIIIQIxxxxQQQQ")
 _MOST = 16
+_LOOPBACK = 1  # its number in every namespace
 
 
 def put(ifindex: int, hook: Hook, program_fd: int, name: str) -> bool:
@@ -51,6 +52,12 @@ def put(ifindex: int, hook: Hook, program_fd: int, name: str) -> bool:
         if replaced is not None:
             os.close(replaced)
     return True
+
+
+def is_supported() -> bool:
+    """Return whether the kernel has such places: asked of the loopback link."""
+    attr = _ASKED.pack(_LOOPBACK, _TYPE[Hook.INGRESS], 0, 0, 0, 0, 0, 0, 0, 0)
+    return try_bpf(_QUERY, attr)[0] == 0
 
 
 def programs(ifindex: int, hook: Hook, name: str) -> Iterator[int]:

@@ -1,0 +1,207 @@
+"""What is there to be migrated? This node, and the cluster as its API server shows it."""
+
+from __future__ import annotations
+
+import configparser
+import fcntl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from terway.agent.paths import Paths, paths_under
+from terway.agent.takeover import Sources, judge_all
+from terway.agent.takeover_members import Members
+from terway.cli.migrate_plan import LABEL
+from terway.cli.migrate_world import ClusterWorld, NodeWorld, PodFate, Workload, World
+from terway.cli.place import Place
+from terway.cli.read_kube import open_client
+from terway.cloud.metadata import MetadataClient
+from terway.cloud.openapi import open_session
+from terway.config.agent_config import FILES
+from terway.datapath.takeover import Outcome, Verdict
+from terway.kube.client import KubeClient
+from terway.kube.resource import NODES, Resource
+from terway.linux.kernel import Kernel, open_kernel
+from terway.linux.living_links import is_supported
+from terway.model.address import IPAddress
+from terway.model.errors import VpcError
+from terway.store.readonly import read_journal
+from terway.store.records import Journal, StoreError
+from terway.store.upstream import RELATIONS
+
+GROUP = "network.alibabacloud.com"
+_FOREIGN = ("cilium_", "ipvl_")
+_KINDS = {"podenis": "PodENI", "podnetworkings": "PodNetworking", "networkinterfaces": "ENI object"}
+_NAMES = ("terway", "terway-eniip", "terway-eni", "terway-controlplane")
+
+
+def _resource(group: str, plural: str, kind: str, *, version: str = "v1") -> Resource[Any]:
+    is_namespaced = group == "apps" or plural == "podenis"
+    return Resource(
+        group=group,
+        version=version,
+        plural=plural,
+        kind=kind,
+        namespaced=is_namespaced,
+        read_as=dict,
+    )
+
+
+async def read_world(place: Place) -> World:
+    """Return what is known; what cannot be read is named with the reason."""
+    unread: list[str] = []
+    cluster: ClusterWorld | None = None
+    nodes: tuple[NodeWorld, ...] = ()
+    try:
+        async with open_client(place) as client:
+            cluster = await _read_cluster(client)
+            nodes = (await _read_node(place, client),)
+    except VpcError as error:
+        unread.append(f"the cluster: {error}")
+    if not nodes:
+        try:
+            nodes = (await _read_node(place, None),)
+        except VpcError as error:
+            unread.append(f"node {place.node_name}: {error}")
+    return World(cluster=cluster, nodes=nodes, unread=tuple(unread))
+
+
+async def _read_cluster(client: KubeClient) -> ClusterWorld:
+    found: list[Workload] = []
+    for plural, kind in (("daemonsets", "DaemonSet"), ("deployments", "Deployment")):
+        listed = await client.list(_resource("apps", plural, kind))
+        found += (_workload(kind, one) for one in listed.items if _is_terway(one))
+    crds = await client.list(
+        _resource("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition")
+    )
+    ours = [one for one in crds.items if one["spec"]["group"] == GROUP]
+    hooks = await client.list(
+        _resource(
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations",
+            "MutatingWebhookConfiguration",
+        )
+    )
+    return ClusterWorld(
+        workloads=tuple(found),
+        crds={one["spec"]["names"]["plural"]: _version(one) for one in ours},
+        objects=await _count(client, {one["spec"]["names"]["plural"] for one in ours}),
+        webhooks=tuple(one["metadata"]["name"] for one in hooks.items if _is_terway(one)),
+        nodes=tuple(one.metadata.name for one in (await client.list(NODES)).items),
+    )
+
+
+async def _count(client: KubeClient, there: set[str]) -> dict[str, int]:
+    counts = {}
+    for plural, kind in _KINDS.items():
+        if plural in there:
+            listed = await client.list(_resource(GROUP, plural, kind, version="v1beta1"))
+            counts[kind] = len(listed.items)
+    return counts
+
+
+def _is_terway(one: Mapping[str, Any]) -> bool:
+    return one["metadata"]["name"] in _NAMES
+
+
+def _version(crd: Mapping[str, Any]) -> str:
+    notes = crd["metadata"].get("annotations") or {}
+    return str(notes.get("crd.network.alibabacloud.com/version", ""))
+
+
+def _workload(kind: str, one: Mapping[str, Any]) -> Workload:
+    meta, pod = one["metadata"], one["spec"]["template"]["spec"]
+    containers = pod.get("containers") or [{}]
+    # Upstream's pods have a second container, for policies or Cilium's identities; ours has one.
+    is_ours = len(containers) == 1 and meta["name"] not in ("terway-eniip", "terway-eni")
+    return Workload(
+        kind=kind,
+        namespace=meta["namespace"],
+        name=meta["name"],
+        image=str(containers[0].get("image", "")),
+        is_ours=is_ours,
+        is_apart=LABEL in msgspec.json.encode(pod.get("affinity") or {}).decode(),
+    )
+
+
+async def _read_node(place: Place, client: KubeClient | None) -> NodeWorld:
+    paths = paths_under(place.root)
+    async with open_kernel() as kernel, open_session() as session:
+        metadata = MetadataClient(session, base_url=place.metadata_url)
+        members = None if client is None else Members(client)
+        sources = Sources(kernel=kernel, enis=metadata, members=members)
+        verdicts = await judge_all(paths.state_dir / RELATIONS, sources)
+        links = await _foreign_links(kernel)
+    journal = _journal(paths)
+    held = {address for one in journal.attachments for address in one.lease.addresses}
+    lost = [one for one in verdicts if one.outcome is not Outcome.GONE and not _has(one, held)]
+    return NodeWorld(
+        name=place.node_name,
+        fates=tuple(
+            PodFate(pod=str(one.pod), outcome=one.outcome, why=one.why) for one in verdicts
+        ),
+        records=len(verdicts),
+        held=len(journal.attachments),
+        is_taken=any(one.spec.macs or one.spec.is_left_alone for one in journal.attachments),
+        is_running=_is_locked(paths.lock),
+        lost=tuple(str(one.pod) for one in lost) if journal.attachments else (),
+        config=_config(place.config.parent),
+        capabilities=_capabilities(paths.run_dir / "node_capabilities"),
+        links=links,
+        conflist=_list_name(paths.conflist),
+        has_living_hooks=is_supported(),
+    )
+
+
+def _has(one: Verdict, held: set[IPAddress]) -> bool:
+    mine = {address for part in one.pod.interfaces for address in part.addresses}
+    return mine <= held
+
+
+async def _foreign_links(kernel: Kernel) -> tuple[str, ...]:
+    return tuple(one.name for one in await kernel.links() if one.name.startswith(_FOREIGN))
+
+
+def _journal(paths: Paths) -> Journal:
+    try:
+        return read_journal(paths.journal)
+    except StoreError:
+        return Journal()
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether a terwayd holds its lock: upstream's has the same."""
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def _config(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in FILES if (folder / name).is_file()}
+
+
+def _capabilities(path: Path) -> dict[str, str]:
+    """Return upstream's file of capabilities: lines of key = value, in whatever sections."""
+    parser = configparser.ConfigParser(strict=False)
+    if path.is_file():
+        parser.read_string(f"[top]\n{path.read_text()}")
+    return dict(_pairs(parser))
+
+
+def _pairs(parser: configparser.ConfigParser) -> Iterator[tuple[str, str]]:
+    for section in parser.sections():
+        yield from parser.items(section)
+
+
+def _list_name(path: Path) -> str:
+    try:
+        return str(msgspec.json.decode(path.read_bytes(), type=dict[str, Any]).get("name", ""))
+    except (OSError, msgspec.DecodeError):
+        return ""
