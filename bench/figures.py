@@ -17,6 +17,7 @@ from bench import (
     policy_flowlog,
     policy_latency,
     policy_net,
+    scale,
     service_load,
     service_net,
 )
@@ -39,4 +40,5 @@ GROUPS: tuple[Group, ...] = (
     service_net.GROUP,
     service_load.GROUP,
     monitor.GROUP,
+    *scale.GROUPS,
 )
