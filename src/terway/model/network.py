@@ -37,7 +37,7 @@ class Scope(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSettings:
-    """What can be wished of a link. None and an empty alias mean: as it is."""
+    """What can be wished of a link. None, an empty alias and no group mean: as it is."""
 
     name: str
     mac: MacAddress | None = None
@@ -45,6 +45,7 @@ class LinkSettings:
     is_up: bool = True
     alias: str = ""  # free text that `ip link` shows; we write the owner there
     has_arp: bool = True  # True: as it is
+    group: int = 0  # 0: as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class Link:
             is_up=self.is_up,
             alias=self.alias,
             has_arp=self.has_arp,
+            group=self.group,
         )
 
 
