@@ -35,6 +35,7 @@ from terway.cli.policy_read import read_cluster
 from terway.cli.policy_verified import read_tables
 from terway.cli.prefixes import prefixes_of
 from terway.cli.question import every_frontend
+from terway.cli.read_central import read_resources, resource_members
 from terway.cli.read_node import get_page
 from terway.cli.read_policy import read_policy
 from terway.cli.show import show_lines
@@ -107,6 +108,8 @@ def bundle_members(snapshot: Snapshot, place: Place) -> Iterator[tuple[str, byte
     for page in _PAGES:
         with suppress(VpcError):
             yield f"terwayd{page.replace('/', '-')}.txt", get_page(place, page)[1]
+    with suppress(VpcError):  # of a cluster that has no such resources nothing is missed
+        yield from resource_members(asyncio.run(read_resources(place)))
     yield from _policy_members(snapshot, place)
     log = place.root / _LOG
     if log.is_file():

@@ -15,6 +15,7 @@ import click
 
 from terway.cli import read_node
 from terway.cli.place import Place
+from terway.cli.read_central import central_view, read_resources
 from terway.cli.read_cloud import open_cloud, open_metadata, read_cloud, read_instance
 from terway.cli.read_ebpf import read_datapath
 from terway.cli.read_host import read_host, read_programs
@@ -162,6 +163,8 @@ class _Collector:
         instance = self.snapshot.instance
         if instance is None:
             instance = await self._instance()
+        if config is not None and config.eni.is_centralized and self._place.access_key is None:
+            return central_view(await read_resources(self._place), instance)
         async with open_cloud(
             self._place, config.eni if config else None, instance.region_id
         ) as cloud:
@@ -175,7 +178,9 @@ class _Collector:
                 conf = config.eni if config else None
                 opening = open_cloud(self._place, conf, instance.region_id, own_keys=False)
                 cloud = await stack.enter_async_context(opening)
-            return await read_host(self._place, cloud)
+            # The control plane calls the cloud for a node whose pool is central: it may nothing.
+            is_central = config is not None and config.eni.is_centralized
+            return await read_host(self._place, cloud, asks_cloud=not is_central)
 
     async def _programs(self, _config: AgentConfig | None) -> HostView:
         return await asyncio.to_thread(read_programs)

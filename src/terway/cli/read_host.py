@@ -72,8 +72,11 @@ _MAX_TEXT = 16_384
 _NEARLY_FULL = 0.9
 
 
-async def read_host(place: Place, cloud: Cloud | None) -> HostView:
-    """Return what is found. Makes and removes a scratch namespace; everything else only reads."""
+async def read_host(place: Place, cloud: Cloud | None, *, asks_cloud: bool = True) -> HostView:
+    """Return what is found. Makes and removes a scratch namespace; everything else only reads.
+
+    `asks_cloud` says whether this node calls the cloud itself, and so needs to be allowed to.
+    """
     features = await asyncio.to_thread(probe_features)
     return HostView(
         kernel_release=os.uname().release,
@@ -82,7 +85,7 @@ async def read_host(place: Place, cloud: Cloud | None) -> HostView:
         programs=tuple(_programs(Path("/proc"))),
         texts=_texts(place.root),
         clock_skew_s=await _skews(place, cloud),
-        permissions=await _permissions(cloud),
+        permissions=await _permissions(cloud) if asks_cloud else (),
         path_mtu_bytes=await asyncio.to_thread(probe_gateways),
         agents=tuple(sorted(find_agents(Path("/proc")))),
     )
