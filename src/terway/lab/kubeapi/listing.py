@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -82,13 +83,13 @@ def list_page(store: Store, resource: ResourceDef, options: ListOptions) -> Page
     token = _decode(options.continue_) if options.continue_ else None
     revision = _moment(store, options, token)
     try:
-        found = store.at(resource, revision, options.namespace)
+        found, order = store.listed_at(resource, revision, options.namespace)
     except ForgottenError as error:
         raise expired(_CONTINUE_EXPIRED if token else _too_old(revision)) from error
-    keys = sorted(key for key, stored in found.items() if options.matches(stored.object))
-    if token:
-        last = Key(token.namespace, token.name)
-        keys = [key for key in keys if key > last]
+    first = bisect_right(order, Key(token.namespace, token.name)) if token else 0
+    keys = order[first:]
+    if options.matches is not everything:
+        keys = [key for key in keys if options.matches(found[key].object)]
     taken = keys[: options.limit] if options.limit else keys
     remaining = len(keys) - len(taken)
     after = ""
