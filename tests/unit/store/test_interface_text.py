@@ -11,6 +11,7 @@ from terway.model.ids import MacAddress, SecurityGroupId, VSwitchId
 from terway.model.interface import (
     Bandwidth,
     InterfaceSpec,
+    LinkMacs,
     Mode,
     NetworkPriority,
     OwnENI,
@@ -37,6 +38,8 @@ EVERYTHING = InterfaceSpec(
         trunk_mac=MacAddress("00:16:3e:00:00:01"),
         vlan_id=4094,
     ),
+    macs=LinkMacs(host=MacAddress("0a:00:00:00:00:01"), pod=MacAddress("0a:00:00:00:00:02")),
+    is_left_alone=True,
 )
 
 
