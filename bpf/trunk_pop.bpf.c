@@ -8,7 +8,8 @@
  *
  *   the wire ─► tag? ─ no ─► the trunk's own, as it is
  *                └ yes: a member of that number, with that MAC ─► untagged, for this host ─► pods
- *                       anything else is lost, and counted
+ *                                                               └► its VLAN device, where it has
+ * one anything else is lost, and counted
  *
  * However the tag was written, the kernel has put it beside the packet by now (skb_vlan_untag
  * before the hook). A frame for a member's MAC is one for somebody else to the stack: so its type
@@ -22,8 +23,6 @@
 #include <bpf/bpf_helpers.h>
 
 #include "trunk.h"
-
-#define VLAN_ID_MASK 0x0fff
 
 /* By VLAN id; `mac` is the member's. */
 struct {
@@ -50,16 +49,6 @@ static __always_inline int lose(enum trunk_loss why)
 	return TC_ACT_SHOT;
 }
 
-static __always_inline __u8 differs(const __u8 *a, const __u8 *b)
-{
-	__u8 found = 0;
-
-#pragma unroll
-	for (int i = 0; i < ETH_ALEN; i++)
-		found |= a[i] ^ b[i];
-	return found;
-}
-
 SEC("tc")
 int terway_trunk_pop(struct __sk_buff *skb)
 {
@@ -79,6 +68,8 @@ int terway_trunk_pop(struct __sk_buff *skb)
 		return lose(TRUNK_UNKNOWN_VLAN);
 	if (bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) || differs(mac, member->mac))
 		return lose(TRUNK_OTHER_MAC);
+	if (member->vlan_id & MEMBER_DEVICE)
+		return TC_ACT_UNSPEC;
 	if (bpf_skb_vlan_pop(skb) || bpf_skb_change_type(skb, PACKET_HOST))
 		return lose(TRUNK_KERNEL);
 	return TC_ACT_UNSPEC;

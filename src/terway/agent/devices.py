@@ -15,6 +15,7 @@ from terway.agent.enis import ENILinks
 from terway.agent.pool_ports import ManagedENI
 from terway.datapath.exclusive import FREE_ALIAS, desired_device
 from terway.datapath.facts import ENILink, NodeFacts
+from terway.datapath.trunk import has_vlan_device
 from terway.linux.kernel import Kernel
 from terway.model.address import IPPair
 from terway.model.attachment import Attachment
@@ -101,8 +102,15 @@ class DeviceLinks(ENILinks):
 
     async def find(self, attachment: Attachment) -> DeviceState:
         """Return where the device of `attachment` is."""
-        device = desired_device(attachment, gateways=IPPair(), node=self._node)
+        device = desired_device(
+            attachment, gateways=IPPair(), node=self._node, trunk=self.trunk_of(attachment)
+        )
         return await self._kernel.read_device(device)
+
+    def trunk_of(self, attachment: Attachment) -> str:
+        """Return the link of the trunk that a member is of; empty where there is none."""
+        found = super().known(attachment.device_mac) if has_vlan_device(attachment) else None
+        return "" if found is None else found.name
 
     async def _configure(self, link: Link) -> ENILink:
         assert link.mac is not None  # it was found by it

@@ -51,6 +51,9 @@ class ENILinks:
     @property
     def ready(self) -> tuple[ENILink, ...]:
         """Return the links that are configured and still there."""
+        return self._ready_links()
+
+    def _ready_links(self) -> tuple[ENILink, ...]:
         return tuple(eni for eni in self._ready.values() if self._is_there(eni))
 
     async def wait_eni_ready(self, mac: MacAddress) -> None:

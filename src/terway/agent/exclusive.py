@@ -27,6 +27,7 @@ from terway.datapath.exclusive import (
 from terway.datapath.facts import NodeFacts
 from terway.datapath.masquerade import TABLE, masquerade
 from terway.datapath.plan import plan_attach, plan_detach
+from terway.datapath.trunk import members_of
 from terway.datapath.verify import verify
 from terway.linux.kernel import Kernel
 from terway.linux.nftables import OwnedTable
@@ -35,7 +36,7 @@ from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.device import Device, DeviceState
 from terway.model.errors import ConflictError, TransientError, UsageError
 from terway.model.ids import MacAddress
-from terway.model.network import AttachmentState, Operation, Put, Remove
+from terway.model.network import NODE, AttachmentState, Operation, Put, Remove
 from terway.model.programs import InnerPrograms
 from terway.model.traffic import TrafficObject
 
@@ -60,6 +61,12 @@ class _Whole:
     def is_the_pods(self) -> bool:
         """Return whether the namespace at the path is the pod's: a path may be another's by now."""
         return self.leg_found.is_paired or self.found.in_pod is not None
+
+    @property
+    def is_away(self) -> bool:
+        """Return whether the device is nowhere, or the trunk that it is to be over."""
+        vlan = self.device.vlan
+        return self.found.is_nowhere if vlan is None else not vlan.parent
 
 
 class ExclusiveNetwork(KernelNetwork):
@@ -99,9 +106,9 @@ class ExclusiveNetwork(KernelNetwork):
         """
         _check_programs(attachment, self._node)
         node = replace(self._node, mtu_bytes=mtu_bytes or self._node.mtu_bytes)
-        mac = attachment.lease.eni_mac
-        gateways = (await self._devices.link_of(mac)).gateways
-        device = desired_device(attachment, gateways=gateways, node=node)
+        mac, gateways = attachment.lease.eni_mac, await self._gateways_of(attachment)
+        trunk = self._devices.trunk_of(attachment)
+        device = desired_device(attachment, gateways=gateways, node=node, trunk=trunk)
         leg = self._leg(attachment, node)
         if attachment.spec.bandwidth.ingress is not None and not node.has_shared_limits:
             _log.warning("exclusive.ingress_not_limited", attachment=str(attachment.key))
@@ -114,25 +121,34 @@ class ExclusiveNetwork(KernelNetwork):
                 found = (error,)
                 continue
             if not found:
-                self._devices.went(mac)
+                if device.vlan is None:
+                    self._devices.went(mac)
                 return _links_of(leg, device, gateways, has_leg=self._has_leg(attachment))
         text = "; ".join(map(str, found))
         raise TransientError(f"{attachment.key} did not become as planned: {text}")
 
+    async def _gateways_of(self, attachment: Attachment) -> IPPair:
+        """Return the gateways that the pod reaches itself, once its device or trunk is there."""
+        link = await self._devices.link_of(attachment.device_mac)
+        own = attachment.spec.own_eni
+        return link.gateways if own is None else own.gateways
+
     async def detach(self, attachment: Attachment) -> None:
-        """Bring the device back to the node, and delete the second leg.
+        """Bring the device back to the node, or delete one over a trunk; delete the second leg.
 
         The pod's namespace is only looked at for the device: its path may lead to somebody else
         by now. Raises TransientError while the device is in neither place: until it is back, the
         address must not be given to another pod.
         """
-        device = desired_device(attachment, gateways=IPPair(), node=self._node)
+        device = self._device(attachment)
         leg = replace(self._leg(attachment, self._node), pod=None)
         async with self._gate.shared():
             await self._kernel.undo(leg, plan_detach)
-            found = await self._kernel.read_device(device)
+            device, found = await self._look_at_device(attachment, device)
             if not found.is_nowhere:
                 await self._kernel.apply(plan_return(device, found))
+        if device.vlan is not None:
+            return
         self._devices.came_back(device.mac)
         if found.is_nowhere and self._devices.is_attached(device.mac):
             await self._kernel.link_by_mac(device.mac, timeout_s=_FALLS_BACK_S)
@@ -158,7 +174,7 @@ class ExclusiveNetwork(KernelNetwork):
         async with self._gate.shared():
             if not whole.is_the_pods:
                 return whole.has_leg and await self._revive(attachment, whole.leg)
-            if whole.found.is_nowhere:
+            if whole.is_away:
                 return False
             actual = (*(whole.found.pod or ()), *whole.leg_found.node, *(whole.leg_found.pod or ()))
             admitted = self.mender.admit(self._plan(whole), actual)
@@ -183,18 +199,25 @@ class ExclusiveNetwork(KernelNetwork):
 
     def _leg(self, attachment: Attachment, node: NodeFacts) -> AttachmentState:
         gateways = self._devices.known_gateways_of(attachment.lease.eni_mac) or IPPair()
-        leg = desired_leg(attachment, gateways=gateways, node=node)
-        return leg if self._has_leg(attachment) else replace(leg, node=(), pod=())
+        trunk = self._devices.trunk_of(attachment)
+        leg = desired_leg(attachment, gateways=gateways, node=node, trunk=trunk)
+        if self._has_leg(attachment):
+            return leg
+        return replace(leg, node=tuple(members_of(attachment, trunk)), pod=())
 
     def _has_leg(self, attachment: Attachment) -> bool:
         return self._has_host_peer and has_leg(attachment)
 
     async def _whole(self, attachment: Attachment) -> _Whole:
-        gateways = self._devices.known_gateways_of(attachment.lease.eni_mac)
-        device = desired_device(attachment, gateways=gateways or IPPair(), node=self._node)
+        device = self._device(attachment)
         if attachment.key in self._waiting:
             device = replace(device, pod=outside_programs(device.pod))
         return await self._look(attachment, device, self._desired(attachment))
+
+    def _device(self, attachment: Attachment) -> Device:
+        gateways = self._devices.known_gateways_of(attachment.lease.eni_mac) or IPPair()
+        trunk = self._devices.trunk_of(attachment)
+        return desired_device(attachment, gateways=gateways, node=self._node, trunk=trunk)
 
     async def _look(self, attachment: Attachment, device: Device, leg: AttachmentState) -> _Whole:
         try:
@@ -233,12 +256,24 @@ class ExclusiveNetwork(KernelNetwork):
         after = await self._look(attachment, whole.device, whole.leg)
         return _differences(after)
 
+    async def _with_own_table(
+        self, desired: AttachmentState, attachment: Attachment
+    ) -> AttachmentState:
+        return desired  # a device has it, not the leg
+
     def _plan(self, whole: _Whole) -> tuple[Operation, ...]:
         device = plan_take(whole.device, whole.found)
-        leg = plan_attach(whole.leg, whole.leg_found) if whole.has_leg else ()
+        leg = self._plan_leg(whole)
         # Programs inside the pod know its second leg by its number: it is there first.
         inner = tuple(one for one in device if _is_inner(one))
         return (*(one for one in device if one not in inner), *leg, *inner)
+
+    def _plan_leg(self, whole: _Whole) -> tuple[Operation, ...]:
+        """Return what makes the leg; without one, what the trunk has of a member."""
+        if whole.has_leg:
+            return plan_attach(whole.leg, whole.leg_found)
+        there = whole.leg_found.node
+        return tuple(Put(netns=NODE, object=one) for one in whole.leg.node if one not in there)
 
     async def enter(self, attachment: Attachment) -> None:
         """Put the data path's programs at the device inside the pod."""

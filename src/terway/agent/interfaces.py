@@ -45,6 +45,7 @@ class InterfacePolicy:
     mode: Mode = Mode.VETH
     routes: tuple[IPNetwork, ...] = ()
     bandwidth: Bandwidth = UNLIMITED
+    has_vlan_devices: bool = False  # members of a trunk: 8021q in the pod, and no veth
     has_erdma: bool = False  # else pods that ask for RDMA get it from another controller
 
 

@@ -62,6 +62,7 @@ from terway.agent.serving import leads_services, serve_services, watch_unless_ou
 from terway.agent.shape import Shape, check_capacity, most_pods, shape_of
 from terway.agent.supply_open import SupplySide, open_supply
 from terway.agent.terwayd import Setup, Terwayd
+from terway.agent.trunk_devices import check_vlan_devices, wants_vlan_devices
 from terway.agent.trunk_note import note_trunk
 from terway.agent.upstream import find_upstream
 from terway.cloud.ecs import EcsClient, open_ecs_client
@@ -335,7 +336,11 @@ def _leave_datapath(terwayd: Terwayd, kernel: Kernel, paths: Paths) -> None:
 async def _choose_datapath(
     kernel: Kernel, mode: Mode, options: Options, config: AgentConfig, allowance: Allowance
 ) -> Chosen:
-    """Load the data path in eBPF, where the node is to have one and can."""
+    """Load the data path in eBPF, where the node is to have one and can.
+
+    Raises UsageError where the kernel lacks what nothing can be instead of.
+    """
+    await check_vlan_devices(kernel, mode, config.cni)
     pods = most_pods(allowance.limits)
     sizes = {
         **map_sizes(pods, config.eni.ebpf_max_connections),
@@ -387,7 +392,12 @@ async def _read_start(
 
 def _policy(mode: Mode, config: AgentConfig) -> InterfacePolicy:
     eni = config.eni
-    return InterfacePolicy(mode=mode, routes=eni.extra_routes, has_erdma=eni.uses_erdma)
+    return InterfacePolicy(
+        mode=mode,
+        routes=eni.extra_routes,
+        has_vlan_devices=wants_vlan_devices(config.cni, mode),
+        has_erdma=eni.uses_erdma,
+    )
 
 
 def _apply(terwayd: Terwayd, policy: InterfacePolicy, shape: Shape) -> None:

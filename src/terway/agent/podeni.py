@@ -75,13 +75,17 @@ def interfaces_of_podeni(
     allocations = _in_order(found, call.key.ifname)
     several = len(allocations) > 1
     default = _default_of(allocations)
-    if policy.mode is Mode.EXCLUSIVE and default is not allocations[0]:
-        text = f"PodENI {_name(found)}: on a node whose pods have whole ENIs everything else leaves"
-        raise UsageError(f"{text} by {call.key.ifname}", field="defaultRoute")
     common = replace(common_spec(call, pod.metadata.annotations, policy), is_one_of_several=several)
-    return tuple(
+    made = tuple(
         _interface(
-            _Asked(call=call, found=found, allocation=one, here=here, mode=policy.mode),
+            _Asked(
+                call=call,
+                found=found,
+                allocation=one,
+                here=here,
+                mode=policy.mode,
+                has_vlan_devices=policy.has_vlan_devices,
+            ),
             replace(
                 common,
                 has_default_route=one is default,
@@ -90,6 +94,20 @@ def interfaces_of_podeni(
         )
         for one in allocations
     )
+    _check_together(found, made, is_first_default=default is allocations[0])
+    return made
+
+
+def _check_together(found: PodENI, made: tuple[Interface, ...], *, is_first_default: bool) -> None:
+    """Raise UsageError for interfaces that no pod can have at once."""
+    modes = {one.spec.mode for one in made}
+    if len(modes) > 1:
+        text = f"PodENI {_name(found)}: one pod has whole ENIs, or members of the trunk by eBPF"
+        raise UsageError(f"{text}, and not both", field="podENI.spec.allocations")
+    if Mode.EXCLUSIVE in modes and not is_first_default:
+        first = made[0].key.ifname
+        text = f"PodENI {_name(found)}: with devices of its own everything else leaves"
+        raise UsageError(f"{text} by {first}", field="defaultRoute")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +119,7 @@ class _Asked:
     allocation: Allocation
     here: Here
     mode: Mode
+    has_vlan_devices: bool
 
     @property
     def info(self) -> ENIInfo:
@@ -202,10 +221,9 @@ def _trunk(asked: _Asked) -> ManagedENI:
 
 
 def _mode(asked: _Asked, own: OwnENI) -> Mode:
-    if own.trunk_mac is None and asked.mode is not Mode.EXCLUSIVE:
-        text = "it is no member of a trunk, and pods of this node share ENIs: use eniType Trunk, or"
-        raise asked.refuse(f"{text} a node with k8s.aliyun.com/exclusive-mode-eni-type=eniOnly")
-    if own.trunk_mac is not None and asked.mode is Mode.EXCLUSIVE:
+    if own.trunk_mac is None or (asked.has_vlan_devices and asked.mode is not Mode.EXCLUSIVE):
+        return Mode.EXCLUSIVE
+    if asked.mode is Mode.EXCLUSIVE:
         raise asked.refuse("it is a member of a trunk, and pods of this node have whole ENIs")
     # A child has the MAC of its parent, which is the trunk's, and not the member's.
     return Mode.DATAPATHV2 if asked.mode is Mode.IPVLAN else asked.mode

@@ -35,6 +35,7 @@ from terway.agent.leftovers import Leftovers
 from terway.agent.limits import Limits
 from terway.agent.mender import Mender
 from terway.agent.metrics import Metrics
+from terway.agent.mixed import MixedLinks, MixedNetwork
 from terway.agent.moments import read_moment
 from terway.agent.mtu import MtuFollower
 from terway.agent.network import KernelNetwork
@@ -332,8 +333,8 @@ class Terwayd:
     def _networking(self, kernel: Kernel, facts: NodeFacts) -> tuple[ENILinks, KernelNetwork]:
         """Return the two that depend on whether pods share ENIs."""
         if self._setup.interfaces.mode is not Mode.EXCLUSIVE:
-            enis = ENILinks(kernel, facts, self._enis)
-            return enis, KernelNetwork(kernel, facts, enis)
+            enis = MixedLinks(kernel, facts, self._enis, self._attachments)
+            return enis, MixedNetwork(kernel, facts, enis)
         devices = DeviceLinks(kernel, facts, self._enis, self._attachments)
         has_host_peer = self._setup.has_host_peer
         return devices, ExclusiveNetwork(kernel, facts, devices, has_host_peer=has_host_peer)

@@ -32,13 +32,14 @@ class Ground:
     mode: Mode
     facts: NodeFacts
     has_host_peer: bool
+    has_legs: bool  # whether pods have second legs, and so what the node forwards is translated
 
     def tables(self, *, translates: bool) -> tuple[str, ...]:
         """Return the tables of nftables that terwayd keeps here.
 
         Those that mark connections may wait until something on the node `translates` destinations.
         """
-        own = (TABLE,) if self.mode is Mode.EXCLUSIVE else ()
+        own = (TABLE,) if self.has_legs else ()
         how = self.facts.symmetric
         waits = how is not None and how.waits and not translates
         return own if waits else (*own, *symmetric_tables(self.facts))
@@ -76,7 +77,13 @@ def read_ground(
         has_services=leads_services,
         has_children=any(one.spec.mode is Mode.IPVLAN for one in journal.attachments),
     )
-    return Ground(mode=mode, facts=facts, has_host_peer=config.cni.has_host_peer)
+    devices = any(one.spec.mode is Mode.EXCLUSIVE for one in journal.attachments)
+    return Ground(
+        mode=mode,
+        facts=facts,
+        has_host_peer=config.cni.has_host_peer or mode is not Mode.EXCLUSIVE,
+        has_legs=mode is Mode.EXCLUSIVE or devices,
+    )
 
 
 def _pair(addresses: Iterator[IPAddress | None]) -> IPPair:

@@ -21,6 +21,7 @@ from terway.datapath.names import host_link_name
 from terway.datapath.networks import needs_own_table, with_own_table
 from terway.datapath.plan import plan_attach
 from terway.datapath.shared import desired_of
+from terway.datapath.trunk import has_vlan_device
 from terway.datapath.verify import verify
 from terway.linux import read
 from terway.linux.device import read_device
@@ -97,7 +98,9 @@ def _exclusive(
     own = attachment.spec.own_eni
     known = enis.gateways.get(attachment.lease.eni_mac, IPPair())
     gateways = known if own is None else own.gateways
-    device = desired_device(attachment, gateways=gateways, node=ground.facts)
+    trunk = enis.links.get(attachment.device_mac)
+    parent = trunk.name if trunk is not None and has_vlan_device(attachment) else ""
+    device = desired_device(attachment, gateways=gateways, node=ground.facts, trunk=parent)
     try:
         state = read_device(device, session)
         if needs_device_table(attachment) and state.in_pod is not None:
@@ -108,7 +111,7 @@ def _exclusive(
         # A device that is elsewhere is brought back by terwayd alone: it must not be in the way.
         repairs = plan_take(device, state) if found and state.in_pod is not None else ()
         if ground.has_host_peer and has_leg(attachment):
-            leg = desired_leg(attachment, gateways=gateways, node=ground.facts)
+            leg = desired_leg(attachment, gateways=gateways, node=ground.facts, trunk=parent)
             of_leg, mending = _veth(session, leg, attachment)
             found, repairs = (*found, *of_leg), (*repairs, *mending)
     except VpcError as error:

@@ -130,9 +130,9 @@ VLAN_STRIP_TYPE: Key[VLANStrip] = Key(
     name="vlan_strip_type",
     kind=OneOf(VLANStrip),
     default=VLANStrip.FILTER,
-    meaning="Who takes the VLAN tag off a trunk member's frames",
-    effect=Effect.NONE,
-    why="programs of eBPF at the trunk do, whichever is said; no VLAN device is made",
+    meaning="Who takes the VLAN tag off a trunk member's frames: programs of eBPF at the trunk "
+    "(filter), or a VLAN device of 8021q in the pod (vlan)",
+    reload=Reload.RESTART,
 )
 SYMMETRIC_ROUTING: Key[bool] = Key(
     name="symmetric_routing",

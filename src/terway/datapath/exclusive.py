@@ -33,6 +33,7 @@ from terway.datapath.names import (
 )
 from terway.datapath.reach import METADATA, metadata_rules
 from terway.datapath.shaping import shared_limits
+from terway.datapath.trunk import has_vlan_device, members_of, vlan_port
 from terway.model.address import Family, IPNetwork, IPPair, family_of
 from terway.model.attachment import Attachment
 from terway.model.device import Device
@@ -51,6 +52,9 @@ from terway.model.network import (
 )
 
 LEG_IFNAME = "veth1"
+LEG_GROUP = 0x7E1E
+"""The link group of second legs: where pods share ENIs, it tells them from other pods' links."""
+
 # Not that of a pod's host link: a sweep deletes those that it does not know.
 _ALIAS = "terway-eni"
 FREE_ALIAS = f"{_ALIAS} of no pod"
@@ -70,10 +74,12 @@ def node_name_of(mac: MacAddress) -> str:
     return f"eni{mac.replace(':', '')}"
 
 
-def desired_device(attachment: Attachment, *, gateways: IPPair, node: NodeFacts) -> Device:
+def desired_device(
+    attachment: Attachment, *, gateways: IPPair, node: NodeFacts, trunk: str = ""
+) -> Device:
     """Return the device of `attachment`, and what the pod has of it.
 
-    `gateways` are those of the ENI's vSwitch.
+    `gateways` are those of the ENI's vSwitch, `trunk` is the link that a member's device is over.
     """
     return Device(
         mac=attachment.lease.eni_mac,
@@ -82,6 +88,7 @@ def desired_device(attachment: Attachment, *, gateways: IPPair, node: NodeFacts)
         netns=Netns(attachment.netns),
         mtu_bytes=node.mtu_bytes,
         pod=tuple(_device_side(attachment, gateways, node)),
+        vlan=vlan_port(attachment, trunk),
     )
 
 
@@ -89,7 +96,8 @@ def _device_side(attachment: Attachment, gateways: IPPair, node: NodeFacts) -> I
     ifname, addresses = attachment.key.ifname, attachment.lease.addresses
     yield from pod_sysctls(ifname, tuple(map(family_of, addresses)))
     yield LinkSettings(name="lo")
-    yield LinkSettings(name=ifname, mac=attachment.lease.eni_mac)
+    alias = device_alias(attachment) if has_vlan_device(attachment) else ""
+    yield LinkSettings(name=ifname, mac=attachment.lease.eni_mac, alias=alias)
     yield from shared_limits(attachment.spec.bandwidth, ifname, node)
     yield from inner_programs(attachment, node, LEG_IFNAME)
     for address in addresses:
@@ -156,11 +164,12 @@ def _device_table(attachment: Attachment, gateways: IPPair, table: int) -> Itera
 
 
 def desired_leg(
-    attachment: Attachment, *, node: NodeFacts, gateways: IPPair = _UNKNOWN
+    attachment: Attachment, *, node: NodeFacts, gateways: IPPair = _UNKNOWN, trunk: str = ""
 ) -> AttachmentState:
     """Return what the kernel should have of the second leg: a veth without rules.
 
-    `gateways` are those of the ENI's vSwitch, for programs at the leg.
+    `gateways` are those of the ENI's vSwitch, for programs at the leg. `trunk` is the link that a
+    member's device is over: what is there of it is on the node, too.
     """
     addresses = attachment.lease.addresses
     families = tuple(map(family_of, addresses))
@@ -169,7 +178,10 @@ def desired_leg(
         addresses=addresses,
         alias=alias_of(attachment.key),
         is_paired=True,
-        node=tuple(_node_side(attachment, families, gateways, node)),
+        node=(
+            *members_of(attachment, trunk),
+            *_node_side(attachment, families, gateways, node),
+        ),
         pod=tuple(_leg_side(attachment, families, node)),
     )
 
@@ -178,7 +190,9 @@ def _birth(attachment: Attachment, node: NodeFacts) -> CreateVeth:
     key, mtu_bytes = attachment.key, node.mtu_bytes
     name = host_link_name(key, attachment.pod)
     return CreateVeth(
-        host=LinkSettings(name=name, mac=host_mac_of(attachment), mtu_bytes=mtu_bytes),
+        host=LinkSettings(
+            name=name, mac=host_mac_of(attachment), mtu_bytes=mtu_bytes, group=LEG_GROUP
+        ),
         peer=LinkSettings(name=LEG_IFNAME, mac=pod_mac_of(attachment), mtu_bytes=mtu_bytes),
         netns=Netns(attachment.netns),
     )
@@ -189,7 +203,7 @@ def _node_side(
 ) -> Iterator[NetObject]:
     name = host_link_name(attachment.key, attachment.pod)
     key, addresses = attachment.key, attachment.lease.addresses
-    yield LinkSettings(name=name, mac=host_mac_of(attachment), alias=alias_of(key))
+    yield LinkSettings(name=name, mac=host_mac_of(attachment), alias=alias_of(key), group=LEG_GROUP)
     yield guard_for(attachment, name, mac=pod_mac_of(attachment))
     yield from leg_programs(attachment, gateways, node)
     yield from link_sysctls(name, families)

@@ -14,7 +14,9 @@ anybody else (a route of its own, a raw frame) is dropped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from terway.datapath.exclusive import LEG_GROUP
 from terway.datapath.facts import NodeFacts
 from terway.datapath.names import HOST_LINK_PREFIX
 from terway.model.address import Family, IPAddress, IPNetwork, family_of
@@ -22,14 +24,30 @@ from terway.model.address import Family, IPAddress, IPNetwork, family_of
 TABLE = "inet terway_masq"
 _PRIORITY = 99  # srcnat is 100: whoever translates the node's own traffic finds ours done
 _WORDS = {Family.V4: "ip", Family.V6: "ip6"}
-_FROM_PODS = f'iifname "{HOST_LINK_PREFIX}*"'
 
 
-def masquerade(node: NodeFacts) -> str:
-    """Return the table's body, in the words of nft(8)."""
-    rules = [rule for address in node.addresses for rule in _rules(address)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Legs:
+    """How second legs are told from other links, as the one that packets come or go by."""
+
+    came: str
+    go: str
+
+
+# On a node that shares no ENI every link of a pod is one.
+_ALL = _Legs(came=f'iifname "{HOST_LINK_PREFIX}*"', go=f'oifname "{HOST_LINK_PREFIX}*"')
+_OF_GROUP = _Legs(came=f"iifgroup {LEG_GROUP}", go=f"oifgroup {LEG_GROUP}")
+
+
+def masquerade(node: NodeFacts, *, is_shared: bool = False) -> str:
+    """Return the table's body, in the words of nft(8).
+
+    On a node that `is_shared` most links of pods are no second legs, and none of its business.
+    """
+    legs = _OF_GROUP if is_shared else _ALL
+    rules = [rule for address in node.addresses for rule in _rules(address, legs)]
     translated = _chain("postrouting", f"nat hook postrouting priority {_PRIORITY}", rules)
-    forwarded = _chain("forward", "filter hook forward priority 0", _forwarded(node))
+    forwarded = _chain("forward", "filter hook forward priority 0", _forwarded(node, legs))
     return f"{{\n{translated}{forwarded}}}\n"
 
 
@@ -38,27 +56,27 @@ def _chain(name: str, hook: str, rules: Iterable[str]) -> str:
     return f"  chain {name} {{\n    type {hook}; policy accept;\n{lines}  }}\n"
 
 
-def _forwarded(node: NodeFacts) -> Iterator[str]:
+def _forwarded(node: NodeFacts, legs: _Legs) -> Iterator[str]:
     """Yield what the node forwards of what pods send by their second legs; the rest is dropped."""
-    yield f'{_FROM_PODS} oifname "{HOST_LINK_PREFIX}*" accept'  # policies judge both ends here
-    yield f"{_FROM_PODS} ct direction reply accept"
-    yield f"{_FROM_PODS} ct status dnat accept"
+    yield f'{legs.came} oifname "{HOST_LINK_PREFIX}*" accept'  # policies judge both ends here
+    yield f"{legs.came} ct direction reply accept"
+    yield f"{legs.came} ct status dnat accept"
     for network in node.host_stack_cidrs:
-        yield f"{_FROM_PODS} {_destination(network)} accept"
-    yield f"{_FROM_PODS} drop"
+        yield f"{legs.came} {_destination(network)} accept"
+    yield f"{legs.came} drop"
 
 
 def _destination(network: IPNetwork) -> str:
     return f"{_WORDS[family_of(network)]} daddr {network}"
 
 
-def _rules(address: IPAddress) -> tuple[str, ...]:
+def _rules(address: IPAddress, legs: _Legs) -> tuple[str, ...]:
     word = _WORDS[family_of(address)]
     # Random ports: two pods that ask at the same moment must not race for the next one.
     action = f"snat {word} to {address} fully-random"
     return (
-        f"meta nfproto {_protocol(address)} {_FROM_PODS} {action}",
-        f'{word} saddr != {address} oifname "{HOST_LINK_PREFIX}*" {action}',
+        f"meta nfproto {_protocol(address)} {legs.came} {action}",
+        f"{word} saddr != {address} {legs.go} {action}",
     )
 
 

@@ -171,7 +171,8 @@ def _settings(one: LinkSettings) -> str:
     mac = () if one.mac is None else (f"mac {one.mac}",)
     alias = (f"alias {one.alias!r}",) if one.alias else ()
     arp = () if one.has_arp else ("noarp",)
-    return " ".join(("up" if one.is_up else "down", *arp, *mtu, *mac, *alias))
+    group = (f"group {one.group}",) if one.group else ()
+    return " ".join(("up" if one.is_up else "down", *arp, *mtu, *mac, *alias, *group))
 
 
 def _plain_value(one: _Plain | None) -> str:

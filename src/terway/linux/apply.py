@@ -23,6 +23,7 @@ from terway.model.network import (
     Birth,
     CreateIpvlan,
     CreateVeth,
+    CreateVlan,
     DeleteLink,
     LinkAddress,
     LinkSettings,
@@ -72,7 +73,7 @@ def _where(operation: Operation) -> Netns:
             return source
         case DeleteLink(netns=netns):
             return netns
-        case CreateVeth() | CreateIpvlan():
+        case CreateVeth() | CreateIpvlan() | CreateVlan():
             return NODE
 
 
@@ -93,6 +94,8 @@ class _Writer:
                     self._create_veth(operation)
                 case CreateIpvlan():
                     self._create_ipvlan(operation)
+                case CreateVlan():
+                    self._create_vlan(operation)
                 case DeleteLink():
                     self._delete_link(operation)
                 case RenameLink():
@@ -132,12 +135,22 @@ class _Writer:
             netns_fd=place.fd,
         )
         self._socket.request(made)
-        place.forget(name)
-        if place.index_of(name) is None:
-            number = place.index_of(first_name)
-            assert number is not None  # it was just made
-            place.sock.request(link.rename(number, name))
-            place.forget(first_name)
+        _give_name(place, first_name, name)
+
+    def _create_vlan(self, wanted: CreateVlan) -> None:
+        self._flush()
+        place, name = self._session.namespace(wanted.netns), wanted.link.name
+        if place.index_of(name) is not None:
+            raise ConflictError(f"link add {name} type vlan: EEXIST", code="EEXIST")
+        first_name = link.name_not_of_ours(name)
+        made = link.create_vlan(
+            replace(wanted.link, name=first_name),
+            self._index_of(wanted.parent),
+            wanted.vlan_id,
+            netns_fd=place.fd,
+        )
+        self._socket.request(made)
+        _give_name(place, first_name, name)
 
     def _birthplace(self, wanted: Birth) -> Namespace:
         """Return where a pod's link is to be; raises ConflictError where that is another's."""
@@ -250,3 +263,13 @@ class _Writer:
     def _has_carrier(self, name: str) -> bool:
         found = self._socket.first(link.by_name(name))
         return found is not None and found.is_up and found.has_carrier
+
+
+def _give_name(place: Namespace, first_name: str, name: str) -> None:
+    """Have a new link of `place` called `name`; it was made as `first_name`."""
+    place.forget(name)
+    if place.index_of(name) is None:
+        number = place.index_of(first_name)
+        assert number is not None  # it was just made
+        place.sock.request(link.rename(number, name))
+        place.forget(first_name)

@@ -42,7 +42,8 @@ def read_device(device: Device, session: Session) -> DeviceState:
 
 
 def _find(device: Device, links: Iterable[Link]) -> Link | None:
-    plain = [one for one in links if one.kind in _DEVICE_KINDS]
+    kinds = _DEVICE_KINDS if device.vlan is None else ("vlan",)
+    plain = [one for one in links if one.kind in kinds]
     by_mac = (one for one in plain if one.mac == device.mac)
     by_alias = (one for one in plain if one.alias == device.alias)
     return next(by_mac, None) or next(by_alias, None)

@@ -34,6 +34,7 @@ from terway.linux.session import Session, open_session
 from terway.linux.traffic import Traffic
 from terway.linux.trunk_contract import TrunkLoss
 from terway.linux.uplink import Uplink, read_uplink
+from terway.linux.vlan_support import vlan_lacks
 from terway.linux.workers import Workers
 from terway.model.address import Family, IPAddress
 from terway.model.device import Device, DeviceState
@@ -347,6 +348,10 @@ class Kernel:
     async def ipvlan_lacks(self) -> str:
         """Return why this kernel makes no ipvlan links; empty where it does (some 30 ms)."""
         return await self._workers.run(ipvlan_lacks)
+
+    async def vlan_lacks(self) -> str:
+        """Return why this kernel makes no VLAN devices; empty where it does (some 30 ms)."""
+        return await self._workers.run(vlan_lacks)
 
     async def limit_support(self) -> LimitSupport:
         """Return by what this kernel can hold pods to their limits (some 15 ms)."""

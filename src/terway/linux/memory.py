@@ -25,6 +25,7 @@ from terway.model.network import (
     Birth,
     CreateIpvlan,
     CreateVeth,
+    CreateVlan,
     DeleteLink,
     Link,
     LinkAddress,
@@ -211,6 +212,7 @@ class MemoryKernel:
             is_up=settings.is_up,
             kind=kind,
             alias=settings.alias,
+            group=settings.group,
         )
 
     async def apply(self, operations: Sequence[Operation]) -> None:
@@ -221,6 +223,8 @@ class MemoryKernel:
                     self._create_veth(operation)
                 case CreateIpvlan():
                     self._create_ipvlan(operation)
+                case CreateVlan():
+                    self._create_vlan(operation)
                 case DeleteLink(name=name, netns=netns):
                     self._delete_link(name, self._namespace(netns))
                 case RenameLink(netns=netns, name=name, new_name=new_name):
@@ -263,6 +267,16 @@ class MemoryKernel:
             raise ConflictError(f"link add {wanted.peer.name}: EEXIST", code="EEXIST")
         child = self._born(replace(wanted.peer, is_up=False), kind="ipvlan")
         place.add_link(replace(child, mac=parent.mac, parent_ifindex=parent.ifindex))
+
+    def _create_vlan(self, wanted: CreateVlan) -> None:
+        parent = self._namespaces[NODE].links.get(wanted.parent)
+        place = self._namespace(wanted.netns)
+        if parent is None:
+            raise ConflictError(f"there is no link {wanted.parent!r}", code="ENODEV")
+        if wanted.link.name in place.links:
+            raise ConflictError(f"link add {wanted.link.name}: EEXIST", code="EEXIST")
+        device = self._born(replace(wanted.link, is_up=False), kind="vlan")
+        place.add_link(replace(device, parent_ifindex=parent.ifindex))
 
     def _delete_link(self, name: str, place: _Namespace) -> None:
         gone = place.drop_link(name)

@@ -1,6 +1,7 @@
 """Members of a trunk ENI: two programs at its hooks, and what they know of each member.
 
     egress    sources[address] = VLAN id, MAC     put on the tag, after all others of ours
+              devices[VLAN id] = MAC              let a VLAN device's tag pass from its own alone
     ingress   members[VLAN id] = MAC              take it off, before all others
 
 Entries are written before the programs see a packet. Nothing is pinned (`shared_program`): what a
@@ -94,7 +95,7 @@ class Trunks:
             return
         kept = {(entries.fd, key) for one in members for entries, key, _ in self._entries(one)}
         push, pop = (one.maps for one in self._programs)
-        for entries in (push["sources"], pop["members"]):
+        for entries in (push["sources"], push["devices"], pop["members"]):
             for key in list(entries.keys()):
                 if (entries.fd, key) not in kept:
                     entries.delete(key)
@@ -138,8 +139,10 @@ class Trunks:
 
     def _entries(self, member: TrunkMember) -> Iterator[tuple[Map, bytes, bytes]]:
         push, pop = (one.maps for one in self._programs)
-        value = pack_member(member.vlan_id, member.mac)
+        value = pack_member(member)
         yield pop["members"], pack_number(member.vlan_id), value
+        if member.has_device:
+            yield push["devices"], pack_number(member.vlan_id), value
         for address in member.addresses:
             yield push["sources"], pack_source(address), value
 

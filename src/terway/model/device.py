@@ -1,5 +1,7 @@
 """An ENI's device as exclusive mode has it: in the node's namespace, or moved into a pod's.
 
+Or, for a member of the node's trunk, a VLAN device over it: made in the pod, and deleted there.
+
 A device is known by its MAC, which the VPC makes unique. A pod that may change its own MAC could
 hide it; so the device also carries an alias, which goes along when it is moved.
 """
@@ -13,6 +15,14 @@ from terway.model.network import Link, Netns, NetObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VlanPort:
+    """What a VLAN device is over: a link of the node, and by which tag. Empty: it is not there."""
+
+    parent: str
+    vlan_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """Which device it is, and what it is to be in a pod."""
 
@@ -22,6 +32,7 @@ class Device:
     netns: Netns  # the pod's
     mtu_bytes: int
     pod: tuple[NetObject, ...]  # what the pod is to have of it
+    vlan: VlanPort | None = None  # where it is no ENI's device, but one over the node's trunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

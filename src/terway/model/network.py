@@ -230,7 +230,20 @@ class MoveLink:
     target: Netns
 
 
-Operation = Birth | DeleteLink | RenameLink | MoveLink | Put | Remove
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVlan:
+    """Create a VLAN device (802.1Q) over the node's link `parent`, by its final name in `netns`.
+
+    It is down, and goes with its parent.
+    """
+
+    parent: str
+    link: LinkSettings
+    vlan_id: int
+    netns: Netns
+
+
+Operation = Birth | CreateVlan | DeleteLink | RenameLink | MoveLink | Put | Remove
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

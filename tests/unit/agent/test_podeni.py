@@ -98,7 +98,6 @@ def test_limits_and_the_nodes_routes_are_those_of_any_pod():
         (podeni(instanceID="i-2"), SHARED, TransientError, "i-2"),
         (podeni(trunkENIID="eni-other"), SHARED, TransientError, "trunk eni-other"),
         (podeni(), WHOLE, UsageError, "whole ENIs"),
-        (podeni(is_member=False), SHARED, UsageError, "eniType Trunk"),
         (podeni(allocation(31, ipv4="", ipv6="")), SHARED, UsageError, "no address"),
         (podeni(allocation(31, interface="eth7")), SHARED, UsageError, "eth7"),
         (podeni(allocation(31), allocation(32)), SHARED, UsageError, "each once"),
@@ -107,6 +106,23 @@ def test_limits_and_the_nodes_routes_are_those_of_any_pod():
 def test_what_this_node_cannot_make_is_refused_by_name(manifest, policy, error, words):
     with pytest.raises(error, match=words):
         made(manifest, policy)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "policy", "mode"),
+    [
+        (podeni(), SHARED, Mode.VETH),
+        (podeni(), replace(SHARED, mode=Mode.IPVLAN), Mode.DATAPATHV2),
+        (podeni(), replace(SHARED, has_vlan_devices=True), Mode.EXCLUSIVE),
+        (podeni(is_member=False), SHARED, Mode.EXCLUSIVE),
+    ],
+)
+def test_a_pod_has_a_device_where_its_eni_is_whole_or_the_node_makes_vlan_devices(
+    manifest, policy, mode
+):
+    (only,) = made(manifest, policy)
+
+    assert only.spec.mode is mode
 
 
 def test_a_family_that_the_trunks_vswitch_lacks_is_refused_with_what_to_change():

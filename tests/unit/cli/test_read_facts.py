@@ -20,7 +20,8 @@ def ground(*chained: str, mode: Mode = Mode.VETH) -> Ground:
     facts = NodeFacts(
         addresses=IPPair(), uplink="ens5", families=(Family.V4, Family.V6), symmetric=asked
     )
-    return Ground(mode=mode, facts=facts, has_host_peer=True)
+    has_legs = mode is Mode.EXCLUSIVE
+    return Ground(mode=mode, facts=facts, has_host_peer=True, has_legs=has_legs)
 
 
 @pytest.mark.parametrize(

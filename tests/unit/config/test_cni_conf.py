@@ -113,9 +113,10 @@ def test_another_data_path_is_asked_for_in_any_case_of_letters(kind):
 
 
 def test_keys_that_do_nothing_here_are_cautioned_about():
-    _, cautions = parse({**OURS, "vlan_strip_type": "vlan", "disable_host_peer": False})
+    asked = {"network_policy_provider": "ebpf", "disable_host_peer": False}
+    _, cautions = parse({**OURS, **asked})
 
-    assert [one.field for one in cautions] == ["10-terway.conf.vlan_strip_type"]
+    assert [one.field for one in cautions] == ["10-terway.conf.network_policy_provider"]
 
 
 @pytest.mark.parametrize(

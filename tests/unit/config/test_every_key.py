@@ -14,7 +14,7 @@ import pytest
 import terway.agent
 from terway.config import keys_cni
 from terway.config.agent_config import FILES, parse_agent_config
-from terway.config.choices import BandwidthMode, Denied, VirtualType
+from terway.config.choices import BandwidthMode, Denied, VirtualType, VLANStrip
 from terway.config.cni_conf import parse_cni_conf
 from terway.config.declare import Effect, Key
 from terway.config.eni_conf import KEYS, EniConf, read_eni_conf
@@ -98,7 +98,6 @@ ASKS: dict[str, Any] = {
     "custom_stateful_workload_kinds": ["CloneSet"],
     "network_policy_provider": "ebpf",
     "bandwidth_mode": "edt",
-    "vlan_strip_type": "vlan",
 }
 
 
@@ -176,6 +175,7 @@ def test_the_other_keys_of_the_cni_configuration_do_something_or_are_cautioned_a
         "symmetric_routing_config": ({"mark": 16}, lambda conf: conf.symmetric_routing.mark == 16),
         "enable_network_priority": (True, lambda conf: conf.has_network_priority),
         "network_policy_denied": ("reject", lambda conf: conf.denied is Denied.REJECT),
+        "vlan_strip_type": ("vlan", lambda conf: conf.vlan_strip is VLANStrip.VLAN),
         "disable_host_peer": (True, lambda conf: not conf.has_host_peer),
     }
     assert set(asked) == set(names(keys_cni.KEYS, Effect.YES))

@@ -60,6 +60,8 @@ _IPVLAN_MODE_L2 = 0
 _IFLA_INET6_ADDR_GEN_MODE = 8  # 1: none
 _RTEXT_FILTER_SKIP_STATS = 8  # half of a link's message is counters nobody asked for
 
+_IFLA_VLAN_ID = 1
+
 _NAME_MAX = 15  # IFNAMSIZ - 1
 _PROVISIONAL = "terway-new"
 
@@ -112,6 +114,28 @@ def create_ipvlan(settings: LinkSettings, parent: int, *, netns_fd: int | None =
     )
 
 
+def create_vlan(
+    settings: LinkSettings, parent: int, vlan_id: int, *, netns_fd: int | None
+) -> Request:
+    """Create a VLAN device (802.1Q) over the link `parent`, right in the namespace of `netns_fd`.
+
+    Source: include/uapi/linux/if_link.h, IFLA_VLAN_*.
+    """
+    where = () if netns_fd is None else (attr_u32(_IFLA_NET_NS_FD, netns_fd),)
+    linkinfo = nested(
+        _IFLA_LINKINFO,
+        attr_str(_IFLA_INFO_KIND, "vlan"),
+        nested(_IFLA_INFO_DATA, attr(_IFLA_VLAN_ID, struct.pack("=H", vlan_id))),
+    )
+    parts = (attr_u32(_IFLA_LINK, parent), *_birth(settings), *where, linkinfo)
+    return Request(
+        type=RTM_NEWLINK,
+        flags=NLM_F_CREATE | NLM_F_EXCL,
+        body=_IFINFO.pack(0, 0, 0, 0, 0) + b"".join(parts),
+        what=f"link add {settings.name} link {parent} type vlan id {vlan_id}",
+    )
+
+
 def name_not_of_ours(name: str) -> str:
     """Return a name to create a link by in another namespace, where it is to be called `name`.
 
@@ -157,6 +181,7 @@ def _birth(settings: LinkSettings) -> tuple[bytes, ...]:
         attr_u32(_IFLA_NUM_RX_QUEUES, 1),
         *_mac(settings.mac),
         *_mtu(settings.mtu_bytes),
+        *_group(settings.group),
     )
 
 
@@ -180,6 +205,7 @@ def change(settings: LinkSettings) -> Request:
         *_mac(settings.mac),
         *_mtu(settings.mtu_bytes),
         *_alias(settings.alias),
+        *_group(settings.group),
     )
     what = f"link set {settings.name} {'up' if settings.is_up else 'down'}"
     return Request(type=RTM_NEWLINK, flags=0, body=header + b"".join(parts), what=what)
@@ -305,3 +331,7 @@ def _mtu(mtu_bytes: int | None) -> tuple[bytes, ...]:
 
 def _alias(alias: str) -> tuple[bytes, ...]:
     return (attr(_IFLA_IFALIAS, alias.encode()),) if alias else ()
+
+
+def _group(group: int) -> tuple[bytes, ...]:
+    return (attr_u32(_IFLA_GROUP, group),) if group else ()
