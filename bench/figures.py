@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bench import (
     agent,
+    central,
     cni,
     datapath,
     exclusive,
     faults,
+    fixedip,
     flannel,
     ipvlan,
     lab,
@@ -41,4 +43,6 @@ GROUPS: tuple[Group, ...] = (
     service_load.GROUP,
     monitor.GROUP,
     *scale.GROUPS,
+    central.GROUP,
+    fixedip.GROUP,
 )
