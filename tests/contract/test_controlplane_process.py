@@ -142,6 +142,10 @@ async def test_a_probe_and_a_scrape_are_answered(tmp_path):
 
         assert "leader_election_master_status 1.0" in pages["metrics"]
         assert 'workqueue_depth{controller="told"}' in pages["metrics"]
+        told = 'terway_controlplane_config_info{controller="told",max_concurrent="2"} 1.0'
+        assert told in pages["metrics"]
+        assert "# TYPE rate_limiter_latency histogram" in pages["metrics"]
+        assert "# TYPE terway_eni_attach_duration_seconds histogram" in pages["metrics"]
         assert 'terway_controlplane_objects{collection="nodes"}' in pages["metrics"]
         one.stop.set()
 

@@ -19,6 +19,7 @@ from terway.agent.supply_open import read_allowance
 from terway.agent.supply_spec import supplied, wanted_spec
 from terway.config.eni_conf import read_eni_conf
 from terway.controlplane.budget import CallBudget
+from terway.controlplane.counted import Counted
 from terway.controlplane.informers import SharedInformers
 from terway.controlplane.install import read_definitions
 from terway.controlplane.manager import run_controllers
@@ -170,7 +171,12 @@ class Cluster:
 
 @asynccontextmanager
 async def control_plane(
-    cluster: Cluster, *, seed: str = "1", kube: InProcessKube | None = None, **around: Any
+    cluster: Cluster,
+    *,
+    seed: str = "1",
+    kube: InProcessKube | None = None,
+    counted: Counted | None = None,
+    **around: Any,
 ) -> AsyncIterator[PoolController]:
     """Run the controllers of pools for the time of the block."""
     kube = kube or cluster.kube()
@@ -184,6 +190,7 @@ async def control_plane(
         budget=budget,
         clock=virtual_clock,
         wall_clock=wall_clock,
+        counted=counted or Counted(),
     )
     surroundings = Surroundings(cluster_id=CLUSTER, token_seed=seed, **around)
     pools = PoolController(outside, informers, around=lambda: surroundings)

@@ -15,6 +15,7 @@ from typing import Any
 
 from terway.config.eni_conf import EniConf
 from terway.controlplane.controller import Controller
+from terway.controlplane.counted import Counted
 from terway.controlplane.install import install_definitions, read_definitions
 from terway.controlplane.podenis.admission import Admission
 from terway.controlplane.podenis.calls import Calls
@@ -128,6 +129,7 @@ class PodENICluster:
     admission: Admission | None = None
     dies_each_round: bool = False
     edges: tuple[Lookout, Calls] | None = None
+    counted: Counted = field(default_factory=Counted)
 
     def build(self) -> None:
         """Make the controllers, as those of a control plane that has just started."""
@@ -157,7 +159,9 @@ class PodENICluster:
                 clock=clock,
                 settings=lambda: self.settings,
             ),
-            ENIController(client, copies, calls, lookout, teller, clock=clock),
+            ENIController(
+                client, copies, calls, lookout, teller, clock=clock, counted=self.counted
+            ),
             PodNetworkingController(client, copies, vswitches, teller, clock=clock),
         )
         self.sweep = Sweep(copies, calls, cluster_id=CLUSTER, clock=clock)

@@ -146,6 +146,7 @@ class CallBudget:
         self._buckets: dict[str, _Bucket] = {}
         self._alarms: dict[str, asyncio.TimerHandle] = {}
         self._made = 0
+        self.on_turn: Callable[[str, float], None] = lambda action, waited_s: None
 
     async def take(self, action: str, *, who: str, newest: float = 0.0) -> None:
         """Return when `who` may call `action` once. Cancelling gives the turn to the next.
@@ -157,12 +158,15 @@ class CallBudget:
         bucket.refill(self._clock())
         if bucket.next_wish() is None and bucket.can_spend(self._clock()):
             bucket.spend()
+            self.on_turn(action, 0.0)
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._made += 1
+        began = self._clock()
         bucket.line_up(who, newest, self._made, granted)
         self._serve(action)
         await granted
+        self.on_turn(action, self._clock() - began)
 
     def answered(self, action: str) -> None:
         """Learn that a call was not throttled."""

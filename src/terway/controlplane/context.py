@@ -14,6 +14,7 @@ from terway.controlplane.budget import CallBudget
 from terway.controlplane.clusterconf import ClusterConf
 from terway.controlplane.config import Config
 from terway.controlplane.controller import Controller
+from terway.controlplane.counted import Counted
 from terway.controlplane.informers import SharedInformers
 from terway.controlplane.metrics import Metrics
 from terway.kube.client import KubeClient
@@ -57,6 +58,7 @@ class Context:
     rng: Random
     token_seed: str
     announced: Announced = field(default_factory=Announced)
+    counted: Counted = field(default_factory=Counted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,6 +143,7 @@ def _events(client: KubeClient, config: Config) -> EventRecorder:
 def _metrics(openapi: OpenAPI, informers: SharedInformers, budget: CallBudget) -> Metrics:
     metrics, calls = Metrics(), CallMetrics()
     openapi.on_call = calls.observe
+    budget.on_turn = calls.observe_turn
     metrics.sources += [
         calls.metrics,
         lambda: informer_gauges(informers.sizes()),

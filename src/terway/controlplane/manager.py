@@ -27,7 +27,7 @@ from terway.controlplane.queue import Turn, WorkQueue
 from terway.kube.informer import Change, Informer
 from terway.kube.resource import ObjectKey, Resource
 from terway.model.errors import BugError, ConflictError, VpcError
-from terway.model.exposition import Gauge
+from terway.model.exposition import Gauge, Labels
 
 _log = structlog.get_logger("controllers")
 
@@ -59,6 +59,11 @@ class Worker:
         self._woken = asyncio.Event()
         self._said: dict[ObjectKey, str] = {}  # the failure that was logged last
         self._since: dict[ObjectKey, float] = {}  # of the rounds that are under way
+
+    @property
+    def concurrency(self) -> int:
+        """Return how many keys are worked on at a time, at most."""
+        return self._controller.concurrency
 
     @property
     def watches(self) -> tuple[Watch, ...]:
@@ -171,13 +176,23 @@ _GAUGES = {
 }
 
 
-def gauges_of(workers: Iterable[Worker]) -> Iterator[Gauge]:
+def gauges_of(workers: Sequence[Worker]) -> Iterator[Gauge]:
     """Yield the queues of `workers` for the exposition."""
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {name: {} for name in _GAUGES}
     for worker in workers:
         for name, value in worker.gauges():
             found[name][("controller", worker.name),] = value
     yield from (gauge(name, _GAUGES[name], values) for name, values in found.items())
+    yield gauge(
+        "terway_controlplane_config_info", "rounds at a time, by controller", _told(workers)
+    )
+
+
+def _told(workers: Iterable[Worker]) -> dict[Labels, float]:
+    """Return what upstream's dashboards read of labels."""
+    return {
+        (("controller", one.name), ("max_concurrent", str(one.concurrency))): 1.0 for one in workers
+    }
 
 
 async def run_controllers(

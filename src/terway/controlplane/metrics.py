@@ -82,6 +82,15 @@ class CallMetrics:
             text="seconds that a call to the OpenAPI took",
             buckets=_CALL_BUCKETS_S,
         )
+        self._turns = Histogram(
+            name="rate_limiter_latency",
+            text="seconds that a call to the OpenAPI waited for its turn",
+            buckets=_BUCKETS_S,
+        )
+
+    def observe_turn(self, action: str, waited_s: float) -> None:
+        """Count how long a call waited before it was made."""
+        self._turns.observe((("api", action),), waited_s)
 
     def observe(
         self, action: str, parameters: object, elapsed_s: float, error: Exception | None
@@ -92,7 +101,7 @@ class CallMetrics:
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what was counted."""
-        yield self._calls
+        yield from (self._calls, self._turns)
 
 
 def informer_gauges(sizes: dict[str, int]) -> Iterator[Gauge]:

@@ -142,6 +142,7 @@ async def open_process(
         admitting = await open_admission(stack, process.context, leases, config.webhook)
         process.loops.append(admitting.keeper.run)
         process.unready.append(admitting.missing)
+    process.context.metrics.sources.append(process.context.counted.metrics)
     await _serve(stack, process)
     _log.info("controlplane.started", holder=process.holder, controllers=config.controllers)
     return process

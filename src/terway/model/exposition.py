@@ -75,6 +75,10 @@ class Histogram:
         series.counts[bisect_left(self.buckets, value)] += 1
         series.total += value
 
+    def forget(self, labels: Labels) -> None:
+        """Show these labels no more: what they name is gone."""
+        self._series.pop(labels, None)
+
     def lines(self) -> Iterator[str]:
         """Yield the lines of the exposition: buckets add up, as the format wants it."""
         yield from _head(self.name, self.text, "histogram")

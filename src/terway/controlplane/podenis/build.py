@@ -89,6 +89,7 @@ def make_pod_controllers(context: Context) -> Parts:
             lookout,
             teller,
             clock=context.monotonic,
+            counted=context.counted,
             concurrency=config.concurrency.eni,
         ),
         PodNetworkingController(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
+from terway.controlplane.counted import Counted
 from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.pod_eni import eni_ids_of
@@ -69,6 +70,7 @@ class ENIController:
         teller: Teller,
         *,
         clock: Callable[[], float],
+        counted: Counted | None = None,
         concurrency: int = 300,
     ) -> None:
         self.concurrency = concurrency
@@ -77,6 +79,7 @@ class ENIController:
         self._lookout = lookout
         self._teller = teller
         self._clock = clock
+        self._counted = counted or Counted()
         self._interfaces = informers.of(NETWORK_INTERFACES)
         self._records = informers.of(POD_ENIS)
         self._watched: dict[str, _Watched] = {}
@@ -156,7 +159,9 @@ class ENIController:
                     await self._delete(eni_id, watched)
                 await self._release(found)
             case Report():
-                await self._report(found, command)
+                kind = await self._report(found, command)
+                if command.phase is Phase.BIND:
+                    self._counted.attached(kind, self._clock() - watched.since)
             case _:
                 assert_never(command)
 
@@ -168,7 +173,8 @@ class ENIController:
         kept = [one for one in found.metadata.finalizers if one != ENI_FINALIZER]
         await self._patch(found, {"finalizers": kept}, {})
 
-    async def _report(self, found: NetworkInterface, report: Report) -> None:
+    async def _report(self, found: NetworkInterface, report: Report) -> str:
+        """Write where an ENI is, and return what kind it is of."""
         target = report.target
         is_bound = report.phase is Phase.BIND
         kind = "Member" if target is not None and target.trunk_eni_id else "Secondary"
@@ -186,6 +192,7 @@ class ENIController:
         if not is_bound:
             status["nodeName"] = ""
         await self._patch(found, {}, {"status": status}, subresource="status")
+        return kind
 
     async def _patch(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from terway.controlplane.context import Context, Parts
+from terway.controlplane.counted import eni_tasks
 from terway.controlplane.pools.gone import Gone
 from terway.controlplane.pools.nodes import NodeController
 from terway.controlplane.pools.readings import SharedReadings
@@ -32,6 +33,7 @@ def make_pools(context: Context) -> Parts:
         clock=context.monotonic,
         wall_clock=context.clock,
         events=context.events,
+        counted=context.counted,
     )
 
     def degradation() -> Degradation:
@@ -72,7 +74,10 @@ def make_pools(context: Context) -> Parts:
         concurrency=config.concurrency.node,
     )
     context.informers.of(POD_ENIS)  # so that they are there before the first reading
-    context.informers.of(NETWORK_INTERFACES)
+    interfaces = context.informers.of(NETWORK_INTERFACES)
+    context.metrics.sources.append(
+        lambda: eni_tasks((one.pool for one in pools.pools.values()), interfaces.objects.values())
+    )
     sync = FleetSync(
         pools,
         readings,

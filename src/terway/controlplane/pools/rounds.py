@@ -23,6 +23,7 @@ import structlog
 
 from terway.controlplane.budget import Turns
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
+from terway.controlplane.counted import Counted
 from terway.controlplane.pools.calls import Desk
 from terway.controlplane.pools.demand import PodsByNode, expected_on, newest
 from terway.controlplane.pools.facts import is_exclusive
@@ -86,6 +87,7 @@ class Outside:
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
     events: Recorder | None = None
+    counted: Counted = field(default_factory=Counted)
 
 
 class PoolController:
@@ -128,6 +130,8 @@ class PoolController:
 
     def tell(self, name: str, one: NodePool, event: Event) -> None:
         """Have a node's pool hear of `event`."""
+        out = self._outside
+        out.counted.heard(name, event, one.pool.enis, now=out.clock())
         one.inbox.append(event)
         self._wake(ObjectKey(namespace="", name=name))
 
@@ -146,13 +150,16 @@ class PoolController:
         node = self._nodes.get(key.name)
         if node is None or node.metadata.deletion_timestamp:
             self.pools.pop(key.name, None)  # what it had is `gone`'s business
+            self._outside.counted.forget(key.name)
             return DONE
         one = self._known(key.name, node)
         if one is None or is_exclusive(node.metadata.labels):
             return DONE
+        began = self._outside.clock()
         self._step(one, node)
         await self._show(one, key.name)
         await self._begin(one, key)
+        self._outside.counted.round_over(key.name, self._outside.clock() - began)
         return self._until(one)
 
     def _known(self, name: str, node: PoolNode) -> NodePool | None:

@@ -480,3 +480,14 @@ async def test_what_is_known_of_a_vswitch_is_not_asked_for_each_pod(cluster):
     assert cluster.turns.taken.count("CreateNetworkInterface") == 6
     assert cluster.turns.taken.count("AttachNetworkInterface") == 6
     assert cluster.turns.taken.count("DescribeVSwitches") <= 2
+
+
+async def test_attachments_of_pods_enis_are_counted_with_their_kind(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+    await bound(cluster)
+
+    lines = [line for one in cluster.counted.metrics() for line in one.lines()]
+    counts = [line for line in lines if "_seconds_count" in line]
+    assert counts == [
+        'terway_eni_attach_duration_seconds_count{result="success",eni_type="Member"} 1'
+    ]
