@@ -18,7 +18,8 @@ from terway.cloud.nlb import NlbClient
 from terway.cloud.slb import SlbClient
 from terway.controlplane.balancers.objects import FINALIZER, SERVICES, SLICES
 from terway.controlplane.balancers.owners import Owners
-from terway.controlplane.balancers.service import Products, ServiceController
+from terway.controlplane.balancers.rounds import Products
+from terway.controlplane.balancers.service import ServiceController
 from terway.controlplane.informers import SharedInformers
 from terway.controlplane.install import install_definitions, read_definitions
 from terway.controlplane.manager import run_controllers
@@ -254,6 +255,8 @@ async def test_nothing_is_left_when_the_service_goes(shop: Shop) -> None:
     await shop.until(is_gone)
     assert await shop.slb.list_instances() == ()
     assert await shop.slb.list_access() == ()
+    # A region may have no NLB at all.
+    assert shop.cloud.cloud.calls.count("ListLoadBalancers", "ListServerGroups") == 0
 
 
 async def test_an_instance_of_somebody_elses_stays_as_it_was(shop: Shop) -> None:

@@ -7,7 +7,8 @@ from terway.cloud.nlb import NlbClient
 from terway.cloud.slb import SlbClient
 from terway.config.eni_conf import EniConf
 from terway.controlplane.balancers.owners import Owners
-from terway.controlplane.balancers.service import Products, ServiceController
+from terway.controlplane.balancers.rounds import Products
+from terway.controlplane.balancers.service import ServiceController
 from terway.controlplane.balancers.turns import TurnedCaller
 from terway.controlplane.config import Config
 from terway.controlplane.context import Context, Parts

@@ -160,10 +160,15 @@ def is_ours(found: BalancedService) -> bool:
 
 
 def bare_service(found: BalancedService) -> Service:
-    """Return a Service by its name alone: what can be said of any."""
+    """Return a Service by its name and class alone: what can be said of any."""
     metadata = found.metadata
     return Service(
-        namespace=metadata.namespace, name=metadata.name, uid=metadata.uid, ports=(), families=()
+        namespace=metadata.namespace,
+        name=metadata.name,
+        uid=metadata.uid,
+        ports=(),
+        families=(),
+        load_balancer_class=found.spec.load_balancer_class or "",
     )
 
 

@@ -1,12 +1,12 @@
 """Whose ENI is an address of? By the resources of nodes and pods, else by asking the cloud.
 
-An answer is kept as long as the address is behind a Service: an address changes its ENI only with
-its pod.
+An answer is kept as long as the pod is behind the Service: an address changes its ENI only with its
+pod.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from terway.controlplane.controller import Informers
@@ -41,31 +41,32 @@ class Owners:
         self._pod_enis: Informer[PodENI] = informers.of(POD_ENIS)
         self._cloud = cloud
         self._vpc_id = vpc_id
-        self._known: dict[tuple[IPAddress, str], ENIId] = {}  # by address and the pod's uid
+        # Of each Service, by address and the pod's uid.
+        self._known: dict[ObjectKey, dict[tuple[IPAddress, str], ENIId]] = {}
 
     async def find(
-        self, addresses: Mapping[IPAddress, WatchedPod | None]
+        self, service: ObjectKey, addresses: Mapping[IPAddress, WatchedPod | None]
     ) -> dict[IPAddress, ENIId]:
-        """Return the ENIs of addresses; one whose ENI nobody knows is left out.
+        """Return the ENIs of the addresses behind a Service; of an address nobody knows, none.
 
         Raises as the cloud's client does.
         """
+        before, known = self._known.get(service, {}), dict[tuple[IPAddress, str], ENIId]()
         found: dict[IPAddress, ENIId] = {}
         for address, pod in addresses.items():
             key = address, pod.metadata.uid if pod else ""
-            eni_id = self._known.get(key) or self._told(address, pod)
+            eni_id = before.get(key) or self._told(address, pod)
             if eni_id is None:
                 eni = await self._cloud.eni_of_address(self._vpc_id, address)
                 eni_id = eni.id if eni is not None else None
             if eni_id is not None:
-                found[address] = self._known[key] = eni_id
+                found[address] = known[key] = eni_id
+        self._known[service] = known
         return found
 
-    def forget(self, addresses: Iterable[IPAddress]) -> None:
-        """Forget what is behind no Service any more."""
-        gone = set(addresses)
-        for key in [key for key in self._known if key[0] in gone]:
-            del self._known[key]
+    def forget(self, service: ObjectKey) -> None:
+        """Forget what was behind a Service that is none any more."""
+        self._known.pop(service, None)
 
     def _told(self, address: IPAddress, pod: WatchedPod | None) -> ENIId | None:
         if pod is None:

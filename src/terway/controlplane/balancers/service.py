@@ -9,16 +9,12 @@ Each round reads the cloud anew. A Service's finalizer stays until nothing of ou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-from terway.cloud.nlb import NlbClient
-from terway.cloud.slb import SlbClient
 from terway.controlplane.balancers.behind import Behind
-from terway.controlplane.balancers.doing import ClbDoer, Job, NlbDoer
 from terway.controlplane.balancers.endpoints import endpoints_of, pods_behind
-from terway.controlplane.balancers.finding import Finder, owner_tags
+from terway.controlplane.balancers.finding import owner_tags
 from terway.controlplane.balancers.gates import Gates, gated
 from terway.controlplane.balancers.objects import (
     FINALIZER,
@@ -31,8 +27,8 @@ from terway.controlplane.balancers.objects import (
     service_of,
 )
 from terway.controlplane.balancers.owners import Owners
+from terway.controlplane.balancers.rounds import Made, Products, Rounds
 from terway.controlplane.balancers.status import ingress_of, is_said, write_ingress
-from terway.controlplane.balancers.tokens import Tokens
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.ports import KubePort, Recorder
 from terway.controlplane.watched import WATCHED_PODS, WatchedPod
@@ -41,42 +37,14 @@ from terway.kube.informer import Informer
 from terway.kube.resource import ObjectKey
 from terway.kube.types import ObjectReference
 from terway.loadbalancer.annotations import Settings, parse_annotations
-from terway.loadbalancer.plan import plan, plan_removal
 from terway.loadbalancer.readiness import NOTHING_TO_WAIT_FOR, Readiness, readiness_of
-from terway.loadbalancer.values import Cluster, Observed, Service
+from terway.loadbalancer.values import Cluster, Service
 from terway.loadbalancer.wanted import Wanted, holdings_of, wanted_of
 from terway.model.address import IPAddress
-from terway.model.balancer import BalancerProduct
 from terway.model.errors import ConflictError, UsageError, VpcError
 
-_ROUNDS = 8  # from nothing to all there are five; a job of NLB's takes another look
 _WATCHFUL_S = 1.0  # while a pod waits for health, or the cloud works on something
 _RESYNC_S = 300.0  # somebody may have changed the instance by hand
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """One instance as it is after a round. `is_settled`: nothing is left to do for it."""
-
-    wanted: Wanted
-    observed: Observed
-    is_settled: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Products:
-    """The cloud's load balancers, and how steps are done at each."""
-
-    slb: SlbClient
-    nlb: NlbClient
-    finder: Finder = field(init=False)
-    clb_doer: ClbDoer = field(init=False)
-    nlb_doer: NlbDoer = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "finder", Finder(self.slb, self.nlb))
-        object.__setattr__(self, "clb_doer", ClbDoer(self.slb))
-        object.__setattr__(self, "nlb_doer", NlbDoer(self.nlb))
 
 
 class ServiceController:
@@ -99,12 +67,11 @@ class ServiceController:
     ) -> None:
         self.concurrency = concurrency
         self._client = client
-        self._products = products
+        self._rounds = Rounds(products, cluster, seed=seed)
         self._owners = owners
         self._recorder = recorder
         self._cluster = cluster
         self._gates = Gates(client, clock=clock)
-        self._tokens = Tokens(seed)
         self._services: Informer[BalancedService] = informers.of(SERVICES)
         self._behind = Behind(informers)
         self._cleared: dict[ObjectKey, frozenset[object]] = {}
@@ -147,43 +114,17 @@ class ServiceController:
         slices = self._behind.slices(_key(found))
         pods = self._behind.pods(slices)
         behind = pods_behind(slices, pods)
-        enis = await self._owners.find(behind)
+        enis = await self._owners.find(_key(found), behind)
         endpoints = endpoints_of(service.name, slices, pods, enis)
-        cluster = self._cluster()
-        instances = wanted_of(service, settings, endpoints, cluster)
-        made = [await self._make(one, cluster) for one in instances]
-        await self._clear(found, instances, cluster)
+        instances = wanted_of(service, settings, endpoints, self._cluster())
+        made = [await self._rounds.make(one) for one in instances]
+        await self._clear(found, instances)
         await self._write_status(found, settings, made)
         waiting = await self._open_gates(service, behind.values(), made)
         is_settled = all(one.is_settled for one in made) and len(enis) == len(behind)
         return Outcome(again_in_s=_RESYNC_S if is_settled and not waiting else _WATCHFUL_S)
 
-    async def _make(self, wanted: Wanted, cluster: Cluster) -> Made:
-        """Do what can be done for one instance, round by round."""
-        observed = Observed()
-        for _ in range(_ROUNDS):
-            observed = await self._products.finder.find(wanted)
-            steps = plan(wanted, observed)
-            if not steps:
-                is_ready = observed.instance is not None and observed.instance.is_ready
-                return Made(wanted=wanted, observed=observed, is_settled=is_ready)
-            balancer_id = observed.instance.id if observed.instance is not None else None
-            job = Job(
-                wanted=wanted,
-                balancer_id=balancer_id,
-                vpc_id=cluster.vpc_id,
-                tokens=self._tokens,
-            )
-            for step in steps:
-                if wanted.product is BalancerProduct.CLB:
-                    await self._products.clb_doer.do(step, job)
-                elif await self._products.nlb_doer.do(step, job):
-                    break  # a job: what comes after it may need its end
-        return Made(wanted=wanted, observed=observed, is_settled=False)
-
-    async def _clear(
-        self, found: BalancedService, wanted: Sequence[Wanted], cluster: Cluster
-    ) -> None:
+    async def _clear(self, found: BalancedService, wanted: Sequence[Wanted]) -> None:
         """Take away instances of ours that the Service has no more use for.
 
         Asked once for each set of those that it wants, and after each start.
@@ -192,11 +133,10 @@ class ServiceController:
         if self._cleared.get(_key(found)) == kept:
             return
         own = {owner_tags(one) for one in wanted if not one.balancer_id}
-        holdings = holdings_of(bare_service(found), "", cluster)
         done = [
-            await self._take_away(one, cluster, spare=named_balancer(found))
-            for one in holdings
-            if one.product is service_of(found).product and owner_tags(one) not in own
+            await self._rounds.take_away(one, spare=named_balancer(found))
+            for one in self._holdings(found)
+            if not one.balancer_id and owner_tags(one) not in own
         ]
         if all(done):
             self._cleared[_key(found)] = kept
@@ -205,41 +145,26 @@ class ServiceController:
         """Take away what the Service had, then let it go."""
         if FINALIZER not in found.metadata.finalizers:
             return DONE
-        cluster = self._cluster()
-        # Not what it says of itself by now: that may be wrong, or of another class than it was.
-        named = named_balancer(found)
-        for one in holdings_of(bare_service(found), named, cluster):
-            if not await self._take_away(one, cluster, spare=named):
+        for one in self._holdings(found):
+            if not await self._rounds.take_away(one, spare=named_balancer(found)):
                 return Outcome(again_in_s=_WATCHFUL_S)
         self._cleared.pop(_key(found), None)
-        self._owners.forget(pods_behind(self._behind.slices(_key(found)), {}))
+        self._owners.forget(_key(found))
         await self._write(found, finalizers=False)
         if found.metadata.deletion_timestamp is None and found.status.load_balancer.ingress:
             await write_ingress(self._client, SERVICES, found, [])
         self._tell(found, NORMAL, "DeletedLoadBalancer", "nothing of it is left at the cloud")
         return DONE
 
-    async def _take_away(self, wanted: Wanted, cluster: Cluster, *, spare: str) -> bool:
-        """Return whether nothing is left. The instance `spare` stays, even if we have made it."""
-        for _ in range(_ROUNDS):
-            observed = await self._products.finder.find(wanted)
-            if not wanted.balancer_id and observed.instance and observed.instance.id == spare:
-                return True  # whoever names it, keeps it
-            steps = plan_removal(observed, mark=wanted.mark, is_ours=not wanted.balancer_id)
-            if not steps:
-                return True
-            job = Job(
-                wanted=wanted,
-                balancer_id=observed.instance.id if observed.instance else None,
-                vpc_id=cluster.vpc_id,
-                tokens=self._tokens,
-            )
-            for step in steps:
-                if wanted.product is BalancerProduct.CLB:
-                    await self._products.clb_doer.do(step, job)
-                else:
-                    await self._products.nlb_doer.do(step, job)
-        return False
+    def _holdings(self, found: BalancedService) -> tuple[Wanted, ...]:
+        """Return what it may have, whatever it says by now: that may be wrong.
+
+        Its class is gone with its type; before, nobody else's product is asked for.
+        """
+        own = bare_service(found)
+        held = holdings_of(own, named_balancer(found), self._cluster())
+        is_known = found.spec.type == "LoadBalancer"
+        return tuple(one for one in held if not is_known or one.product is own.product)
 
     async def _open_gates(
         self, service: Service, pods: Iterable[WatchedPod | None], made: Iterable[Made]
@@ -248,7 +173,7 @@ class ServiceController:
         waiting = False
         asking = gated(service.name, pods)
         instances = [
-            (one, await self._products.finder.health(one.wanted, one.observed))
+            (one, await self._rounds.finder.health(one.wanted, one.observed))
             for one in (made if asking else ())
         ]
         for pod in asking:

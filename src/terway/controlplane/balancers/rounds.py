@@ -1,0 +1,95 @@
+"""How does one instance come to be as it is wanted, or to be gone? By looking, planning, doing.
+
+find ─► plan ─► do ─┐   until nothing is left to do, or the cloud has to work on something
+  ▲─────────────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from terway.cloud.nlb import NlbClient
+from terway.cloud.slb import SlbClient
+from terway.controlplane.balancers.doing import ClbDoer, Job, NlbDoer
+from terway.controlplane.balancers.finding import Finder
+from terway.controlplane.balancers.tokens import Tokens
+from terway.loadbalancer.plan import plan, plan_removal
+from terway.loadbalancer.steps import Step
+from terway.loadbalancer.values import Cluster, Observed
+from terway.loadbalancer.wanted import Wanted
+from terway.model.balancer import BalancerProduct
+
+_ROUNDS = 8  # from nothing to all there are five; a job of NLB's takes another look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """One instance as it is after a round. `is_settled`: nothing is left to do for it."""
+
+    wanted: Wanted
+    observed: Observed
+    is_settled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Products:
+    """The cloud's load balancers, and how steps are done at each."""
+
+    slb: SlbClient
+    nlb: NlbClient
+    finder: Finder = field(init=False)
+    clb_doer: ClbDoer = field(init=False)
+    nlb_doer: NlbDoer = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "finder", Finder(self.slb, self.nlb))
+        object.__setattr__(self, "clb_doer", ClbDoer(self.slb))
+        object.__setattr__(self, "nlb_doer", NlbDoer(self.nlb))
+
+
+class Rounds:
+    """Brings instances further. `cluster` is asked anew each time; all raise as the clients do."""
+
+    def __init__(self, products: Products, cluster: Callable[[], Cluster], *, seed: str) -> None:
+        self.finder = products.finder
+        self._products = products
+        self._cluster = cluster
+        self._tokens = Tokens(seed)
+
+    async def make(self, wanted: Wanted) -> Made:
+        """Do what can be done for one instance."""
+        observed = Observed()
+        for _ in range(_ROUNDS):
+            observed = await self.finder.find(wanted)
+            steps = plan(wanted, observed)
+            if not steps:
+                is_ready = observed.instance is not None and observed.instance.is_ready
+                return Made(wanted=wanted, observed=observed, is_settled=is_ready)
+            await self._do(steps, wanted, observed)
+        return Made(wanted=wanted, observed=observed, is_settled=False)
+
+    async def take_away(self, wanted: Wanted, *, spare: str) -> bool:
+        """Return whether nothing is left. The instance `spare` stays, even if we have made it."""
+        for _ in range(_ROUNDS):
+            observed = await self.finder.find(wanted)
+            if not wanted.balancer_id and observed.instance and observed.instance.id == spare:
+                return True  # whoever names it, keeps it
+            steps = plan_removal(observed, mark=wanted.mark, is_ours=not wanted.balancer_id)
+            if not steps:
+                return True
+            await self._do(steps, wanted, observed)
+        return False
+
+    async def _do(self, steps: Iterable[Step], wanted: Wanted, observed: Observed) -> None:
+        job = Job(
+            wanted=wanted,
+            balancer_id=observed.instance.id if observed.instance is not None else None,
+            vpc_id=self._cluster().vpc_id,
+            tokens=self._tokens,
+        )
+        for step in steps:
+            if wanted.product is BalancerProduct.CLB:
+                await self._products.clb_doer.do(step, job)
+            elif await self._products.nlb_doer.do(step, job):
+                return  # a job: what comes after it may need its end
