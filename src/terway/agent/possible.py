@@ -35,8 +35,6 @@ def _trunk(conf: EniConf, limits: InstanceLimits, mode: Mode, report: Report) ->
         report.caution(path, "has no effect: pods of this node have an ENI each")
     elif not limits.eni_trunk_supported:
         report.caution(path, f"has no effect: {limits.instance_type} has no trunk ENIs")
-    elif not conf.is_centralized:
-        report.caution(path, "makes no trunk ENI without `ipam_type: crd`: attach one yourself")
 
 
 def _prefixes(conf: EniConf, limits: InstanceLimits, mode: Mode, report: Report) -> None:

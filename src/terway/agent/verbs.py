@@ -12,6 +12,7 @@ from collections.abc import Callable
 from terway.agent.interfaces import Interface, InterfacePolicy, interfaces_of
 from terway.agent.links import AttachedLinks, result_of
 from terway.agent.netns import is_own_netns, is_same_netns
+from terway.agent.podeni_hold import forget_predecessors, hold
 from terway.agent.pods import PodSource, require_eligible
 from terway.agent.policies import Gate
 from terway.agent.proof import Proof
@@ -180,25 +181,10 @@ class Verbs:
             return interfaces_of(call, pod, self._policy)
         with watch.stage("podeni"):
             wanted = await self.claims.interfaces(call, pod, self._policy)
-            await self._forget_predecessors(call.key, wanted)
+            await forget_predecessors(
+                call.key, wanted, pool=self._pool, turns=self.turns, forget=self._forget
+            )
         return wanted
-
-    async def _forget_predecessors(
-        self, owner: AttachmentKey, wanted: tuple[Interface, ...]
-    ) -> None:
-        """Undo what earlier sandboxes have of ENIs that are this one's now (bug class 24)."""
-        enis = {one.lease.eni_id for one in wanted if one.lease is not None}
-        stale = {
-            one.owner
-            for one in self._pool.attachments()
-            if one.lease.eni_id in enis and one.spec.own_eni is not None and one.owner != owner
-        }
-        for one in sorted(stale):
-            if one in self.turns.changing:
-                text = f"{one}, which has the same ENI, is being undone at this moment"
-                raise TransientError(text, code="ENIBusy")
-            async with self.turns.turn(one):
-                await self._forget(one)
 
     async def _make(
         self, attachments: tuple[Attachment, ...], pod: Pod | None, call: Add, watch: Stopwatch
@@ -240,31 +226,13 @@ class Verbs:
 
         async def acquire(one: Interface) -> Attachment:
             if one.lease is not None:
-                return await self._hold(one, call, pod)
+                return await hold(self._pool, one, call, pod, made_at=self._clock())
             return await self._pool.acquire(
                 one.key, network=call.conf.name, netns=call.netns, pod=pod, spec=one.spec
             )
 
         first = await acquire(wanted[0])
         return (first, *await side_by_side([acquire(one) for one in wanted[1:]]))
-
-    async def _hold(self, one: Interface, call: Add, pod: PodRef | None) -> Attachment:
-        """Journal an interface that is not the pool's; return what is there of it already."""
-        held = self._pool.attachment(one.key)
-        if held is not None:
-            return held
-        assert one.lease is not None  # it is whose lease is not the pool's
-        made = Attachment(
-            key=one.key,
-            network=call.conf.name,
-            netns=call.netns,
-            pod=pod,
-            lease=one.lease,
-            made_at=self._clock(),
-            spec=one.spec,
-        )
-        await self._pool.hold(made)
-        return made
 
     async def _link(self, attachment: Attachment, call: Add) -> AttachedLinks:
         links = await self._network.attach(attachment, mtu_bytes=call.conf.mtu_bytes)

@@ -61,7 +61,6 @@ def test_rdma_on_a_type_without_it_is_said():
     [
         (Mode.EXCLUSIVE, True, "crd", "an ENI each"),
         (Mode.VETH, False, "crd", "no trunk ENIs"),
-        (Mode.VETH, True, "default", "attach one yourself"),
     ],
 )
 def test_a_trunk_that_nobody_makes_or_needs_is_said(mode, is_supported, ipam_type, says):
