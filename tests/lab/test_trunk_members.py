@@ -50,6 +50,7 @@ def both(eni) -> tuple[IPAddress, IPAddress]:
 
 
 async def test_a_member_reaches_the_vpc_and_is_reached_in_both_families(node):
+    """Bug class 31: a tag is no matter of one family."""
     pod = await node.add("one", ONE)
 
     for address in both(ELSEWHERE):
@@ -90,6 +91,7 @@ async def test_the_node_reaches_a_member_and_is_reached_by_it(node):
 
 @pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
 async def test_large_segments_cross_a_tag_unharmed_both_ways(node, version):
+    """Bug class 31, with segments that the kernel cuts behind the tag."""
     pod, address = await node.add("one", ONE), both(ONE)[version]
     listener = await listen(pod, address, 80)
     client = await connect(node.elsewhere, address, 80)
