@@ -161,3 +161,8 @@ def test_everybody_has_a_turn_and_no_more_than_flows_in(wishes):
     assert len(turns) == len(wishes)
     for at in (at for _, at in turns):
         assert sum(t <= at + 1e-6 for _, t in turns) <= 6 + at / 10.0 + 1e-3 * len(turns) + 1
+
+
+def test_turns_come_at_rates_that_no_float_holds_exactly():
+    turns = run_virtually(_later(7 / 3, [("a", 0.0)] * 40, share=0.9))
+    assert len(turns) == 40
