@@ -196,6 +196,10 @@ class KernelNetwork:
             actual = await self._kernel.read_inside(desired)
             await self._kernel.apply(plan_limits(desired, actual))
 
+    async def ready_enis(self, macs: Iterable[MacAddress]) -> None:
+        """Configure the links of ENIs that are there; the others are left to the reconciler."""
+        await self._enis.refresh(macs)
+
     def desired_node_of(self, attachment: Attachment) -> tuple[NetObject, ...]:
         """Return what the node's namespace is to have of an attachment."""
         return self._desired(attachment).node

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 
 import structlog
 
-from terway.agent.enis import ENILinks
 from terway.agent.network import KernelNetwork
 from terway.datapath.names import alias_of
 from terway.linux.kernel import Kernel
@@ -28,10 +27,9 @@ _log = structlog.get_logger("takeover")
 class Settling:
     """Settles the attachments that were taken over."""
 
-    def __init__(self, kernel: Kernel, network: KernelNetwork, enis: ENILinks) -> None:
+    def __init__(self, kernel: Kernel, network: KernelNetwork) -> None:
         self._kernel = kernel
         self._network = network
-        self._enis = enis
 
     async def settle(self, attachments: Iterable[Attachment]) -> int:
         """Make the kernel state of those that are not settled ours; return how many they were.
@@ -43,7 +41,7 @@ class Settling:
             return 0
         aliases = {link.alias for link in await self._kernel.links()}
         due = [one for one in taken if alias_of(one.key) not in aliases]
-        await self._enis.refresh({one.device_mac for one in due})
+        await self._network.ready_enis({one.device_mac for one in due})
         members = [
             part
             for one in due

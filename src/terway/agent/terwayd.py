@@ -152,7 +152,7 @@ class Terwayd:
         )
         self.metrics = Metrics(self.pool)
         self.answerer = self._answering(clocks)
-        self._settling = Settling(kernel, self.network, enis)
+        self._settling = Settling(kernel, self.network)
         self.reconciler = self._reconciling(enis, clocks)
         self.reconciled = self.reconciler.has_run
         self._keep_whole(enis, clocks)
