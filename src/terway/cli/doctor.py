@@ -17,6 +17,7 @@ from terway.cli.checks_node import (
 )
 from terway.cli.checks_others import check_others
 from terway.cli.checks_policy import check_policy
+from terway.cli.checks_trunk import check_trunk
 from terway.cli.collect import Wanted
 from terway.cli.exits import FOUND, OK
 from terway.cli.finding import Finding, Severity, command_of
@@ -40,6 +41,7 @@ _CHECKS = (
     check_others,
     check_policy,
     check_datapath,
+    check_trunk,
     check_host_files,
 )
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)

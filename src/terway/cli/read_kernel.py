@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from terway.cli.read_facts import Ground, eni_gateways, eni_links, read_ground
 from terway.cli.read_pods import ENIs, read_pod
-from terway.cli.snapshot import JournalView, KernelView
+from terway.cli.snapshot import GuardLoss, JournalView, KernelView
 from terway.config.agent_config import AgentConfig
 from terway.datapath.diff import diff
 from terway.datapath.facts import ENILink
@@ -18,8 +18,10 @@ from terway.linux import nftables, read
 from terway.linux.inspect import Lookup, look_up, read_seen
 from terway.linux.session import Session, open_session
 from terway.linux.translation import translates_destinations
+from terway.linux.trunk import read_losses
 from terway.model.address import IPAddress
 from terway.model.errors import TransientError, UsageError
+from terway.model.ids import MacAddress
 from terway.model.interface import Mode
 from terway.model.network import NODE, NetObject, Sysctl
 
@@ -66,8 +68,21 @@ def read_kernel(
             repairs=changes.puts,
             lookups=tuple(_ask(session, one) for one in questions),
             translates=translates,
+            trunk_losses=tuple(_trunk_losses(session, journal, links)),
             missing_tables=tuple(_missing_tables(ground, translates=translates)),
         )
+
+
+def _trunk_losses(
+    session: Session, journal: JournalView, links: Mapping[MacAddress, ENILink]
+) -> Iterator[GuardLoss]:
+    """Yield what trunks that pods are members of have lost."""
+    owns = (one.spec.own_eni for one in journal.attachments)
+    macs = {own.trunk_mac for own in owns if own is not None and own.trunk_mac is not None}
+    for mac in macs & links.keys():
+        lost = read_losses(session.namespace(NODE).sock, links[mac].name) or {}
+        for why, count in lost.items():
+            yield GuardLoss(reason=why.name.lower(), meaning=why.meaning, packets=count)
 
 
 def _sysctls(links: Iterable[str]) -> Iterator[str]:

@@ -105,7 +105,7 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLoss:
-    """What the guard of a pod's link has dropped for a reason."""
+    """What the guard of a pod's link, or the programs of a trunk, dropped for a reason."""
 
     reason: str
     meaning: str
@@ -142,6 +142,7 @@ class KernelView:
     lookups: tuple[Lookup, ...] = ()
     translates: bool | None = None  # whether something here translates destinations
     missing_tables: tuple[str, ...] = ()  # of nftables, that terwayd keeps
+    trunk_losses: tuple[GuardLoss, ...] = ()  # of members of the node's trunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
