@@ -27,6 +27,7 @@ from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.pod import PodController
 from terway.controlplane.podenis.pod_eni import PodENIController
 from terway.controlplane.podenis.pod_networking import PodNetworkingController
+from terway.controlplane.podenis.strays import Strays
 from terway.controlplane.podenis.sweep import Sweep
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.vswitches import VSwitches
@@ -164,7 +165,8 @@ class PodENICluster:
             ),
             PodNetworkingController(client, copies, vswitches, teller, clock=clock),
         )
-        self.sweep = Sweep(copies, calls, cluster_id=CLUSTER, clock=clock)
+        strays = Strays(client, copies, calls, teller)
+        self.sweep = Sweep(copies, calls, strays, cluster_id=CLUSTER, clock=clock)
         self.admission = Admission(copies, world, lambda: self.settings)
 
     async def round(self) -> bool:

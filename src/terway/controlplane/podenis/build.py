@@ -18,6 +18,7 @@ from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.pod import PodController
 from terway.controlplane.podenis.pod_eni import PodENIController
 from terway.controlplane.podenis.pod_networking import PodNetworkingController
+from terway.controlplane.podenis.strays import Strays
 from terway.controlplane.podenis.sweep import Sweep
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.vswitches import VSwitches
@@ -59,7 +60,8 @@ def make_pod_controllers(context: Context) -> Parts:
     making = Making(cluster_id=config.cluster_id, ip_stack=config.ip_stack)
     maker = Maker(calls, writes, vswitches, making)
     world = ClusterWorld(informers, context.eni_config.current, vswitches.zones)
-    sweep = Sweep(informers, calls, cluster_id=config.cluster_id, clock=context.clock)
+    strays = Strays(context.client, informers, calls, teller)
+    sweep = Sweep(informers, calls, strays, cluster_id=config.cluster_id, clock=context.clock)
     missed = Missed(context.client, world, teller, settings=lambda: settings, clock=context.clock)
     context.metrics.sources.append(missed.metrics)
     controllers: tuple[Controller, ...] = (

@@ -10,6 +10,7 @@ import structlog
 from terway.controlplane.controller import Informers
 from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.reading import record_of
+from terway.controlplane.podenis.strays import Strays
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS
 from terway.model.errors import VpcError
 from terway.model.ids import ENIId
@@ -32,6 +33,7 @@ class Sweep:
         self,
         informers: Informers,
         calls: Calls,
+        strays: Strays,
         *,
         cluster_id: str,
         clock: Callable[[], float],
@@ -40,6 +42,7 @@ class Sweep:
         self._records = informers.of(POD_ENIS)
         self._interfaces = informers.of(NETWORK_INTERFACES)
         self._calls = calls
+        self._strays = strays
         self._tags = ((CLUSTER_TAG, cluster_id), (CREATOR_TAG, CREATOR))
         self._clock = clock
         self._every_s = every_s
@@ -66,6 +69,7 @@ class Sweep:
         found = find_garbage(enis, owned=owned, creating=creating, now=self._clock())
         for one in found:
             await self._remove(one)
+        await self._strays.look(enis)
         return found
 
     async def _remove(self, one: Garbage) -> None:
