@@ -128,6 +128,30 @@ class UpstreamNode:
                 ip -n {space} -6 route add default via fe80::1 dev {ifname} onlink
             """)
 
+    def add_exclusive_pod(self, name: str) -> UpstreamPod:
+        """Make a pod by ExclusiveENI: the device is its eth0, veth1 leads to the node."""
+        netns, ref = self.machine.pod(), PodRef(namespace="default", name=name, uid=f"uid-{name}")
+        addresses = IPPair(v4=self.eni.primary_ipv4, v6=self.eni.ipv6[0])
+        self.make_veth(netns, ref, addresses, ifname="veth1")
+        space, gateways = netns.rpartition("/")[2], self.gateways
+        sh(f"""
+            ip link set {self.ifname} down
+            ip link set {self.ifname} netns {space} name eth0
+            ip -n {space} address add {addresses.v4}/32 dev eth0
+            ip -n {space} address add {addresses.v6}/128 dev eth0 nodad
+            ip -n {space} link set eth0 up
+            ip -n {space} route add default via {gateways.v4} dev eth0 onlink
+            ip -n {space} route add {gateways.v6}/128 dev eth0
+            ip -n {space} -6 route add default via {gateways.v6} dev eth0 onlink
+            ip -n {space} route add 169.254.1.1/32 dev veth1 scope link
+            ip -n {space} route add {NODE_V4}/32 via 169.254.1.1 dev veth1 onlink
+        """)
+        known = [str(one) for one in addresses]
+        self.machine.know(*known, mac=self.eni.mac, far=f"vpc-{self.ifname}")
+        pod = self.pod(name, netns, addresses, type_=UpstreamType.VPC_ENI)
+        self.write(pod)
+        return pod
+
     def make_rules(self, ref: PodRef, address: IPAddress) -> None:
         family = f"-{address.version}"
         bits = address.max_prefixlen
@@ -220,7 +244,9 @@ class _Members:
 
 
 @asynccontextmanager
-async def upstream_node(world: EmulatedCloud, folder: Path) -> AsyncIterator[UpstreamNode]:
+async def upstream_node(
+    world: EmulatedCloud, folder: Path, *, creator: str = "terway"
+) -> AsyncIterator[UpstreamNode]:
     """Let upstream have made one ENI on the node, with four secondary addresses of each family."""
     client = inprocess_ecs_client(world.cloud)
     made = await client.create_eni(
@@ -228,7 +254,7 @@ async def upstream_node(world: EmulatedCloud, folder: Path) -> AsyncIterator[Ups
         security_group_ids=(world.group,),
         ipv4_count=5,
         ipv6_count=5,
-        tags=(("creator", "terway"),),
+        tags=(("creator", creator),),
         token="upstream",
     )
     await client.attach_eni(made.id, world.instance_id)
@@ -239,7 +265,8 @@ async def upstream_node(world: EmulatedCloud, folder: Path) -> AsyncIterator[Ups
     node = UpstreamNode(
         world=world, folder=folder, eni=made, vswitch=vswitch, ifname=world.plugged[made.id]
     )
-    node.configure_eni()
+    if creator == "terway":
+        node.configure_eni()
     yield node
 
 

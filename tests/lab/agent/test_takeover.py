@@ -10,7 +10,7 @@ from terway.cli.migrate_back import go_back
 from terway.datapath.takeover import Outcome
 from terway.linux.guard import read_drops
 from terway.linux.netlink.socket import open_route_socket
-from terway.model.interface import Bandwidth
+from terway.model.interface import Bandwidth, Mode
 from terway.store.upstream import parse_record, read_relations
 from tests.support.emulated_node import emulated_cloud, in_process_terwayd
 from tests.support.flows_of_pods import traffic
@@ -187,3 +187,26 @@ async def test_the_node_goes_back_to_upstream_and_no_packet_is_lost(node, tmp_pa
     assert not paths.journal.exists()
     verdicts = await node.take_over()
     assert [one.outcome for one in verdicts] == [Outcome.TAKEN, Outcome.TAKEN]
+
+
+async def test_a_pod_with_an_eni_of_its_own_keeps_it_and_every_packet(machine, tmp_path):
+    async with (
+        emulated_cloud(machine) as world,
+        upstream_node(world, tmp_path, creator="terway-controller") as node,
+    ):
+        pod = node.add_exclusive_pod("db-0")
+        vpc = f"/run/netns/{machine.vpc}"
+        async with traffic(pod.netns, vpc, IPv4Address(WORLD_V4)) as flow:
+            (verdict,) = await node.take_over()
+            async with in_process_terwayd(world, tmp_path, mode=Mode.EXCLUSIVE) as daemon:
+                await flow.goes_on()
+                await daemon.terwayd.reconciled.wait()
+                await flow.goes_on()
+
+                (held,) = daemon.terwayd.pool.attachments()
+                assert await daemon.terwayd.network.differences(held, pod_mac=None) == ()
+                assert verdict.outcome is Outcome.TAKEN
+                sh(f"ping -n -c1 -W2 {both(pod)[0]}")
+            done = await go_back(daemon.paths)
+            await flow.goes_on()
+        assert any("guard of cali" in line for line in done)
