@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
-from terway.controlplane.balancers.admission import with_balancers
+from terway.controlplane.balancers.admission import BalancedAdmission, make_balanced
 from terway.controlplane.certkeeper import CertKeeper
 from terway.controlplane.config import SERVICE_CONTROLLER, Config, WebhookConf
 from terway.controlplane.context import Context
@@ -14,7 +14,7 @@ from terway.controlplane.entries import Place
 from terway.controlplane.known import KnownNetworkings
 from terway.controlplane.metrics import gauge
 from terway.controlplane.podenis.build import make_admission, settings_of
-from terway.controlplane.webhook import Admission, open_webhook, webhook_app
+from terway.controlplane.webhook import open_webhook, webhook_app
 from terway.kube.client import KubeClient
 from terway.model.exposition import Metric
 
@@ -31,7 +31,12 @@ async def open_admission(
 ) -> Admitting:
     """Serve the webhook until `stack` ends. Raises what the API server says to its secret."""
     config = context.config
-    place = Place(url=webhook.url, name=config.name, namespace=config.namespace)
+    place = Place(
+        url=webhook.url,
+        name=config.name,
+        namespace=config.namespace,
+        has_balancers=SERVICE_CONTROLLER in config.controllers,
+    )
     keeper = CertKeeper(
         client,
         place,
@@ -41,13 +46,12 @@ async def open_admission(
         clock=context.clock,
     )
     await keeper.load()
-    admission: Admission = make_admission(context.informers, context.eni_config.current, config)
-    if SERVICE_CONTROLLER in config.controllers:
-        admission = await with_balancers(
-            admission, context.informers, client, sleep_s=webhook.drain_sleep_s
-        )
+    admission = make_admission(context.informers, context.eni_config.current, config)
+    balanced: BalancedAdmission | None = None
+    if place.has_balancers:
+        balanced = await make_balanced(context.informers, client, sleep_s=webhook.drain_sleep_s)
     admitting = Admitting(keeper, context)
-    app = webhook_app(admission, admitting.is_complete)
+    app = webhook_app(admission, admitting.is_complete, balanced)
     await stack.enter_async_context(open_webhook(app, keeper.context, webhook.port))
     context.metrics.sources.append(admitting.metrics)
     return admitting

@@ -4,6 +4,7 @@
     selecting  pods that a PodNetworking selects, an entry each  fails
     own        pods of our own namespace, which may be needed to bring us back     ignored
     pods       all others, where every pod is given an ENI                         ignored
+    balanced   pods that may be behind our load balancers, at a path of its own    ignored
 
 Nobody else's pods are held up, because nobody is asked about them. The name of an entry is the
 only word of ours in what a user reads while we are away: so it says what to look at.
@@ -18,11 +19,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from terway.loadbalancer.readiness import GATE_PREFIX, INJECT_LABEL, INJECT_VALUE
 from terway.model.pod_network import PodNetworking
 from terway.model.selector import Selector
 from terway.podeni.settings import Settings
 
-MUTATING_PATH, VALIDATING_PATH = "/mutating", "/validate"
+MUTATING_PATH, VALIDATING_PATH, BALANCED_PATH = "/mutating", "/validate", "/balanced"
 OPTED_OUT = "k8s.aliyun.com/pod-eni"  # label of a namespace, "false"
 IGNORED = "k8s.aliyun.com/ignore-by-terway"  # label of a pod, "true"
 # Annotations by which a pod asks for a network of its own.
@@ -42,11 +44,15 @@ Hook = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the API server finds us: by `url`, or by our Service if that is empty."""
+    """Where the API server finds us: by `url`, or by our Service if that is empty.
+
+    `has_balancers`: also to be asked about pods behind load balancers.
+    """
 
     url: str
     name: str
     namespace: str
+    has_balancers: bool = False
 
     def client_config(self, path: str, ca_pem: str) -> Mapping[str, Any]:
         """Return how to call `path`."""
@@ -80,7 +86,10 @@ def mutating_hooks(
             *([_others()] if settings.has_every_pod else []),
             _networkings(),
         ]
-    return [_hook(one, place.client_config(MUTATING_PATH, ca_pem)) for one in found]
+    hooks = [_hook(one, place.client_config(MUTATING_PATH, ca_pem)) for one in found]
+    balanced = _balanced(evaluates=evaluates) if place.has_balancers else []
+    config = place.client_config(BALANCED_PATH, ca_pem)
+    return [*hooks, *(_hook(one, config) for one in balanced)]
 
 
 def validating_hooks(place: Place, ca_pem: str) -> list[Hook]:
@@ -107,6 +116,10 @@ def _declines() -> str:
 
 
 _SHARES_HOST = "has(object.spec.hostNetwork) && object.spec.hostNetwork == true"
+_HAS_GATE = (
+    "has(object.spec.readinessGates) && "
+    f"object.spec.readinessGates.exists(one, one.conditionType.startsWith('{GATE_PREFIX}'))"
+)
 _OWNED = "has(object.metadata.ownerReferences) && object.metadata.ownerReferences.size() > 0"
 
 
@@ -184,6 +197,29 @@ def _any_pod() -> Hook:
         "objectSelector": {"matchExpressions": _except(IGNORED, "true")},
         "reinvocationPolicy": "IfNeeded",
     }
+
+
+def _balanced(*, evaluates: bool) -> list[Hook]:
+    """Return entries for pods whose namespace wants gates, and those that have one of ours."""
+    plain: Hook = {
+        "failurePolicy": "Ignore",
+        "timeoutSeconds": _PATIENT_S,
+        "rules": [_rule("", "v1", "pods", "CREATE")],
+        "reinvocationPolicy": "IfNeeded",
+    }
+    wants = {"key": INJECT_LABEL, "operator": "In", "values": [INJECT_VALUE]}
+    asked = {
+        **plain,
+        "name": f"pods-with-gates.{_DOMAIN}",
+        "namespaceSelector": {"matchExpressions": [wants]},
+    }
+    by_hand = {
+        **plain,
+        "name": f"gates-by-hand.{_DOMAIN}",
+        "namespaceSelector": {"matchExpressions": [*_except(INJECT_LABEL, INJECT_VALUE)]},
+        "matchConditions": _conditions(has_a_gate_of_ours=_HAS_GATE),
+    }
+    return [asked, by_hand] if evaluates else [asked]
 
 
 def _networkings() -> Hook:

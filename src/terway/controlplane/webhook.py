@@ -17,7 +17,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from terway.controlplane.entries import MUTATING_PATH, VALIDATING_PATH
+from terway.controlplane.entries import BALANCED_PATH, MUTATING_PATH, VALIDATING_PATH
 from terway.model.errors import UsageError
 
 _log = structlog.get_logger("webhook")
@@ -77,8 +77,18 @@ class _Review(msgspec.Struct, kw_only=True, rename="camel"):
 _DECODER = msgspec.json.Decoder(_Review)
 
 
-def webhook_app(admission: Admission, is_ready: Callable[[], bool]) -> web.Application:
-    """Return the two paths. Until `is_ready`, 503 is the answer."""
+class Balanced(Protocol):
+    """Who decides what load balancers need of pods. It refuses nothing."""
+
+    def admit_pod(self, raw: Mapping[str, Any], namespace: str) -> Answer:
+        """Return what a pod that is created needs."""
+        ...
+
+
+def webhook_app(
+    admission: Admission, is_ready: Callable[[], bool], balanced: Balanced | None = None
+) -> web.Application:
+    """Return the paths. Until `is_ready`, 503 is the answer."""
 
     def answering(decide: Callable[[_Request], dict[str, Any]]) -> Any:
         async def handle(request: web.Request) -> web.Response:
@@ -95,6 +105,12 @@ def webhook_app(admission: Admission, is_ready: Callable[[], bool]) -> web.Appli
     app = web.Application(client_max_size=_MOST_BYTES)
     app.router.add_post(MUTATING_PATH, answering(lambda one: _mutate(admission, one)))
     app.router.add_post(VALIDATING_PATH, answering(lambda one: _validate(admission, one)))
+    if balanced is not None:
+        decides = balanced
+        app.router.add_post(
+            BALANCED_PATH,
+            answering(lambda one: _said(decides.admit_pod(one.object, one.namespace))),
+        )
     return app
 
 
@@ -123,6 +139,10 @@ def _mutate(admission: Admission, request: _Request) -> dict[str, Any]:
             found = admission.admit_networking(request.object)
         case _:
             return {}
+    return _said(found)
+
+
+def _said(found: Answer) -> dict[str, Any]:
     said: dict[str, Any] = {"warnings": list(found.warnings)} if found.warnings else {}
     if found.patch:
         said["patchType"] = "JSONPatch"

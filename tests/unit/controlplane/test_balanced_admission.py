@@ -12,30 +12,10 @@ from terway.controlplane.balancers.objects import SERVICES, BalancedService, Bal
 from terway.kube.resource import NAMESPACES, key_of
 from terway.kube.types import Namespace, ObjectMeta
 from terway.loadbalancer.readiness import INJECT_LABEL
-from terway.model.errors import TransientError, UsageError
+from terway.model.errors import TransientError
 from tests.support.pod_eni_cluster import Copy, apply
 
 GATE = "service.readiness.alibabacloud.com/web"
-
-
-class Others:
-    """Who decides of pods beside: adds a label, or refuses."""
-
-    def __init__(self, trouble: str = "") -> None:
-        self.patch = [{"op": "add", "path": "/metadata/labels/seen", "value": "yes"}]
-        self.warnings = ("hear",)
-        self._trouble = trouble
-
-    def admit_pod(self, raw: Any, namespace: str) -> Any:
-        if self._trouble:
-            raise UsageError(self._trouble)
-        return self
-
-    def admit_networking(self, raw: Any) -> Any:
-        return self
-
-    def check_networking(self, raw: Any) -> None:
-        raise UsageError("not this")
 
 
 class World:
@@ -47,7 +27,7 @@ class World:
         self.copies: dict[Any, Copy] = {SERVICES: Copy(), NAMESPACES: Copy()}
         for resource, one in ((NAMESPACES, home), *((SERVICES, one) for one in services)):
             self.copies[resource].objects[key_of(one)] = one
-        self.admission = BalancedAdmission(Others(), self, sleep_s=sleep_s)
+        self.admission = BalancedAdmission(self, sleep_s=sleep_s)
 
     def of(self, resource: Any) -> Any:
         return self.copies[resource]
@@ -79,23 +59,6 @@ def test_a_pod_behind_a_load_balancer_has_its_gate_and_time_to_leave() -> None:
     assert first["lifecycle"] == {"preStop": {"sleep": {"seconds": 15}}}
     assert second["lifecycle"] == {"preStop": {"exec": {}}}  # its own
     assert admitted["terminationGracePeriodSeconds"] == 45
-
-
-def test_what_others_say_is_kept() -> None:
-    world = World(service())
-
-    assert world.admit(pod())["metadata"]["labels"]["seen"] == "yes"
-    assert world.admission.admit_pod(pod(), "default").warnings == ("hear",)
-    with pytest.raises(UsageError, match="not this"):
-        world.admission.check_networking({})
-
-
-def test_a_refusal_of_others_stands() -> None:
-    world = World(service())
-    admission = BalancedAdmission(Others("no"), world, sleep_s=15)
-
-    with pytest.raises(UsageError, match="no"):
-        admission.admit_pod(pod(), "default")
 
 
 def test_the_outcome_needs_nothing_more() -> None:
@@ -145,7 +108,7 @@ def test_a_pod_that_is_to_end_at_once_does_so() -> None:
 @pytest.mark.parametrize("raw", [{}, {"spec": {}}, {"spec": {"containers": [None]}}])
 def test_what_cannot_be_read_is_not_held_up(raw: dict[str, Any]) -> None:
     """The API server refuses it, in its own words."""
-    assert list(World(service()).admission.admit_pod(raw, "default").patch) == Others().patch
+    assert World(service()).admission.admit_pod(raw, "default").patch == []
 
 
 class Server:

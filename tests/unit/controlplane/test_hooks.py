@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,3 +161,22 @@ def test_we_are_found_by_a_url_where_there_is_one():
 
     assert one["clientConfig"]["url"] == "https://100.100.0.40:4443/validate"
     assert "service" not in one["clientConfig"]
+
+
+@pytest.mark.parametrize("evaluates", [True, False])
+def test_pods_behind_load_balancers_are_shown_to_us_and_never_held_up(evaluates: bool) -> None:
+    place = Place(url="https://c", name="c", namespace="kube-system", has_balancers=True)
+    plain = replace(place, has_balancers=False)
+    settings = Settings()
+
+    found = mutating_hooks(place, "CA", settings=settings, evaluates=evaluates)
+    others = mutating_hooks(plain, "CA", settings=settings, evaluates=evaluates)
+
+    added = found[len(others) :]
+    assert found[: len(others)] == others
+    # Without conditions nobody can tell who has a gate by hand, and all would be shown.
+    assert [one["name"].split(".")[0] for one in added] == (
+        ["pods-with-gates", "gates-by-hand"] if evaluates else ["pods-with-gates"]
+    )
+    assert {one["failurePolicy"] for one in added} == {"Ignore"}
+    assert {one["clientConfig"]["url"] for one in added} == {"https://c/balanced"}

@@ -1,13 +1,10 @@
-"""How does the webhook's answer about a pod come to have what load balancers need of it?
-
-Beside what others have to say about the pod; their refusals stand, and of this nothing is refused.
-"""
+"""How does the webhook answer what load balancers need of a pod? By a patch; it refuses nothing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,7 +12,6 @@ import structlog
 
 from terway.controlplane.balancers.objects import SERVICES, is_ours
 from terway.controlplane.controller import Informers
-from terway.controlplane.webhook import Admission, Answer
 from terway.kube.client import KubeClient
 from terway.kube.resource import NAMESPACES
 from terway.loadbalancer.injection import Injection, NewPod, Selecting, inject
@@ -30,32 +26,29 @@ Patch = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Both:
-    """An answer with operations added to it."""
+class Added:
+    """What is added to a pod (RFC 6902)."""
 
-    patch: Patch
-    warnings: tuple[str, ...]
+    patch: Patch = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
 
 
 class BalancedAdmission:
-    """Answers as `others` do, and adds gates and waits to pods. Fits `webhook.Admission`."""
+    """Gives pods gates and waits. Fits `webhook.Balanced`."""
 
-    def __init__(self, others: Admission, informers: Informers, *, sleep_s: int) -> None:
-        self._others = others
+    def __init__(self, informers: Informers, *, sleep_s: int) -> None:
         self._services = informers.of(SERVICES)
         self._namespaces = informers.of(NAMESPACES)
         self._sleep_s = sleep_s
 
-    def admit_pod(self, raw: Mapping[str, Any], namespace: str) -> Answer:
-        """Return what a pod that is created needs. Raises UsageError as the others do."""
-        answer = self._others.admit_pod(raw, namespace)
+    def admit_pod(self, raw: Mapping[str, Any], namespace: str) -> Added:
+        """Return what a pod that is created needs."""
         try:
-            added = pod_patch(raw, self._decide(raw, namespace))
+            return Added(patch=pod_patch(raw, self._decide(raw, namespace)))
         except (LookupError, TypeError, AttributeError) as error:
             # What cannot be read is the API server's to refuse, in its own words.
             _log.info("webhook.pod_not_read", namespace=namespace, error=repr(error))
-            return answer
-        return Both(patch=[*answer.patch, *added], warnings=answer.warnings)
+            return Added()
 
     def _decide(self, raw: Mapping[str, Any], namespace: str) -> Injection:
         found = self._namespaces.get(namespace)
@@ -71,14 +64,6 @@ class BalancedAdmission:
             is_going = one.metadata.deletion_timestamp is not None
             if key.namespace == namespace and is_ours(one) and not is_going:
                 yield Selecting(name=key.name, selector=one.spec.selector or {})
-
-    def admit_networking(self, raw: Mapping[str, Any]) -> Answer:
-        """Return what the others say."""
-        return self._others.admit_networking(raw)
-
-    def check_networking(self, raw: Mapping[str, Any]) -> None:
-        """Refuse what the others refuse."""
-        self._others.check_networking(raw)
 
 
 def read_pod(raw: Mapping[str, Any]) -> NewPod:
@@ -114,12 +99,12 @@ def _sleep(containers: Sequence[Mapping[str, Any]], number: int, seconds: int) -
     return {"op": "add", "path": f"/spec/containers/{number}/lifecycle", "value": lifecycle}
 
 
-async def with_balancers(
-    others: Admission, informers: Informers, client: KubeClient, *, sleep_s: int
+async def make_balanced(
+    informers: Informers, client: KubeClient, *, sleep_s: int
 ) -> BalancedAdmission:
-    """Return what answers for load balancers, too; without waits where the server knows none."""
+    """Return what answers for load balancers; without waits where the server knows none."""
     knows = bool(sleep_s) and await knows_sleep(client)
-    return BalancedAdmission(others, informers, sleep_s=sleep_s if knows else 0)
+    return BalancedAdmission(informers, sleep_s=sleep_s if knows else 0)
 
 
 async def knows_sleep(client: KubeClient, *, told: Callable[..., Any] = _log.warning) -> bool:
