@@ -205,15 +205,16 @@ DEGRADATION: Key[DegradationLevel] = Key(
 )
 
 # What it may ask of others.
+# Upstream's defaults, 20 and 30, decide from a few hundred nodes on: see docs/design/scale.md.
 KUBE_QPS: Key[float] = Key(
     name="kubeClientQPS",
     kind=Number(allows_zero=True),
-    default=20.0,
+    default=200.0,
     unit="requests per second",
     meaning="Most requests to the Kubernetes API; watches and the Lease are not counted; 0: any",
 )
 KUBE_BURST: Key[int] = Key(
-    name="kubeClientBurst", kind=Whole(), default=30, meaning="Most of them at once"
+    name="kubeClientBurst", kind=Whole(), default=300, meaning="Most of them at once"
 )
 VSWITCH_POOL_SIZE: Key[int] = Key(
     name="vSwitchPoolSize",
