@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ import yaml
 
 from terway.cli.chart.render import find_chart
 from terway.cli.exits import FOUND, OK
-from terway.cli.place import Place, find_place, place_of
+from terway.cli.place import Place, place_of
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.cli.validate_values import check_installation
 from terway.config.agent_config import FILES, read_agent_config_into
@@ -72,7 +73,7 @@ def command(
                 settings,
                 types,
                 chart=chart or find_chart(),
-                place=find_place(node_name="-", kubeconfig=kubeconfig),
+                place=_place_of_cluster(kubeconfig),
                 environ=os.environ,
             )
         )
@@ -82,6 +83,13 @@ def command(
     _show(report, unasked, as_json=as_json)
     is_wrong = report.refusals or (strict and report.cautions)
     raise SystemExit(FOUND if is_wrong else OK)
+
+
+def _place_of_cluster(kubeconfig: str) -> Place:
+    """Return where a person's cluster and cloud are: nothing that this machine is a node of."""
+    said = kubeconfig or os.environ.get("KUBECONFIG", "")
+    place = place_of(os.environ, root=Path("/"), node_name="-")
+    return replace(place, kubeconfig=Path(said) if said else None)
 
 
 def _default_folder() -> Path:
