@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from terway.linux import guard, nftables, pacing, priorities, trunk
+from terway.linux import guard, living_links, nftables, pacing, priorities, trunk
 from terway.linux.ebpf.node_sockets import stop_serving
 from terway.linux.ebpf.pins import Pins
 from terway.linux.ebpf.removal import clsact_without_use, remove_datapath, remove_programs
@@ -67,7 +67,8 @@ def _take_rest(sock: RouteSocket) -> tuple[str, ...]:
         requests = (*_filters(sock, one), *_queues(sock, one))
         for request in requests:
             sock.request(request)
-        if requests:
+        has_guard = living_links.remove(one.ifindex, Hook.INGRESS, guard.PROGRAM)
+        if requests or has_guard:
             done.append(f"filters and queues of {one.name}")
     return (*done, *_drop_tables())
 
