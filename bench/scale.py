@@ -68,9 +68,13 @@ async def measure_fleet(order: Order) -> list[Record]:
         _over_least(ADDRESSES, crowd, found),
         _at_most(THROTTLED, f"{crowd}, after a minute", found["throttled_late"], 0.0, "calls"),
         # The whole simulation's memory, cloud and API server in it, bounds the busy control plane.
-        _at_most(RSS, f"{crowd}, restarted", again["peak_mb"], 1500.0, "MB"),
-        _at_most(RESYNC, f"{crowd}, restarted", again["wall_s"], 60.0, "s"),
+        _at_most(RSS, f"{crowd}, restarted, peak", again["peak_mb"], 1500.0, "MB"),
+        _at_most(RESYNC, _restarted(crowd, again), again["wall_s"], 60.0, "s"),
     ]
+
+
+def _restarted(crowd: _Crowd, again: dict[str, Any]) -> str:
+    return f"{crowd}, restarted: {again['cpu_s']:.1f} s of CPU"
 
 
 async def measure_joining(order: Order) -> list[Record]:
