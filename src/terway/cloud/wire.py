@@ -286,6 +286,18 @@ def parse_vswitch(said: VSwitchEntry) -> VSwitch:
     )
 
 
+class NetworkCardInfo(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """A physical card of an instance type that has several."""
+
+    network_card_index: int = 0
+
+
+class NetworkCards(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of network cards."""
+
+    network_card_info: tuple[NetworkCardInfo, ...] = ()
+
+
 class InstanceTypeEntry(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     """An instance type in an answer. A limit that the cloud does not state counts as 0."""
 
@@ -296,6 +308,9 @@ class InstanceTypeEntry(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     eni_trunk_supported: bool = False
     eni_total_quantity: int = 0
     eri_quantity: int = 0
+    instance_bandwidth_rx: int = 0
+    instance_bandwidth_tx: int = 0
+    network_cards: NetworkCards = NetworkCards()
 
 
 class InstanceTypesSet(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -321,4 +336,7 @@ def parse_instance_limits(said: InstanceTypeEntry) -> InstanceLimits:
         eni_trunk_supported=said.eni_trunk_supported,
         eni_total_quantity=said.eni_total_quantity,
         eri_quantity=said.eri_quantity,
+        bandwidth_rx_kbits=said.instance_bandwidth_rx,
+        bandwidth_tx_kbits=said.instance_bandwidth_tx,
+        network_cards=tuple(one.network_card_index for one in said.network_cards.network_card_info),
     )

@@ -98,3 +98,6 @@ class InstanceLimits:
     eni_trunk_supported: bool = False
     eni_total_quantity: int = 0  # primary, secondary and member ENIs together
     eri_quantity: int = 0
+    bandwidth_rx_kbits: int = 0  # of the whole instance; 0: not said
+    bandwidth_tx_kbits: int = 0
+    network_cards: tuple[int, ...] = ()  # their indices; none where there is but one card

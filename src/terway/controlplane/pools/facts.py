@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from terway.capacity.pods import PREFIX_ADDRESSES, member_pods
-from terway.kube.crds import Flavor, NodeCap, NodeMetadata, NodeSpec
+from terway.kube.crds import Flavor, NetworkCard, NodeCap, NodeMetadata, NodeSpec
 from terway.kube.types import Node
 from terway.model.eni import ENIType, InstanceLimits
 
@@ -59,6 +59,8 @@ class _TypeInfo(msgspec.Struct, frozen=True, rename="pascal"):
     eni_trunk_supported: bool = False
     eni_total_quantity: int = 0
     eri_quantity: int = 0
+    instance_bandwidth_rx: int = 0
+    instance_bandwidth_tx: int = 0
 
 
 def limits_in(node: Node) -> InstanceLimits | None:
@@ -78,6 +80,8 @@ def limits_in(node: Node) -> InstanceLimits | None:
         eni_trunk_supported=found.eni_trunk_supported,
         eni_total_quantity=found.eni_total_quantity,
         eri_quantity=found.eri_quantity,
+        bandwidth_rx_kbits=found.instance_bandwidth_rx,
+        bandwidth_tx_kbits=found.instance_bandwidth_tx,
     )
 
 
@@ -93,6 +97,10 @@ def cap_of(limits: InstanceLimits) -> NodeCap:
         max_member_adapter_limit=max(0, limits.eni_total_quantity - 2)
         if limits.eni_trunk_supported
         else 0,
+        instance_bandwidth_rx=limits.bandwidth_rx_kbits,
+        instance_bandwidth_tx=limits.bandwidth_tx_kbits,
+        network_cards=tuple(NetworkCard(index=one) for one in limits.network_cards),
+        network_cards_count=len(limits.network_cards) or None,
     )
 
 

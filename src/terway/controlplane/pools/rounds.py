@@ -74,6 +74,7 @@ class NodePool:
     pending: list[CloudCommand] = field(default_factory=list)  # until what they rest on is written
     primary_groups: tuple[SecurityGroupId, ...] = ()
     runtime: NodeRuntimeStatus | None = None  # as last taken over
+    synced: str | None = None  # when the cloud was last compared with this, as the API has times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +187,7 @@ class PoolController:
         for event in inbox:
             if isinstance(event, Observed):
                 one.primary_groups = _primary_groups(event) or one.primary_groups
+                one.synced = format_time(self._outside.wall_clock())
         for event in (*self._told(one, node), *inbox, Tick()):
             one.pool, commands = step(one.pool, event, now=self._outside.clock())
             one.pending += (c for c in commands if not isinstance(c, Bind | Refuse))
@@ -214,7 +216,11 @@ class PoolController:
         if status == one.shown:
             return
         now = format_time(self._outside.wall_clock())
-        status = msgspec.structs.replace(status, last_modified_time=now)
+        # A reading that changes nothing is worth no write: it is shown with the next change.
+        synced = one.synced or status.last_sync_open_api_time
+        status = msgspec.structs.replace(
+            status, last_modified_time=now, last_sync_open_api_time=synced
+        )
         try:
             await self._write(one, name, status)
         except ConflictError:

@@ -16,6 +16,7 @@ from terway.ipam.commands import (
     CreateENI,
     DeleteENI,
     DetachENI,
+    Observe,
 )
 from terway.ipam.events import AttachRequested, Created, Deleted, DetachRequested, Event, Failed
 from terway.ipam.failure import FailureKind
@@ -33,6 +34,7 @@ _FAILED: Mapping[type[CloudCommand], str] = {
     AttachENI: "AttachENIFailed",
     DetachENI: "DetachENIFailed",
     DeleteENI: "DeleteENIFailed",
+    Observe: "SyncOpenAPIFailed",
 }
 _PASSING = (FailureKind.THROTTLED, FailureKind.TRANSIENT, FailureKind.CONFLICT)
 

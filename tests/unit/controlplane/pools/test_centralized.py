@@ -250,6 +250,34 @@ def test_with_degradation_l0_no_call_is_made_and_the_node_serves_what_it_has(tmp
     run_virtually(main())
 
 
+def test_with_degradation_l1_pods_get_addresses_and_none_is_given_back(tmp_path):
+    async def main():
+        cluster, agent = make(tmp_path, max_pool_size=0)
+        level = Degradation(level="l1")
+        async with control_plane(cluster, degradation=level), agent.running() as service:
+            pods = cluster.schedule("node-1", 8)
+            await asyncio.gather(*(add(service, pod) for pod in pods))
+            for pod in pods:
+                cluster.remove(pod)
+                await delete(service, pod)
+            await asyncio.sleep(900)
+            assert len(in_the_cloud(cluster)) == 8
+
+    run_virtually(main())
+
+
+def test_the_resource_says_when_the_cloud_was_last_compared_with_it(tmp_path):
+    async def main():
+        cluster, agent = make(tmp_path)
+        async with control_plane(cluster), agent.running() as service:
+            (pod,) = cluster.schedule("node-1", 1)
+            await add(service, pod)
+        status = cluster.status()
+        assert status["lastSyncOpenAPITime"] <= status["lastModifiedTime"]
+
+    run_virtually(main())
+
+
 def test_a_node_of_its_own_supply_makes_its_own_trunk(tmp_path):
     async def main():
         cluster, agent = make(tmp_path, enable_eni_trunking=True, max_pool_size=0)
