@@ -35,11 +35,12 @@ HERE, FAR = "node-1", "node-2"
 PATIENCE_S = 300.0  # one CPU without JIT, on a machine with other work
 _MBIT = 125_000  # bytes per second
 _SEND = """
-import socket, sys
+import contextlib, socket, sys
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
     sender.setsockopt(263, 20, 1)  # SOL_PACKET, PACKET_QDISC_BYPASS
     sender.bind(("eth0", 0))
-    sender.send(bytes.fromhex(sys.argv[1]))
+    with contextlib.suppress(OSError):  # what a queue below drops is told
+        sender.send(bytes.fromhex(sys.argv[1]))
 """
 
 
@@ -53,7 +54,7 @@ async def made() -> AsyncIterator[PodENILab]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pods(made: PodENILab) -> dict[str, PodHandle]:
     eni = await made.bind(HERE)
-    member = await made.pod("member", HERE, [eni], annotations={EGRESS: "16M"})
+    member = await made.pod("member", HERE, [eni], annotations={EGRESS: "4M"})
     rest = [("near", HERE), ("far", FAR)]
     found = await asyncio.gather(
         *(made.lab.pod(name, node=node, timeout_s=PATIENCE_S) for name, node in rest)
@@ -131,9 +132,9 @@ async def test_a_policy_holds_for_a_member(made, pods):
 async def test_a_limit_holds_for_a_member(pods):
     async with await pods["member"].connect(pods["far"]) as flow:
         await flow.echo(bytes(200_000))  # what the bucket has
-        found = await held_bytes_s(flow, limit=16 * _MBIT)
+        found = await held_bytes_s(flow, limit=4 * _MBIT)
 
-    assert found == pytest.approx(16 * _MBIT, rel=0.15)
+    assert found == pytest.approx(4 * _MBIT, rel=0.2)
 
 
 async def test_nothing_leaves_with_the_tag_from_another_mac_or_address(made, pods):

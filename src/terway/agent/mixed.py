@@ -20,7 +20,7 @@ from terway.agent.exclusive import ExclusiveNetwork
 from terway.agent.links import AttachedLinks
 from terway.agent.network import KernelNetwork
 from terway.datapath.facts import ENILink, NodeFacts
-from terway.datapath.masquerade import TABLE, masquerade
+from terway.datapath.masquerade import TABLE, masquerade, way_back
 from terway.datapath.trunk import has_vlan_device
 from terway.linux.kernel import Kernel
 from terway.linux.nftables import OwnedTable
@@ -28,7 +28,7 @@ from terway.model.attachment import Attachment, AttachmentKey
 from terway.model.errors import VpcError
 from terway.model.ids import MacAddress
 from terway.model.interface import Mode
-from terway.model.network import AttachmentState, Link, Operation
+from terway.model.network import NODE, AttachmentState, Link, NetObject, Operation, Put
 
 _log = structlog.get_logger("mixed")
 
@@ -120,6 +120,12 @@ class MixedNetwork(ExclusiveNetwork):
             _log.warning("mixed.not_translated", error=str(error))
         else:
             self._has_legs = True
+            rules = way_back(self._node.families)
+            await self._kernel.apply([Put(netns=NODE, object=one) for one in rules])
+
+    def _desired_host(self) -> tuple[NetObject, ...]:
+        rules = way_back(self._node.families) if self._has_legs else ()
+        return (*super()._desired_host(), *rules)
 
     async def detach(self, attachment: Attachment) -> None:
         """Remove what the attachment has in the kernel; nothing there is success."""

@@ -20,9 +20,12 @@ from terway.datapath.exclusive import LEG_GROUP
 from terway.datapath.facts import NodeFacts
 from terway.datapath.names import HOST_LINK_PREFIX
 from terway.model.address import Family, IPAddress, IPNetwork, family_of
+from terway.model.network import MAIN_TABLE, RoutingRule
 
 TABLE = "inet terway_masq"
 _PRIORITY = 99  # srcnat is 100: whoever translates the node's own traffic finds ours done
+_MARK = 0x200000  # one bit: neither of kube-proxy, Calico nor symmetric routing
+_BACK_PRIORITY = 511  # before the rules of pods' addresses
 _WORDS = {Family.V4: "ip", Family.V6: "ip6"}
 
 
@@ -48,7 +51,30 @@ def masquerade(node: NodeFacts, *, is_shared: bool = False) -> str:
     rules = [rule for address in node.addresses for rule in _rules(address, legs)]
     translated = _chain("postrouting", f"nat hook postrouting priority {_PRIORITY}", rules)
     forwarded = _chain("forward", "filter hook forward priority 0", _forwarded(node, legs))
-    return f"{{\n{translated}{forwarded}}}\n"
+    marked = _chain("prerouting", "filter hook prerouting priority mangle", _marked(legs))
+    return f"{{\n{translated}{forwarded}{marked if is_shared else ''}}}\n"
+
+
+def way_back(families: Iterable[Family]) -> tuple[RoutingRule, ...]:
+    """Return what leads answers of shared pods to what a second leg asked back to the leg.
+
+    Else they would follow the rule of their own address to an ENI, once the translation is undone.
+    """
+    return tuple(
+        RoutingRule(
+            family=family, priority=_BACK_PRIORITY, table=MAIN_TABLE, fwmark=_MARK, fwmask=_MARK
+        )
+        for family in families
+    )
+
+
+def _marked(legs: _Legs) -> tuple[str, str]:
+    """Return what marks connections that legs began, and what of shared pods answers them."""
+    answer = f'iifname "{HOST_LINK_PREFIX}*" ct direction reply'
+    return (
+        f"{legs.came} ct direction original ct mark set ct mark or {_MARK:#x}",
+        f"{answer} ct mark and {_MARK:#x} == {_MARK:#x} meta mark set meta mark or {_MARK:#x}",
+    )
 
 
 def _chain(name: str, hook: str, rules: Iterable[str]) -> str:
