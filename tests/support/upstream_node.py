@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+from terway.agent.moments import read_moment
 from terway.agent.paths import paths_under
-from terway.agent.takeover import Sources, take_over
+from terway.agent.takeover import take_over
 from terway.cloud.metadata import MetadataENI
 from terway.datapath.takeover import OwnerENI, Verdict
 from terway.lab.cloud.inprocess import inprocess_ecs_client
@@ -28,6 +29,7 @@ from terway.model.eni import ENI, VSwitch
 from terway.model.ids import ContainerId, MacAddress
 from terway.model.interface import UNLIMITED, Bandwidth
 from terway.model.upstream import UpstreamInterface, UpstreamPod, UpstreamType
+from terway.pooling.upstream import Sources
 from terway.store.sqlite import open_store
 from terway.store.upstream import record_of, write_relations
 from tests.support.emulated_node import EmulatedCloud
@@ -222,7 +224,12 @@ class UpstreamNode:
         paths = paths_under(self.folder)
         paths.make_folders()
         async with open_kernel() as kernel:
-            sources = Sources(kernel=kernel, enis=_Metadata(self), members=_Members(dict(members)))
+            sources = Sources(
+                kernel=kernel,
+                enis=_Metadata(self),
+                members=_Members(dict(members)),
+                boot_id=read_moment().boot_id,
+            )
             with open_store(paths.journal) as store:
                 return await take_over(store, paths.state_dir / "ResRelation.db", sources)
 

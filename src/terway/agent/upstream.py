@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from terway.agent.kube_side import KubeSide
 from terway.agent.leftovers import OLD_JOURNAL
+from terway.agent.moments import read_moment
 from terway.agent.paths import Paths
 from terway.agent.pool_ports import StorePort
 from terway.agent.terwayd import Terwayd
@@ -45,12 +46,14 @@ async def find_upstream(
     relations = paths.state_dir / OLD_JOURNAL
     if not relations.is_file():
         return Upstream(held=(await store.load()).attachments)
-    from terway.agent.takeover import TAKEN, Sources, take_over, told_of
-    from terway.agent.takeover_members import Members
+    from terway.agent.takeover import TAKEN, take_over, told_of
+    from terway.pooling.upstream import Sources
+    from terway.pooling.upstream_members import Members
 
     async with open_kernel() as kernel:
         members = None if client is None else Members(client)
-        sources = Sources(kernel=kernel, enis=metadata, members=members)
+        boot_id = read_moment().boot_id
+        sources = Sources(kernel=kernel, enis=metadata, members=members, boot_id=boot_id)
         verdicts = await take_over(store, relations, sources)
     journal = await store.load()
     return Upstream(

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 import click
 
-from terway.agent.paths import Paths, paths_under
 from terway.cli.exits import FOUND, OK
 from terway.cli.migrate_back import go_back, returned_of
 from terway.cli.migrate_plan import LABEL, plan_migration
 from terway.cli.migrate_read import read_world
 from terway.cli.migrate_text import plan_lines
-from terway.cli.place import find_place, place_options
+from terway.cli.place import Place, find_place, place_options
 from terway.cli.read_kube import open_client
 from terway.cli.table import counted, print_json, print_lines, wrapped
 from terway.kube.resource import NODES
@@ -44,7 +43,7 @@ def command(
         raise UsageError("--dry-run and --yes: one of them", field="--yes")
     place = find_place(**where)
     if back:
-        print_lines(_back(paths_under(place.root), is_meant=yes))
+        print_lines(_back(place, is_meant=yes))
         raise SystemExit(OK)
     if yes:
         if not node:
@@ -60,12 +59,12 @@ def command(
     raise SystemExit(FOUND if plan.is_blocked else OK)
 
 
-def _back(paths: Paths, *, is_meant: bool) -> Iterator[str]:
+def _back(place: Place, *, is_meant: bool) -> Iterator[str]:
     if is_meant:
-        for line in asyncio.run(go_back(paths)):
+        for line in asyncio.run(go_back(place)):
             yield from wrapped(line)
         return
-    returned = returned_of(read_journal(paths.journal))
+    returned = returned_of(read_journal(place.journal))
     yield f"ResRelation.db would have {counted(len(returned.pods), 'pod')}"
     for one in returned.pods:
         addresses = ", ".join(str(ip) for part in one.interfaces for ip in part.addresses)

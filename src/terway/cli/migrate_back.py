@@ -7,11 +7,12 @@ ours ─► ResRelation.db, read back    the old one beside it, with .before
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
-from terway.agent.lock import open_lock
-from terway.agent.paths import Paths
 from terway.datapath.giveback import Returned, give_back
 from terway.datapath.plan import is_pod_rule
 from terway.datapath.reach import is_host_stack_rule, is_metadata_rule
@@ -19,7 +20,7 @@ from terway.linux.ebpf.pins import Pins
 from terway.linux.handback import hand_back
 from terway.linux.kernel import open_kernel
 from terway.linux.netlink.socket import open_route_socket
-from terway.model.errors import BugError
+from terway.model.errors import BugError, TransientError
 from terway.model.network import NODE, Remove, RoutingRule
 from terway.store.readonly import read_journal
 from terway.store.records import Journal
@@ -34,12 +35,48 @@ from terway.store.upstream import (
 BEFORE, GIVEN_BACK = ".before", ".given-back"
 
 
-async def go_back(paths: Paths) -> tuple[str, ...]:
+class Folders(Protocol):
+    """Where a terwayd keeps its files."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Return the folder of sockets and of the lock."""
+        ...
+
+    @property
+    def state_dir(self) -> Path:
+        """Return the folder of journals."""
+        ...
+
+    @property
+    def journal(self) -> Path:
+        """Return our journal."""
+        ...
+
+    @property
+    def pins(self) -> Path:
+        """Return the folder of what is pinned."""
+        ...
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of every terwayd, upstream's too; TransientError while one runs."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            text = f"{path}: a terwayd runs: remove the node's label, and wait until it has left"
+            raise TransientError(text) from error
+        yield
+
+
+async def go_back(paths: Folders) -> tuple[str, ...]:
     """Give the node back; return in words what was done.
 
     Raises TransientError while a terwayd runs, upstream's or ours; StoreError without a journal.
     """
-    async with open_lock(paths.lock):
+    with _alone(paths.run_dir / "terwayd.lock"):
         journal = read_journal(paths.journal)
         done = [*_write(paths, returned_of(journal))]
         with open_route_socket() as sock:
@@ -55,7 +92,7 @@ def returned_of(journal: Journal) -> Returned:
     return give_back(journal.attachments, vswitch_of, journal.vswitches)
 
 
-def _write(paths: Paths, returned: Returned) -> Iterator[str]:
+def _write(paths: Folders, returned: Returned) -> Iterator[str]:
     """Write upstream's journal, and prove it by reading it."""
     path = paths.state_dir / RELATIONS
     if path.is_file():
@@ -79,7 +116,7 @@ async def _remove_rules() -> tuple[str, ...]:
     return (f"{len(ours)} rules removed, {kept} of pods kept",)
 
 
-def _set_aside(paths: Paths) -> Iterator[str]:
+def _set_aside(paths: Folders) -> Iterator[str]:
     for name in (paths.journal.name, f"{paths.journal.name}-wal", f"{paths.journal.name}-shm"):
         path = paths.state_dir / name
         if path.exists():

@@ -10,9 +10,6 @@ from typing import Any
 
 import msgspec
 
-from terway.agent.paths import Paths, paths_under
-from terway.agent.takeover import Sources, judge_all
-from terway.agent.takeover_members import Members
 from terway.cli.migrate_plan import LABEL
 from terway.cli.migrate_world import ClusterWorld, NodeWorld, PodFate, Workload, World
 from terway.cli.place import Place
@@ -27,6 +24,8 @@ from terway.linux.kernel import Kernel, open_kernel
 from terway.linux.living_links import is_supported
 from terway.model.address import IPAddress
 from terway.model.errors import VpcError
+from terway.pooling.upstream import Sources, judge_all
+from terway.pooling.upstream_members import Members
 from terway.store.readonly import read_journal
 from terway.store.records import Journal, StoreError
 from terway.store.upstream import RELATIONS
@@ -127,14 +126,13 @@ def _workload(kind: str, one: Mapping[str, Any]) -> Workload:
 
 
 async def _read_node(place: Place, client: KubeClient | None) -> NodeWorld:
-    paths = paths_under(place.root)
     async with open_kernel() as kernel, open_session() as session:
         metadata = MetadataClient(session, base_url=place.metadata_url)
         members = None if client is None else Members(client)
         sources = Sources(kernel=kernel, enis=metadata, members=members)
-        verdicts = await judge_all(paths.state_dir / RELATIONS, sources)
+        verdicts = await judge_all(place.state_dir / RELATIONS, sources)
         links = await _foreign_links(kernel)
-    journal = _journal(paths)
+    journal = _journal(place)
     held = {address for one in journal.attachments for address in one.lease.addresses}
     lost = [one for one in verdicts if one.outcome is not Outcome.GONE and not _has(one, held)]
     return NodeWorld(
@@ -145,12 +143,12 @@ async def _read_node(place: Place, client: KubeClient | None) -> NodeWorld:
         records=len(verdicts),
         held=len(journal.attachments),
         is_taken=any(one.spec.macs or one.spec.is_left_alone for one in journal.attachments),
-        is_running=_is_locked(paths.lock),
+        is_running=_is_locked(place.run_dir / "terwayd.lock"),
         lost=tuple(str(one.pod) for one in lost) if journal.attachments else (),
         config=_config(place.config.parent),
-        capabilities=_capabilities(paths.run_dir / "node_capabilities"),
+        capabilities=_capabilities(place.run_dir / "node_capabilities"),
         links=links,
-        conflist=_list_name(paths.conflist),
+        conflist=_list_name(place.conf_dir / "10-terway.conflist"),
         has_living_hooks=is_supported(),
     )
 
@@ -164,9 +162,9 @@ async def _foreign_links(kernel: Kernel) -> tuple[str, ...]:
     return tuple(one.name for one in await kernel.links() if one.name.startswith(_FOREIGN))
 
 
-def _journal(paths: Paths) -> Journal:
+def _journal(place: Place) -> Journal:
     try:
-        return read_journal(paths.journal)
+        return read_journal(place.journal)
     except StoreError:
         return Journal()
 
