@@ -20,6 +20,7 @@ class Lockstep:
     """Datagrams there and back, one after the other. `count` is how many have come back."""
 
     count: int = 0
+    pause_s: float = 0.0
     came_back: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def advance(self, more: int = 20) -> None:
@@ -38,12 +39,14 @@ async def lockstep(
     target: tuple[IPAddress, int],
     *,
     asks_again: bool = False,
+    pause_s: float = 0.0,
 ) -> AsyncIterator[Lockstep]:
     """Keep datagrams going between two sockets; an ExceptionGroup when one of them is lost.
 
-    With `asks_again` one that is lost is sent again after a second, and is no failure.
+    With `asks_again` one that is lost is sent again after a second, and is no failure. `pause_s`
+    between two of them leaves the processor to a lab that has more to do.
     """
-    flow = Lockstep()
+    flow = Lockstep(pause_s=pause_s)
     ask = _ask_again if asks_again else _ask
     async with asyncio.TaskGroup() as tasks:
         running = (
@@ -75,6 +78,7 @@ async def _ask(flow: Lockstep, client: socket.socket, target: tuple[str, int]) -
         assert answer == token, f"{answer!r} came for {token!r}"
         flow.count += 1
         flow.came_back.set()
+        await asyncio.sleep(flow.pause_s)
 
 
 async def _ask_again(flow: Lockstep, client: socket.socket, target: tuple[str, int]) -> None:
@@ -88,7 +92,9 @@ async def _ask_again(flow: Lockstep, client: socket.socket, target: tuple[str, i
                     pass  # an answer to what was asked twice
             flow.count += 1
             flow.came_back.set()
-        await asyncio.sleep(0)  # what the sender's own filter forbids is told without waiting
+        await asyncio.sleep(
+            flow.pause_s
+        )  # at least a turn: what the sender's own filter forbids is told without waiting
 
 
 @asynccontextmanager
