@@ -13,7 +13,7 @@ from terway.kube.backoff import Backoff
 from terway.kube.client import EVERYTHING, KubeClient, PatchType, Propagation, Selector
 from terway.kube.connection import Connection
 from terway.kube.errors import is_expired
-from terway.kube.events import NORMAL, EventRecorder, pod_reference
+from terway.kube.events import NORMAL, WARNING, EventRecorder, pod_reference
 from terway.kube.informer import Informer
 from terway.kube.lease import renew_lease
 from terway.kube.resource import (
@@ -335,6 +335,21 @@ async def test_repeated_events_are_counted(client):
         (3, "Alloc IP 192.168.32.9 took 5 ms"),
     ]
     assert {event.involved_object.uid for event in events} == {"uid-of-a"}
+
+
+async def test_refusals_of_the_cloud_that_differ_in_their_request_ids_are_one_event(client):
+    """Each retry has an id of its own; a pod that waits must not fill the API server."""
+    recorder = EventRecorder(client, component="terwayd", host="n1", clock=lambda: START)
+    target = pod_reference("default", "a", "uid-of-a")
+
+    for number in range(3):
+        text = f"the cloud answered 403 Forbidden.RAM: No. (RequestId {number}-AB); grant it"
+        recorder.record(target, WARNING, "CreateENIFailed", text)
+    await recorder.flush()
+
+    (event,) = (await client.list(EVENTS, namespace="default")).items
+    assert event.count == 3
+    assert "(RequestId 2-AB)" in event.message
 
 
 async def test_an_event_that_cannot_be_sent_fails_nothing(client, server):

@@ -8,6 +8,7 @@ EventCorrelator does so; the same five facts make it "the same").
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ WARNING = "Warning"
 _QUEUE_LIMIT = 1000  # events waiting to be sent; the oldest go first
 _MEMORY_LIMIT = 4096  # events remembered for counting, as client-go has it
 _MESSAGE_LIMIT = 1024  # the API server refuses longer ones
+_REQUEST_ID = re.compile(r" \(RequestId [^)]*\)")  # as `cloud.errors` writes it
 
 
 def pod_reference(namespace: str, name: str, uid: str = "") -> ObjectReference:
@@ -38,12 +40,16 @@ def node_reference(name: str, uid: str = "") -> ObjectReference:
 
 
 class _Fact(NamedTuple):
-    """What makes two events the same."""
+    """What makes two events the same, when `message` is without the ids of requests."""
 
     target: ObjectReference
     type: str
     reason: str
     message: str
+
+    def without_ids(self) -> _Fact:
+        """Return it as it is said of each try, though each has a request id of its own."""
+        return self._replace(message=_REQUEST_ID.sub("", self.message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,16 +105,17 @@ class EventRecorder:
                 self._on_error(error)
 
     async def _send(self, fact: _Fact, now: float) -> None:
-        sent = self._sent.get(fact)
-        again = await self._count_up(sent, now) if sent is not None else None
-        self._sent[fact] = again or await self._create(fact, now)
-        self._sent.move_to_end(fact)
+        key = fact.without_ids()
+        sent = self._sent.get(key)
+        again = await self._count_up(sent, fact.message, now) if sent is not None else None
+        self._sent[key] = again or await self._create(fact, now)
+        self._sent.move_to_end(key)
         if len(self._sent) > _MEMORY_LIMIT:
             self._sent.popitem(last=False)
 
-    async def _count_up(self, sent: _Sent, now: float) -> _Sent | None:
+    async def _count_up(self, sent: _Sent, message: str, now: float) -> _Sent | None:
         count = sent.count + 1
-        patch = {"count": count, "lastTimestamp": format_time(now)}
+        patch = {"count": count, "lastTimestamp": format_time(now), "message": message}
         try:
             await self._client.patch(EVENTS, sent.name, patch, namespace=sent.namespace)
         except ConflictError:
