@@ -100,13 +100,20 @@ class ENIController:
             await self._drop_orphan(found)
             return DONE
         watched = self._watch(key.name, wish)
-        eni = await self._lookout.look(ENIId(key.name))
+        eni = await self._look(found)
         if self._is_in_doubt(watched, eni):
             return self._again(watched)
         command = step_eni(wish, eni)
         if command is None:
             return self._again(watched)
         return await self._carry_out(found, watched, command)
+
+    async def _look(self, found: NetworkInterface) -> ENI | None:
+        try:
+            return await self._lookout.look(ENIId(found.metadata.name))
+        except VpcError as error:
+            self._say(found, "LookAtENI", error)
+            raise
 
     def _watch(self, name: str, wish: Wish) -> _Watched:
         watched = self._watched.get(name)
@@ -222,11 +229,14 @@ class ENIController:
             await self._client.delete(NETWORK_INTERFACES, found.metadata.name)
 
     def _tell(self, found: NetworkInterface, command: ENICommand, error: VpcError) -> None:
+        what = {AttachENI: "AttachENI", DetachENI: "DetachENI"}.get(type(command), "DeleteENI")
+        self._say(found, what, error)
+
+    def _say(self, found: NetworkInterface, what: str, error: VpcError) -> None:
         reference = found.spec.pod_eni_ref
         if reference is None:
             return
         owner: PodENI | None = self._records.get(reference.name, namespace=reference.namespace)
-        what = {AttachENI: "AttachENI", DetachENI: "DetachENI"}.get(type(command), "DeleteENI")
         if owner is not None:
             self._teller.failed(owner, what, f"{found.metadata.name}: {error}")
 

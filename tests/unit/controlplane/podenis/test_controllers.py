@@ -8,7 +8,7 @@ import pytest
 
 from terway.controlplane.clusterconf import parse_eni_conf
 from terway.controlplane.podenis.sweep import Sweep
-from terway.kube.crds import POD_ENIS, POD_NETWORKINGS
+from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, POD_NETWORKINGS
 from terway.kube.resource import NAMESPACES, NODES, PODS
 from terway.lab.cloud.faults import Fault
 from terway.podeni.settings import Settings
@@ -491,3 +491,51 @@ async def test_attachments_of_pods_enis_are_counted_with_their_kind(cluster):
     assert counts == [
         'terway_eni_attach_duration_seconds_count{result="success",eni_type="Member"} 1'
     ]
+
+
+async def test_a_look_at_the_cloud_that_is_refused_is_told_to_the_pod(cluster):
+    cluster.cloud.cloud.faults.add(
+        Fault(action="DescribeNetworkInterfaces", code="Forbidden.RAM", status=403, message="No.")
+    )
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+
+    await bound(cluster)
+
+    assert "LookAtENIFailed" in cluster.told.reasons("Pod")
+
+
+async def test_enis_carry_the_clusters_tags_and_fixed_ones_outlive_instances(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster)))
+    await cluster.make_pod("web-1", "n1", annotations=annotated(networks(cluster)))
+    for name in ("web-0", "web-1"):
+        await bound(cluster, name)
+
+    enis = {one["NetworkInterfaceId"]: one for one in cluster.our_enis()}
+    kept = {}
+    for name in ("web-0", "web-1"):
+        (one,) = (await cluster.record(name)).spec.allocations
+        eni = enis[one.eni.id]
+        kept[name] = not eni["DeleteOnRelease"]
+        assert {"TagKey": "ack.aliyun.com", "TagValue": "c1"} in eni["Tags"]["Tag"]
+    assert kept == {"web-0": True, "web-1": False}
+
+
+async def test_a_pod_eni_whose_end_nobody_can_see_says_so(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+    await bound(cluster)
+    refusal = Fault(action="DescribeNetworkInterfaces", code="Forbidden.RAM", status=403, count=99)
+    cluster.cloud.cloud.faults.add(refusal)
+    await cluster.delete_pod("web-0")
+    # Somebody takes the record of its ENI away by hand, finalizer and all.
+    (interface,) = await cluster.interfaces()
+    name = interface.metadata.name
+    await cluster.client.patch(NETWORK_INTERFACES, name, {"metadata": {"finalizers": None}})
+    await cluster.client.delete(NETWORK_INTERFACES, name)
+    await cluster.settle()
+
+    assert await cluster.record("web-0") is not None
+    assert "DeletePodENIFailed" in cluster.told.reasons("PodENI")
+
+    cluster.cloud.cloud.faults.clear()
+    await cluster.settle()
+    assert (await cluster.record("web-0"), cluster.our_enis()) == (None, [])
