@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import sys
 import tempfile
 import time
@@ -30,7 +31,7 @@ from terway.lab.scale.world import ScaleWorld
 from terway.model.errors import TransientError
 
 _LOOK_EVERY_S = 0.25
-_PATIENCE_S = 300.0
+_PATIENCE_S = 600.0
 _HOST = "127.0.0.1"
 _METRIC = re.compile(r'(\w+)\{controller="multi-ip-node"(?:,\w+="\w+")*\} (\S+)')
 
@@ -49,7 +50,7 @@ class Resync:
 async def restart(world: ScaleWorld) -> Resync:
     """Serve the world to a terway-controlplane that begins, until it has judged every node.
 
-    Raises TransientError when it ends, or is not done in five minutes.
+    Raises TransientError when it ends, or is not done in ten minutes.
     """
     world.clock = time.time
     world.limit()
@@ -106,7 +107,8 @@ def _write_files(
         "clusters": [{"name": "scale", "cluster": {"server": server}}],
     }
     texts = {"config": config, "credential": keys, "kubeconfig": kubeconfig}
-    words = [sys.executable, "-m", "terway.controlplane.main", "--log-level", "warning"]
+    program = (sys.executable, "-m", "terway.controlplane.main", "--log-level", "warning")
+    words = ["setpriv", "--pdeathsig", "KILL", *program]  # it ends with us
     for name, text in texts.items():
         path = folder / name
         path.write_text(json.dumps(text))
@@ -115,8 +117,6 @@ def _write_files(
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as one:
         one.bind((_HOST, 0))
         port: int = one.getsockname()[1]
