@@ -92,9 +92,8 @@ async def _ask_again(flow: Lockstep, client: socket.socket, target: tuple[str, i
                     pass  # an answer to what was asked twice
             flow.count += 1
             flow.came_back.set()
-        await asyncio.sleep(
-            flow.pause_s
-        )  # at least a turn: what the sender's own filter forbids is told without waiting
+        # At least a turn: what the sender's own filter forbids is told without waiting.
+        await asyncio.sleep(flow.pause_s)
 
 
 @asynccontextmanager
