@@ -50,9 +50,16 @@ def _seconds(name: str, default: float, meaning: str) -> Key[float]:
     return Key(name=name, kind=Duration(takes_ns=True), default=default, unit="s", meaning=meaning)
 
 
-def _keys_at_a_time(name: str, default: int, most: int, whose: str) -> Key[int]:
-    kind = Whole(minimum=1, maximum=most)
-    return Key(name=name, kind=kind, default=default, meaning=f"{whose} worked on at a time")
+def _keys_at_a_time(name: str, default: int, most: int, whose: str, why: str = "") -> Key[int]:
+    """Return a key of a controller; `why` says why it has no effect, where it has none."""
+    return Key(
+        name=name,
+        kind=Whole(minimum=1, maximum=most),
+        default=default,
+        meaning=f"{whose} worked on at a time",
+        effect=Effect.NONE if why else Effect.YES,
+        why=why,
+    )
 
 
 def _required(name: str, pattern: str, words: str, meaning: str) -> Key[str]:
@@ -124,7 +131,11 @@ POD_ENI_CONCURRENT = _keys_at_a_time("podENIMaxConcurrent", 10, 10_000, "PodENIs
 NODE_CONCURRENT = _keys_at_a_time("nodeMaxConcurrent", 10, 10_000, "Nodes that come or change")
 ENI_CONCURRENT = _keys_at_a_time("eniMaxConcurrent", 300, 20_000, "NetworkInterfaces")
 MULTI_IP_POD_CONCURRENT = _keys_at_a_time(
-    "multiIPPodMaxConcurrent", 500, 20_000, "Pods of pooled addresses"
+    "multiIPPodMaxConcurrent",
+    500,
+    20_000,
+    "Pods of pooled addresses",
+    why="pods are counted with their node: multiIPNodeMaxConcurrent",
 )
 MULTI_IP_NODE_CONCURRENT = _keys_at_a_time(
     "multiIPNodeMaxConcurrent", 500, 20_000, "Pools of nodes"
@@ -132,7 +143,15 @@ MULTI_IP_NODE_CONCURRENT = _keys_at_a_time(
 SYNC_PERIOD = _seconds(
     "multiIPNodeSyncPeriod", 12 * 3600.0, "Time between whole readings of a node"
 )
-GC_PERIOD = _seconds("multiIPGCPeriod", 120.0, "Time between searches for ENIs without an owner")
+GC_PERIOD: Key[float] = Key(
+    name="multiIPGCPeriod",
+    kind=Duration(takes_ns=True),
+    default=120.0,
+    unit="s",
+    meaning="Time between searches for ENIs without an owner",
+    effect=Effect.NONE,
+    why="they are looked for at each whole reading, every ten minutes",
+)
 SYNC_ON_FAILURE_LEAST = _seconds("multiIPMinSyncPeriodOnFailure", 1.0, "First wait after a failure")
 SYNC_ON_FAILURE_MOST = _seconds(
     "multiIPMaxSyncPeriodOnFailure", 300.0, "Longest wait after failures in a row"
@@ -221,6 +240,8 @@ VSWITCH_POOL_SIZE: Key[int] = Key(
     kind=Whole(minimum=1),
     default=1000,
     meaning="vSwitches that are remembered",
+    effect=Effect.NONE,
+    why="all that pods may use are remembered: there are few",
 )
 VSWITCH_TTL = _seconds("vSwitchCacheTTL", 1200.0, "How long what is known of a vSwitch is used")
 RATE_LIMIT: Key[Mapping[str, int]] = Key(

@@ -69,7 +69,6 @@ class Concurrency:
     pod_eni: int
     eni: int
     node: int
-    multi_ip_pod: int
     multi_ip_node: int
 
 
@@ -92,7 +91,6 @@ class Config:
     asked_controllers: tuple[str, ...] = field(repr=False)  # as written
     concurrency: Concurrency
     sync_s: float
-    gc_s: float
     first_wait_s: float
     longest_wait_s: float
     node_labels: Mapping[str, str]
@@ -104,7 +102,6 @@ class Config:
     kube_qps: float  # 0: no limit
     kube_burst: int
     vswitch_ttl_s: float
-    vswitch_cache: int
     rate_limits_per_min: Mapping[str, int]
     call_share: float
 
@@ -243,7 +240,6 @@ def _config(said: Values, controllers: tuple[str, ...]) -> Config:
         asked_controllers=said[keys.CONTROLLERS],
         concurrency=_concurrency(said),
         sync_s=said[keys.SYNC_PERIOD],
-        gc_s=said[keys.GC_PERIOD],
         first_wait_s=said[keys.SYNC_ON_FAILURE_LEAST],
         longest_wait_s=said[keys.SYNC_ON_FAILURE_MOST],
         node_labels=said[keys.NODE_LABELS],
@@ -255,7 +251,6 @@ def _config(said: Values, controllers: tuple[str, ...]) -> Config:
         kube_qps=said[keys.KUBE_QPS],
         kube_burst=said[keys.KUBE_BURST],
         vswitch_ttl_s=said[keys.VSWITCH_TTL],
-        vswitch_cache=said[keys.VSWITCH_POOL_SIZE],
         rate_limits_per_min=said[keys.RATE_LIMIT],
         call_share=said[keys.CALL_SHARE],
     )
@@ -291,7 +286,6 @@ def _concurrency(said: Values) -> Concurrency:
         pod_eni=said[keys.POD_ENI_CONCURRENT],
         eni=said[keys.ENI_CONCURRENT],
         node=said[keys.NODE_CONCURRENT],
-        multi_ip_pod=said[keys.MULTI_IP_POD_CONCURRENT],
         multi_ip_node=said[keys.MULTI_IP_NODE_CONCURRENT],
     )
 

@@ -85,7 +85,7 @@ def test_little_has_to_be_said():
     assert config.controllers == POD_CONTROLLERS
     assert config.lease is None
     assert config.webhook is not None
-    assert (config.sync_s, config.gc_s, config.concurrency.eni) == (43_200.0, 120.0, 300)
+    assert (config.sync_s, config.concurrency.eni) == (43_200.0, 300)
 
 
 def test_json_is_understood_too():
