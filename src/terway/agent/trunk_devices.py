@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from terway.config.choices import VLANStrip
 from terway.config.cni_conf import CniConf
 from terway.config.keys_cni import VLAN_STRIP_TYPE
-from terway.linux.kernel import Kernel
 from terway.model.errors import UsageError
 from terway.model.interface import Mode
 
@@ -13,6 +14,13 @@ from terway.model.interface import Mode
 def wants_vlan_devices(cni: CniConf, mode: Mode) -> bool:
     """Return whether `vlan_strip_type: vlan` is said; a node of whole ENIs has no members."""
     return cni.vlan_strip is VLANStrip.VLAN and mode is not Mode.EXCLUSIVE
+
+
+class Kernel(Protocol):
+    """What is asked of the kernel."""
+
+    async def vlan_lacks(self) -> str:
+        """Return why it makes no VLAN devices; empty where it does."""
 
 
 async def check_vlan_devices(kernel: Kernel, mode: Mode, cni: CniConf) -> None:
