@@ -132,6 +132,8 @@ async def test_del_brings_all_devices_back_and_detaches_nothing(world):
 
     links = world.fabric.instances["i-node"].ip("-o link")
     assert links.count("terway-eni of no pod") == len(world.held)
+    for version in ("-4", "-6"):  # a namespace may be used again
+        assert "512:" not in world.pod.ip(f"{version} rule")
     await links_are_gone("cali")
 
 
