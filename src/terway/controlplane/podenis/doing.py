@@ -123,7 +123,15 @@ class Doer:
 
     async def _release(self, found: PodENI) -> None:
         ids = [ENIId(one.eni.id) for one in found.spec.allocations if one.eni.id]
-        if not await self._are_there(found, ids):
+        try:
+            are_there = await self._are_there(found, ids)
+        except ConflictError:
+            raise
+        except VpcError as error:
+            text = f"nobody can say whether {', '.join(ids)} is gone: {error}"
+            self._teller.failed(found, "DeletePodENI", text)
+            raise
+        if not are_there:
             await self._writes.release(found)
             self._teller.succeeded(found, "DeleteENI", ", ".join(ids) or "there was none")
 

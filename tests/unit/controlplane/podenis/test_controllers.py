@@ -531,7 +531,8 @@ async def test_a_pod_eni_whose_end_nobody_can_see_says_so(cluster):
     name = interface.metadata.name
     await cluster.client.patch(NETWORK_INTERFACES, name, {"metadata": {"finalizers": None}})
     await cluster.client.delete(NETWORK_INTERFACES, name)
-    await cluster.settle()
+    for _ in range(4):
+        await cluster.round()
 
     assert await cluster.record("web-0") is not None
     assert "DeletePodENIFailed" in cluster.told.reasons("PodENI")
