@@ -17,7 +17,6 @@ import yaml
 from terway.kube.crds import POD_NETWORKINGS, POOL_NODES, PodNetworking
 from terway.kube.types import ObjectMeta
 from terway.lab.kubeapi.rbac.grants import rules_of_role
-from terway.lab.world.controlplane import wait_control_plane
 from terway.lab.world.lab import Lab, open_lab
 
 pytestmark = [pytest.mark.lab]
@@ -56,16 +55,6 @@ CONTROL_PLANE_ELSEWHERE = {
 }
 
 
-async def use_roles(lab: Lab) -> None:
-    """Have the control plane, which runs already, and agents that come be their accounts."""
-    assert lab.control_plane is not None
-    await lab.apply(MANIFESTS.read_text())
-    path = lab.paths.folder / "controlplane" / "kubeconfig"
-    path.write_text(await lab.issue_kubeconfig("terway-controlplane"))
-    await lab.control_plane.restart()
-    await wait_control_plane(lab.control_plane, lab.fabric.services_netns_path)
-
-
 def unused(lab: Lab, user: str, name: str) -> set[str]:
     """Return what the roles of that name allow and nobody asked for, as "verb resource"."""
     assert lab.services.cluster is not None
@@ -82,9 +71,9 @@ def unused(lab: Lab, user: str, name: str) -> set[str]:
 
 async def test_the_roles_are_enough_for_pods_of_pools_and_of_networks_of_their_own():
     name = f"t{uuid.uuid4().hex[:8]}"
-    async with open_lab(name=name, nodes=0, control_plane=True, progress=print) as lab:
+    trunk = {"enable_eni_trunking": True}
+    async with open_lab(name=name, nodes=0, control_plane=True, eni_conf=trunk) as lab:
         assert lab.services.cluster is not None
-        await use_roles(lab)
         await lab.add_node("node-1")
         await lab.wait_ready("node-1")
         await lab.kube.create(POD_NETWORKINGS, PodNetworking(metadata=ObjectMeta(name="net")))

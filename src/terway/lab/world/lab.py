@@ -15,6 +15,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
+from terway.cli.chart.render import find_chart
 from terway.cloud import permissions
 from terway.kube.client import KubeClient
 from terway.lab.balancer.cloud_run import run_cloud_balancers
@@ -138,6 +139,8 @@ def _service_addresses(plan: LabPlan) -> tuple[IPv4Address, ...]:
 async def _start_control_plane(lab: Lab) -> None:
     """Start terway-controlplane and return when it serves."""
     check_plan(lab.plan)
+    # From here on agents and control plane are their accounts, with the roles of an installation.
+    await lab.apply((find_chart() / "templates" / "rbac.yaml").read_text())
     netns_path = lab.fabric.services_netns_path
     key = lab.cloud.world.keyring.create_key(IDENTITY, allow=permissions.CONTROL_PLANE)
     outside = Outside(
