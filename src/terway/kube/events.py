@@ -29,6 +29,11 @@ _MESSAGE_LIMIT = 1024  # the API server refuses longer ones
 _REQUEST_ID = re.compile(r" \(RequestId [^)]*\)")  # as `cloud.errors` writes it
 
 
+def without_request_ids(text: str) -> str:
+    """Return what was said of a try, as it is said of each: every try has an id of its own."""
+    return _REQUEST_ID.sub("", text)
+
+
 def pod_reference(namespace: str, name: str, uid: str = "") -> ObjectReference:
     """Return the reference by which an event names a pod."""
     return ObjectReference(kind=PODS.kind, namespace=namespace, name=name, uid=uid)
@@ -49,7 +54,7 @@ class _Fact(NamedTuple):
 
     def without_ids(self) -> _Fact:
         """Return it as it is said of each try, though each has a request id of its own."""
-        return self._replace(message=_REQUEST_ID.sub("", self.message))
+        return self._replace(message=without_request_ids(self.message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

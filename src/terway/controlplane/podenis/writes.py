@@ -27,6 +27,7 @@ from terway.kube.crds import (
     ObjectRef,
     PodENI,
 )
+from terway.kube.events import without_request_ids
 from terway.kube.types import ObjectMeta
 from terway.model.errors import ConflictError
 from terway.model.ids import ENIId, NodeName
@@ -130,7 +131,9 @@ class Writes:
 
     async def message(self, found: PodENI, text: str) -> PodENI:
         """Write why it does not go on."""
-        return await self._status(found, {"msg": text}) if found.status.msg != text else found
+        if without_request_ids(found.status.msg) == without_request_ids(text):
+            return found
+        return await self._status(found, {"msg": text})
 
     async def _status(self, found: PodENI, status: dict[str, Any]) -> PodENI:
         return await self._write(found, {}, {"status": status}, subresource="status")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from terway.lab.node.supervise import Supervisor
+from terway.lab.world.lastwords import last_error
 from terway.lab.world.plan import CONTROL_PLANE, LabPlan
 from terway.lab.world.sockets import connect_in
 from terway.model.errors import TransientError, UsageError
@@ -116,12 +117,12 @@ class ControlPlane:
         await self._supervisor.restart()
 
     def last_words(self) -> str:
-        """Return the last line that it wrote."""
+        """Return the last line that it wrote of what is wrong."""
         try:
             lines = self.log_path.read_text(errors="replace").splitlines()
         except OSError:
-            return "it has not written anything"
-        return lines[-1] if lines else "it has not written anything"
+            lines = []
+        return last_error(lines) or "it has not said what is wrong"
 
 
 def controlplane_config(plan: LabPlan, vpc_id: VpcId) -> dict[str, Any]:
