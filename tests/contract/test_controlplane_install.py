@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from terway.controlplane.install import CRDS, VERSION, install_definitions, read_definitions
+from terway.controlplane.install import (
+    CRDS,
+    VERSION,
+    install_definitions,
+    keep_definitions,
+    read_definitions,
+)
 from terway.kube.client import KubeClient
 from terway.kube.crds import (
     NETWORK_INTERFACES,
@@ -107,6 +113,19 @@ async def test_a_newer_one_is_left_alone(tmp_path):
         await install_definitions(client, DEFINITIONS)
 
         assert set((await versions(client)).values()) == {"v2.0.0"}
+
+
+async def test_one_that_somebody_deletes_is_made_again_without_a_restart(tmp_path):
+    async with open_client(make_cluster(), tmp_path) as client:
+        name = "noderuntimes.network.alibabacloud.com"
+        await install_definitions(client, read_definitions())
+        await client.delete(CRDS, name)
+
+        keeping = asyncio.create_task(keep_definitions(client, every_s=0.0))
+        async with asyncio.timeout(30):
+            while await client.get(CRDS, name) is None:  # noqa: ASYNC110 - it is told nowhere else
+                await asyncio.sleep(0)
+        keeping.cancel()
 
 
 async def test_several_install_at_a_time(tmp_path):

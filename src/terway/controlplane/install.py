@@ -17,7 +17,7 @@ import structlog
 
 from terway.kube.client import KubeClient
 from terway.kube.resource import Resource
-from terway.model.errors import ConflictError, TransientError, UsageError
+from terway.model.errors import ConflictError, TransientError, UsageError, VpcError
 
 _log = structlog.get_logger("install")
 
@@ -31,6 +31,7 @@ CRDS: Resource[dict[str, Any]] = Resource(
     read_as=dict[str, Any],
 )
 
+KEEP_EVERY_S = 60.0
 _ESTABLISHED_S = 30.0
 _LOOK_EVERY_S = 0.2
 _NUMBERS = re.compile(r"v(\d+)\.(\d+)\.(\d+)(-.*)?")
@@ -69,6 +70,19 @@ async def install_definitions(client: KubeClient, definitions: Iterable[Definiti
         await _install(client, definition)
     for definition in wanted:
         await _wait_until_served(client, definition["metadata"]["name"])
+
+
+async def keep_definitions(client: KubeClient, *, every_s: float = KEEP_EVERY_S) -> None:
+    """Make again what somebody deletes, until cancelled.
+
+    Their objects are gone with them; those are written anew by who owns them.
+    """
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await install_definitions(client, read_definitions())
+        except VpcError as error:
+            _log.warning("install.not_kept", error=str(error))
 
 
 async def _install(client: KubeClient, definition: Definition) -> None:

@@ -25,7 +25,11 @@ from terway.controlplane.config import Config, parse_config, read_file, with_poo
 from terway.controlplane.context import Context, Factory
 from terway.controlplane.edges import COMPONENT, kube_connection, open_context
 from terway.controlplane.health import health_app, metrics_app, open_listener
-from terway.controlplane.install import install_definitions, read_definitions
+from terway.controlplane.install import (
+    install_definitions,
+    keep_definitions,
+    read_definitions,
+)
 from terway.controlplane.leader import Leader
 from terway.controlplane.manager import Waits, Worker, gauges_of, run_controllers
 from terway.controlplane.metrics import ControllerMetrics, gauge
@@ -136,7 +140,7 @@ async def open_process(
         leases=leases,
         holder=options.holder or f"{socket.gethostname()}_{secrets.token_hex(4)}",
         factories=factories,
-        loops=[followed.run],
+        loops=[followed.run, partial(keep_definitions, leases)],
     )
     if config.webhook is not None:
         admitting = await open_admission(stack, process.context, leases, config.webhook)
