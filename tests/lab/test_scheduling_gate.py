@@ -90,7 +90,7 @@ async def scheduled(lab: Lab, name: str) -> None:
 
 def reason_of(pod: dict[str, Any]) -> str:
     """Return why a pod is not scheduled."""
-    conditions = pod["status"]["conditions"]
+    conditions: list[dict[str, str]] = pod["status"]["conditions"]
     return next(one["reason"] for one in conditions if one["type"] == "PodScheduled")
 
 

@@ -26,7 +26,7 @@ from terway.linux.kernel import open_kernel
 from terway.model.address import IPAddress, IPPair
 from terway.model.attachment import PodRef
 from terway.model.eni import ENI, VSwitch
-from terway.model.ids import ContainerId, MacAddress
+from terway.model.ids import ClientToken, ContainerId, MacAddress
 from terway.model.interface import UNLIMITED, Bandwidth
 from terway.model.upstream import UpstreamInterface, UpstreamPod, UpstreamType
 from terway.pooling.upstream import Sources
@@ -262,7 +262,7 @@ async def upstream_node(
         ipv4_count=5,
         ipv6_count=5,
         tags=(("creator", creator),),
-        token="upstream",
+        token=ClientToken("upstream"),
     )
     await client.attach_eni(made.id, world.instance_id)
     while made.id not in world.plugged:

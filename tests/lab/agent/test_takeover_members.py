@@ -15,8 +15,14 @@ from terway.linux.netlink import traffic as traffic_control
 from terway.linux.netlink.socket import open_route_socket
 from terway.linux.netlink.traffic import Hook
 from terway.linux.shared_program import SharedProgram
-from terway.linux.trunk import POP, POP_PROGRAM, PUSH, PUSH_PROGRAM
-from terway.linux.trunk_contract import pack_member, pack_number, pack_source
+from terway.linux.trunk import POP, PUSH
+from terway.linux.trunk_contract import (
+    POP_PROGRAM,
+    PUSH_PROGRAM,
+    pack_member,
+    pack_number,
+    pack_source,
+)
 from terway.model.ids import MacAddress
 from terway.model.interface import LinkMacs, Mode
 from tests.support.flows_of_pods import traffic
