@@ -15,10 +15,9 @@ from terway.linux.netlink import traffic as traffic_control
 from terway.linux.netlink.socket import open_route_socket
 from terway.linux.netlink.traffic import Hook
 from terway.linux.shared_program import SharedProgram
-from terway.linux.trunk import POP, PUSH
+from terway.linux.trunk import POP, PUSH, PUSH_PROGRAM
 from terway.linux.trunk_contract import (
     POP_PROGRAM,
-    PUSH_PROGRAM,
     pack_member,
     pack_number,
     pack_source,
