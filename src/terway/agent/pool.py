@@ -62,6 +62,7 @@ _log = structlog.get_logger()
 _ORDINARY = InterfaceSpec()
 _LONGEST_SLEEP_S = 3600.0
 _LEAST_SLEEP_S = 1e-6
+_LONG_S = 10.0  # an ADD that waits so long for an address is told of at its pod
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,12 +164,22 @@ class PoolService:
         ask.waiters += 1
         try:
             self._advance(Acquire(owner=key, placement=spec.placement))
-            attachment = await asyncio.shield(ask.granted)
+            attachment = await self._granted(ask)
             await self._flushed()
             ask.is_answered = True
             return attachment
         finally:
             self._leave(key, ask)
+
+    async def _granted(self, ask: _Ask) -> Attachment:
+        """Return what is given, and tell the pod when it takes long."""
+        if not ask.granted.done() and ask.pod is not None and self._teller is not None:
+            try:
+                async with asyncio.timeout(_LONG_S):
+                    return await asyncio.shield(ask.granted)
+            except TimeoutError:
+                self._teller.tell_pod(ask.pod, "AllocIPWaits", _why_waiting(self._config))
+        return await asyncio.shield(ask.granted)
 
     def _ask(
         self,
@@ -389,3 +400,13 @@ def _facts_of(command: CloudCommand, event: Event) -> dict[str, object]:
         case _:
             facts = {"eni_id": getattr(event, "eni_id", "")}
     return {"command": type(command).__name__, **facts}
+
+
+def _why_waiting(config: PoolConfig) -> str:
+    waits = f"no address of this node is free, and none came within {_LONG_S:.0f} s"
+    if not config.is_supplied:
+        return f"{waits}: the cloud has not answered yet; see `terway-cli show`"
+    return (
+        f"{waits}: the control plane gives this node its addresses; is it running? "
+        "kubectl -n kube-system get pods -l app=terway-controlplane"
+    )

@@ -13,6 +13,7 @@ import pytest
 from terway.agent.lost import PodTeller
 from terway.agent.pool import PoolService
 from terway.agent.pool_calls import Ports
+from terway.ipam.settings import Half
 from terway.ipam.values import ENIPhase
 from terway.model.attachment import Attachment, PodRef
 from terway.model.errors import CapacityError, TransientError
@@ -73,6 +74,33 @@ class Node:
 async def add(service: PoolService, number: int = 1, *, timeout_s: float = 60.0) -> Attachment:
     async with asyncio.timeout(timeout_s):
         return await service.acquire(owner(number), network="terway", netns="/n", pod=POD)
+
+
+class Told:
+    """What pods were told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[PodRef, str, str]] = []
+
+    def tell_pod(self, pod: PodRef, reason: str, message: str) -> None:
+        self.said.append((pod, reason, message))
+
+
+def test_who_waits_long_for_a_silent_control_plane_is_told_whom_to_ask():
+    async def scenario():
+        told = Told()
+        async with Node(half=Half.USE).agent(told) as service:
+            with pytest.raises(TimeoutError):
+                await add(service, timeout_s=9.0)
+            assert told.said == []
+            with pytest.raises(TimeoutError):
+                await add(service, timeout_s=60.0)
+
+        [(pod, reason, words)] = told.said
+        assert (pod, reason) == (POD, "AllocIPWaits")
+        assert "app=terway-controlplane" in words
+
+    run_virtually(scenario())
 
 
 def test_an_add_is_in_the_journal_when_it_is_answered():
