@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -33,8 +34,10 @@ async def running(folder: Path, count=lambda: 3) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "device-plugins"
+def folder() -> Iterator[Path]:
+    # The path of a unix socket has 107 bytes, which a test's own folder may have used up.
+    with TemporaryDirectory(prefix="terway-", dir="/tmp") as short:
+        yield Path(short) / "device-plugins"
 
 
 async def test_a_kubelet_is_told_of_the_resource_and_lists_its_devices(folder):
