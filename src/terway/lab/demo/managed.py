@@ -22,7 +22,7 @@ from terway.cloud.ecs import ECS_VERSION
 from terway.cloud.openapi import OpenAPI, Product, open_session
 from terway.kube.client import KubeClient
 from terway.kube.connection import Connection
-from terway.kube.crds import POD_ENIS, PodENI
+from terway.kube.crds import POD_ENIS, POD_NETWORKINGS, PodENI, PodNetworking
 from terway.kube.resource import NODES, PODS, ObjectKey, Resource
 from terway.kube.types import Pod
 from terway.lab.demo.measure import Json, pod_place, ready_pods, tool_at
@@ -41,6 +41,7 @@ _PODS_S = 90.0
 _ANSWERED_S = 5.0
 _DROPPED_S = 1.5
 _GROUP = "vault"
+_WORKLOADS = "# --- and those that they select\n"
 
 _DEPLOYMENTS: Resource[dict[str, Any]] = Resource(
     group="apps",
@@ -104,7 +105,14 @@ async def _apply(plan: LabPlan, client: LabClient, step: Step) -> None:
     step.note("a security group, made by the cloud's API")
     group = await _make_group(plan, client)
     text = files("terway.lab.demo").joinpath("managed.yaml").read_text().replace("{group}", group)
-    client.request("POST", "/apply", text)
+    # Networks first: a pod is asked about only once the network that selects it is Ready.
+    networks, workloads = text.split(_WORKLOADS)
+    client.request("POST", "/apply", networks)
+    async with _kube(client) as kube:
+        await wait_until(
+            kube, POD_NETWORKINGS, _unready_network, timeout_s=_PODS_S, progress=step.note
+        )
+    client.request("POST", "/apply", workloads)
     wanted = {"db-": 2, "vault": 1, "api-": 6}
 
     def trouble(pods: Mapping[ObjectKey, Pod]) -> str:
@@ -116,6 +124,11 @@ async def _apply(plan: LabPlan, client: LabClient, step: Step) -> None:
         await wait_until(
             kube, PODS, trouble, timeout_s=_PODS_S, namespace=NAMESPACE, progress=step.note
         )
+
+
+def _unready_network(found: Mapping[ObjectKey, PodNetworking]) -> str:
+    missing = [key.name for key, one in found.items() if one.status.status != "Ready"]
+    return f"PodNetworkings not Ready: {', '.join(missing)}" if missing or not found else ""
 
 
 async def _make_group(plan: LabPlan, client: LabClient) -> str:
