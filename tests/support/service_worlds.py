@@ -56,8 +56,15 @@ service_ports = st.builds(
 services = st.builds(
     Service,
     key=some_of(SERVICES),
+    # No API server lets a Service have a port or node port of one protocol twice.
     ports=st.lists(
-        service_ports, min_size=1, max_size=2, unique_by=lambda one: (one.port, one.protocol)
+        service_ports,
+        min_size=1,
+        max_size=2,
+        unique_by=(
+            lambda one: (one.port, one.protocol),
+            lambda one: (one.node_port or -one.port, one.protocol),
+        ),
     ).map(tuple),
     cluster_ips=st.lists(some_of(CLUSTER_IPS), unique=True, max_size=2).map(tuple),
     external_ips=st.lists(some_of(OUTER_IPS), unique=True, max_size=2).map(tuple),
