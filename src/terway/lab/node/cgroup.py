@@ -9,6 +9,7 @@ launcher removes it when the node has ended. Empty ones of labs that were killed
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +25,8 @@ ABSENT = (
 _PLACES = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 _EVERY_CGROUP2 = "cgroup.controllers"
 _ATTEMPTS = 5  # another lab may sweep the folder before somebody is in it
+# Another node's sweep, before we were in it: the folder is gone, or was when it was opened.
+_SWEPT = (errno.ENOENT, errno.ENODEV)
 
 
 def enter(spec: NodeSpec, launcher: int) -> None:
@@ -37,9 +40,9 @@ def enter(spec: NodeSpec, launcher: int) -> None:
             try:
                 place.mkdir(parents=True, exist_ok=True)
                 (place / "cgroup.procs").write_text("0", encoding="ascii")
-            except FileNotFoundError:
-                continue
-            except OSError:
+            except OSError as error:
+                if error.errno in _SWEPT:
+                    continue
                 break
             os.environ[ENVIRONMENT] = str(place)
             _sweep(place.parent)
