@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from terway.store.bbolt import read_bucket
 from terway.store.bbolt_write import PAGE_BYTES, bbolt_bytes, write_buckets
 
-keys = st.binary(min_size=1, max_size=600)
-values = st.binary(max_size=64) | st.binary(min_size=5000, max_size=9000)
+
+def of_size(sizes: st.SearchStrategy[int]) -> st.SearchStrategy[bytes]:
+    """Bytes of such a size, a few drawn ones again and again: drawing them all is too much."""
+    return st.builds(
+        lambda some, size: (some * size)[:size], st.binary(min_size=1, max_size=8), sizes
+    )
+
+
+keys = st.binary(min_size=1, max_size=20) | of_size(st.integers(1, 600))
+values = st.binary(max_size=64) | of_size(st.integers(5000, 9000))
 buckets = st.dictionaries(keys, st.dictionaries(keys, values, max_size=30), max_size=3)
 
 
