@@ -9,6 +9,7 @@ service that finds no room is left out with the reason, and tried again when the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import assert_never
 
@@ -108,12 +109,15 @@ class Compiler:
         """Return what removes that which was left, and which nothing known has taken over."""
         batch, round_ = Batch(), _Round()
         for line in self._memory.rest():
-            round_.freed += replace_entries(batch, Placed(lines=(line,)), NOTHING, self._is_free)
+            self._replace(Placed(lines=(line,)), NOTHING, batch, round_)
         self._memory = Memory()
         self._end(batch, round_)
         return batch.operations()
 
     def _end(self, batch: Batch, round_: _Round) -> None:
+        for frontend in round_.left:
+            if self._is_free(frontend):  # who wanted it has no room
+                batch.remove(Table.FRONTENDS, frontend)
         for start, length in round_.freed:
             self._space.give_back(start, length)
         if self._numbers.reserve():
@@ -194,22 +198,33 @@ class Compiler:
         if key in self._unserved:
             others += self._release(key, lines, new)
         self.usage.replace(known or NOTHING, new)
-        round_.freed += replace_entries(batch, old, new, self._is_free)
+        self._replace(old, new, batch, round_)
         if new.lines:
             self._placed[key] = new
         else:
             self._placed.pop(key, None)
         return others
 
+    def _replace(self, old: Placed, new: Placed, batch: Batch, round_: _Round) -> None:
+        def is_free(frontend: bytes) -> bool:
+            if not self._is_free(frontend):
+                round_.left.append(frontend)
+                return False
+            return True
+
+        round_.freed += replace_entries(batch, old, new, is_free)
+
     def _claim(self, key: str, lines: Iterable[Line], old: Placed) -> list[str]:
         """Claim the frontends of a service, and no others; return who has got or lost some."""
         wanted = {
-            door.key: claim_of(key, is_own=not door.flags & FLAG_EXTERNAL)
+            door.key: not door.flags & FLAG_EXTERNAL
             for line in lines
             for door in reversed(line.doors)
         }
         others = self._drop_claims(key, _doors(old) - wanted.keys())
-        others += [self._claims.put(door, claim) for door, claim in wanted.items()]
+        for door, is_own in wanted.items():
+            others.append(self._claims.put(door, claim_of(key, is_own=is_own)))
+            others.append(self._claims.drop(door, claim_of(key, is_own=not is_own)))
         return [one for one in others if one is not None and one != key]
 
     def _release(self, key: str, lines: Iterable[Line], new: Placed) -> list[str]:
@@ -253,11 +268,12 @@ class Compiler:
         return new
 
 
+@dataclass(slots=True)
 class _Round:
-    """Ranges of slots that are free once this round's operations are done."""
+    """What one round gives up."""
 
-    def __init__(self) -> None:
-        self.freed: list[tuple[int, int]] = []
+    freed: list[tuple[int, int]] = field(default_factory=list)  # slots; free once all is done
+    left: list[bytes] = field(default_factory=list)  # frontends to services that want them
 
 
 def _doors(placed: Placed) -> set[bytes]:
