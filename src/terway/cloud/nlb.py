@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from terway.cloud import nlb_wire as answers
-from terway.cloud.balancer_wire import NewNlb
 from terway.cloud.ecs_calls import tag_list
 from terway.cloud.nlb_groups import NlbGroupCalls
 from terway.cloud.openapi import Caller, Product
@@ -59,13 +58,8 @@ class NlbClient(NlbGroupCalls):
             "Tag": tag_list(tags),
             "MaxResults": PAGE_SIZE,
         }
-        found: list[answers.Nlb] = []
-        while True:
-            page = await self.call("ListLoadBalancers", parameters, answers.Nlbs)
-            found += page.load_balancers
-            if not page.next_token:
-                return tuple(map(answers.parse_nlb, found))
-            parameters["NextToken"] = page.next_token
+        pages = await self.list_pages("ListLoadBalancers", parameters, answers.Nlbs)
+        return tuple(answers.parse_nlb(one) for page in pages for one in page.load_balancers)
 
     async def describe_instance(self, balancer_id: LoadBalancerId) -> BalancerInstance | None:
         """Return an instance, None when there is none with that id."""
@@ -88,7 +82,7 @@ class NlbClient(NlbGroupCalls):
             "Tag": tag_list(wish.tags),
             "ClientToken": token,
         }
-        answer = await self.call("CreateLoadBalancer", parameters, NewNlb)
+        answer = await self.call("CreateLoadBalancer", parameters, answers.NewNlb)
         return LoadBalancerId(answer.loadbalancer_id)
 
     async def delete_instance(self, balancer_id: LoadBalancerId) -> None:
@@ -141,14 +135,8 @@ class NlbClient(NlbGroupCalls):
             "LoadBalancerIds": (balancer_id,),
             "MaxResults": PAGE_SIZE,
         }
-        found: list[answers.NlbListener] = []
-        while True:
-            page = await self.call("ListListeners", parameters, answers.NlbListeners)
-            found += page.listeners
-            if not page.next_token:
-                break
-            parameters["NextToken"] = page.next_token
-        parsed = map(answers.parse_listener, found)
+        pages = await self.list_pages("ListListeners", parameters, answers.NlbListeners)
+        parsed = (answers.parse_listener(one) for page in pages for one in page.listeners)
         return tuple(one for one in parsed if one is not None)
 
     async def create_listener(

@@ -36,26 +36,16 @@ class NlbGroupCalls(BalancerCalls):
             "Tag": tag_list(tags),
             "MaxResults": PAGE_SIZE,
         }
-        found: list[answers.Group] = []
-        while True:
-            page = await self.call("ListServerGroups", parameters, answers.Groups)
-            found += page.server_groups
-            if not page.next_token:
-                break
-            parameters["NextToken"] = page.next_token
+        pages = await self.list_pages("ListServerGroups", parameters, answers.Groups)
+        found = [one for page in pages for one in page.server_groups]
         return tuple(
             [answers.parse_group(one, await self._servers(one.server_group_id)) for one in found]
         )
 
     async def _servers(self, group_id: str) -> tuple[answers.Server, ...]:
         parameters: dict[str, Value] = {"ServerGroupId": group_id, "MaxResults": PAGE_SIZE}
-        found: list[answers.Server] = []
-        while True:
-            page = await self.call("ListServerGroupServers", parameters, answers.Servers)
-            found += page.servers
-            if not page.next_token:
-                return tuple(found)
-            parameters["NextToken"] = page.next_token
+        pages = await self.list_pages("ListServerGroupServers", parameters, answers.Servers)
+        return tuple(one for page in pages for one in page.servers)
 
     async def create_group(
         self,

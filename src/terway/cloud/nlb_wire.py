@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import msgspec
 
-from terway.model.address import IPAddress
+from terway.cloud.balancer_calls import said_address
 from terway.model.balancer import (
     Backend,
     BackendHealth,
@@ -86,6 +86,12 @@ class Nlbs(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
 
     load_balancers: tuple[Nlb, ...] = ()
     next_token: str = ""
+
+
+class NewNlb(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The answer of CreateLoadBalancer, which spells the id otherwise."""
+
+    loadbalancer_id: str
 
 
 def parse_nlb(said: Nlb) -> BalancerInstance:
@@ -217,14 +223,10 @@ def _check(said: Check) -> HealthCheck:
     )
 
 
-def _address(text: str) -> IPAddress | None:
-    return ip_address(text) if text else None
-
-
 def _backend(said: Server) -> Backend:
     kind = said.server_type
     return Backend(
-        address=None if kind == "Ecs" else _address(said.server_ip),
+        address=None if kind == "Ecs" else said_address(said.server_ip),
         port=said.port,
         eni_id=ENIId(said.server_id) if kind == "Eni" else None,
         instance_id=InstanceId(said.server_id) if kind == "Ecs" else None,
@@ -304,7 +306,7 @@ def parse_not_healthy(said: NotNormal) -> BackendHealth:
     """Return what NLB says of a server that it does not find healthy."""
     return BackendHealth(
         server_id=said.server_id,
-        address=_address(said.server_ip),
+        address=said_address(said.server_ip),
         port=said.port,
         status=_STATUS.get(said.status, HealthStatus.UNKNOWN),
     )

@@ -60,6 +60,10 @@ OnCall = Callable[[str, Mapping[str, Value], float, VpcError | None], None]
 """Hears of each call: action, parameters, seconds, and the error if there was one."""
 
 
+def _always() -> None:
+    pass
+
+
 def _nobody(
     _action: str, _parameters: Mapping[str, Value], _elapsed_s: float, _error: VpcError | None
 ) -> None:
@@ -82,6 +86,8 @@ class OpenAPI:
         self._now = now
         self._nonce = nonce
         self.on_call: OnCall = _nobody
+        self.before_send: Callable[[], None] = _always
+        """Asked as the last thing before a call is sent; what it raises is raised instead."""
 
     async def call(
         self,
@@ -129,6 +135,7 @@ class OpenAPI:
             date=datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             nonce=self._nonce(),
         )
+        self.before_send()
         try:
             async with self._session.post(url, headers=headers) as response:
                 return response.status, await response.read()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from terway.cloud import balancer_wire as answers
+from terway.cloud import clb_wire as answers
 from terway.cloud.ecs_calls import tag_list
 from terway.cloud.openapi import Caller, Product
 from terway.cloud.query import Value
@@ -78,7 +78,7 @@ class SlbClient(SlbListenerCalls, SlbGroupCalls, SlbAccessCalls):
             "Tag": tag_list(wish.tags),
             "ClientToken": token,
         }
-        answer = await self.call("CreateLoadBalancer", parameters, answers.NewBalancer)
+        answer = await self.call("CreateLoadBalancer", parameters, answers.NewClb)
         return LoadBalancerId(answer.load_balancer_id)
 
     async def delete_instance(self, balancer_id: LoadBalancerId) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from terway.cloud import balancer_wire as answers
+from terway.cloud import clb_wire as answers
 from terway.cloud.balancer_calls import BalancerCalls, in_batches
 from terway.cloud.ecs_calls import tag_list
 from terway.cloud.query import Value

@@ -5,7 +5,7 @@ A listener has no id: its instance, protocol and port name it. Source: OpenAPI S
 
 from __future__ import annotations
 
-from terway.cloud import balancer_wire as answers
+from terway.cloud import clb_wire as answers
 from terway.cloud.balancer_calls import BalancerCalls
 from terway.cloud.query import Value
 from terway.cloud.wire import Done
@@ -33,16 +33,9 @@ class SlbListenerCalls(BalancerCalls):
             "LoadBalancerId": (balancer_id,),
             "MaxResults": LISTENERS_PER_PAGE,
         }
-        found: list[answers.ClbListener] = []
-        while True:
-            page = await self.call(
-                "DescribeLoadBalancerListeners", parameters, answers.ClbListeners
-            )
-            found += page.listeners
-            if not page.next_token:
-                break
-            parameters["NextToken"] = page.next_token
-        parsed = map(answers.parse_clb_listener, found)
+        action = "DescribeLoadBalancerListeners"
+        pages = await self.list_pages(action, parameters, answers.ClbListeners)
+        parsed = (answers.parse_clb_listener(one) for page in pages for one in page.listeners)
         return tuple(one for one in parsed if one is not None)
 
     async def create_listener(self, balancer_id: LoadBalancerId, wish: ListenerWish) -> None:

@@ -1,7 +1,7 @@
-"""What do the answers of CLB and NLB look like, and which model values are they?
+"""What do the answers of CLB look like, and which model values are they?
 
-Structs with the fields we use, as in `wire`. CLB wraps its lists twice, NLB once.
-Source: OpenAPI SLB 2014-05-15 and NLB 2022-04-30.
+Structs with the fields we use, as in `wire`; its lists are wrapped twice.
+Source: OpenAPI SLB 2014-05-15.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from ipaddress import ip_address
 
 import msgspec
 
+from terway.cloud.balancer_calls import said_address
 from terway.cloud.wire import TagEntry, Tags
-from terway.model.address import IPAddress
 from terway.model.balancer import (
     AccessListId,
     AccessRule,
@@ -69,16 +69,10 @@ class ClbPage(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     total_count: int = 0
 
 
-class NewBalancer(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
-    """The answer of CLB's CreateLoadBalancer."""
+class NewClb(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The answer of CreateLoadBalancer."""
 
     load_balancer_id: str
-
-
-class NewNlb(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
-    """The answer of NLB's, which spells it otherwise."""
-
-    loadbalancer_id: str
 
 
 def parse_clb(said: Clb) -> BalancerInstance:
@@ -159,14 +153,10 @@ def parse_vserver_group(said: VServerGroup) -> ServerGroup:
     )
 
 
-def _address(text: str) -> IPAddress | None:
-    return ip_address(text) if text else None
-
-
 def _clb_backend(said: ClbServer) -> Backend:
     is_eni = said.type == "eni"
     return Backend(
-        address=_address(said.server_ip) if is_eni else None,
+        address=said_address(said.server_ip) if is_eni else None,
         port=said.port,
         eni_id=ENIId(said.server_id) if is_eni else None,
         instance_id=None if is_eni else InstanceId(said.server_id),
@@ -290,7 +280,7 @@ def parse_clb_health(said: ClbHealth) -> BackendHealth:
     """Return what CLB says of a backend."""
     return BackendHealth(
         server_id=said.server_id,
-        address=_address(said.server_ip),
+        address=said_address(said.server_ip),
         port=said.port,
         status=_CLB_HEALTH.get(said.server_health_status, HealthStatus.UNKNOWN),
     )
