@@ -6,20 +6,20 @@ Source: OpenAPI NLB 2022-04-30, TagResources, UntagResources, ListTagResources.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from terway.lab.cloud.action import Action, Actions, Answer
-from terway.lab.cloud.actions.eni_queries import has_tags
-from terway.lab.cloud.balancer_records import NlbListenerRecord, NlbRecord, ServerGroupRecord
-from terway.lab.cloud.eni_factory import check_tags
-from terway.lab.cloud.refusal import Refusal
+from terway.lab.cloud.actions.balancer_tagging import (
+    OfNlb,
+    merge_tags,
+    tag_rows,
+    take_tags,
+    unknown_type,
+)
 from terway.lab.cloud.requests import Request, Tag
 from terway.lab.cloud.world import World
 
-Tagged = NlbRecord | ServerGroupRecord | NlbListenerRecord
 
-
-def _find(world: World, resource_type: str, ids: tuple[str, ...]) -> list[Tagged]:
+def _find(world: World, resource_type: str, ids: tuple[str, ...]) -> list[OfNlb]:
     held = world.state.balancing
     match resource_type:
         case "loadbalancer":
@@ -29,8 +29,7 @@ def _find(world: World, resource_type: str, ids: tuple[str, ...]) -> list[Tagged
         case "listener":
             return [held.nlb_listener(one) for one in ids]
         case _:
-            message = f"ResourceType {resource_type} is not emulated."
-            raise Refusal("InvalidResourceType.NotFound", message, status=404)
+            raise unknown_type(resource_type)
 
 
 class TagResources(Request):
@@ -44,10 +43,8 @@ class TagResources(Request):
 
 def tag_resources(world: World, request: TagResources) -> Answer:
     """Add tags; one with the same key is replaced."""
-    for one in _find(world, request.resource_type, request.resource_id):
-        merged = {**dict(one.tags), **dict(check_tags(world, request.tag))}
-        checked = check_tags(world, [Tag(key=key, value=merged[key]) for key in merged])
-        world.state.balancing.put(replace(one, tags=checked))
+    found = _find(world, request.resource_type, request.resource_id)
+    merge_tags(world, found, request.tag)
     return {}
 
 
@@ -63,10 +60,8 @@ class UntagResources(Request):
 
 def untag_resources(world: World, request: UntagResources) -> Answer:
     """Remove the tags with the given keys, or all."""
-    for one in _find(world, request.resource_type, request.resource_id):
-        left = () if request.all else one.tags
-        kept = tuple(tag for tag in left if tag[0] not in request.tag_key)
-        world.state.balancing.put(replace(one, tags=kept))
+    found = _find(world, request.resource_type, request.resource_id)
+    take_tags(world, found, request.tag_key, every=request.all)
     return {}
 
 
@@ -89,13 +84,9 @@ def list_tag_resources(world: World, request: ListTagResources) -> Answer:
         "listener": held.nlb_listeners,
     }
     ids = request.resource_id or tuple(tables.get(request.resource_type, ()))
-    found = [
-        {"ResourceId": one.id, "ResourceType": request.resource_type, "TagKey": k, "TagValue": v}
-        for one in _find(world, request.resource_type, ids)
-        if has_tags(one.tags, request.tag)
-        for k, v in one.tags
-    ]
-    return {"TagResources": found, "NextToken": "", "TotalCount": len(found)}
+    resources = _find(world, request.resource_type, ids)
+    rows = tag_rows(request.resource_type, resources, request.tag)
+    return {"TagResources": rows, "NextToken": "", "TotalCount": len(rows)}
 
 
 ACTIONS: Actions = {
