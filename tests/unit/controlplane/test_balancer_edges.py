@@ -8,7 +8,6 @@ import pytest
 
 from terway.controlplane.balancers.behind import Behind
 from terway.controlplane.balancers.objects import (
-    SERVICE_NAME,
     SLICES,
     BalancedService,
     BalancedStatus,
@@ -21,6 +20,7 @@ from terway.controlplane.balancers.tokens import Tokens
 from terway.controlplane.watched import WATCHED_PODS, ReadinessGate, WatchedPod, WatchedPodSpec
 from terway.kube.informer import Change
 from terway.kube.resource import ObjectKey, key_of
+from terway.kube.services import SERVICE_NAME
 from terway.kube.types import ObjectMeta
 from terway.loadbalancer.annotations import Settings
 from terway.loadbalancer.readiness import gate_of

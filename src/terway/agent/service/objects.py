@@ -14,7 +14,13 @@ from sys import intern
 
 from msgspec import Struct, field
 
-from terway.kube.resource import Resource
+from terway.kube.services import (
+    SERVICE_NAME,
+    EndpointConditions,
+    EndpointPort,
+    services_as,
+    slices_as,
+)
 from terway.kube.types import KubeObject, ObjectMeta
 from terway.service.changes import pack
 from terway.service.values import (
@@ -29,7 +35,6 @@ from terway.service.values import (
 
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 HEADLESS = "service.kubernetes.io/headless"
-SERVICE_NAME = "kubernetes.io/service-name"
 LOCAL = "Local"
 _PROTOCOLS = {one.name: one for one in Protocol}
 
@@ -102,14 +107,6 @@ class LeanService(KubeObject, frozen=True, kw_only=True):
     packed: bytes = b""  # not of the API: what is kept of one in a long list
 
 
-class LeanConditions(_Value, frozen=True, kw_only=True):
-    """An endpoint's conditions. What is absent is as if ready."""
-
-    ready: bool | None = None
-    serving: bool | None = None
-    terminating: bool | None = None
-
-
 class LeanName(_Value, frozen=True, kw_only=True):
     """A zone or node that a hint is for."""
 
@@ -127,18 +124,10 @@ class LeanEndpoint(_Value, frozen=True, kw_only=True):
     """An endpoint of a slice."""
 
     addresses: tuple[str, ...] | None = None
-    conditions: LeanConditions | None = None
+    conditions: EndpointConditions | None = None
     node_name: str | None = None
     zone: str | None = None
     hints: LeanHints | None = None
-
-
-class LeanSlicePort(_Value, frozen=True, kw_only=True):
-    """A port of a slice. Without a number it means all, which no Service of ours has."""
-
-    name: str | None = None
-    protocol: str | None = None
-    port: int | None = None
 
 
 class LeanSlice(KubeObject, frozen=True, kw_only=True):
@@ -146,7 +135,7 @@ class LeanSlice(KubeObject, frozen=True, kw_only=True):
 
     address_type: str = ""
     endpoints: tuple[LeanEndpoint, ...] | None = None
-    ports: tuple[LeanSlicePort, ...] | None = None
+    ports: tuple[EndpointPort, ...] | None = None
     packed: bytes = b""  # as of a service
 
 
@@ -178,24 +167,8 @@ def _shrunk_slice(lean: LeanSlice) -> LeanSlice:
     return LeanSlice(metadata=_named(lean), packed=read_slice(lean))
 
 
-SERVICES: Resource[LeanService] = Resource(
-    group="",
-    version="v1",
-    plural="services",
-    kind="Service",
-    namespaced=True,
-    read_as=LeanService,
-    shrink=_shrunk_service,
-)
-ENDPOINT_SLICES: Resource[LeanSlice] = Resource(
-    group="discovery.k8s.io",
-    version="v1",
-    plural="endpointslices",
-    kind="EndpointSlice",
-    namespaced=True,
-    read_as=LeanSlice,
-    shrink=_shrunk_slice,
-)
+SERVICES = services_as(LeanService, shrink=_shrunk_service)
+ENDPOINT_SLICES = slices_as(LeanSlice, shrink=_shrunk_slice)
 
 
 def service_of(lean: LeanService) -> Service | None:
@@ -271,7 +244,7 @@ def _endpoints(leans: Iterable[LeanEndpoint]) -> Iterator[Endpoint]:
     """Yield those with an address; all after the first are a pod's other families' or mistakes."""
     for lean in leans:
         for address in _addresses((lean.addresses or ())[:1]):
-            conditions = lean.conditions or LeanConditions()
+            conditions = lean.conditions or EndpointConditions()
             hints = lean.hints or LeanHints()
             yield Endpoint(
                 address=address,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from terway.controlplane.balancers.objects import SERVICE_NAME, SLICES, EndpointSlice
+from terway.controlplane.balancers.objects import SLICES, EndpointSlice
 from terway.controlplane.controller import Informers
 from terway.controlplane.watched import WATCHED_PODS, WatchedPod
 from terway.kube.informer import Change, Informer
 from terway.kube.resource import ObjectKey
+from terway.kube.services import SERVICE_NAME
 from terway.loadbalancer.readiness import services_of
 
 Index = dict[ObjectKey, set[ObjectKey]]

@@ -31,7 +31,7 @@ def endpoints_of(
     for one in slices:
         if one.address_type == "FQDN":
             continue
-        ports = {port.name: port.port for port in one.ports or () if port.port}
+        ports = {port.name or "": port.port for port in one.ports or () if port.port}
         for endpoint in _of_slice(service, one, ports, pods, enis):
             held = found.get(endpoint.address)
             # Slices that are split by ports: one address, several of them.

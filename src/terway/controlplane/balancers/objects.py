@@ -6,7 +6,13 @@ from ipaddress import ip_network
 
 from msgspec import structs
 
-from terway.kube.resource import Resource
+from terway.kube.services import (
+    SERVICE_NAME,
+    EndpointConditions,
+    EndpointPort,
+    services_as,
+    slices_as,
+)
 from terway.kube.types import KubeObject, ObjectMeta, _Value
 from terway.loadbalancer.annotations import balancer_id_of
 from terway.loadbalancer.values import CLB_CLASS, NLB_CLASS, Port, Service
@@ -15,7 +21,6 @@ from terway.model.balancer import ListenerProtocol
 from terway.model.errors import UsageError
 
 FINALIZER = "service.k8s.alibaba/resources"
-SERVICE_NAME = "kubernetes.io/service-name"
 OURS = ("", CLB_CLASS, NLB_CLASS)
 _FAMILIES = {"IPv4": Family.V4, "IPv6": Family.V6}
 
@@ -66,14 +71,6 @@ class BalancedService(KubeObject, frozen=True, kw_only=True):
     status: BalancedStatus = BalancedStatus()
 
 
-class EndpointConditions(_Value, frozen=True, kw_only=True):
-    """An endpoint's conditions. What is absent is as if ready."""
-
-    ready: bool | None = None
-    serving: bool | None = None
-    terminating: bool | None = None
-
-
 class TargetRef(_Value, frozen=True, kw_only=True):
     """The object behind an endpoint."""
 
@@ -91,20 +88,12 @@ class SliceEndpoint(_Value, frozen=True, kw_only=True):
     target_ref: TargetRef = TargetRef()
 
 
-class SlicePort(_Value, frozen=True, kw_only=True):
-    """A port of a slice."""
-
-    name: str = ""
-    protocol: str = "TCP"
-    port: int | None = None
-
-
 class EndpointSlice(KubeObject, frozen=True, kw_only=True):
     """discovery.k8s.io/v1 EndpointSlice."""
 
     address_type: str = ""
     endpoints: tuple[SliceEndpoint, ...] | None = None
-    ports: tuple[SlicePort, ...] | None = None
+    ports: tuple[EndpointPort, ...] | None = None
 
 
 def _kept_service(found: BalancedService) -> BalancedService:
@@ -133,24 +122,8 @@ def _named(found: KubeObject) -> ObjectMeta:
     )
 
 
-SERVICES: Resource[BalancedService] = Resource(
-    group="",
-    version="v1",
-    plural="services",
-    kind="Service",
-    namespaced=True,
-    read_as=BalancedService,
-    shrink=_kept_service,
-)
-SLICES: Resource[EndpointSlice] = Resource(
-    group="discovery.k8s.io",
-    version="v1",
-    plural="endpointslices",
-    kind="EndpointSlice",
-    namespaced=True,
-    read_as=EndpointSlice,
-    shrink=_kept_slice,
-)
+SERVICES = services_as(BalancedService, shrink=_kept_service)
+SLICES = slices_as(EndpointSlice, shrink=_kept_slice)
 
 
 def is_ours(found: BalancedService) -> bool:
