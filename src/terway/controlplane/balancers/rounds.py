@@ -52,7 +52,7 @@ class Rounds:
     """Brings instances further. `cluster` is asked anew each time; all raise as the clients do."""
 
     def __init__(self, products: Products, cluster: Callable[[], Cluster], *, seed: str) -> None:
-        self.finder = products.finder
+        self._finder = products.finder
         self._products = products
         self._cluster = cluster
         self._tokens = Tokens(seed)
@@ -61,7 +61,7 @@ class Rounds:
         """Do what can be done for one instance."""
         observed = Observed()
         for _ in range(_ROUNDS):
-            observed = await self.finder.find(wanted)
+            observed = await self._finder.find(wanted)
             steps = plan(wanted, observed)
             if not steps:
                 is_ready = observed.instance is not None and observed.instance.is_ready
@@ -72,7 +72,7 @@ class Rounds:
     async def take_away(self, wanted: Wanted, *, spare: str) -> bool:
         """Return whether nothing is left. The instance `spare` stays, even if we have made it."""
         for _ in range(_ROUNDS):
-            observed = await self.finder.find(wanted)
+            observed = await self._finder.find(wanted)
             if not wanted.balancer_id and observed.instance and observed.instance.id == spare:
                 return True  # whoever names it, keeps it
             steps = plan_removal(observed, mark=wanted.mark, is_ours=not wanted.balancer_id)
