@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
 
 from terway.kube.crds import POD_ENIS
-from terway.kube.resource import PODS
+from terway.kube.resource import NODES, PODS
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle, pod_manifest
@@ -20,6 +22,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
 POOL = NodePool(name="eni", nodes=1, labels=EXCLUSIVE_LABELS)
 WITH_ENI = {"k8s.aliyun.com/pod-eni": "true"}
+ASKED = "k8s.aliyun.com/pod-networks"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -39,8 +42,10 @@ async def ordinary(lab: Lab) -> PodHandle:
     return await lab.pod("ordinary", node="node-1")
 
 
-async def create(lab: Lab, name: str, node: str) -> PodHandle:
-    manifest = pod_manifest(name, namespace="default", node=node, annotations=WITH_ENI)
+async def create(
+    lab: Lab, name: str, node: str, annotations: Mapping[str, str] = WITH_ENI
+) -> PodHandle:
+    manifest = pod_manifest(name, namespace="default", node=node, annotations=dict(annotations))
     await lab.kube.create(PODS, manifest, namespace="default")
     return await lab.wait_pod(name, timeout_s=60)
 
@@ -65,3 +70,33 @@ async def test_a_pod_has_an_eni_of_its_own_and_gives_it_back(lab, ordinary, node
         while await lab.kube.get(POD_ENIS, name, namespace="default") is not None:
             await lab.node(node).exec("true")
     assert not found.status.eni_infos.keys() & lab.cloud.world.state.enis.keys()
+
+
+def wanting(kind: str) -> dict[str, str]:
+    one = {"interface": "eth0", "eniOptions": {"eniType": kind}}
+    return {ASKED: json.dumps({"podNetworks": [one]})}
+
+
+async def test_a_node_gives_a_whole_eni_beside_members_and_shared_addresses(lab, ordinary):
+    """The pool keeps its ENIs, and the scheduler knows how many of the others are left."""
+    node = await lab.kube.get(NODES, "node-1")
+    assert node is not None
+    assert int(node.status.allocatable["aliyun/eni"]) > 0
+    pods = {
+        kind: await create(lab, f"kind-{kind.lower()}", "node-1", wanting(kind))
+        for kind in ("ENI", "Trunk")
+    }
+    kinds = {}
+    for kind, pod in pods.items():
+        found = await lab.kube.get(POD_ENIS, pod.name, namespace="default")
+        assert found is not None
+        kinds[kind] = [one.type for one in found.status.eni_infos.values()]
+        container = (await lab.kube.get(PODS, pod.name, namespace="default")).spec.containers[0]
+        resource = "aliyun/eni" if kind == "ENI" else "aliyun/member-eni"
+        assert container.resources.limits[resource] == "1"
+
+    assert kinds == {"ENI": ["Secondary"], "Trunk": ["Member"]}
+    for one, other in itertools.permutations((ordinary, *pods.values()), 2):
+        for family in Family:
+            seen = await one.tool("whoami", str(other.address(family)))
+            assert seen["peer"] == str(one.address(family))

@@ -10,13 +10,13 @@ gRPC is 2 MB of a terwayd: it is imported where there is something to tell.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from terway.capacity.pods import exclusive_pods, member_pods
+from terway.capacity.pods import eni_slots, exclusive_pods, member_pods
 from terway.kube.client import KubeClient
 from terway.kube.resource import NODES
 from terway.model.eni import InstanceLimits
@@ -27,24 +27,37 @@ from terway.model.interface import Mode
 FOLDER = Path("/var/lib/kubelet/device-plugins")
 ENI, MEMBER_ENI = "aliyun/eni", "aliyun/member-eni"
 TELL_EVERY_S = 300.0  # a kubelet that registers its node anew forgets what others wrote
-_RETRY_S = 10.0
+LOOK_EVERY_S = 5.0  # at how many there are
+
+Counts = Mapping[str, Callable[[], int]]
+Pooled = Callable[[], int | None]
 
 _log = structlog.get_logger("device_plugin")
 
 
-def advertised(limits: InstanceLimits, mode: Mode, *, has_trunk: bool) -> dict[str, int]:
-    """Return how many of which resource the node has; none where it gives no ENIs of their own.
+def advertised(
+    limits: InstanceLimits, mode: Mode, *, has_trunk: bool, pooled: Pooled | None
+) -> Counts:
+    """Return how many of which resource the node has; each is asked anew, for it may change.
 
-    EniQuantity - 1 whole ENIs, or EniTotalQuantity - EniQuantity members of a trunk.
+    EniQuantity - 1 whole ENIs, or EniTotalQuantity - EniQuantity members of a trunk. Where pods
+    share ENIs, one can have whole what is left of the slots, of which `pooled` are not: none as
+    long as nobody knows. Without `pooled` somebody else says it.
     """
     if mode is Mode.EXCLUSIVE:
-        return {ENI: exclusive_pods(limits)}
+        return {ENI: partial(exclusive_pods, limits)}
     members = member_pods(limits) if has_trunk and limits.eni_trunk_supported else 0
-    return {MEMBER_ENI: members} if members else {}
+    trunk: Counts = {MEMBER_ENI: partial(int, members)} if members else {}
+    return trunk if pooled is None else {**trunk, ENI: partial(_left, limits, pooled)}
+
+
+def _left(limits: InstanceLimits, pooled: Pooled) -> int:
+    count = pooled()
+    return 0 if count is None else max(0, eni_slots(limits) - count)
 
 
 async def advertise(
-    counts: Mapping[str, int],
+    counts: Counts,
     *,
     client: KubeClient,
     node: NodeName,
@@ -66,24 +79,28 @@ def _is_there(folder: Path) -> bool:
     return folder.is_dir()
 
 
-async def _serve(counts: Mapping[str, int], folder: Path) -> None:
+async def _serve(counts: Counts, folder: Path) -> None:
     from terway.agent.device_plugin import DevicePlugin  # late: see above
 
     async with asyncio.TaskGroup() as tasks:
         for resource, count in counts.items():
-            plugin = DevicePlugin(resource, partial(int, count), folder=folder)
+            plugin = DevicePlugin(resource, count, folder=folder)
             tasks.create_task(plugin.run(), name=resource)
 
 
-async def _keep_told(counts: Mapping[str, int], client: KubeClient, node: NodeName) -> None:
+async def _keep_told(counts: Counts, client: KubeClient, node: NodeName) -> None:
+    told: Mapping[str, int] = {}
+    left_s = 0.0
     while True:
-        try:
-            await tell_node(counts, client, node)
-            wait_s = TELL_EVERY_S
-        except VpcError as error:
-            _log.warning("device_plugin.node_not_told", node=node, error=str(error))
-            wait_s = _RETRY_S
-        await asyncio.sleep(wait_s)
+        now = {resource: count() for resource, count in counts.items()}
+        if now != told or left_s <= 0:
+            try:
+                await tell_node(now, client, node)
+                told, left_s = now, TELL_EVERY_S
+            except VpcError as error:
+                _log.warning("device_plugin.node_not_told", node=node, error=str(error))
+        await asyncio.sleep(LOOK_EVERY_S)
+        left_s -= LOOK_EVERY_S
 
 
 async def tell_node(counts: Mapping[str, int], client: KubeClient, node: NodeName) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from terway.agent.device_plugin_choice import advertise, advertised
+from terway.agent.device_plugin_choice import Counts, advertise, advertised
 from terway.agent.options import Options
 from terway.agent.podeni_claims import PodENIs
 from terway.agent.pool import PoolService
 from terway.agent.pool_ports import ManagedENI
 from terway.agent.terwayd import Terwayd
+from terway.agent.trunk_note import trunk_of
 from terway.config.agent_config import AgentConfig
 from terway.kube.client import KubeClient
 from terway.linux.kernel import Kernel
+from terway.model.attachment import Attachment
 from terway.model.eni import InstanceLimits
 from terway.model.exposition import Counter
 from terway.model.ids import ENIId, InstanceId
@@ -45,7 +47,7 @@ def serve_own_enis(
         is_central=config.eni.is_centralized,
     )
     terwayd.metrics.sources.append(partial(trunk_metrics, kernel))
-    counts = advertised(limits, mode, has_trunk=config.eni.uses_trunk)
+    counts = _counts(terwayd.pool, config, limits, mode)
     if counts:
         terwayd.chores["device plugin"] = partial(
             advertise,
@@ -57,12 +59,40 @@ def serve_own_enis(
         )
 
 
+def _counts(pool: PoolService, config: AgentConfig, limits: InstanceLimits, mode: Mode) -> Counts:
+    """Return what the node advertises.
+
+    How many whole ENIs fit beside a pool, knows who supplies it: the control plane tells it where
+    that is the control plane. Without trunks nobody is expected to make any.
+    """
+    has_trunk = config.eni.uses_trunk and limits.eni_trunk_supported
+    tells_left = config.eni.uses_trunk and not config.eni.is_centralized
+    pooled = partial(_pooled, pool, has_trunk=has_trunk) if tells_left else None
+    return advertised(limits, mode, has_trunk=has_trunk, pooled=pooled)
+
+
 def _find(pool: PoolService, eni_id: ENIId) -> ManagedENI | None:
     """Return an ENI of the node; of one that came a moment ago, the cloud is asked soon."""
     found = pool.eni(eni_id)
     if found is None:
         pool.observe_soon()
     return found
+
+
+def _pooled(service: PoolService, *, has_trunk: bool) -> int | None:
+    """Return how many ENI slots no single pod can have; None before the trunk has its own.
+
+    What PodENIs gave to pods here is attached, and not the pool's: others' is all beyond that.
+    """
+    pool = service.pool
+    if not pool.is_observed or (has_trunk and not trunk_of(pool)):
+        return None
+    given = {one.lease.eni_id for one in service.attachments() if _is_whole(one)}
+    return len(pool.enis) + max(0, pool.foreign_enis - len(given))
+
+
+def _is_whole(one: Attachment) -> bool:
+    return one.spec.own_eni is not None and one.spec.own_eni.trunk_mac is None
 
 
 def trunk_metrics(kernel: Kernel) -> Iterator[Counter]:

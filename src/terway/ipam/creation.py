@@ -54,11 +54,10 @@ def free_eni_slots(pool: Pool, wish: Placement) -> int:
     ENIs for RDMA have their own slots: neither kind takes those of the other.
     """
     config = pool.config
-    limit = min(config.max_enis, config.eni_slots - pool.foreign_enis)
     kinds = [eni.is_erdma for eni in pool.enis.values()]
     kinds += [intent.is_erdma for intent in pool.creates]
     left_for_erdma = max(0, config.erdma_enis - sum(kinds))
-    left = limit - len(kinds)
+    left = pool.eni_limit - len(kinds)
     return min(left, left_for_erdma) if wish.is_erdma else left - left_for_erdma
 
 

@@ -86,7 +86,7 @@ def mark_warm(pool: Pool) -> Pool:
 def warm_up_target(pool: Pool) -> int:
     """Return how many pairs the warm-up aims at: no more than ordinary pods can have."""
     config = pool.config
-    enis = min(config.max_enis, config.eni_slots - pool.foreign_enis) - config.erdma_enis
+    enis = pool.eni_limit - config.erdma_enis
     return min(config.warm_up, max(0, enis) * config.pods_per_eni)
 
 

@@ -125,6 +125,8 @@ def _formula(pool: Pool) -> str:
     counted = f"EniQuantity - 1 = {slots + 1} - 1"
     if pool.config.max_enis < slots:
         counted += f", of which eni_conf allows {pool.config.max_enis}"
+    if pool.config.pod_enis:
+        counted += f", of which single pods have {pool.config.pod_enis} whole"
     return counted
 
 
@@ -165,7 +167,7 @@ def _slots_in_time(pool: Pool, wish: Placement) -> int:
     kinds = [eni.is_erdma for eni in pool.enis.values() if not eni.phase.is_leaving]
     kinds += [intent.is_erdma for intent in pool.creates]
     left_for_erdma = max(0, config.erdma_enis - sum(kinds))
-    left = min(config.max_enis, config.eni_slots - pool.foreign_enis) - len(kinds)
+    left = pool.eni_limit - len(kinds)
     return min(left, left_for_erdma) if wish.is_erdma else left - left_for_erdma
 
 

@@ -95,6 +95,12 @@ class Pool:
         """Return what is bound to `owner`."""
         return tuple(slot for slot in self.slots.values() if slot.owner == owner)
 
+    @property
+    def eni_limit(self) -> int:
+        """Return how many ENIs may be the pool's: what is others' keeps its slots."""
+        left = self.config.eni_slots - self.foreign_enis - self.config.pod_enis
+        return min(self.config.max_enis, left)
+
     def slots_of(self, eni_id: ENIId) -> tuple[Slot, ...]:
         """Return the addresses of an ENI."""
         return tuple(slot for slot in self.slots.values() if slot.eni_id == eni_id)

@@ -24,7 +24,7 @@ from terway.ipam.adopt import (
 from terway.ipam.events import Observed
 from terway.ipam.matching import match_prefixes
 from terway.ipam.pool import Pool
-from terway.ipam.settings import PoolConfig
+from terway.ipam.settings import POD_ENI_TAG, PoolConfig
 from terway.ipam.supplied import unseen, without_recalled
 from terway.ipam.values import AddressPhase, Attempt, ENIPhase, PoolENI
 from terway.model.address import IPAddress
@@ -46,9 +46,16 @@ def observed(pool: Pool, event: Observed, now: float) -> Pool:
         elif _is_settled(pool, known, event.asked_at):
             pool = _unseen(pool, known, event, now)
     pool = _collect(pool, event.detached or (), now)
-    foreign = sum(takes_slot(eni) and eni.id not in pool.enis for eni in event.attached)
+    foreign = sum(_is_foreign(pool, eni) for eni in event.attached)
     pool = replace(pool, foreign_enis=foreign, is_observed=True)
     return _look_at_vswitches(pool, now)
+
+
+def _is_foreign(pool: Pool, eni: ENI) -> bool:
+    """Return whether an ENI has a slot that nobody else counts (`PoolConfig.pod_enis`)."""
+    if pool.config.is_supplier and POD_ENI_TAG in eni.tags:
+        return False
+    return takes_slot(eni) and eni.id not in pool.enis
 
 
 def _is_settled(pool: Pool, eni: PoolENI, asked_at: float) -> bool:

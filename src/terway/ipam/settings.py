@@ -78,6 +78,7 @@ class PoolConfig:
     has_prefixes: bool = False
     ipv4_prefixes: int = 0
     ipv6_prefixes: int = 0
+    pod_enis: int = 0  # whole ENIs of single pods, whose slots are theirs; SUPPLY only
     erdma_enis: int = 0  # 0: those ENIs are left to whoever made them
     token_seed: str  # differs for every start of the process: tokens must never repeat
     vswitch_policy: VSwitchPolicy = VSwitchPolicy.RANDOM
@@ -130,9 +131,10 @@ class PoolConfig:
     @property
     def capacity(self) -> int:
         """Return how many pods the node has addresses for, all limits reached."""
+        enis = max(0, min(self.max_enis, self.eni_slots - self.pod_enis))
         if not self.has_prefixes:
-            return self.max_enis * self.pods_per_eni
-        prefixes = min(self.prefixes, self.max_enis * self.prefixes_per_eni)
+            return enis * self.pods_per_eni
+        prefixes = min(self.prefixes, enis * self.prefixes_per_eni)
         return prefixes * PREFIX_ADDRESSES[self.families[0]]
 
     @property

@@ -77,7 +77,7 @@ def admit_pod(
 def _resource(networks: Sequence[PodNetwork], settings: Settings) -> str:
     options = {one.eni for one in networks}
     if {ENIOption.ENI, ENIOption.TRUNK} <= options:
-        rule = "a pod is on one node, which has either trunks or whole ENIs: use one of the two"
+        rule = "a pod has either members of a trunk or whole ENIs: use one of the two"
         raise UsageError(f"{_ENI_TYPE} is ENI and Trunk: {rule}", field=_ENI_TYPE)
     if ENIOption.TRUNK in options and not settings.has_trunk:
         rule = "this cluster has no trunk ENIs: set enableTrunk, or use Default"

@@ -59,15 +59,22 @@ def _create(world: World, pod: PodState) -> Step:
 
 
 def _target(record: Record, node: NodeState) -> Target | str:
-    """Return to what the node's pods have their ENIs attached, or why they cannot be."""
+    """Return to what the ENIs of a pod are attached, or why they cannot be.
+
+    A pod has either whole ENIs or members of the trunk: an interface that asks for one of them
+    decides for those that leave it open. Where none does, the node's trunk does, if there is one.
+    """
     wishes = {one.eni for one in record.interfaces}
-    if node.is_exclusive:
-        if ENIOption.TRUNK in wishes:
+    if {ENIOption.ENI, ENIOption.TRUNK} <= wishes:
+        return "the pod asks for a whole ENI and for a trunk's member: it can have one kind"
+    is_whole = ENIOption.ENI in wishes
+    if ENIOption.TRUNK in wishes:
+        if node.is_exclusive:
             return f"node {node.name} has whole ENIs only, and the pod asks for a trunk's member"
+    elif node.is_exclusive or (node.trunk_eni_id is None and node.gives_whole):
+        is_whole = True
+    if is_whole:
         return Target(instance_id=node.instance_id)
-    if ENIOption.ENI in wishes:
-        text = f"node {node.name} shares its ENIs, and the pod asks for a whole one: label nodes "
-        return text + "k8s.aliyun.com/exclusive-mode-eni-type=eniOnly for such pods"
     if node.trunk_eni_id is None:
         return (
             f"node {node.name} has no trunk ENI (annotation k8s.aliyun.com/trunk-on): does terwayd "

@@ -88,13 +88,17 @@ class PodState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """A node that the cluster knows. `trunk_eni_id` is None until its agent has told of one."""
+    """A node that the cluster knows. `trunk_eni_id` is None until its agent has told of one.
+
+    `gives_whole`: its pods share ENIs, and it says that some may have one whole.
+    """
 
     name: NodeName
     instance_id: InstanceId
     zone_id: ZoneId
     trunk_eni_id: ENIId | None = None
     is_exclusive: bool = False
+    gives_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,15 +32,29 @@ NODE = NodeName("eni-node-1")
     [
         (Mode.EXCLUSIVE, False, LIMITS, {ENI: 3}),
         (Mode.EXCLUSIVE, True, LIMITS, {ENI: 3}),
-        (Mode.VETH, True, LIMITS, {MEMBER_ENI: 16}),
-        (Mode.DATAPATHV2, True, LIMITS, {MEMBER_ENI: 16}),
-        (Mode.VETH, False, LIMITS, {}),
-        (Mode.VETH, True, replace(LIMITS, eni_trunk_supported=False), {}),
-        (Mode.VETH, True, replace(LIMITS, eni_total_quantity=4), {}),
+        (Mode.VETH, True, LIMITS, {MEMBER_ENI: 16, ENI: 1}),
+        (Mode.DATAPATHV2, True, LIMITS, {MEMBER_ENI: 16, ENI: 1}),
+        (Mode.VETH, False, LIMITS, {ENI: 1}),
+        (Mode.VETH, True, replace(LIMITS, eni_trunk_supported=False), {ENI: 1}),
+        (Mode.VETH, True, replace(LIMITS, eni_total_quantity=4), {ENI: 1}),
     ],
 )
 def test_what_a_node_has_follows_from_its_type_and_mode(mode, has_trunk, limits, counts):
-    assert advertised(limits, mode, has_trunk=has_trunk) == counts
+    """Of three slots the pool of a node whose pods share ENIs has two here."""
+    found = advertised(limits, mode, has_trunk=has_trunk, pooled=lambda: 2)
+
+    assert {resource: count() for resource, count in found.items()} == counts
+
+
+def test_whoever_supplies_the_pool_says_what_is_left_of_it():
+    assert advertised(LIMITS, Mode.VETH, has_trunk=False, pooled=None) == {}
+
+
+@pytest.mark.parametrize(("pooled", "left"), [(None, 0), (0, 3), (3, 0), (4, 0)])
+def test_what_the_pool_has_nobody_has_whole(pooled, left):
+    counts = advertised(LIMITS, Mode.VETH, has_trunk=True, pooled=lambda: pooled)
+
+    assert counts[ENI]() == left
 
 
 async def test_where_there_are_no_device_plugins_the_node_says_it_itself(tmp_path):
@@ -60,7 +74,9 @@ async def test_a_kubelet_with_device_plugins_is_told_each_resource(tmp_path):
     folder = tmp_path / "device-plugins"
     async with open_client(make_cluster(), tmp_path) as client, fake_kubelet(folder) as kubelet:
         telling = asyncio.ensure_future(
-            advertise({ENI: 3}, client=client, node=NODE, is_centralized=True, folder=folder)
+            advertise(
+                {ENI: lambda: 3}, client=client, node=NODE, is_centralized=True, folder=folder
+            )
         )
 
         assert (await kubelet.registered.get()).resource == ENI
@@ -72,5 +88,9 @@ async def test_a_kubelet_with_device_plugins_is_told_each_resource(tmp_path):
 async def test_a_control_plane_that_says_it_is_not_talked_into(tmp_path):
     async with open_client(make_cluster(), tmp_path) as client:
         await advertise(
-            {ENI: 3}, client=client, node=NODE, is_centralized=True, folder=tmp_path / "none"
+            {ENI: lambda: 3},
+            client=client,
+            node=NODE,
+            is_centralized=True,
+            folder=tmp_path / "none",
         )

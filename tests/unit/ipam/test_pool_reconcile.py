@@ -9,6 +9,7 @@ import pytest
 
 from terway.ipam.commands import Observe
 from terway.ipam.events import Created, Observed, Unassigned
+from terway.ipam.settings import POD_ENI_TAG, Half
 from terway.ipam.values import AddressPhase, ENIPhase
 from terway.model.address import Family
 from terway.model.eni import ENI, ENIStatus, ENIType
@@ -97,6 +98,31 @@ def test_an_excluded_eni_is_left_alone_and_takes_its_slot():
 
     assert world.pool.enis == {}
     assert world.pool.foreign_enis == 1
+
+
+def test_a_slot_that_a_single_pod_has_is_not_the_pools_until_it_is_given_back():
+    """Two ENIs of one address each fit beside it; the third pod waits for the slot."""
+    cloud = ModelCloud((vswitch(1),), eni_slots=3, per_eni=1)
+    world = World(cloud, vswitch_ids=(vswitch(1).id,), pod_enis=1, **V4)
+    for number in range(3):
+        world.acquire(number)
+    world.work(30)
+    assert len(world.cloud.enis) == 2
+    assert world.pool.config.capacity == 2
+
+    world.configure(pod_enis=0)
+    world.acquire(3)
+    world.work(30)
+
+    assert len(world.cloud.enis) == 3
+
+
+def test_a_pods_whole_eni_is_counted_once_by_whoever_supplies_the_pool():
+    """The control plane counts it before the cloud shows it; a node by itself, when it does."""
+    whole = attached_eni(tags=(POD_ENI_TAG,))
+
+    assert world_with(whole, **V4, half=Half.SUPPLY, pod_enis=1).pool.eni_limit == 2
+    assert world_with(whole, **V4).pool.eni_limit == 2
 
 
 def test_with_a_filter_only_enis_that_carry_all_its_tags_are_adopted():

@@ -11,6 +11,7 @@ from terway.kube.clock import parse_time
 from terway.kube.crds import POD_UID, Allocation, NetworkInterface, PodENI
 from terway.kube.types import Node, Pod
 from terway.model.ids import ENIId, InstanceId, NodeName, ZoneId
+from terway.podeni.admission import ENI_RESOURCE
 from terway.podeni.eni_life import Wish
 from terway.podeni.pods import GATE, IGNORED
 from terway.podeni.record import (
@@ -93,7 +94,13 @@ def node_of(found: Node | None) -> NodeState | None:
         zone_id=ZoneId(zone),
         trunk_eni_id=ENIId(found.metadata.annotations.get(TRUNK_ON, "")) or None,
         is_exclusive=is_exclusive(labels),
+        gives_whole=_gives_whole(found),
     )
+
+
+def _gives_whole(found: Node) -> bool:
+    """Return whether a node says that pods can have ENIs whole."""
+    return found.status.allocatable.get(ENI_RESOURCE, "0") not in ("", "0")
 
 
 def is_exclusive(labels: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from terway.kube.types import Node
 from terway.model.eni import ENIType, InstanceLimits
 
 TYPE_INFO = "alibabacloud.com/instance-type-info"  # annotation: the type, as the cloud has it
+ENI, MEMBER_ENI = "aliyun/eni", "aliyun/member-eni"
 EXCLUSIVE = "k8s.aliyun.com/exclusive-mode-eni-type"  # label
 _IGNORE = "k8s.aliyun.com/ignore-by-terway"
 _LINGJUN = "alibabacloud.com/lingjun-worker"
@@ -124,13 +125,21 @@ def _count(flavor: tuple[Flavor, ...], kind: ENIType) -> int:
     )
 
 
-def device_counts(spec: NodeSpec, labels: Mapping[str, str], *, has_trunk: bool) -> dict[str, str]:
-    """Return the extended resources of the node that pods ask for."""
+def device_counts(
+    spec: NodeSpec, labels: Mapping[str, str], *, has_trunk: bool, pooled: int = 0
+) -> dict[str, str]:
+    """Return the extended resources of the node that pods ask for.
+
+    Where pods share ENIs, of which the pool has `pooled`, a pod can have whole what is left of the
+    slots. That is said when the trunk, which comes first, is there; none before.
+    """
     counts: dict[str, str] = {}
     if is_exclusive(labels) and spec.eni is not None:
-        counts["aliyun/eni"] = str(_count(spec.flavor, ENIType.SECONDARY))
+        counts[ENI] = str(_count(spec.flavor, ENIType.SECONDARY))
+    elif spec.eni is not None and (has_trunk or not _count(spec.flavor, ENIType.TRUNK)):
+        counts[ENI] = str(max(0, spec.node_cap.adapters - 1 - pooled))
     if has_trunk:
-        counts["aliyun/member-eni"] = str(spec.node_cap.member_adapter_limit)
+        counts[MEMBER_ENI] = str(spec.node_cap.member_adapter_limit)
     return counts
 
 

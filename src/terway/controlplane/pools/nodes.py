@@ -137,7 +137,12 @@ class NodeController:
             annotations[MAX_AVAILABLE_IP] = str(most)
         if facts.missing(annotations, node.metadata.annotations):
             await self._kube.patch(NODES, name, {"metadata": {"annotations": annotations}})
-        counts = facts.device_counts(ours.spec, node.metadata.labels, has_trunk=bool(trunk))
+        counts = facts.device_counts(
+            ours.spec,
+            node.metadata.labels,
+            has_trunk=bool(trunk),
+            pooled=len(ours.status.network_interfaces),
+        )
         if facts.missing(counts, node.status.capacity, node.status.allocatable):
             status = {"capacity": counts, "allocatable": counts}
             await self._kube.patch(NODES, name, {"status": status}, subresource="status")

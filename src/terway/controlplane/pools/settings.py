@@ -47,11 +47,16 @@ class Surroundings:
 
 
 def pool_config(
-    spec: NodeSpec, around: Surroundings, primary_groups: tuple[SecurityGroupId, ...]
+    spec: NodeSpec,
+    around: Surroundings,
+    primary_groups: tuple[SecurityGroupId, ...],
+    *,
+    pod_enis: int = 0,
 ) -> PoolConfig | None:
     """Return the pool's settings; None as long as the agent has not said what it wants.
 
-    `primary_groups` are those of the primary ENI, which serve where the agent names none.
+    `primary_groups` are those of the primary ENI, which serve where the agent names none;
+    `pod_enis` are the ENIs of the node that single pods have.
     """
     eni, cap, meta = spec.eni, spec.node_cap, spec.node_metadata
     if eni is None or not meta.instance_id or not cap.adapters:
@@ -69,6 +74,7 @@ def pool_config(
         security_group_ids=groups,
         eni_slots=cap.adapters - 1,
         max_enis=counts.total,
+        pod_enis=pod_enis,
         ipv4_per_eni=cap.ipv4_per_adapter,
         ipv6_per_eni=cap.ipv6_per_adapter,
         erdma_enis=counts.erdma,

@@ -540,3 +540,38 @@ async def test_a_pod_eni_whose_end_nobody_can_see_says_so(cluster):
     cluster.cloud.cloud.faults.clear()
     await cluster.settle()
     assert (await cluster.record("web-0"), cluster.our_enis()) == (None, [])
+
+
+def wanting(cluster, kind):
+    return annotated(networks(cluster) | {"eniOptions": {"eniType": kind}})
+
+
+async def test_one_node_gives_a_whole_eni_to_one_pod_and_a_member_to_another(cluster):
+    await cluster.make_pod("web-0", "n1", annotations=wanting(cluster, "ENI"))
+    await cluster.make_pod("web-1", "n1", annotations=wanting(cluster, "Trunk"))
+    await cluster.make_pod("web-2", "n1", annotations=wanting(cluster, "Default"))
+
+    whole, asked, default = [await bound(cluster, f"web-{one}") for one in range(3)]
+
+    kinds = [next(iter(one.status.eni_infos.values())).type for one in (whole, asked, default)]
+    assert kinds == ["Secondary", "Member", "Member"]
+    trunks = [one.status.trunk_eni_id for one in (whole, asked, default)]
+    assert trunks == ["", cluster.trunks["n1"], cluster.trunks["n1"]]
+    assert whole.status.instance_id == cluster.instances["n1"].id
+
+
+async def test_a_node_without_a_trunk_gives_whole_enis_as_soon_as_it_says_so(cluster):
+    await cluster.client.patch(
+        NODES, "n1", {"metadata": {"annotations": {f"{PREFIX}trunk-on": None}}}
+    )
+    await cluster.make_pod("web-0", "n1", annotations=annotated(networks(cluster)))
+    await cluster.settle()
+    record = await cluster.record("web-0")
+    assert "has no trunk ENI" in record.status.msg
+
+    status = {"status": {"allocatable": {"aliyun/eni": "2"}}}
+    await cluster.client.patch(NODES, "n1", status, subresource="status")
+
+    record = await bound(cluster)
+    (info,) = record.status.eni_infos.values()
+    assert (info.type, record.status.trunk_eni_id) == ("Secondary", "")

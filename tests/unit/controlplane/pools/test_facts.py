@@ -67,7 +67,17 @@ def test_schedulers_are_told_how_many_addresses_fit(said, labels, most):
 def test_members_are_counted_once_there_is_a_trunk():
     said = spec(trunks=1, secondaries=2)
     assert device_counts(said, {}, has_trunk=False) == {}
-    assert device_counts(said, {}, has_trunk=True) == {"aliyun/member-eni": "6"}
+    counts = device_counts(said, {}, has_trunk=True, pooled=3)
+    assert counts == {"aliyun/member-eni": "6", "aliyun/eni": "0"}
+
+
+@pytest.mark.parametrize(("pooled", "left"), [(0, "3"), (1, "2"), (3, "0"), (4, "0")])
+def test_where_pods_share_enis_one_can_have_whole_what_is_left_of_the_slots(pooled, left):
+    assert device_counts(spec(), {}, has_trunk=False, pooled=pooled) == {"aliyun/eni": left}
+
+
+def test_nothing_is_promised_before_the_agent_has_spoken():
+    assert device_counts(NodeSpec(), {}, has_trunk=False) == {}
 
 
 def test_nodes_of_whole_enis_count_those():
