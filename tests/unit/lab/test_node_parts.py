@@ -121,6 +121,14 @@ def test_addresses_of_the_host_side_are_not_the_pods() -> None:
     assert pod_addresses(result) == ("192.168.32.1", "2001:db8::1")
 
 
+def test_kubernetes_hears_of_one_interface_of_a_pod_and_one_address_of_a_family() -> None:
+    interfaces = [{"name": name, "sandbox": "/run/netns/a"} for name in ("eth0", "eth1")]
+    held = (("2001:db8::1", 0), ("192.168.32.1", 0), ("192.168.32.2", 0), ("192.168.32.3", 1))
+    ips = [{"address": f"{address}/32", "interface": index} for address, index in held]
+
+    assert pod_addresses({"interfaces": interfaces, "ips": ips}) == ("2001:db8::1", "192.168.32.1")
+
+
 @pytest.mark.parametrize(
     ("here", "there"), [("/srv/x", "/srv/x"), ("/", "/"), ("/var/tmp", "/tmp"), ("/run", "/tmp")]
 )

@@ -128,7 +128,7 @@ class ContainerRun:
             uts=around.sandbox.path("uts"),
             ipc=around.sandbox.path("ipc"),
             mounts=mounts,
-            own_pids=True,
+            own_pids=not around.pod.spec.host_pid,
         )
         with open_output(logs / f"{self.view.restarts}.log") as stdio:
             self._process = await around.spawner.run(

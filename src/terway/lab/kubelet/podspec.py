@@ -203,6 +203,7 @@ class Spec(Value, frozen=True, kw_only=True):
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
     host_network: bool = False
+    host_pid: bool = field(name="hostPID", default=False)
     hostname: str = ""
     node_name: str = ""
     service_account_name: str = ""

@@ -21,6 +21,7 @@ from terway.lab.node.syscalls import unmount
 from terway.model.errors import UsageError, VpcError
 
 _KINDS = ("net", "uts", "ipc")
+_IFNAME = "eth0"  # what every runtime asks CNI for
 _INGRESS = "kubernetes.io/ingress-bandwidth"
 _EGRESS = "kubernetes.io/egress-bandwidth"
 _BURST_BITS = 2**31 - 1  # what containerd asks for: as much as the field holds
@@ -52,7 +53,7 @@ class SandboxMaker:
 
     def attachments(self) -> set[tuple[str, str]]:
         """Return (container id, ifname) of every sandbox there is, or is about to be."""
-        return {(sandbox_id, "eth0") for sandbox_id in self._live}
+        return {(sandbox_id, _IFNAME) for sandbox_id in self._live}
 
     async def make(self, pod: Pod, *, hostname: str) -> Sandbox:
         """Make a sandbox with an address. After an error nothing is left of it."""
@@ -128,14 +129,24 @@ def _bits(pod: Pod, annotation: str, text: str) -> int:
 
 
 def pod_addresses(result: dict[str, Any]) -> tuple[str, ...]:
-    """Return the pod's addresses in a CNI result: those of interfaces inside the sandbox."""
+    """Return the pod's addresses in a CNI result: one a family, of eth0 alone.
+
+    Of other interfaces beside it Kubernetes never hears: containerd takes the addresses of eth0,
+    and kubelet tells the first of each family. Source: containerd's
+    internal/cri/server/sandbox_run.go (selectPodIPs), kubelet's sortPodIPs.
+    """
     interfaces = result.get("interfaces") or []
-    inside = [
-        entry["address"].partition("/")[0]
-        for entry in result.get("ips") or []
-        if entry.get("interface") is None or interfaces[entry["interface"]].get("sandbox")
-    ]
-    return tuple(inside)
+    found: dict[bool, str] = {}
+    for entry in result.get("ips") or []:
+        index = entry.get("interface")
+        if index is None or _is_asked_for(interfaces[index]):
+            address = entry["address"].partition("/")[0]
+            found.setdefault(":" in address, address)
+    return tuple(found.values())
+
+
+def _is_asked_for(interface: dict[str, Any]) -> bool:
+    return bool(interface.get("sandbox")) and interface.get("name") == _IFNAME
 
 
 def _cni_args(pod: Pod, sandbox_id: str) -> dict[str, str]:
