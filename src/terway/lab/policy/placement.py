@@ -17,6 +17,7 @@ from terway.policy.cluster import Cluster, Pod, PodKey
 from terway.policy.flow import AddressEnd, Flow, NodeEnd
 
 LARGE_TYPE = "ecs.ebmgn9gc.64xlarge"  # 37 pods with an ENI each, in both families
+TRUNK_TYPE = "ecs.g7.xlarge"  # 16 pods that are members of a trunk, in both families
 _SPREAD = 2  # nodes for pods that name none: on one node, and on two
 
 

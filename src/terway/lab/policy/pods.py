@@ -20,10 +20,12 @@ from terway.kube.types import Pod as KubePod
 from terway.lab.policy.manifests import MARK
 from terway.lab.world.waiting import wait_until
 from terway.model.address import IPAddress
+from terway.model.errors import ConflictError
 from terway.policy.cluster import NamedPort, Pod, PodKey
 
 _READY_S = 60.0
 _LONG_S = 3600  # how long a pod that is to be seen terminating may take
+_HAS_ENI = "k8s.aliyun.com/pod-eni"  # what the webhook writes at pods with ENIs of their own
 _RAW_PODS = PODS.typed(dict[str, Any])
 
 
@@ -34,6 +36,7 @@ class Wish:
     pod: Pod
     node: str
     is_terminating: bool = False
+    has_own_eni: bool = False  # said by a PodNetworking, not by the pod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class Shape:
     ports: tuple[tuple[str, str, int], ...]
     is_finished: bool = False
     is_terminating: bool = False
+    has_own_eni: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,7 @@ def shape_of(wish: Wish) -> Shape:
         ports=tuple(sorted(_port(port) for port in wish.pod.ports)),
         is_finished=wish.pod.is_finished,
         is_terminating=wish.is_terminating,
+        has_own_eni=wish.has_own_eni and not wish.pod.is_host_network,
     )
 
 
@@ -162,6 +167,9 @@ class CasePods:
     async def _create(self, wish: Wish) -> str:
         """Create a pod and return its name."""
         made = await self._kube.create(_RAW_PODS, _manifest(wish), namespace=wish.pod.key.namespace)
+        if _shape(made).has_own_eni is not shape_of(wish).has_own_eni:
+            text = f"pod {_name(made)} is a member of a trunk, or is none, against what was asked"
+            raise ConflictError(f"{text}: look which PodNetworking selects it")
         return _name(made)
 
     async def _wait(self, wishes: Iterable[Wish]) -> Mapping[ObjectKey, KubePod]:
@@ -245,6 +253,7 @@ def _shape(one: Mapping[str, Any]) -> Shape:
         ),
         is_finished=spec.get("restartPolicy") == "Never",
         is_terminating="deletionTimestamp" in meta,
+        has_own_eni=(meta.get("annotations") or {}).get(_HAS_ENI) == "true",
     )
 
 

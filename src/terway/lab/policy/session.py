@@ -7,14 +7,15 @@ import json
 import resource
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from enum import Enum
 
-from terway.config.keys_map import CONF
+from terway.config.keys_map import CONF, ENI_CONF
 from terway.config.schema import CONFIG_MAP
 from terway.kube.client import KubeClient
 from terway.kube.connection import Connection, read_kubeconfig
 from terway.kube.resource import CONFIG_MAPS
-from terway.lab.policy.placement import LARGE_TYPE
+from terway.lab.policy.placement import LARGE_TYPE, TRUNK_TYPE
 from terway.lab.policy.stage import Stage
 from terway.lab.policy.world import LabWorld
 from terway.lab.world.client import LabClient, start_lab
@@ -25,6 +26,7 @@ from terway.model.errors import UsageError
 
 Progress = Callable[[str], None]
 VIRTUAL_TYPE = "eniip_virtual_type"
+TRUNKING = "enable_eni_trunking"
 _NODES = 3
 
 
@@ -36,6 +38,8 @@ class CaseMode(Enum):
     EXCLUSIVE_EBPF = "exclusive-ebpf"
     DATAPATHV2 = "datapathv2"
     IPVLAN = "ipvlan"
+    TRUNK = "trunk"
+    TRUNK_EBPF = "trunk-ebpf"
 
     @property
     def is_exclusive(self) -> bool:
@@ -43,10 +47,20 @@ class CaseMode(Enum):
         return self in (CaseMode.EXCLUSIVE, CaseMode.EXCLUSIVE_EBPF)
 
     @property
+    def has_members(self) -> bool:
+        """Return whether pods are members of their node's trunk."""
+        return self in (CaseMode.TRUNK, CaseMode.TRUNK_EBPF)
+
+    @property
     def virtual_type(self) -> str:
         """Return what nodes are configured with: in eBPF or not, where pods have an ENI each."""
-        shared = {CaseMode.EXCLUSIVE: CaseMode.VETH, CaseMode.EXCLUSIVE_EBPF: CaseMode.DATAPATHV2}
-        return str(shared.get(self, self).value)
+        match self:
+            case CaseMode.EXCLUSIVE | CaseMode.TRUNK:
+                return CaseMode.VETH.value
+            case CaseMode.EXCLUSIVE_EBPF | CaseMode.TRUNK_EBPF:
+                return CaseMode.DATAPATHV2.value
+            case CaseMode.VETH | CaseMode.DATAPATHV2 | CaseMode.IPVLAN:
+                return str(self.value)
 
 
 def find_lab(name: str, *, mode: CaseMode, progress: Progress) -> LabClient:
@@ -59,6 +73,11 @@ def find_lab(name: str, *, mode: CaseMode, progress: Progress) -> LabClient:
     if client.paths.is_alive():
         return client
     progress(f"no lab {name!r} is running: bringing one up, which stays")
+    return start_lab(plan_for(name, mode), progress)
+
+
+def plan_for(name: str, mode: CaseMode) -> LabPlan:
+    """Return a lab whose pods are of a mode."""
     pool = NodePool(
         name="eni",
         nodes=_NODES if mode.is_exclusive else 0,
@@ -71,7 +90,9 @@ def find_lab(name: str, *, mode: CaseMode, progress: Progress) -> LabClient:
         pools=(pool,),
         cni={VIRTUAL_TYPE: mode.virtual_type},
     )
-    return start_lab(plan, progress)
+    if not mode.has_members:
+        return plan
+    return replace(plan, instance_type=TRUNK_TYPE, control_plane=True, eni_conf={TRUNKING: True})
 
 
 def _check_kernel(mode: CaseMode) -> None:
@@ -98,6 +119,7 @@ async def open_stage(
                 LabWorld(client),
                 kube,
                 is_exclusive=mode.is_exclusive,
+                has_members=mode.has_members,
                 leads_services=mode.virtual_type != CaseMode.VETH.value,
                 family=family,
                 progress=progress,
@@ -111,11 +133,14 @@ async def open_stage(
 
 async def _check_mode(kube: KubeClient, mode: CaseMode) -> None:
     found = await kube.get(CONFIG_MAPS, CONFIG_MAP, namespace="kube-system")
-    text = found.data.get(CONF, "{}") if found is not None and found.data else "{}"
-    configured = json.loads(text).get(VIRTUAL_TYPE, CaseMode.VETH.value)
+    files = (found.data if found is not None else None) or {}
+    configured = json.loads(files.get(CONF, "{}")).get(VIRTUAL_TYPE, CaseMode.VETH.value)
     if configured != mode.virtual_type:
         text = f"the lab's nodes have {VIRTUAL_TYPE} {configured}, and {mode.value} asks for "
         raise UsageError(f"{text}{mode.virtual_type}; take another lab by --name", field="--mode")
+    if mode.has_members and not json.loads(files.get(ENI_CONF, "{}")).get(TRUNKING):
+        text = f"the lab's nodes have no trunk, and {mode.value} asks for {TRUNKING} true"
+        raise UsageError(f"{text}; take another lab by --name", field="--mode")
 
 
 @contextmanager

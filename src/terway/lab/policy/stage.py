@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,6 +15,7 @@ from terway.lab.policy.ends import Ends, Place, outside_of, places_of, real_addr
 from terway.lab.policy.families import in_family
 from terway.lab.policy.inforce import wait_in_force
 from terway.lab.policy.manifests import translate
+from terway.lab.policy.members import select_members, select_nobody, wait_for_trunks
 from terway.lab.policy.objects import CaseObjects, Labels
 from terway.lab.policy.placement import Need, Placement, check_room, place
 from terway.lab.policy.pods import CasePods, RealPod, Wish
@@ -37,6 +39,7 @@ class Stage:
         kube: KubeClient,
         *,
         is_exclusive: bool,
+        has_members: bool,
         leads_services: bool,
         family: Family | None,
         progress: Progress,
@@ -44,6 +47,7 @@ class Stage:
         self._world = world
         self._kube = kube
         self.is_exclusive = is_exclusive
+        self._has_members = has_members  # the pods are those of a trunk
         self._family = family
         self._progress = progress
         self._objects = CaseObjects(kube)
@@ -61,10 +65,14 @@ class Stage:
         await self._objects.begin()
         self._ranges = await self._world.ranges()
         await self._look()
+        if self._has_members:
+            await select_members(self._kube)
 
     async def close(self) -> None:
         """Take policies and labels away again; the pods stay, for other cases."""
         await self._services.translate(())
+        if self._has_members:
+            await select_nobody(self._kube)
         await self._objects.end()
 
     def begin(self) -> None:
@@ -80,7 +88,12 @@ class Stage:
             {placement.nodes[node.name]: node.labels for node in cluster.nodes.values()}
         )
         made = await self._pods.make(
-            Wish(pod=pod, node=placement.pods[key], is_terminating=key in state.terminating)
+            Wish(
+                pod=pod,
+                node=placement.pods[key],
+                is_terminating=key in state.terminating,
+                has_own_eni=self._has_members,
+            )
             for key, pod in cluster.pods.items()
         )
         ends = await self._ends(state, cluster, placement, made)
@@ -92,7 +105,7 @@ class Stage:
 
     async def _look(self) -> None:
         found = await self._world.all_nodes()
-        self._nodes = tuple(one for one in found if one.is_exclusive is self.is_exclusive)
+        self._nodes = await self._of_the_mode(found)
         self._sockets = sockets_of(found)
         self._pods.max_pods = {one.name: one.max_pods for one in self._nodes}
         nodes = {one.metadata.name: one for one in (await self._kube.list(NODES)).items}
@@ -104,6 +117,14 @@ class Stage:
             self._services.see(sockets_of(self._nodes))
         else:
             self._services.see(self._nodes)
+
+    async def _of_the_mode(self, found: Iterable[LabNode]) -> tuple[LabNode, ...]:
+        """Return the nodes on which pods of the mode can be, and how many on each."""
+        nodes = tuple(one for one in found if one.is_exclusive is self.is_exclusive)
+        if not self._has_members:
+            return nodes
+        members = await wait_for_trunks(self._kube, (one.name for one in nodes))
+        return tuple(replace(one, max_pods=members[one.name]) for one in nodes)
 
     async def _place(self, state: State, cluster: Cluster) -> Placement:
         """Return where all are, on as many nodes as it takes."""
