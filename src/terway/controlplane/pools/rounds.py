@@ -28,12 +28,13 @@ from terway.controlplane.pools.ports import Readings, Wake
 from terway.controlplane.pools.sayings import say
 from terway.controlplane.pools.settings import Surroundings
 from terway.controlplane.pools.showing import Showing
+from terway.controlplane.pools.whole import WholeENIs
 from terway.controlplane.ports import KubePort, Recorder
 from terway.ipam.events import Event, Observed
 from terway.ipam.pool import NEVER
 from terway.ipam.wake import wake_at
 from terway.kube.clock import format_time
-from terway.kube.crds import NODE_RUNTIMES, POOL_NODES, PoolNode
+from terway.kube.crds import NETWORK_INTERFACES, NODE_RUNTIMES, POOL_NODES, PoolNode
 from terway.kube.informer import Change
 from terway.kube.resource import PODS, ObjectKey, Resource
 from terway.kube.types import ObjectReference
@@ -152,7 +153,9 @@ class PoolController:
                 one.synced = format_time(self._outside.wall_clock())
         runtime = self._runtimes.get(name)
         status = SILENT if runtime is None else runtime.status
-        news = news_of(one, node, self._around(), status, self._pods.on(name))
+        news = news_of(
+            one, node, self._around(), status, self._pods.on(name), pod_enis=self._whole.on(name)
+        )
         one.step((*news, *inbox), now=self._outside.clock())
 
     async def _show(self, one: NodePool, name: str) -> None:

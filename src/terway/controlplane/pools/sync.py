@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from terway.controlplane.pools.believed import NodePool
 from terway.controlplane.pools.gone import Gone
 from terway.controlplane.pools.readings import Fleet, SharedReadings
-from terway.controlplane.pools.rounds import NodePool, PoolController
+from terway.controlplane.pools.rounds import PoolController
 from terway.controlplane.pools.settings import Degradation
 from terway.ipam.adopt import is_managed
 from terway.ipam.events import Observed
