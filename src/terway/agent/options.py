@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from terway import __version__
 from terway.agent.log import LEVELS
 from terway.agent.paths import Paths, paths_under
 from terway.cloud.metadata import BASE_URL
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="terwayd", description="the node daemon of Terway: pods get addresses of the VPC"
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"%(prog)s {__version__}")
     # The original is written in Go, where one dash does; its users' manifests have one.
     add("-config", "--config", default="/etc/eni/eni_conf", help="the file eni_conf of eni-config")
     add("-daemon-mode", "--daemon-mode", default=DAEMON_MODE, help=f"only {DAEMON_MODE} is there")

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from terway import __version__
 from terway.cli.exits import USAGE
 from terway.cli.lazy import LazyCommands
 
@@ -42,7 +43,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 @click.group(
     cls=LazyCommands, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(package_name="terway", prog_name="terway-cli")
+@click.version_option(__version__, prog_name="terway-cli")
 def cli() -> None:
     """Look into a Terway node, find out why, and mend it.
 

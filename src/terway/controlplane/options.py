@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from terway import __version__
 from terway.cloud.metadata import BASE_URL
 from terway.controlplane.log import LEVELS
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Terway for the whole cluster: pools of nodes, interfaces of pods, balancers",
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"%(prog)s {__version__}")
     # The original is written in Go, where one dash does; its users' manifests have one.
     add(
         *("-config", "--config"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from terway import __version__
 from terway.config.choices import VirtualType
 from terway.lab.node.filesystem import folder_on_both
 from terway.lab.world.client import LabClient, quoted, start_lab
@@ -64,7 +65,7 @@ _TRUNK: dict[str, object] = {"enable_eni_trunking": True}
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="terway")
+@click.version_option(__version__, prog_name="terway-lab")
 def cli() -> None:
     """A VPC on one machine: an emulated cloud, real packets, Kubernetes nodes."""
 

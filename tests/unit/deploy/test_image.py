@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from terway import __version__
 from terway.cli.chart.render import find_chart
 from terway.controlplane.install import read_definitions
 
@@ -38,6 +39,18 @@ def test_plugin_programs_and_resources_are_inside(installed):
     assert objects == {f"{path.name[:-6]}.bpf.o" for path in (ROOT / "bpf").glob("*.bpf.c")}
     kept = list((package / "controlplane" / "crds").glob("*.yaml"))
     assert len(kept) == len(read_definitions())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["terway.agent.main", "terway.controlplane.main", "terway.cli", "terway.lab.cli"],
+)
+def test_every_program_says_the_version_that_the_chart_installs(module):
+    asked = [sys.executable, "-m", module, "--version"]
+    said = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+
+    chart = yaml.safe_load((find_chart() / "Chart.yaml").read_text())
+    assert said.split()[-1] == chart["appVersion"] == chart["version"] == __version__
 
 
 def test_the_chart_is_inside_whole(installed):

@@ -9,12 +9,13 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
+from terway import __version__
 from terway.kube.clock import format_time
 from terway.lab.node.spec import NodeSpec
 
 Json = dict[str, Any]
 KUBELET_VERSION = "v1.32.0"
-RUNTIME_VERSION = "terway-lab://0.1.0"
+RUNTIME_VERSION = f"terway-lab://{__version__}"
 
 
 def node_object(spec: NodeSpec) -> Json:
