@@ -7,6 +7,8 @@
 Whether a lease is stale is judged by how long we have seen it unchanged, on our own clock: two
 instances whose clocks differ do not lead together. Whoever leads stops `renew_deadline_s` after
 the beginning of its last renewal that succeeded, which is before the lease can be another's.
+A process that is stopped meanwhile, by a signal or by its machine, goes on in the middle of its
+work: so that the lease is still ours is asked again right before whatever changes anything.
 Source: k8s.io/client-go, tools/leaderelection, which does the same.
 """
 
@@ -63,7 +65,8 @@ def is_free(seen: Seen, *, holder: str, now: float) -> bool:
 class Leader:
     """One candidate. `holder` names it: no two processes may have the same name.
 
-    `clock` is seconds since the epoch, for people who read the lease.
+    `clock` is seconds since the epoch, for people who read the lease; `monotonic` the loop's own
+    time, but as it is now: a loop may keep the time at which its turn began.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class Leader:
         holder: str,
         clock: Callable[[], float],
         rng: Random,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
         self._client = client
         self._conf = conf
         self._holder = holder
         self._clock = clock
         self._rng = rng
+        self._monotonic = monotonic or _now
         self._seen: Seen | None = None
         self._renewed_at = 0.0
         self.is_leading = False
@@ -101,6 +106,19 @@ class Leader:
             self.is_leading = False
             await self._give_back()
 
+    def check(self) -> None:
+        """Raise LeaseLostError unless this instance may work at this very moment."""
+        if not self.is_leading:
+            raise LeaseLostError(f"lease {self._name} is not ours: nothing is changed")
+        late_s = self._monotonic() - self._deadline
+        if late_s >= 0.0:
+            text = f"lease {self._name} ended {late_s:.1f} s ago while we stood still"
+            raise LeaseLostError(f"{text}: nothing is changed, for another may lead")
+
+    @property
+    def _deadline(self) -> float:
+        return self._renewed_at + self._conf.renew_deadline_s
+
     async def _acquire(self) -> None:
         while True:
             if await self._try():
@@ -110,9 +128,8 @@ class Leader:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(self._conf.retry_s)
-            deadline = self._renewed_at + self._conf.renew_deadline_s
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(self._deadline):
                     while not await self._try():
                         self._check_ours()
                         await asyncio.sleep(self._conf.retry_s)

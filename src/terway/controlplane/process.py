@@ -76,8 +76,14 @@ class Process:
             await self._work()
             return
         leader = Leader(
-            self.leases, lease, holder=self.holder, clock=context.clock, rng=context.rng
+            self.leases,
+            lease,
+            holder=self.holder,
+            clock=context.clock,
+            rng=context.rng,
+            monotonic=context.monotonic,
         )
+        context.client.before_write = context.openapi.before_send = leader.check
         context.metrics.sources.append(lambda: _leading(leader))
         await leader.lead(self._work)
 

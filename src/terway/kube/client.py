@@ -81,6 +81,8 @@ class KubeClient:
         self._timeout_s = timeout_s
         self._transport = Transport(connection, user_agent=user_agent)
         self._rate: RateLimit | None = None
+        self.before_write: Callable[[], None] = _always
+        """Asked as the last thing before a change is sent; what it raises is raised instead."""
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -270,6 +272,8 @@ class KubeClient:
         """Make any request and return its body: for what has no method of its own."""
         if self._rate is not None:
             await self._rate.take()
+        if method != "GET":
+            self.before_write()
         async with self._transport.send(
             method,
             path,
@@ -279,6 +283,10 @@ class KubeClient:
             timeout_s=self._timeout_s,
         ) as answer:
             return await answer.read()
+
+
+def _always() -> None:
+    pass
 
 
 def _decode(decoder: msgspec.json.Decoder[D], body: bytes, tried: str) -> D:

@@ -216,3 +216,30 @@ def test_work_that_ends_gives_the_lease_back():
         assert server.lease.spec.holder_identity == ""
 
     run_virtually(main())
+
+
+def test_who_stands_still_beyond_its_lease_may_change_nothing_before_it_has_even_noticed():
+    async def main():
+        server, stood_still_s = LeaseServer(), 0.0
+        leader = Leader(
+            LeaseClient(server),  # type: ignore[arg-type]
+            CONF,
+            holder="a",
+            clock=virtual_clock,
+            rng=Random(1),
+            monotonic=lambda: virtual_clock() + stood_still_s,
+        )
+        with pytest.raises(LeaseLostError, match="is not ours"):
+            leader.check()
+
+        async def work() -> None:
+            nonlocal stood_still_s
+            await asyncio.sleep(300)
+            leader.check()
+            stood_still_s = 20.0  # and the loop goes on in the middle of its turn
+            with pytest.raises(LeaseLostError, match=r"ended 1[0-2].* while we stood still"):
+                leader.check()
+
+        await leader.lead(work)
+
+    run_virtually(main())
