@@ -4,78 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from terway.kube.resource import NAMESPACES, PODS, Resource
+from terway.kube.resource import PODS
 from tests.support.balanced_services import (
     FAR,
     NLB_CLASS,
     RAW_PODS,
-    SERVED,
-    SERVER,
     Market,
     once,
     open_market,
 )
 from tests.support.cloud_balanced import eventually
+from tests.support.rolled_out import (
+    DEPLOYMENTS,
+    ask_for_gates,
+    deployment,
+    is_rolled_out,
+    names_of,
+    roll_out,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
-SLEEP_S, GRACE_S = 4, 5
-DEPLOYMENTS: Resource[dict[str, Any]] = Resource(
-    group="apps",
-    version="v1",
-    plural="deployments",
-    kind="Deployment",
-    namespaced=True,
-    read_as=dict[str, Any],
-)
+SLEEP_S = 4
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def market() -> AsyncIterator[Market]:
     conf = {"readinessGatePreStopSeconds": SLEEP_S}
     async with open_market(nodes=2, control_plane_conf=conf) as market:
-        label = {"k8s.alibabacloud.com/pod-readiness-gate-inject": "enabled"}
-        await market.lab.kube.patch(NAMESPACES, "default", {"metadata": {"labels": label}})
+        await ask_for_gates(market)
         yield market
-
-
-def deployment(name: str, replicas: int) -> dict[str, Any]:
-    container = {
-        "name": "main",
-        "image": "terway-lab/toolbox",
-        "command": list(SERVER),
-        "readinessProbe": {"tcpSocket": {"port": SERVED}, "periodSeconds": 1},
-    }
-    return {
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 2}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": GRACE_S},
-            },
-        },
-    }
-
-
-async def is_rolled_out(market: Market, name: str, replicas: int) -> bool:
-    found = await market.lab.kube.get(DEPLOYMENTS, name, namespace="default")
-    assert found is not None
-    status, generation = found.get("status") or {}, found["metadata"]["generation"]
-    counts = [status.get(one) for one in ("replicas", "updatedReplicas", "availableReplicas")]
-    return status.get("observedGeneration") == generation and counts == [replicas] * 3
-
-
-async def pods_of(market: Market, name: str) -> list[dict[str, Any]]:
-    listing = await market.lab.kube.list(RAW_PODS, namespace="default")
-    return [one for one in listing.items if one["metadata"].get("labels", {}).get("app") == name]
 
 
 @pytest.mark.parametrize(("name", "class_"), [("clb", None), ("nlb", NLB_CLASS)])
@@ -87,21 +49,20 @@ async def test_ten_pods_are_replaced_under_load_and_no_request_is_lost(
     address = (await market.addresses(name))[0]
     await market.lab.kube.create(DEPLOYMENTS, deployment(name, 10))
     await eventually(lambda: is_rolled_out(market, name, 10), timeout_s=90)
-    before = {one["metadata"]["name"] for one in await pods_of(market, name)}
+    before = await names_of(market, name)
     over = asyncio.Event()
     clients = [asyncio.create_task(market.load(address, over)) for _ in range(4)]
 
-    template = {"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}}
-    await market.lab.kube.patch(DEPLOYMENTS, name, template, namespace="default")
+    await roll_out(market, name)
     await eventually(lambda: is_rolled_out(market, name, 10), timeout_s=180)
 
     async def are_gone() -> bool:
-        return not before & {one["metadata"]["name"] for one in await pods_of(market, name)}
+        return not before & await names_of(market, name)
 
     await eventually(are_gone, timeout_s=60)
     over.set()
     answers = sum((await asyncio.gather(*clients)), start=type(clients[0].result())())
-    after = {one["metadata"]["name"] for one in await pods_of(market, name)}
+    after = await names_of(market, name)
 
     assert market.troubles == []
     assert not before & after

@@ -196,7 +196,9 @@ SCHEDULING_GATE: Key[bool] = Key(
 DRAIN_SLEEP: Key[int] = Key(
     name="readinessGatePreStopSeconds",
     kind=Whole(minimum=0, maximum=600),
-    default=15,
+    # Longer than an instance that was killed is awaited: 15 s for its lease, 2.4 s for the next
+    # try, and what the next one needs to read the cluster.
+    default=25,
     unit="s",
     meaning="Pods with a readiness gate of a load balancer wait so long before they end, in "
     "containers without a preStop hook; 0: not at all",

@@ -4,7 +4,8 @@
     selecting  pods that a PodNetworking selects, an entry each  fails
     own        pods of our own namespace, which may be needed to bring us back     ignored
     pods       all others, where every pod is given an ENI                         ignored
-    balanced   pods that may be behind our load balancers, at a path of its own    ignored
+    gates      pods whose namespace asks for gates, or with one  fails, at a path of its own
+               of ours (load balancers); those of our own namespace                ignored
 
 Nobody else's pods are held up, because nobody is asked about them. The name of an entry is the
 only word of ours in what a user reads while we are away: so it says what to look at.
@@ -87,7 +88,7 @@ def mutating_hooks(
             _networkings(),
         ]
     hooks = [_hook(one, place.client_config(MUTATING_PATH, ca_pem)) for one in found]
-    balanced = _balanced(evaluates=evaluates) if place.has_balancers else []
+    balanced = _balanced(place, evaluates=evaluates) if place.has_balancers else []
     config = place.client_config(BALANCED_PATH, ca_pem)
     return [*hooks, *(_hook(one, config) for one in balanced)]
 
@@ -169,11 +170,12 @@ def _selecting(one: PodNetworking, place: Place, settings: Settings) -> Hook:
 
 
 def _own(place: Place) -> Hook:
-    ours = [{"key": _NAMESPACE, "operator": "In", "values": [place.namespace]}]
     return {
         **_any_pod(),
         "name": f"own-pods.{_DOMAIN}",
-        "namespaceSelector": {"matchExpressions": [*_except(OPTED_OUT, "false"), *ours]},
+        "namespaceSelector": {
+            "matchExpressions": [*_except(OPTED_OUT, "false"), _in_namespace(place)]
+        },
         "matchConditions": _conditions(
             asks_for_nothing=f"!({asks()})", is_not_in_the_hosts_network=f"!({_SHARES_HOST})"
         ),
@@ -199,27 +201,44 @@ def _any_pod() -> Hook:
     }
 
 
-def _balanced(*, evaluates: bool) -> list[Hook]:
-    """Return entries for pods whose namespace wants gates, and those that have one of ours."""
+def _balanced(place: Place, *, evaluates: bool) -> list[Hook]:
+    """Return entries for pods whose namespace wants gates, and those that have one of ours.
+
+    A pod without its gate is Ready before a load balancer knows of it: so a rolling update would
+    go on, and take the last pod away that is known there. It waits, as who asks for a network.
+    """
     plain: Hook = {
-        "failurePolicy": "Ignore",
         "timeoutSeconds": _PATIENT_S,
         "rules": [_rule("", "v1", "pods", "CREATE")],
         "reinvocationPolicy": "IfNeeded",
     }
     wants = {"key": INJECT_LABEL, "operator": "In", "values": [INJECT_VALUE]}
+    others = _except(_NAMESPACE, place.namespace)
     asked = {
         **plain,
-        "name": f"pods-with-gates.{_DOMAIN}",
-        "namespaceSelector": {"matchExpressions": [wants]},
+        "name": f"pods-with-gates.{_AWAY}",
+        "failurePolicy": "Fail",
+        "namespaceSelector": {"matchExpressions": [wants, *others]},
+    }
+    own = {
+        **plain,
+        "name": f"own-pods-with-gates.{_DOMAIN}",
+        "failurePolicy": "Ignore",  # they may be needed to bring us back
+        "timeoutSeconds": _BRISK_S,
+        "namespaceSelector": {"matchExpressions": [wants, _in_namespace(place)]},
     }
     by_hand = {
         **plain,
-        "name": f"gates-by-hand.{_DOMAIN}",
-        "namespaceSelector": {"matchExpressions": [*_except(INJECT_LABEL, INJECT_VALUE)]},
+        "name": f"gates-by-hand.{_AWAY}",
+        "failurePolicy": "Fail",
+        "namespaceSelector": {"matchExpressions": [*_except(INJECT_LABEL, INJECT_VALUE), *others]},
         "matchConditions": _conditions(has_a_gate_of_ours=_HAS_GATE),
     }
-    return [asked, by_hand] if evaluates else [asked]
+    return [asked, own, by_hand] if evaluates else [asked, own]
+
+
+def _in_namespace(place: Place) -> dict[str, Any]:
+    return {"key": _NAMESPACE, "operator": "In", "values": [place.namespace]}
 
 
 def _networkings() -> Hook:

@@ -164,7 +164,7 @@ def test_we_are_found_by_a_url_where_there_is_one():
 
 
 @pytest.mark.parametrize("evaluates", [True, False])
-def test_pods_behind_load_balancers_are_shown_to_us_and_never_held_up(evaluates: bool) -> None:
+def test_pods_that_are_to_have_gates_wait_for_us_and_our_own_do_not(evaluates: bool) -> None:
     place = Place(url="https://c", name="c", namespace="kube-system", has_balancers=True)
     plain = replace(place, has_balancers=False)
     settings = Settings()
@@ -175,8 +175,12 @@ def test_pods_behind_load_balancers_are_shown_to_us_and_never_held_up(evaluates:
     added = found[len(others) :]
     assert found[: len(others)] == others
     # Without conditions nobody can tell who has a gate by hand, and all would be shown.
-    assert [one["name"].split(".")[0] for one in added] == (
-        ["pods-with-gates", "gates-by-hand"] if evaluates else ["pods-with-gates"]
-    )
-    assert {one["failurePolicy"] for one in added} == {"Ignore"}
+    by_name = {one["name"].split(".")[0]: one for one in added}
+    by_label = ["pods-with-gates", "own-pods-with-gates"]
+    assert list(by_name) == ([*by_label, "gates-by-hand"] if evaluates else by_label)
+    assert by_name.pop("own-pods-with-gates")["failurePolicy"] == "Ignore"
+    ours = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
+    for one in by_name.values():
+        assert one["failurePolicy"] == "Fail"
+        assert ours in one["namespaceSelector"]["matchExpressions"]
     assert {one["clientConfig"]["url"] for one in added} == {"https://c/balanced"}
