@@ -7,6 +7,7 @@ Source: Kubernetes docs "Dynamic Admission Control", admission.k8s.io/v1.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,6 +24,7 @@ from terway.model.errors import UsageError
 _log = structlog.get_logger("webhook")
 
 _MOST_BYTES = 8 << 20  # the API server takes objects of 3 MB, and sends two
+_SEND_S = 10.0  # for a whole request: no API server waits longer for our answer
 _UNPROCESSABLE = 422
 
 
@@ -86,16 +88,24 @@ class Balanced(Protocol):
 
 
 def webhook_app(
-    admission: Admission, is_ready: Callable[[], bool], balanced: Balanced | None = None
+    admission: Admission,
+    is_ready: Callable[[], bool],
+    balanced: Balanced | None = None,
+    *,
+    send_s: float = _SEND_S,
 ) -> web.Application:
-    """Return the paths. Until `is_ready`, 503 is the answer."""
+    """Return the paths. Until `is_ready`, 503 is the answer; 408 for half a request."""
 
     def answering(decide: Callable[[_Request], dict[str, Any]]) -> Any:
         async def handle(request: web.Request) -> web.Response:
             if not is_ready():
                 return web.Response(status=503, text="what is decided by is not all here yet\n")
             try:
-                review = _DECODER.decode(await request.read())
+                async with asyncio.timeout(send_s):
+                    body = await request.read()
+                review = _DECODER.decode(body)
+            except (TimeoutError, ConnectionError):
+                return web.Response(status=408, text="this is not all of the request\n")
             except msgspec.MsgspecError as error:
                 return web.Response(status=400, text=f"not an AdmissionReview: {error}\n")
             return _answer(review.request, decide)

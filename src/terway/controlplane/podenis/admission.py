@@ -24,7 +24,7 @@ from terway.controlplane.podenis.world import ClusterWorld
 from terway.controlplane.watched import WatchedPod
 from terway.kube.crds import POD_ENIS
 from terway.model.errors import UsageError
-from terway.model.pod_network import Asked
+from terway.model.pod_network import Asked, PodNetworking
 from terway.podeni.admission import (
     Held,
     PodPatch,
@@ -109,7 +109,7 @@ class Admission:
 
     def admit_networking(self, raw: Mapping[str, Any]) -> Admitted:
         """Return what a PodNetworking needs that says less than it must. Raises UsageError."""
-        networking = parse_pod_networking(_name(raw), raw.get("spec") or {})
+        networking = _networking(raw)
         filled = fill_networking(networking, self._world.defaults()).network
         said = networking.network
         spec = dict(raw.get("spec") or {})
@@ -123,12 +123,18 @@ class Admission:
 
     def check_networking(self, raw: Mapping[str, Any]) -> None:
         """Refuse a PodNetworking that no pod could have. Raises UsageError."""
-        networking = parse_pod_networking(_name(raw), raw.get("spec") or {})
+        networking = _networking(raw)
         check_networking(replace(networking, is_ready=False), self._settings())
 
 
-def _name(raw: Mapping[str, Any]) -> str:
-    return str((raw.get("metadata") or {}).get("name", ""))
+def _networking(raw: Mapping[str, Any]) -> PodNetworking:
+    """Parse a PodNetworking that nobody has checked yet, not even by its schema."""
+    for name in ("metadata", "spec"):
+        if not isinstance(raw.get(name) or {}, Mapping):
+            text = f"{name} is {str(raw[name])[:40]!r}: it must be an object, keys with values"
+            raise UsageError(text, field=name)
+    name = str((raw.get("metadata") or {}).get("name", ""))
+    return parse_pod_networking(name, raw.get("spec") or {})
 
 
 def _pod_patch(raw: Mapping[str, Any], decided: PodPatch) -> Patch:

@@ -250,3 +250,15 @@ def test_a_pod_networking_that_no_pod_could_have_is_refused(spec):
         World().admission.check_networking({"metadata": {"name": "red"}, "spec": spec})
 
     assert caught.value.field.startswith("spec.")
+
+
+@pytest.mark.parametrize("field", ["metadata", "spec"])
+@pytest.mark.parametrize("value", ["text", ["list"], 7, True])
+def test_what_is_no_object_at_all_is_refused_by_its_field_before_a_schema_has_seen_it(field, value):
+    raw = {"metadata": {"name": "red"}, "spec": {}, field: value}
+    admission = World().admission
+
+    for look in (admission.admit_networking, admission.check_networking):
+        with pytest.raises(UsageError, match="must be an object") as caught:
+            look(raw)
+        assert caught.value.field == field

@@ -1,0 +1,81 @@
+"""The webhook's listener and clients that are not an API server: nobody is held up by them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from terway.controlplane.podenis.admission import Admitted
+from terway.controlplane.webhook import webhook_app
+
+HALF = b"POST /mutating HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+
+
+class Willing:
+    """Lets everything in."""
+
+    def admit_pod(self, raw: Mapping[str, Any], namespace: str) -> Admitted:
+        return Admitted()
+
+    def admit_networking(self, raw: Mapping[str, Any]) -> Admitted:
+        return Admitted()
+
+    def check_networking(self, raw: Mapping[str, Any]) -> None:
+        return None
+
+
+def client(*, send_s: float = 10.0) -> TestClient[Any, Any]:
+    return TestClient(TestServer(webhook_app(Willing(), lambda: True, send_s=send_s)))
+
+
+def review() -> dict[str, Any]:
+    pod = {"metadata": {"name": "a"}, "spec": {"containers": []}}
+    return {"request": {"uid": "u", "kind": {"kind": "Pod"}, "object": pod}}
+
+
+async def test_who_sends_half_a_request_is_sent_away_and_others_are_answered_meanwhile():
+    async with client(send_s=0.05) as asked:
+        reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+        writer.write(HALF)
+
+        async with asked.post("/mutating", json=review()) as answer:
+            assert (await answer.json())["response"]["allowed"]
+
+        assert b" 408 " in await reader.readline()
+        writer.close()
+
+
+async def test_who_hangs_up_in_the_middle_is_no_mistake_of_ours(caplog):
+    async with client() as asked:
+        reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+        writer.write(HALF)
+        await writer.drain()
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+        async with asked.post("/mutating", json=review()) as answer:
+            assert answer.status == 200
+
+    assert "Error handling request" not in caplog.text
+
+
+@pytest.mark.parametrize("body", ["", "null", "[]", "{}", "text", '{"request": {}}', "[" * 10_000])
+async def test_what_is_no_review_is_answered_with_what_is_missing(body):
+    async with client() as asked, asked.post("/mutating", data=body) as answer:
+        assert answer.status == 400
+        assert "not an AdmissionReview" in await answer.text()
+
+
+async def test_a_pod_of_more_than_a_megabyte_is_answered():
+    said = review()
+    said["request"]["object"]["metadata"]["annotations"] = {"much": "x" * (3 << 20)}
+
+    body = json.dumps(said).encode()
+    async with client() as asked, asked.post("/mutating", data=io.BytesIO(body)) as answer:
+        assert (await answer.json())["response"]["allowed"]
