@@ -1,4 +1,4 @@
-"""terway-cli migrate in a whole lab: what it shows of a node, and how a node is labelled."""
+"""terway-cli migrate in a whole lab: it shows a node, and asks before anything is changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import uuid
 
 import pytest
 
-from terway.cli.migrate_plan import LABEL
+from terway.cli.migrate_cluster import LABEL
+from terway.kube.resource import NODES
 from terway.lab.world.lab import Lab, open_lab
 
 pytestmark = pytest.mark.lab
@@ -32,10 +33,10 @@ async def test_a_node_that_is_ours_is_shown_as_done_and_is_not_given_back_while_
         pod = await lab.pod("a", node="node-1")
         address = str(pod.addresses.v4)
 
-        code, shown = await migrate(lab)
-        _, wanted = await migrate(lab, "--back")
+        code, shown = await migrate(lab, "--dry-run")
+        _, wanted = await migrate(lab, "--back", "--dry-run")
         refused, why = await migrate(lab, "--back", "--yes")
-        _, labelled = await migrate(lab, "--yes", "--node", "node-1")
+        unasked, _ = await migrate(lab, "--set", "controlPlane.enabled=false")
 
         assert code == 0, shown
         assert "[x] node node-1: taken over" in shown
@@ -43,4 +44,7 @@ async def test_a_node_that_is_ours_is_shown_as_done_and_is_not_given_back_while_
         assert "default/a" in wanted
         assert address in wanted
         assert refused != 0, why
-        assert LABEL in labelled
+        assert unasked != 0
+        node = await lab.kube.get(NODES, "node-1")
+        assert node is not None
+        assert LABEL not in node.metadata.labels

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from terway.cli.table import counted, wrapped
 from terway.datapath.giveback import Returned, give_back
 from terway.datapath.plan import is_pod_rule
 from terway.datapath.reach import is_host_stack_rule, is_metadata_rule
@@ -20,7 +21,7 @@ from terway.linux.ebpf.pins import Pins
 from terway.linux.handback import hand_back
 from terway.linux.kernel import open_kernel
 from terway.linux.netlink.socket import open_route_socket
-from terway.model.errors import BugError, TransientError
+from terway.model.errors import BugError, TransientError, UsageError
 from terway.model.network import NODE, Remove, RoutingRule
 from terway.store.readonly import read_journal
 from terway.store.records import Journal
@@ -86,10 +87,35 @@ async def go_back(paths: Folders) -> tuple[str, ...]:
     return tuple(done)
 
 
+def is_given_back(paths: Folders) -> bool:
+    """Return whether the node was given back, and nobody has taken it over since."""
+    is_aside = Path(f"{paths.journal}{GIVEN_BACK}").exists() and not paths.journal.exists()
+    return is_aside and (paths.state_dir / RELATIONS).is_file()
+
+
 def returned_of(journal: Journal) -> Returned:
     """Return the pods of our journal as upstream's."""
     vswitch_of = {one.id: one.vswitch_id for one in journal.enis}
     return give_back(journal.attachments, vswitch_of, journal.vswitches)
+
+
+def returned_lines(returned: Returned) -> Iterator[str]:
+    """Yield in lines of a terminal what upstream would know, and what would go."""
+    yield f"ResRelation.db would have {counted(len(returned.pods), 'pod')}"
+    for one in returned.pods:
+        addresses = ", ".join(str(ip) for part in one.interfaces for ip in part.addresses)
+        yield from wrapped(f"{one.pod}  {addresses}", indent=2)
+    yield from wrapped(
+        "guards, tables of nftables and programs of eBPF would go; policies are in force again "
+        "when upstream's policy container runs"
+    )
+
+
+def refuse_kept(returned: Returned) -> None:
+    """Raise UsageError with every pod that upstream cannot have, and why."""
+    if returned.kept:
+        lines = "; ".join(f"{pod}: {why}" for pod, why in returned.kept)
+        raise UsageError(f"nothing was changed, for upstream cannot have {lines}", field="--back")
 
 
 def _write(paths: Folders, returned: Returned) -> Iterator[str]:

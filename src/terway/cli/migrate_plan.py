@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from terway.cli.migrate_cluster import LABEL
 from terway.cli.migrate_world import ClusterWorld, NodeWorld, PodFate, Workload, World
 from terway.cli.table import counted
 from terway.config.agent_config import read_agent_config_into
 from terway.config.findings import Report
 from terway.datapath.takeover import Outcome
-
-LABEL = "terway.alibabacloud.com/taken-over"
 
 _NAMED = 5
 _INSTALL = (
@@ -61,24 +60,34 @@ class MigrationPlan:
 
 def plan_migration(world: World) -> MigrationPlan:
     """Return the steps from what there is to a cluster that is ours."""
-    steps = [_config_step(node) for node in world.nodes[:1]]
+    steps = list(_config_steps(world))
     if world.cluster is not None:
         steps += [_resources_step(world.cluster), _agents_step(world.cluster)]
         steps.append(_control_plane_step(world.cluster))
     steps += map(_node_step, world.nodes)
     if world.cluster is not None:
+        steps += _other_nodes(world.cluster, {one.name for one in world.nodes})
         steps.append(_rest_step(world.cluster))
     return MigrationPlan(steps=tuple(steps), unread=world.unread)
 
 
-def _config_step(node: NodeWorld) -> Step:
+def _config_steps(world: World) -> Iterator[Step]:
     """Check eni-config as terwayd will: every refusal, and what has another effect here."""
+    config = dict(world.cluster.config) if world.cluster is not None else {}
+    for node in world.nodes[:1]:
+        config = config or dict(node.config)
+    if not config and not world.nodes:
+        return
     report = Report()
-    read_agent_config_into(report, node.config)
+    read_agent_config_into(report, config)
     refused = [f"refused: {one}" for one in report.refusals]
     cautions = [f"caution: {one}" for one in report.cautions]
-    kept = [f"not read any more: node_capabilities {key}={value}" for key, value in _odd(node)]
-    return Step(
+    kept = [
+        f"not read any more: node_capabilities {key}={value}"
+        for node in world.nodes[:1]
+        for key, value in _odd(node)
+    ]
+    yield Step(
         title="check ConfigMap kube-system/eni-config",
         state=State.BLOCKED if refused else State.DONE,
         changes=(*refused, *cautions, *kept),
@@ -207,6 +216,18 @@ def _node_command(node: NodeWorld) -> str:
     if node.held:
         return "terway-cli migrate --back --yes   # on the node, then once more"
     return f"kubectl label node {node.name} {LABEL}=true"
+
+
+def _other_nodes(cluster: ClusterWorld, seen: set[str]) -> Iterator[Step]:
+    """Yield the step of the nodes that can be looked into only from themselves."""
+    others = [name for name in cluster.nodes if name not in seen]
+    if others:
+        names = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+        yield Step(
+            title=f"{counted(len(others), 'other node')}: {names}",
+            state=State.TODO,
+            changes=("one after the other; what becomes of their pods is shown on each of them",),
+        )
 
 
 def _rest_step(cluster: ClusterWorld) -> Step:

@@ -10,16 +10,18 @@ from typing import Any
 
 import msgspec
 
-from terway.cli.migrate_plan import LABEL
+from terway.cli.migrate_cluster import NAMESPACE
+from terway.cli.migrate_seen import HOOKS, is_apart, is_ours, listed, raw
 from terway.cli.migrate_world import ClusterWorld, NodeWorld, PodFate, Workload, World
 from terway.cli.place import Place
 from terway.cli.read_kube import open_client
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import open_session
 from terway.config.agent_config import FILES
+from terway.config.schema import CONFIG_MAP
 from terway.datapath.takeover import Outcome, Verdict
 from terway.kube.client import KubeClient
-from terway.kube.resource import NODES, Resource
+from terway.kube.resource import CONFIG_MAPS, NODES
 from terway.linux.kernel import Kernel, open_kernel
 from terway.linux.living_links import is_supported
 from terway.model.address import IPAddress
@@ -33,19 +35,13 @@ from terway.store.upstream import RELATIONS
 GROUP = "network.alibabacloud.com"
 _FOREIGN = ("cilium_", "ipvl_")
 _KINDS = {"podenis": "PodENI", "podnetworkings": "PodNetworking", "networkinterfaces": "ENI object"}
-_NAMES = ("terway", "terway-eniip", "terway-eni", "terway-controlplane")
-
-
-def _resource(group: str, plural: str, kind: str, *, version: str = "v1") -> Resource[Any]:
-    is_namespaced = group == "apps" or plural == "podenis"
-    return Resource(
-        group=group,
-        version=version,
-        plural=plural,
-        kind=kind,
-        namespaced=is_namespaced,
-        read_as=dict,
-    )
+_DEFINITIONS = raw(
+    "apiextensions.k8s.io",
+    "v1",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+    namespaced=False,
+)
 
 
 async def read_world(place: Place) -> World:
@@ -56,10 +52,11 @@ async def read_world(place: Place) -> World:
     try:
         async with open_client(place) as client:
             cluster = await _read_cluster(client)
-            nodes = (await _read_node(place, client),)
+            if _is_node(place):
+                nodes = (await _read_node(place, client),)
     except VpcError as error:
         unread.append(f"the cluster: {error}")
-    if not nodes:
+    if not nodes and _is_node(place):
         try:
             nodes = (await _read_node(place, None),)
         except VpcError as error:
@@ -67,28 +64,28 @@ async def read_world(place: Place) -> World:
     return World(cluster=cluster, nodes=nodes, unread=tuple(unread))
 
 
+def _is_node(place: Place) -> bool:
+    """Return whether this machine has had a Terway; a person's own has not."""
+    return place.config.parent.is_dir() or place.state_dir.is_dir()
+
+
 async def _read_cluster(client: KubeClient) -> ClusterWorld:
-    found: list[Workload] = []
-    for plural, kind in (("daemonsets", "DaemonSet"), ("deployments", "Deployment")):
-        listed = await client.list(_resource("apps", plural, kind))
-        found += (_workload(kind, one) for one in listed.items if _is_terway(one))
-    crds = await client.list(
-        _resource("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition")
-    )
+    found = [
+        _workload(kind, one)
+        for kind in ("DaemonSet", "Deployment")
+        for one in await listed(client, kind)
+    ]
+    crds = await client.list(_DEFINITIONS)
     ours = [one for one in crds.items if one["spec"]["group"] == GROUP]
-    hooks = await client.list(
-        _resource(
-            "admissionregistration.k8s.io",
-            "mutatingwebhookconfigurations",
-            "MutatingWebhookConfiguration",
-        )
-    )
+    hooks = [one for kind in HOOKS for one in await listed(client, kind)]
+    config = await client.get(CONFIG_MAPS, CONFIG_MAP, namespace=NAMESPACE)
     return ClusterWorld(
         workloads=tuple(found),
         crds={one["spec"]["names"]["plural"]: _version(one) for one in ours},
         objects=await _count(client, {one["spec"]["names"]["plural"] for one in ours}),
-        webhooks=tuple(one["metadata"]["name"] for one in hooks.items if _is_terway(one)),
+        webhooks=tuple(dict.fromkeys(one["metadata"]["name"] for one in hooks)),
         nodes=tuple(one.metadata.name for one in (await client.list(NODES)).items),
+        config={} if config is None else config.data,
     )
 
 
@@ -96,13 +93,9 @@ async def _count(client: KubeClient, there: set[str]) -> dict[str, int]:
     counts = {}
     for plural, kind in _KINDS.items():
         if plural in there:
-            listed = await client.list(_resource(GROUP, plural, kind, version="v1beta1"))
-            counts[kind] = len(listed.items)
+            resource = raw(GROUP, "v1beta1", plural, kind, namespaced=plural == "podenis")
+            counts[kind] = len((await client.list(resource)).items)
     return counts
-
-
-def _is_terway(one: Mapping[str, Any]) -> bool:
-    return one["metadata"]["name"] in _NAMES
 
 
 def _version(crd: Mapping[str, Any]) -> str:
@@ -113,15 +106,13 @@ def _version(crd: Mapping[str, Any]) -> str:
 def _workload(kind: str, one: Mapping[str, Any]) -> Workload:
     meta, pod = one["metadata"], one["spec"]["template"]["spec"]
     containers = pod.get("containers") or [{}]
-    # Upstream's pods have a second container, for policies or Cilium's identities; ours has one.
-    is_ours = len(containers) == 1 and meta["name"] not in ("terway-eniip", "terway-eni")
     return Workload(
         kind=kind,
         namespace=meta["namespace"],
         name=meta["name"],
         image=str(containers[0].get("image", "")),
-        is_ours=is_ours,
-        is_apart=LABEL in msgspec.json.encode(pod.get("affinity") or {}).decode(),
+        is_ours=is_ours(one),
+        is_apart=is_apart(one),
     )
 
 

@@ -62,6 +62,7 @@ class ClusterWorld:
     objects: Mapping[str, int] = field(default_factory=dict)
     webhooks: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)  # eni-config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

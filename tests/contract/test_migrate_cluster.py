@@ -1,0 +1,212 @@
+"""A cluster of upstream's is ours at the end, and upstream's again: whenever one is interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import yaml
+
+from terway.cli.migrate_cluster import NAMESPACE, SAVED, Taken
+from terway.cli.migrate_do import Performer
+from terway.cli.migrate_next import Action, Do, Goal, next_back, next_forward
+from terway.cli.migrate_run import Next, Pace, go_through
+from terway.cli.migrate_seen import KINDS, NODES, PODS, read_cluster
+from terway.cli.migrate_whole import name_of, rendered
+from terway.kube.client import KubeClient
+from terway.lab.kubeapi.manifests import apply_manifests
+from terway.model.errors import TransientError, UsageError
+from tests.support.kube_server import KubeServer
+from tests.support.live_cluster import open_live_cluster
+from tests.support.upstream_objects import control_plane, daemon_set, eni_config
+
+SETTINGS = (
+    "regionID=cn-hangzhou",
+    "clusterID=c1",
+    "vpcID=vpc-1",
+    "vSwitches={cn-hangzhou-i: [vsw-1]}",
+    "securityGroupIDs=[sg-1]",
+    "serviceCIDR=172.16.0.0/16",
+)
+FAST = Pace(look_every_s=0.01, patience_s=20.0)
+KEPT = ("DaemonSet", "Deployment", "ClusterRole", "ConfigMap", "Service")
+
+
+class KilledError(Exception):
+    """The process ended, right after a step took effect."""
+
+
+@dataclass
+class Cluster:
+    """Upstream's cluster on paper; a pod of the way back does what `fails` says."""
+
+    client: KubeClient
+    goal: Goal
+    performer: Performer
+    told: list[str] = field(default_factory=list)
+    fails: bool = False
+    kills: bool = False
+
+    async def perform(self, action: Action) -> None:
+        await self.performer.perform(action)
+        if action.do is Do.RUN:
+            phase = "Failed" if self.fails else "Succeeded"
+            name = f"{SAVED}-{action.job.value}-{action.node}"
+            body = {"status": {"phase": phase}}
+            await self.client.patch(PODS, name, body, namespace=NAMESPACE, subresource="status")
+        if self.kills:
+            raise KilledError
+
+    async def log_of(self, action: Action) -> str:
+        return "default/fast: it is an IPvlan child"
+
+    async def go(self, next_of: Next, goal: Goal | None = None) -> tuple[Action, ...]:
+        async def read() -> Any:
+            return await read_cluster(self.client)
+
+        wanted = self.goal if goal is None else goal
+        told = lambda action: self.told.append(action.text)  # noqa: E731
+        return await go_through(read, self, next_of, wanted, told=told, pace=FAST)
+
+    async def objects(self) -> dict[str, Any]:
+        """Return what there is of either Terway, as far as it is anybody's wish."""
+        found = {}
+        for kind in (*KEPT, "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+            for one in (await self.client.list(KINDS[kind])).items:
+                if one["metadata"]["name"].startswith(("terway", "eni-config")):
+                    name = f"{kind}/{one['metadata']['name']}"
+                    found[name] = one.get("spec") or one.get("rules") or one.get("data")
+                    if "webhooks" in one:
+                        found[name] = one["webhooks"]
+        return found
+
+    async def labels(self) -> dict[str, Taken]:
+        return {one.name: one.taken for one in (await read_cluster(self.client)).members}
+
+
+async def _open(server: KubeServer) -> AsyncIterator[Cluster]:
+    for one in (eni_config(), daemon_set(), *control_plane()):
+        apply_manifests(server.state, yaml.safe_dump(one))
+    manifests = rendered((), SETTINGS)
+    applied = name_of(manifests)
+    async with KubeClient(server.unix) as client:
+        for name in ("node-1", "node-2"):
+            labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+            await client.patch(NODES, name, {"metadata": {"labels": labels}})
+        performer = Performer(client=client, manifests=manifests, applied=applied)
+        yield Cluster(client=client, goal=Goal(applied=applied), performer=performer)
+
+
+@pytest.fixture
+async def cluster(tmp_path):
+    async with open_live_cluster(tmp_path) as server:
+        async for one in _open(server):
+            yield one
+
+
+async def test_a_cluster_changes_hands_node_by_node_and_its_configuration_stays(cluster):
+    before = await cluster.objects()
+
+    done = await cluster.go(next_forward)
+
+    after = await cluster.objects()
+    assert await cluster.labels() == {"node-1": Taken.YES, "node-2": Taken.YES}
+    assert after["ConfigMap/eni-config"] == before["ConfigMap/eni-config"]
+    assert "MutatingWebhookConfiguration/terway-controlplane" not in after
+    assert [one.node for one in done if one.do is Do.LABEL] == ["node-1", "node-2"]
+    seen = await read_cluster(cluster.client)
+    assert all(one.ours.value == "ready" and one.theirs.value == "none" for one in seen.members)
+    assert await cluster.go(next_forward) == ()
+
+
+async def test_upstreams_agents_keep_their_rights_as_long_as_they_run(cluster):
+    await cluster.go(next_forward)
+
+    rules = (await cluster.objects())["ClusterRole/terway"]
+    groups = [group for rule in rules for group in rule["apiGroups"]]
+    assert "crd.projectcalico.org" in groups
+    assert "network.alibabacloud.com" in groups
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+async def test_the_way_back_ends_where_the_way_there_began(cluster, is_finished):
+    before = await cluster.objects()
+    goal = Goal(applied=cluster.goal.applied, is_finishing=is_finished)
+    await cluster.go(next_forward, goal)
+    assert ("DaemonSet/terway-eniip" in await cluster.objects()) is not is_finished
+
+    await cluster.go(next_back, Goal())
+
+    assert await cluster.labels() == {"node-1": Taken.NO, "node-2": Taken.NO}
+    after = await cluster.objects()
+    assert {name: after[name] for name in before} == before
+    assert "DaemonSet/terway" not in after
+    seen = await read_cluster(cluster.client)
+    assert all(one.theirs.value == "ready" for one in seen.members)
+    assert await cluster.go(next_back, Goal()) == ()
+
+
+async def test_whoever_is_killed_after_each_step_ends_where_the_others_do(cluster):
+    """bug class 20: an upgrade is cut off between two of its steps."""
+    cluster.kills = True
+    for next_of, goal in ((next_forward, cluster.goal), (next_back, Goal())):
+        kills = 0
+        while True:
+            try:
+                assert await cluster.go(next_of, goal) == ()
+                break
+            except KilledError:
+                kills += 1
+        assert kills >= 8
+    before = (eni_config()["data"], daemon_set()["spec"]["template"]["spec"]["affinity"])
+    after = await cluster.objects()
+    held = after["DaemonSet/terway-eniip"]["template"]["spec"]["affinity"]
+    assert (after["ConfigMap/eni-config"], held) == before
+
+
+async def test_one_node_is_taken_and_given_back_alone(cluster):
+    await cluster.go(next_forward, Goal(applied=cluster.goal.applied, nodes=("node-2",)))
+    assert await cluster.labels() == {"node-1": Taken.NO, "node-2": Taken.YES}
+
+    await cluster.go(next_forward)
+    await cluster.go(next_back, Goal(nodes=("node-2",)))
+
+    assert await cluster.labels() == {"node-1": Taken.YES, "node-2": Taken.NO}
+    assert "DaemonSet/terway" in await cluster.objects()
+
+
+async def test_a_node_whose_pods_cannot_go_back_is_refused_before_anything_is_changed(cluster):
+    await cluster.go(next_forward)
+    before = await cluster.objects()
+    cluster.fails = True
+
+    with pytest.raises(UsageError, match="default/fast: it is an IPvlan child"):
+        await cluster.go(next_back, Goal())
+
+    assert await cluster.labels() == {"node-1": Taken.YES, "node-2": Taken.YES}
+    assert await cluster.objects() == before
+    cluster.fails = False
+    await cluster.go(next_back, Goal())
+    assert set((await cluster.labels()).values()) == {Taken.NO}
+
+
+async def test_what_does_not_come_is_told_with_what_to_look_at(cluster):
+    manifests = json.loads(json.dumps(list(cluster.performer.manifests)))
+    for one in manifests:
+        if one["kind"] == "DaemonSet":
+            one["spec"]["template"]["spec"]["containers"][0]["image"] = "broken"
+    cluster.performer = Performer(client=cluster.client, manifests=tuple(manifests), applied="x")
+
+    async def read() -> Any:
+        return await read_cluster(cluster.client)
+
+    pace = Pace(look_every_s=0.01, patience_s=0.3)
+    with pytest.raises(TransientError, match="migrate --back --node node-1"):
+        await go_through(
+            read, cluster, next_forward, Goal(applied="x"), told=lambda one: None, pace=pace
+        )
+
+    assert await cluster.labels() == {"node-1": Taken.YES, "node-2": Taken.NO}
