@@ -36,6 +36,7 @@ _OWN_FOLDERS = (
     "/var/log/pods",
     "/var/log/terway",
 )
+_NETNS = Path("/run/netns")  # a pod that mounts it sees the namespaces that come later, too
 _CNI_REFERENCE_PLUGINS = Path("/usr/lib/cni")  # Debian's containernetworking-plugins
 
 
@@ -44,6 +45,7 @@ def build(spec: NodeSpec) -> None:
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
     logs = os.open(spec.log_dir, os.O_RDONLY | os.O_DIRECTORY)
     sys_.mount("tmpfs", "/run", "tmpfs", options="mode=755")
+    _share(_NETNS)
     _mount_kernel_views()
     for path in _COPY_ON_WRITE:
         _overlay(path)
@@ -72,6 +74,12 @@ def _mount_kernel_views() -> None:
     sys_.unmount(str(cgroups))
     cgroups.rmdir()
     sys_.mount("bpf", "/sys/fs/bpf", "bpf")
+
+
+def _share(folder: Path) -> None:
+    folder.mkdir()
+    sys_.bind(str(folder), str(folder))
+    sys_.mount("none", str(folder), flags=sys_.MS_SHARED)
 
 
 def _overlay(path: str) -> None:

@@ -58,7 +58,8 @@ def enter(jail: Jail) -> None:
     if not jail.name:
         return
     sys_.unshare(sys_.CLONE_NEWNS)
-    sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
+    # What the node shares, /run/netns alone, goes on to be seen: HostToContainer.
+    sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_SLAVE)
     root = _make_layer(jail.name)
     _mount_kernel_views(root, own_pids=jail.own_pids)
     for one in jail.mounts:
