@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -40,17 +41,18 @@ def parameters() -> Sequence[object]:
     own = [case for path in sorted(OWN.glob("*.jsonl")) for case in read_file(path)]
     found = [pytest.param(case, id=case.case.name.replace(" ", "-")) for case in own]
     for path in sorted(FOLDER.glob("*/*.jsonl*")):
-        case = read_case(json.loads(_choose(path)))
+        case = read_case(chosen(path))
         name = f"{path.parent.name}/{path.name}/{case.case.name}"
         found.append(pytest.param(case, id=name.replace(" ", "-")))
     return found
 
 
-def _choose(path: Path) -> bytes:
-    """Return the text of a case that is not large; the same one each time."""
+def chosen(path: Path) -> Any:
+    """Return a case that is not large, as JSON; the same one each time."""
     data = path.read_bytes()
     lines = (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
-    return random.Random(SAMPLE_SEED).choice([one for one in lines if 2 < len(one) <= LARGEST])
+    fitting = [one for one in lines if 2 < len(one) <= LARGEST]
+    return json.loads(random.Random(SAMPLE_SEED).choice(fitting))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +98,9 @@ async def test_packets_are_answered_as_the_case_expects(stage, case):
 
     found = compare(case, answer)
     assert [str(one) for one in found.differences] == []
-    assert all(_is_known(one.answered) for one in found.errors), found.errors
+    assert all(is_known(one.answered) for one in found.errors), found.errors
 
 
-def _is_known(error: str) -> bool:
+def is_known(error: str) -> bool:
     """Return whether a lab cannot do it, and says why: the policy is none, or needs more."""
     return any(one in error for one in ("422 Invalid", "domain names", "--mode veth"))
