@@ -15,7 +15,7 @@ import msgspec
 
 from terway.cli.place import Place
 from terway.cli.read_kube import open_client
-from terway.cli.snapshot import CloudView, InstanceView, MetadataENIView, Missing
+from terway.cli.snapshot import CloudView, InstanceView, MetadataENIView, Missing, SupplyView
 from terway.kube.client import Selector
 from terway.kube.crds import (
     POD_ENIS,
@@ -24,6 +24,7 @@ from terway.kube.crds import (
     ENIInfo,
     NodeCap,
     NodeNetworkInterface,
+    NodeStatus,
     PodENI,
     PoolNode,
 )
@@ -91,6 +92,24 @@ def central_view(found: Resources, instance: InstanceView) -> CloudView:
         enis=(*primary[:1], *ours),
         limits=_limits(pool.spec.node_cap, instance),
         refusals=tuple(Missing(source=part, reason=_NO_KEYS) for part in ("groups", "routes")),
+        supply=_supply(pool.status),
+    )
+
+
+def _supply(status: NodeStatus) -> SupplyView:
+    troubles = (
+        f"{eni_id} {name} since {one.observed_time}: {one.message}"
+        for eni_id, eni in sorted(status.network_interfaces.items())
+        for name, one in sorted(eni.conditions.items())
+    )
+    return SupplyView(
+        reason=status.reason,
+        compared_at=status.last_sync_open_api_time or "",
+        compares_at=status.next_sync_open_api_time or "",
+        shrinks_at=status.next_idle_ip_reclaim_time or "",
+        warm_up=status.warm_up_target,
+        warmed_up=status.warm_up_allocated_count,
+        troubles=tuple(troubles),
     )
 
 

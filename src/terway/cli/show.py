@@ -10,7 +10,7 @@ import click
 from terway.cli.collect import Wanted
 from terway.cli.exits import CANNOT_REACH, OK
 from terway.cli.prefixes import prefix_lines, prefixes_of
-from terway.cli.snapshot import JournalView, Snapshot
+from terway.cli.snapshot import JournalView, Snapshot, SupplyView
 from terway.cli.source import source_options, take_snapshot
 from terway.cli.table import counted, print_json, print_lines, table_lines, wrapped
 from terway.model.attachment import Attachment
@@ -78,6 +78,21 @@ def _pool(snapshot: Snapshot) -> Iterator[str]:
     yield from _limits(snapshot)
     if journal.intents:
         yield f"           {journal.intents} calls to the cloud are not recorded as done"
+    if snapshot.cloud is not None and snapshot.cloud.supply is not None:
+        yield from _supply(snapshot.cloud.supply)
+
+
+def _supply(supply: SupplyView) -> Iterator[str]:
+    """Yield what the control plane says that sees to the pool."""
+    until = f", next {supply.compares_at}" if supply.compares_at else ""
+    yield f"supply     read of the cloud {supply.compared_at or 'never'}{until}"
+    if supply.warmed_up < supply.warm_up:
+        yield f"           warming up: {supply.warmed_up} of {supply.warm_up} addresses"
+    if supply.shrinks_at:
+        yield f"           idle: gives addresses back {supply.shrinks_at}"
+    for said in (supply.reason and f"no more addresses: {supply.reason}", *supply.troubles):
+        if said:
+            yield from wrapped(f"           {said}")
 
 
 def _datapath(snapshot: Snapshot) -> Iterator[str]:

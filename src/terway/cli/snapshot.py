@@ -172,10 +172,28 @@ class MetadataENIView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SupplyView:
+    """What the control plane says of the node's pool. Times are as the API has them, empty: none.
+
+    `reason` is why there will be no more addresses now; `troubles` are what is wrong with ENIs,
+    each with since when. Of `warm_up` addresses `warmed_up` were there once.
+    """
+
+    reason: str = ""
+    compared_at: str = ""  # with the cloud
+    compares_at: str = ""
+    shrinks_at: str = ""
+    warm_up: int = 0
+    warmed_up: int = 0
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloudView:
     """What the OpenAPI says. `peers` are ENIs of other instances that somebody asked about.
 
     `asked` are the addresses that were looked up, so that one without an ENI is known to have none.
+    `supply` is there where the control plane answered instead.
     """
 
     enis: tuple[ENI, ...] = ()
@@ -186,6 +204,7 @@ class CloudView:
     peers: tuple[ENI, ...] = ()
     asked: tuple[IPAddress, ...] = ()
     refusals: tuple[Missing, ...] = ()  # "groups" or "routes", and why they were not read
+    supply: SupplyView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

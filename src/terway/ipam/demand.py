@@ -90,6 +90,17 @@ def warm_up_target(pool: Pool) -> int:
     return min(config.warm_up, max(0, enis) * config.pods_per_eni)
 
 
+def allocated_pairs(pool: Pool) -> int:
+    """Return how many pairs of ordinary ENIs there are, given to pods or not."""
+    census = take_census(pool)
+    families = pool.config.families
+    return sum(
+        min(census[eni.id].of(one).usable - census[eni.id].of(one).coming for one in families)
+        for eni in staying(pool)
+        if serves(pool.config, eni, ORDINARY)
+    )
+
+
 def pods_served(pool: Pool, census: Mapping[ENIId, ENITally]) -> int:
     """Return how many pairs of ordinary ENIs pods have."""
     return sum(

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from terway.cli.read_central import Resources, central_view, resource_members
-from terway.cli.snapshot import InstanceView, MetadataENIView
+from terway.cli.show import show_lines
+from terway.cli.snapshot import InstanceView, JournalView, MetadataENIView, Snapshot
 from terway.kube.crds import PodENI, PoolNode
 from terway.model.eni import ENIType
 from terway.model.errors import TransientError
@@ -122,3 +123,39 @@ def test_a_support_bundle_has_the_resources_of_the_node() -> None:
     files = dict(resource_members(resources(podeni())))
     assert json.loads(files["pool-node.json"])["metadata"]["name"] == "node-1"
     assert json.loads(files["podenis.json"])[0]["metadata"]["name"] == "web-0"
+
+
+def test_what_the_control_plane_says_of_the_pool_is_shown_with_it() -> None:
+    trouble = {
+        "OperationErr": {"observedTime": "2026-11-23T10:00:00Z", "message": "the ENI is locked"}
+    }
+    raw = {
+        "status": {
+            "lastSyncOpenAPITime": "2026-11-23T10:01:00Z",
+            "nextSyncOpenAPITime": "2026-11-23T10:11:00Z",
+            "warmUpTarget": 20,
+            "warmUpAllocatedCount": 12,
+            "reason": "vsw-1 is empty",
+            "networkInterfaces": {TRUNK.id: {"id": TRUNK.id, "conditions": trouble}},
+        }
+    }
+    view = central_view(resources(pool=msgspec.convert(raw, PoolNode)), INSTANCE)
+
+    here = Snapshot(
+        taken_at="2026-11-23T10:05:00Z",
+        node_name="node-1",
+        version="1",
+        journal=JournalView(),
+        cloud=view,
+    )
+
+    lines = show_lines(here)
+
+    (start,) = (number for number, line in enumerate(lines) if line.startswith("supply"))
+    assert lines[start : start + 4] == [
+        "supply     read of the cloud 2026-11-23T10:01:00Z, next 2026-11-23T10:11:00Z",
+        "           warming up: 12 of 20 addresses",
+        "           no more addresses: vsw-1 is empty",
+        f"           {TRUNK.id} OperationErr since 2026-11-23T10:00:00Z: the ENI is locked",
+    ]
+    assert all(len(line) <= 80 for line in lines)

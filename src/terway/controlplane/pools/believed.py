@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 
+from terway.controlplane.pools.conditions import Troubles, heard
 from terway.controlplane.pools.demand import Need, expected_on
 from terway.controlplane.pools.settings import Surroundings, pool_config
 from terway.controlplane.pools.status import revive
@@ -29,7 +30,10 @@ SILENT = NodeRuntimeStatus()  # of an agent that has said nothing
 
 @dataclass(slots=True, kw_only=True)
 class NodePool:
-    """What the control plane believes of one node's pool, from round to round."""
+    """What the control plane believes of one node's pool, from round to round.
+
+    Times are monotonic seconds.
+    """
 
     uid: str  # of the resource: another one of the same name is another pool
     version: str  # of the resource, as last written or read
@@ -39,11 +43,13 @@ class NodePool:
     pending: list[CloudCommand] = field(default_factory=list)  # until what they rest on is written
     primary_groups: tuple[SecurityGroupId, ...] = ()
     runtime: NodeRuntimeStatus | None = None  # as last taken over
-    synced: str | None = None  # when the cloud was last compared with this, as the API has times
+    synced_at: float | None = None  # when the cloud was last compared with this
+    troubles: Troubles = field(default_factory=dict)
 
     def step(self, news: Iterable[Event], *, now: float) -> None:
         """Let the pool hear of `news` and of the time, and keep what it wants done."""
         for event in (*news, Tick()):
+            self.troubles = heard(self.troubles, event, self.pool, now=now)
             self.pool, commands = step(self.pool, event, now=now)
             self.pending += (one for one in commands if not isinstance(one, Bind | Refuse))
 

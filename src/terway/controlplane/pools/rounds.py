@@ -24,6 +24,7 @@ from terway.controlplane.pools.believed import SILENT, NodePool, believe, news_o
 from terway.controlplane.pools.calls import Desk
 from terway.controlplane.pools.demand import PodsByNode, newest
 from terway.controlplane.pools.facts import is_exclusive
+from terway.controlplane.pools.moments import Moments
 from terway.controlplane.pools.ports import Readings, Wake
 from terway.controlplane.pools.sayings import say
 from terway.controlplane.pools.settings import Surroundings
@@ -33,7 +34,6 @@ from terway.controlplane.ports import KubePort, Recorder
 from terway.ipam.events import Event, Observed
 from terway.ipam.pool import NEVER
 from terway.ipam.wake import wake_at
-from terway.kube.clock import format_time
 from terway.kube.crds import NETWORK_INTERFACES, NODE_RUNTIMES, POOL_NODES, PoolNode
 from terway.kube.informer import Change
 from terway.kube.resource import PODS, ObjectKey, Resource
@@ -78,10 +78,11 @@ class PoolController:
         self._nodes = informers.of(POOL_NODES)
         self._runtimes = informers.of(NODE_RUNTIMES)
         self._pods = PodsByNode()
-        self._showing = Showing(outside.kube, clock=outside.clock, wall_clock=outside.wall_clock)
         self._whole = WholeENIs()
         self._desk: asyncio.Future[Desk] | None = None
         self._wake: Wake = lambda key: None
+        self.moments = Moments(outside.clock, outside.wall_clock)
+        self._showing = Showing(outside.kube, self.moments)
         self.pools: dict[str, NodePool] = {}
         self.watches: tuple[Watch, ...] = (
             Watch(resource=POOL_NODES, keys_of=_asked_anew),
@@ -150,7 +151,7 @@ class PoolController:
         for event in inbox:
             if isinstance(event, Observed):
                 one.primary_groups = primary_groups(event) or one.primary_groups
-                one.synced = format_time(self._outside.wall_clock())
+                one.synced_at = event.asked_at
         runtime = self._runtimes.get(name)
         status = SILENT if runtime is None else runtime.status
         news = news_of(
@@ -192,7 +193,7 @@ class PoolController:
 
     def _until(self, one: NodePool) -> Outcome:
         now = self._outside.clock()
-        at = wake_at(one.pool, now)
+        at = min(wake_at(one.pool, now), self._showing.due_at(one, now))
         return DONE if at == NEVER else Outcome(again_in_s=max(_LEAST_S, at - now))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from terway.controlplane.pools.journal import Journal, journal_of, read_journal, write_journal
 from terway.ipam.adopt import HIGH_PERFORMANCE
+from terway.ipam.demand import allocated_pairs
 from terway.ipam.pool import Pool
 from terway.ipam.settings import PoolConfig
 from terway.ipam.values import (
@@ -20,6 +21,7 @@ from terway.ipam.values import (
     VSwitchState,
 )
 from terway.kube.crds import (
+    ENICondition,
     HeldIP,
     NodeIP,
     NodeNetworkInterface,
@@ -43,12 +45,22 @@ _NOBODY = HeldIP()
 _LONG_AGO = float("-inf")
 
 
-def status_of(
-    pool: Pool, held: Mapping[str, HeldIP], before: NodeStatus, *, reason: str = ""
-) -> NodeStatus:
-    """Return the pool as the node's resource shows it; `held` says which pod has what.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a node's resource shows beside the pool itself. Times are as the API has them.
 
-    `reason` says why there will be no more addresses now, for those who wait.
+    `held` says which pod has what; `reason` why there will be no more addresses now, for those who
+    wait; `conditions` what is wrong with ENIs; `reclaim_at` when an untouched pool shrinks next.
+    """
+
+    held: Mapping[str, HeldIP] = field(default_factory=dict)
+    reason: str = ""
+    conditions: Mapping[ENIId, dict[str, ENICondition]] = field(default_factory=dict)
+    reclaim_at: str | None = None
+
+
+def status_of(pool: Pool, beside: Beside, before: NodeStatus) -> NodeStatus:
+    """Return the pool as the node's resource shows it.
 
     What did not change is the same object as `before`, so that comparing costs little.
     """
@@ -60,24 +72,36 @@ def status_of(
     for eni in pool.enis.values():
         if not eni.is_gone:
             old = before.network_interfaces.get(eni.id)
-            shown[eni.id] = _interface(pool, eni, by_eni[eni.id], held, old)
+            shown[eni.id] = _interface(pool, eni, by_eni[eni.id], beside, old)
     return NodeStatus(
         last_modified_time=before.last_modified_time,
         last_sync_open_api_time=before.last_sync_open_api_time,
+        next_sync_open_api_time=before.next_sync_open_api_time,
+        next_idle_ip_reclaim_time=beside.reclaim_at,
         warm_up_target=pool.config.warm_up,
+        warm_up_allocated_count=_warmed_up(pool, before),
         warm_up_completed=pool.is_warm,
         network_interfaces=shown,
         journal=write_journal(journal_of(pool)),
         round=pool.recalls,
-        reason=reason,
+        reason=beside.reason,
     )
+
+
+def _warmed_up(pool: Pool, before: NodeStatus) -> int:
+    """Return how many addresses were there at once for the warm-up, which is no more wanted after.
+
+    Once in the life of the resource: it does not go back when the pool shrinks later.
+    """
+    there = 0 if pool.is_warm and before.warm_up_completed else allocated_pairs(pool)
+    return min(pool.config.warm_up, max(there, before.warm_up_allocated_count))
 
 
 def _interface(
     pool: Pool,
     eni: PoolENI,
     slots: Iterable[Slot],
-    held: Mapping[str, HeldIP],
+    beside: Beside,
     old: NodeNetworkInterface | None,
 ) -> NodeNetworkInterface:
     state = pool.vswitches.get(eni.vswitch_id)
@@ -86,7 +110,7 @@ def _interface(
     for slot in slots:
         text = str(slot.address)
         into = v4 if slot.address.version == 4 else v6
-        into[text] = _address(slot, text, held.get(text, _NOBODY))
+        into[text] = _address(slot, text, beside.held.get(text, _NOBODY))
     ranges = [_prefix(one) for one in pool.prefixes_of(eni.id)]
     primary = next((ip for ip, one in v4.items() if one.primary), "")
     shown = NodeNetworkInterface(
@@ -105,6 +129,7 @@ def _interface(
         ipv6=v6,
         ipv4_prefix=tuple(one for one in ranges if ":" not in one.prefix),
         ipv6_prefix=tuple(one for one in ranges if ":" in one.prefix),
+        conditions=beside.conditions.get(eni.id, {}),
     )
     return old if old is not None and old == shown else shown
 

@@ -54,7 +54,10 @@ class FleetSync:
     async def run(self) -> None:
         """Do so until cancelled; a level of degradation that changes is passed on at once."""
         level, due_at = self._degradation(), self._clock() + self._every_s
+        moments = self._pools.moments
+        moments.spread_s = self._every_s / 2
         while True:
+            moments.reads_at = due_at if level.may_shrink else None
             await asyncio.sleep(min(_LOOK_EVERY_S, self._every_s))
             if self._degradation() != level:
                 level = self._degradation()
@@ -80,6 +83,7 @@ class FleetSync:
         _log.info("pools.synced", differ=told, deleted=deleted, took_s=round(took_s, 1))
 
     def _compare(self, name: str, one: NodePool, fleet: Fleet) -> bool:
+        one.synced_at = fleet.asked_at
         attached, made = fleet.of(one.pool.config.instance_id)
         if agrees(one.pool, attached, made):
             return False
