@@ -82,10 +82,12 @@ def next_bundle(bundle: Bundle | None, names: Iterable[str], *, now: float) -> B
     `names` are those by which we are called: DNS names and addresses.
     """
     wanted = tuple(names)
-    if bundle is None or _is_over(bundle.serving, now):
+    if bundle is None or not _is_valid(bundle.serving, now):
         ca_pem, pair = make_pair(wanted, now=now)
         return Bundle(serving=pair, ca_pem=ca_pem)
     if bundle.following is not None:
+        if now < bundle.announced_at or not _is_valid(bundle.following, now):
+            return replace(bundle, following=None)  # of a clock that was wrong: announce anew
         if now < bundle.announced_at + ANNOUNCE_S:
             return bundle
         return Bundle(serving=bundle.following, ca_pem=bundle.ca_pem)
@@ -165,8 +167,9 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _is_over(pair: Pair, now: float) -> bool:
-    return now >= expires_at(pair)
+def _is_valid(pair: Pair, now: float) -> bool:
+    # Made while a clock was ahead, it is nobody's yet; and nothing else would tell until then.
+    return _certificate(pair).not_valid_before_utc.timestamp() <= now < expires_at(pair)
 
 
 def _is_due(pair: Pair, names: Iterable[str], now: float) -> bool:

@@ -131,3 +131,27 @@ def test_whoever_has_the_bundle_of_the_look_before_trusts_what_is_shown_now(paus
         assert is_expired or is_issued_by(following.serving, bundle.ca_pem)
         assert is_issued_by(following.serving, following.ca_pem)
         bundle = following
+
+
+@pytest.mark.parametrize("ahead_s", [7200.0, 30 * DAY_S, 400 * DAY_S])
+def test_a_certificate_of_a_clock_that_was_ahead_is_replaced_when_the_clock_is_set(ahead_s, fresh):
+    ahead = next_bundle(None, NAMES, now=NOW + ahead_s)
+
+    found = next_bundle(ahead, NAMES, now=NOW)
+
+    begins = x509.load_pem_x509_certificate(found.serving.cert_pem.encode()).not_valid_before_utc
+    assert begins.timestamp() <= NOW
+    assert next_bundle(found, NAMES, now=NOW) == found
+
+
+def test_what_was_announced_by_a_clock_that_was_ahead_is_announced_anew(fresh):
+    due = NOW + LIFE_S * 0.7
+    ahead = next_bundle(fresh, NAMES, now=due + 7200.0)
+    assert ahead.following is not None
+
+    again = next_bundle(next_bundle(ahead, NAMES, now=due), NAMES, now=due)
+
+    assert again.serving == fresh.serving
+    assert again.following not in (None, ahead.following)
+    assert again.announced_at == due
+    assert next_bundle(again, NAMES, now=due + ANNOUNCE_S).serving == again.following
