@@ -27,6 +27,7 @@ from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.pod import PodController
 from terway.controlplane.podenis.pod_eni import PodENIController
 from terway.controlplane.podenis.pod_networking import PodNetworkingController
+from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.strays import Strays
 from terway.controlplane.podenis.sweep import Sweep
 from terway.controlplane.podenis.telling import Teller
@@ -111,6 +112,38 @@ class FreeTurns:
     def throttled(self, action: str, retry_after_s: float) -> None: ...
 
 
+def make_controllers(
+    client: Any,
+    informers: Any,
+    calls: Calls,
+    *,
+    lookout: Lookout,
+    teller: Teller,
+    vswitches: VSwitches,
+    world: ClusterWorld,
+    settings: Callable[[], Settings],
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    counted: Counted | None = None,
+) -> tuple[Controller, ...]:
+    """Make the controllers of pods' ENIs."""
+    writes = Writes(client, clock=clock)
+    room = Room(informers, vswitches, clock=monotonic)
+    maker = Maker(calls, writes, vswitches, Making(cluster_id=CLUSTER, ip_stack=IPStack.DUAL))
+    missed = Missed(client, world, teller, settings=settings, clock=clock)
+    doer = Doer(client, maker, writes, lookout, teller)
+    return (
+        PodController(client, informers, world, teller, missed=missed, settings=settings),
+        PodENIController(
+            client, informers, doer, writes, teller, room=room, clock=clock, settings=settings
+        ),
+        ENIController(
+            client, informers, calls, lookout, teller, room=room, clock=monotonic, counted=counted
+        ),
+        PodNetworkingController(client, informers, vswitches, teller, clock=clock),
+    )
+
+
 @dataclass
 class PodENICluster:
     """The whole of it."""
@@ -136,38 +169,25 @@ class PodENICluster:
         """Make the controllers, as those of a control plane that has just started."""
         assert self.edges is not None
         lookout, calls = self.edges
-        clock = self.cloud.clock
-        writes, teller = Writes(self.client, clock=clock), Teller(self.told)
+        clock, teller = self.cloud.clock, Teller(self.told)
         vswitches = VSwitches(calls, clock=clock, ttl_s=1200.0)
-        maker = Maker(calls, writes, vswitches, Making(cluster_id=CLUSTER, ip_stack=IPStack.DUAL))
         world = ClusterWorld(self.copies, lambda: self.conf, vswitches.zones)
-        client, copies = self.client, self.copies
-        self.controllers = (
-            PodController(
-                client,
-                copies,
-                world,
-                teller,
-                missed=Missed(client, world, teller, settings=lambda: self.settings, clock=clock),
-                settings=lambda: self.settings,
-            ),
-            PodENIController(
-                client,
-                copies,
-                Doer(client, maker, writes, lookout, teller),
-                writes,
-                teller,
-                clock=clock,
-                settings=lambda: self.settings,
-            ),
-            ENIController(
-                client, copies, calls, lookout, teller, clock=clock, counted=self.counted
-            ),
-            PodNetworkingController(client, copies, vswitches, teller, clock=clock),
+        self.controllers = make_controllers(
+            self.client,
+            self.copies,
+            calls,
+            lookout=lookout,
+            teller=teller,
+            vswitches=vswitches,
+            world=world,
+            settings=lambda: self.settings,
+            clock=clock,
+            monotonic=clock,
+            counted=self.counted,
         )
-        strays = Strays(client, copies, calls, teller)
-        self.sweep = Sweep(copies, calls, strays, cluster_id=CLUSTER, clock=clock)
-        self.admission = Admission(copies, world, lambda: self.settings)
+        strays = Strays(self.client, self.copies, calls, teller)
+        self.sweep = Sweep(self.copies, calls, strays, cluster_id=CLUSTER, clock=clock)
+        self.admission = Admission(self.copies, world, lambda: self.settings)
 
     async def round(self) -> bool:
         """Let each controller look at each of its keys once; return whether anything happened."""

@@ -25,6 +25,8 @@ def configured(pool: Pool, config: PoolConfig, now: float) -> Pool:
     )
     if config == old:
         return pool
+    if config == replace(old, pod_enis=config.pod_enis):
+        return replace(pool, config=config, create_hold=None)  # a slot more, or less
     pool = replace(pool, config=config, create_hold=None, surplus_since=None, reclaim_at=None)
     enis = {key: replace(eni, grow_after=0.0) for key, eni in pool.enis.items()}
     pool = replace(pool, enis=enis, budget=_budget(pool.budget, config, now))

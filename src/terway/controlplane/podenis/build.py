@@ -18,6 +18,7 @@ from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.pod import PodController
 from terway.controlplane.podenis.pod_eni import PodENIController
 from terway.controlplane.podenis.pod_networking import PodNetworkingController
+from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.strays import Strays
 from terway.controlplane.podenis.sweep import Sweep
 from terway.controlplane.podenis.telling import Teller
@@ -55,6 +56,7 @@ def make_pod_controllers(context: Context) -> Parts:
     calls = Calls(context.cloud, context.budget, clock=context.clock)
     lookout = Lookout(calls)
     vswitches = VSwitches(calls, clock=context.monotonic, ttl_s=config.vswitch_ttl_s)
+    room = Room(informers, vswitches, clock=context.monotonic)
     teller = Teller(context.events)
     writes = Writes(context.client, clock=context.clock)
     making = Making(cluster_id=config.cluster_id, ip_stack=config.ip_stack)
@@ -80,6 +82,7 @@ def make_pod_controllers(context: Context) -> Parts:
             Doer(context.client, maker, writes, lookout, teller),
             writes,
             teller,
+            room=room,
             clock=context.clock,
             settings=lambda: settings,
             concurrency=config.concurrency.pod_eni,
@@ -90,6 +93,7 @@ def make_pod_controllers(context: Context) -> Parts:
             calls,
             lookout,
             teller,
+            room=room,
             clock=context.monotonic,
             counted=context.counted,
             concurrency=config.concurrency.eni,

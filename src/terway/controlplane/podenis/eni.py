@@ -5,6 +5,7 @@ What is next, `podeni.eni_life` says, from a fresh look at the cloud; here are t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -15,8 +16,10 @@ from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.pod_eni import eni_ids_of
 from terway.controlplane.podenis.reading import DELETED, wish_of
+from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.ports import KubePort
+from terway.controlplane.watched import WATCHED_NODES
 from terway.kube.crds import (
     ENI_FINALIZER,
     NETWORK_INTERFACES,
@@ -26,8 +29,9 @@ from terway.kube.crds import (
 )
 from terway.kube.informer import Change
 from terway.kube.resource import ObjectKey
+from terway.kube.types import Node
 from terway.model.eni import ENI
-from terway.model.errors import ConflictError, VpcError
+from terway.model.errors import CapacityError, ConflictError, VpcError
 from terway.model.ids import ENIId
 from terway.podeni.eni_life import (
     AttachENI,
@@ -69,6 +73,7 @@ class ENIController:
         lookout: Lookout,
         teller: Teller,
         *,
+        room: Room,
         clock: Callable[[], float],
         counted: Counted | None = None,
         concurrency: int = 300,
@@ -79,6 +84,7 @@ class ENIController:
         self._lookout = lookout
         self._teller = teller
         self._clock = clock
+        self._room = room
         self._counted = counted or Counted()
         self._interfaces = informers.of(NETWORK_INTERFACES)
         self._records = informers.of(POD_ENIS)
@@ -86,20 +92,33 @@ class ENIController:
         self.watches: tuple[Watch, ...] = (
             Watch(resource=NETWORK_INTERFACES, keys_of=own_key),
             Watch(resource=POD_ENIS, keys_of=_enis_of_gone),
+            Watch(resource=WATCHED_NODES, keys_of=self._of_node),
         )
+
+    async def run(self, wake: Callable[[ObjectKey], None]) -> None:
+        """Have those woken who wait for slots, until cancelled."""
+        self._room.attaching.wake = wake
+        await asyncio.get_running_loop().create_future()
+
+    def _of_node(self, change: Change[Node]) -> Iterable[ObjectKey]:
+        self._room.node_changed(change.old, change.new)
+        return ()
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """Do what is next for one ENI."""
         found: NetworkInterface | None = self._interfaces.objects.get(key)
         if found is None:
-            self._watched.pop(key.name, None)
+            self._let_go(key)
             return DONE
         wish = wish_of(found)
         if wish.is_resting:
-            self._watched.pop(key.name, None)
+            self._let_go(key)
             await self._drop_orphan(found)
             return DONE
-        watched = self._watch(key.name, wish)
+        watched = self._watch(key, wish)
+        left_s = self._room.attaching.left_s(key)
+        if left_s:
+            return Outcome(again_in_s=left_s)
         eni = await self._look(found)
         if self._is_in_doubt(watched, eni):
             return self._again(watched)
@@ -115,10 +134,16 @@ class ENIController:
             self._say(found, "LookAtENI", error)
             raise
 
-    def _watch(self, name: str, wish: Wish) -> _Watched:
-        watched = self._watched.get(name)
+    def _let_go(self, key: ObjectKey) -> None:
+        """Forget an ENI that nothing is wished of; who waited for a slot waits no more."""
+        self._watched.pop(key.name, None)
+        self._room.attaching.left(key)
+
+    def _watch(self, key: ObjectKey, wish: Wish) -> _Watched:
+        watched = self._watched.get(key.name)
         if watched is None or watched.wish != wish:
-            watched = self._watched[name] = _Watched(wish=wish, since=self._clock())
+            self._let_go(key)
+            watched = self._watched[key.name] = _Watched(wish=wish, since=self._clock())
         return watched
 
     def _is_in_doubt(self, watched: _Watched, eni: ENI | None) -> bool:
@@ -148,6 +173,9 @@ class ENIController:
             return self._again(watched)
         except VpcError as error:
             self._tell(found, command, error)
+            if isinstance(command, AttachENI) and isinstance(error, CapacityError):
+                wait_s = self._room.wait_to_attach(found, command.target, error)
+                return Outcome(again_in_s=wait_s)
             raise
         return DONE if isinstance(command, Report) else self._again(watched)
 
@@ -156,6 +184,7 @@ class ENIController:
         match command:
             case AttachENI(target=target):
                 await self._calls.attach(eni_id, target)
+                self._room.attaching.served(ObjectKey(namespace="", name=eni_id))
             case DetachENI(target=target):
                 await self._calls.detach(eni_id, target)
             case DeleteENI():
@@ -165,8 +194,11 @@ class ENIController:
                 if not (watched.is_deletion_asked or watched.wish.is_foreign):
                     await self._delete(eni_id, watched)
                 await self._release(found)
+                self._room.deleted(found)
             case Report():
                 kind = await self._report(found, command)
+                if command.phase is Phase.UNBIND:
+                    self._room.detached(watched.wish.target)
                 if command.phase is Phase.BIND:
                     self._counted.attached(kind, self._clock() - watched.since)
             case _:
@@ -174,6 +206,8 @@ class ENIController:
 
     async def _delete(self, eni_id: ENIId, watched: _Watched) -> None:
         await self._calls.delete(eni_id)
+        if not watched.is_deletion_asked:
+            self._room.detached(watched.wish.target)  # only what is nowhere can be deleted
         watched.is_deletion_asked = True
 
     async def _release(self, found: NetworkInterface) -> None:

@@ -29,7 +29,7 @@ from terway.podeni.garbage import tags_of
 from terway.podeni.placing import NoPlace, place
 
 # What a vSwitch without addresses says; other quotas are no fault of the vSwitch.
-_FULL = ("InvalidVSwitchId.IpNotEnough", "QuotaExceeded.PrivateIpAddress")
+FULL = ("InvalidVSwitchId.IpNotEnough", "QuotaExceeded.PrivateIpAddress")
 _NO_PLACE_S = 30.0  # before vSwitches that were full are worth another look
 
 
@@ -106,7 +106,7 @@ class Maker:
             made = await self._with_eni(one, eni)
             await self._writes.make_interface(found, made)
         except VpcError as error:
-            if error.code.startswith(_FULL):
+            if error.code.startswith(FULL):
                 self._vswitches.refuse(vswitch_id)
             return error
         return made
@@ -124,7 +124,7 @@ class Maker:
             match made.get(name_of(one)):
                 case Allocation() as done:
                     changed.append(done)
-                case VpcError() as error if error.code.startswith(_FULL):
+                case VpcError() as error if error.code.startswith(FULL):
                     changed.append(_intended(one, (VSwitchId(""), ZoneId(""))))
                 case _:
                     changed.append(one)

@@ -7,8 +7,11 @@ from contextlib import suppress
 
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.podenis.doing import Doer
+from terway.controlplane.podenis.making import FULL
 from terway.controlplane.podenis.reading import node_of, pod_of, record_of, state_of, wants_eni
+from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.telling import Teller
+from terway.controlplane.podenis.words import networks_of
 from terway.controlplane.podenis.writes import Writes
 from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WATCHED_NODES, WATCHED_PODS, WatchedPod
@@ -17,11 +20,12 @@ from terway.kube.informer import Change
 from terway.kube.resource import ObjectKey
 from terway.model.errors import CapacityError, ConflictError, UsageError
 from terway.model.ids import ENIId
-from terway.podeni.commands import Step
+from terway.podeni.commands import CreateENIs, Step
 from terway.podeni.life import step
 from terway.podeni.record import PodState, World
 from terway.podeni.settings import Settings
 
+_OTHER_S = 0.1  # a vSwitch was full: before the next of the list is tried
 _BEHIND_S = 1.0  # before a copy that is behind is worth another look
 
 
@@ -38,6 +42,7 @@ class PodENIController:
         writes: Writes,
         teller: Teller,
         *,
+        room: Room,
         clock: Callable[[], float],
         settings: Callable[[], Settings],
         concurrency: int = 10,
@@ -47,6 +52,7 @@ class PodENIController:
         self._doer = doer
         self._writes = writes
         self._teller = teller
+        self._room = room
         self._clock = clock
         self._settings = settings
         self._records = informers.of(POD_ENIS)
@@ -59,20 +65,47 @@ class PodENIController:
             Watch(resource=WATCHED_PODS, keys_of=self._of_pod),
         )
 
+    async def run(self, wake: Callable[[ObjectKey], None]) -> None:
+        """Have those woken who wait for ENIs to be made, until cancelled."""
+        self._room.creating.wake = wake
+        await self._room.watch()
+
     def _of_pod(self, change: Change[WatchedPod]) -> Iterable[ObjectKey]:
         return (change.key,) if change.key in self._records.objects else ()
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """Do the next step of one PodENI."""
         found: PodENI | None = self._records.objects.get(key)
-        if found is None or self._writes.is_behind(found):
+        if found is None:
+            self._room.creating.left(key)
+            return DONE
+        if self._writes.is_behind(found):
             return DONE
         next_ = step(self._world(key, found), now=self._clock())
         if next_.problem:
             await self._say(found, next_.problem)
         if next_.takes and next_.commands and not await self._is_gone(key, found):
             return Outcome(again_in_s=_BEHIND_S)
+        if any(isinstance(one, CreateENIs) for one in next_.commands):
+            return await self._make(key, found, next_)
+        self._room.creating.left(key)
         await self._do(found, next_)
+        return Outcome(again_in_s=next_.again_in_s)
+
+    async def _make(self, key: ObjectKey, found: PodENI, next_: Step) -> Outcome:
+        """Have ENIs made, or wait for the limit that is in the way."""
+        waiting = self._room.creating
+        left_s = waiting.left_s(key)
+        if left_s:
+            return Outcome(again_in_s=left_s)
+        try:
+            await self._do(found, next_)
+        except CapacityError as error:
+            if error.code.startswith(FULL):
+                return Outcome(again_in_s=_OTHER_S)
+            wait_s = self._room.wait_to_create(key, networks_of(found).values(), error)
+            return Outcome(again_in_s=wait_s)
+        waiting.served(key)
         return Outcome(again_in_s=next_.again_in_s)
 
     def _world(self, key: ObjectKey, found: PodENI) -> World:

@@ -7,7 +7,7 @@ subtracted; a vSwitch that refused has none until it is asked again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from terway.controlplane.podenis.calls import Calls
@@ -78,6 +78,19 @@ class VSwitches:
         state = self._known.get(vswitch_id)
         if state is not None:
             state.available = max(0, state.available - 1)
+
+    def give(self, vswitch_id: VSwitchId) -> None:
+        """Note that an address of it was given back."""
+        state = self._known.get(vswitch_id)
+        if state is not None:
+            state.available += 1
+
+    async def look_again(self, ids: Sequence[VSwitchId]) -> Mapping[VSwitchId, int]:
+        """Return how many addresses these have, of which somebody waits for one."""
+        for one in ids:
+            self._known.pop(one, None)
+        supplies = await self.supplies(ids)
+        return {one: supply.available for one, supply in supplies.items()}
 
     def refuse(self, vswitch_id: VSwitchId) -> None:
         """Note that it had none left."""

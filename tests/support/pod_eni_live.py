@@ -1,0 +1,142 @@
+"""The controllers of pods' ENIs as they run, with queues and waits, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from terway.controlplane.budget import CallBudget
+from terway.controlplane.informers import SharedInformers
+from terway.controlplane.manager import run_controllers
+from terway.controlplane.podenis.calls import Calls
+from terway.controlplane.podenis.lookout import Lookout
+from terway.controlplane.podenis.telling import Teller
+from terway.controlplane.podenis.vswitches import VSwitches
+from terway.controlplane.podenis.world import ClusterWorld
+from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS
+from terway.kube.resource import NAMESPACES, NODES, PODS
+from terway.lab.kubeapi.inprocess import InProcessKube
+from terway.lab.kubeapi.store import Key
+from terway.podeni.settings import Settings
+from tests.support.centralized import Cluster, wall_clock
+from tests.support.pod_eni_cluster import PREFIX, Told, make_controllers
+from tests.support.virtual_time import virtual_clock
+
+
+class LivePodENIs(Cluster):
+    """A cloud and an API server, in which pods ask for ENIs of their own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.told = Told()
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+        self.state.create(self.row(NAMESPACES), namespace)
+
+    def add_shared_node(self, name: str, **allocatable: str) -> str:
+        """Add a node that gives whole ENIs, and so says."""
+        instance_id = self.add_node(name)
+        self.allow(name, **allocatable)
+        return instance_id
+
+    def allow(self, name: str, **allocatable: str) -> None:
+        """Have a node say how many ENIs pods can have."""
+        resources = {f"aliyun/{one.replace('_', '-')}": n for one, n in allocatable.items()}
+        body = {**self.find(NODES, name), "status": {"allocatable": resources}}
+        self.state.store.put(self.row(NODES), body)
+
+    def make_pod(self, name: str, node: str, **allocation: str) -> None:
+        """Make a pod of a StatefulSet, whose ENI is whole."""
+        at = self.cloud.at
+        network = {
+            "interface": "eth0",
+            "vSwitchOptions": [at.pod_vswitch],
+            "securityGroupIDs": [at.group],
+            "eniOptions": {"eniType": "ENI"},
+            **({"allocationType": allocation} if allocation else {}),
+        }
+        self.pods += 1
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "uid": f"uid-{self.pods}",
+                "creationTimestamp": self.state.now_text(),
+                "annotations": {
+                    f"{PREFIX}pod-eni": "true",
+                    f"{PREFIX}pod-networks": json.dumps({"podNetworks": [network]}),
+                },
+                "ownerReferences": [
+                    {
+                        "apiVersion": "apps/v1",
+                        "kind": "StatefulSet",
+                        "name": "web",
+                        "uid": "u",
+                        "controller": True,
+                    }
+                ],
+            },
+            "spec": {"nodeName": node, "containers": [{"name": "a", "image": "i"}]},
+            "status": {"phase": "Pending"},
+        }
+        self.state.store.put(self.row(PODS), body)
+
+    def delete_pod(self, name: str) -> None:
+        """Take a pod's object away."""
+        self.state.store.remove(self.row(PODS), Key("default", name))
+
+    def record(self, name: str) -> Mapping[str, Any] | None:
+        """Return the PodENI of a pod."""
+        found: Mapping[str, Any] | None = self.state.find(self.row(POD_ENIS), name, "default")
+        return found
+
+    def phase(self, name: str) -> str:
+        """Return the phase of a pod's PodENI; empty for none."""
+        found = self.record(name) or {}
+        return str(found.get("status", {}).get("phase", ""))
+
+    def interfaces(self) -> Mapping[str, Any]:
+        """Return the NetworkInterfaces by name."""
+        return {one["metadata"]["name"]: one for one in self.objects(NETWORK_INTERFACES)}
+
+
+@asynccontextmanager
+async def pod_eni_control_plane(
+    cluster: LivePodENIs, *, settings: Settings | None = None, kube: InProcessKube | None = None
+) -> AsyncIterator[None]:
+    """Run the controllers for the time of the block."""
+    kube = kube or cluster.kube()
+    chosen = replace(settings or Settings(), has_trunk=False)
+    informers = SharedInformers(kube, rng=Random(1))  # type: ignore[arg-type]
+    calls = Calls(cluster.client, CallBudget(clock=virtual_clock), clock=wall_clock)
+    lookout = Lookout(calls)
+    vswitches = VSwitches(calls, clock=virtual_clock, ttl_s=1200.0)
+    controllers = make_controllers(
+        kube,
+        informers,
+        calls,
+        lookout=lookout,
+        teller=Teller(cluster.told),
+        vswitches=vswitches,
+        world=ClusterWorld(informers, lambda: None, vswitches.zones),
+        settings=lambda: chosen,
+        clock=wall_clock,
+        monotonic=virtual_clock,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(informers.run()),
+            tasks.create_task(lookout.run()),
+            tasks.create_task(run_controllers(controllers, informers, rng=Random(1))),
+        ]
+        try:
+            yield
+        finally:
+            for one in running:
+                one.cancel()
