@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from operator import attrgetter
 from typing import Any
 
@@ -84,6 +85,7 @@ class PoolController:
         self.moments = Moments(outside.clock, outside.wall_clock)
         self._showing = Showing(outside.kube, self.moments)
         self.pools: dict[str, NodePool] = {}
+        self._begun = count()
         self.watches: tuple[Watch, ...] = (
             Watch(resource=POOL_NODES, keys_of=_asked_anew),
             Watch(resource=NODE_RUNTIMES, keys_of=own_key, is_urgent=_has_more_waiting),
@@ -139,7 +141,11 @@ class PoolController:
         one = self.pools.get(name)
         if one is not None and one.uid == node.metadata.uid:
             return one
-        made = believe(node, self._around(), now=self._outside.clock())
+        around = self._around()
+        # Each pool counts its tokens from zero, and one node may have several, one after the other:
+        # a token that was used before would be answered with what was given then.
+        around = replace(around, token_seed=f"{around.token_seed}-{next(self._begun)}")
+        made = believe(node, around, now=self._outside.clock())
         if made is not None:
             self.pools[name] = made
         return made

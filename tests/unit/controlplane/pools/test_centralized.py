@@ -167,6 +167,30 @@ def test_a_control_plane_that_is_killed_at_any_moment_leaks_nothing(tmp_path, te
     run_virtually(main())
 
 
+def test_a_control_plane_that_begins_anew_with_a_node_uses_no_token_twice(tmp_path):
+    """Bug class 13: the cloud would answer with what it gave then, and has taken back since."""
+    used = Counter()
+
+    def note(call):
+        if call.action in ("CreateNetworkInterface", "AssignPrivateIpAddresses"):
+            used[call.parameters["ClientToken"]] += 1
+
+    async def main():
+        cluster, agent = make(tmp_path, max_pool_size=0)
+        cluster.cloud.before_call = note
+        kube = cluster.kube()
+        async with control_plane(cluster, kube=kube), agent.running() as service:
+            for _ in range(4):
+                await add(service, *cluster.schedule("node-1"))
+                # its own status is now one that it does not know: it begins anew with that
+                kube.lost = 1
+                await asyncio.sleep(10)
+
+    run_virtually(main())
+    assert len(used) == 4
+    assert set(used.values()) == {1}
+
+
 def test_a_node_of_its_own_supply_is_taken_over_with_its_pods(tmp_path):
     async def main():
         cluster, agent = make(tmp_path, max_pool_size=2, security_groups=[])
