@@ -55,8 +55,13 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(pod: str, other: str, address: IPAddress) -> AsyncIterator[Traffic]:
-    """Keep both going from namespace `pod` to `address`, which is in namespace `other`."""
+async def traffic(
+    pod: str, other: str, address: IPAddress, *, pause_s: float = 0.0
+) -> AsyncIterator[Traffic]:
+    """Keep both going from namespace `pod` to `address`, which is in namespace `other`.
+
+    `pause_s` between two words leaves the processor to a lab that has more to do.
+    """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     async with AsyncExitStack() as stack:
         sockets = {
@@ -77,13 +82,13 @@ async def traffic(pod: str, other: str, address: IPAddress) -> AsyncIterator[Tra
         accepted.setblocking(False)
         stack.enter_context(accepted)
         port = sockets["echo"].getsockname()[1]
-        flow = lockstep(sockets["asker"], sockets["echo"], (address, port))
+        flow = lockstep(sockets["asker"], sockets["echo"], (address, port), pause_s=pause_s)
         datagrams = await stack.enter_async_context(flow)
         stream = Stream()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [
             tasks.create_task(_echo(accepted)),
-            tasks.create_task(_ask(stream, sockets["client"])),
+            tasks.create_task(_ask(stream, sockets["client"], pause_s)),
         ]
         yield Traffic(stream=stream, datagrams=datagrams)
         for task in running:
@@ -97,7 +102,7 @@ async def _echo(accepted: socket.socket) -> None:
     raise AssertionError("the stream ended")
 
 
-async def _ask(stream: Stream, client: socket.socket) -> None:
+async def _ask(stream: Stream, client: socket.socket, pause_s: float) -> None:
     loop = asyncio.get_running_loop()
     while True:
         await loop.sock_sendall(client, b"word")
@@ -105,3 +110,5 @@ async def _ask(stream: Stream, client: socket.socket) -> None:
             assert await loop.sock_recv(client, 64) == b"word"
         stream.count += 1
         stream.came_back.set()
+        if pause_s:
+            await asyncio.sleep(pause_s)

@@ -7,7 +7,6 @@ what takes a node over must fit what is there, not what we would have made.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterable
@@ -23,7 +22,7 @@ from terway.cloud.metadata import MetadataENI
 from terway.datapath.takeover import OwnerENI, Verdict
 from terway.lab.cloud.inprocess import inprocess_ecs_client
 from terway.linux.kernel import open_kernel
-from terway.model.address import IPAddress, IPPair
+from terway.model.address import IPPair
 from terway.model.attachment import PodRef
 from terway.model.eni import ENI, VSwitch
 from terway.model.ids import ClientToken, ContainerId, MacAddress
@@ -34,20 +33,17 @@ from terway.store.sqlite import open_store
 from terway.store.upstream import record_of, write_relations
 from tests.support.emulated_node import EmulatedCloud
 from tests.support.kernel_node import KernelNode, sh
+from tests.support.upstream_links import (
+    configure_eni,
+    host_link,
+    mac_of,
+    make_rules,
+    make_veth,
+)
+
+__all__ = ["UpstreamNode", "both", "filters_of", "host_link", "mac_of", "upstream_node"]
 
 NODE_V4, NODE_V6 = "192.168.0.10", "fd00::10"
-
-
-def host_link(pod: PodRef) -> str:
-    """Return the name of the node's end, as pkg/link/veth.go makes it."""
-    return "cali" + hashlib.sha1(str(pod).replace("/", ".").encode()).hexdigest()[:11]
-
-
-def mac_of(link: str, *, netns: str = "") -> str:
-    """Return the MAC that a link has."""
-    inside = f"nsenter --net={netns} " if netns else ""
-    words = sh(f"{inside}ip -o link show {link}").split()
-    return words[words.index("link/ether") + 1]
 
 
 @dataclass
@@ -80,61 +76,27 @@ class UpstreamNode:
 
     def configure_eni(self) -> None:
         """Give the ENI what PolicyRoute gives it."""
-        sh(f"""
-            sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-            sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
-            sysctl -qw net.ipv4.conf.{self.ifname}.rp_filter=0
-            ip link set {self.ifname} up
-            ip address add {NODE_V4}/32 dev {self.ifname}
-            ip address add {NODE_V6}/128 dev {self.ifname} nodad
-            ip route add default via {self.gateways.v4} dev {self.ifname} table {self.table} onlink
-            ip route add {self.gateways.v6}/128 dev {self.ifname}
-            ip route add default via {self.gateways.v6} dev {self.ifname} table {self.table} onlink
-        """)
+        configure_eni(self.ifname, self.table, self.gateways, (NODE_V4, NODE_V6))
 
     def add_pod(
         self, name: str, addresses: IPPair, *, bandwidth: Bandwidth = UNLIMITED
     ) -> UpstreamPod:
         """Make a pod by PolicyRoute, and journal it."""
         netns, ref = self.machine.pod(), PodRef(namespace="default", name=name, uid=f"uid-{name}")
-        self.make_veth(netns, ref, addresses)
+        make_veth(netns, ref, addresses)
         for address in addresses:
-            self.make_rules(ref, address)
+            make_rules(address, self.table)
         known = [str(one) for one in addresses]
         self.machine.know(*known, mac=self.eni.mac, far=f"vpc-{self.ifname}")
         pod = self.pod(name, netns, addresses, bandwidth=bandwidth)
         self.write(pod)
         return pod
 
-    def make_veth(
-        self, netns: str, ref: PodRef, addresses: IPPair, *, ifname: str = "eth0"
-    ) -> None:
-        link, space = host_link(ref), netns.rpartition("/")[2]
-        sh(f"ip link add {link} type veth peer name {ifname} netns {space}")
-        sh(f"""
-            sysctl -qw net.ipv4.conf.{link}.rp_filter=0
-            ip link set {link} up
-            ip -n {space} link set lo up
-            ip netns exec {space} sysctl -qw net.ipv6.conf.{ifname}.accept_ra=0
-            ip -n {space} address add {addresses.v4}/32 dev {ifname}
-            ip -n {space} address add {addresses.v6}/128 dev {ifname} nodad
-            ip -n {space} link set {ifname} up
-            ip -n {space} neigh add 169.254.1.1 lladdr {mac_of(link)} dev {ifname} nud permanent
-            ip -n {space} neigh add fe80::1 lladdr {mac_of(link)} dev {ifname} nud permanent
-            ip route add {addresses.v4}/32 dev {link} scope link
-            ip route add {addresses.v6}/128 dev {link}
-        """)
-        if ifname == "eth0":
-            sh(f"""
-                ip -n {space} route add default via 169.254.1.1 dev {ifname} onlink
-                ip -n {space} -6 route add default via fe80::1 dev {ifname} onlink
-            """)
-
     def add_exclusive_pod(self, name: str) -> UpstreamPod:
         """Make a pod by ExclusiveENI: the device is its eth0, veth1 leads to the node."""
         netns, ref = self.machine.pod(), PodRef(namespace="default", name=name, uid=f"uid-{name}")
         addresses = IPPair(v4=self.eni.primary_ipv4, v6=self.eni.ipv6[0])
-        self.make_veth(netns, ref, addresses, ifname="veth1")
+        make_veth(netns, ref, addresses, ifname="veth1")
         space, gateways = netns.rpartition("/")[2], self.gateways
         sh(f"""
             ip link set {self.ifname} down
@@ -153,14 +115,6 @@ class UpstreamNode:
         pod = self.pod(name, netns, addresses, type_=UpstreamType.VPC_ENI)
         self.write(pod)
         return pod
-
-    def make_rules(self, ref: PodRef, address: IPAddress) -> None:
-        family = f"-{address.version}"
-        bits = address.max_prefixlen
-        sh(f"""
-            ip {family} rule add priority 512 to {address}/{bits} lookup main
-            ip {family} rule add priority 2048 from {address}/{bits} lookup {self.table}
-        """)
 
     def pod(
         self,

@@ -1,0 +1,93 @@
+"""A lab whose cluster runs upstream: its objects, its agents as pods of a DaemonSet, its ENIs.
+
+Both agents run as the DaemonSets say. A lab has no images: the programs, as they are on this
+machine, are mounted where an image would have them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from terway.cli.chart.render import find_chart, overlaid, read_values, render
+from terway.lab.cloud.inprocess import inprocess_ecs_client
+from terway.lab.world.lab import Lab
+from terway.lab.world.plan import OPENAPI
+from terway.model.ids import ClientToken
+from tests.support.upstream_agent import MOUNTS
+from tests.support.upstream_objects import control_plane, daemon_set
+
+_REPOSITORY = Path(__file__).parents[2]
+_PROGRAMS = Path(sys.executable).parent
+_VOLUMES = (
+    ("programs", str(_PROGRAMS), "/usr/local/sbin"),  # of the PATH of every container
+    ("python", sys.prefix, sys.prefix),
+    ("repository", str(_REPOSITORY), str(_REPOSITORY)),
+    ("kubeconfig", "/etc/kubernetes", "/etc/kubernetes"),
+)
+
+
+async def add_upstream(lab: Lab, *nodes: str) -> None:
+    """Let upstream have the cluster, and return when its nodes are Ready."""
+    await lab.configure_agents()
+    client = inprocess_ecs_client(lab.cloud)
+    for name in nodes:
+        await lab.add_node(name)
+        made = await client.create_eni(
+            vswitch_id=lab.ground.pod_vswitch_id,
+            security_group_ids=(lab.ground.security_group_id,),
+            ipv4_count=6,
+            ipv6_count=6,
+            tags=(("creator", "terway"),),
+            token=ClientToken(f"upstream-{name}"),
+        )
+        await client.attach_eni(made.id, lab.instances[name].id)
+    command = (sys.executable, "-m", "tests.support.upstream_agent")
+    agents = daemon_set(command=command, mounts=MOUNTS)
+    objects = [with_programs(agents), *control_plane()]
+    await lab.apply(yaml.safe_dump_all(objects))
+    await lab.wait_ready(*nodes)
+
+
+def our_manifests(lab: Lab) -> str:
+    """Return the chart's objects for this lab: its agents manage their ENIs themselves."""
+    chart = find_chart()
+    endpoint = f"http://{OPENAPI}"
+    values = {
+        "regionID": lab.plan.region_id,
+        "clusterID": "lab",
+        "vpcID": lab.ground.vpc_id,
+        "vSwitches": {lab.plan.zone_id: [lab.ground.pod_vswitch_id]},
+        "securityGroupIDs": [lab.ground.security_group_id],
+        "serviceCIDR": "172.21.0.0/20",
+        "centralizedIPAM": False,
+        "trunk": False,
+        "controlPlane": {"enabled": False},
+        "endpoints": {"ecs": endpoint, "vpc": endpoint},
+    }
+    text = render(overlaid(read_values([], [], chart=chart), values), chart=chart)
+    return yaml.safe_dump_all(map(with_programs, yaml.safe_load_all(text)))
+
+
+def with_programs(one: dict[str, Any]) -> dict[str, Any]:
+    """Return an object whose containers find our programs, and the API server."""
+    if one["kind"] != "DaemonSet":
+        return one
+    spec = one["spec"]["template"]["spec"]
+    spec["volumes"] += [
+        {"name": name, "hostPath": {"path": source}} for name, source, _ in _VOLUMES
+    ]
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        if "command" in container:
+            container["volumeMounts"] += [
+                {"name": name, "mountPath": target} for name, _, target in _VOLUMES
+            ]
+            env = {"KUBECONFIG": "/etc/kubernetes/terway.conf", "PYTHONPATH": str(_REPOSITORY)}
+            container["env"] = [
+                *container.get("env", ()),
+                *({"name": name, "value": value} for name, value in env.items()),
+            ]
+    return one
