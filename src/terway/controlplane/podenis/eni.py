@@ -13,6 +13,7 @@ from typing import Any, assert_never
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.counted import Counted
 from terway.controlplane.podenis.calls import Calls
+from terway.controlplane.podenis.holding import Holding
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.pod_eni import eni_ids_of
 from terway.controlplane.podenis.reading import DELETED, wish_of
@@ -47,6 +48,10 @@ from terway.podeni.record import Phase
 
 LOST_S = 20.0  # lists may lag; an ENI that is not in one for so long is gone
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.1, 3.0
+_HELD = (
+    "somebody deleted the NetworkInterface {eni} under its pod: it is written again, and the ENI "
+    "stays; delete the pod to have it gone"
+)
 _PATIENCE = 0.1  # of the time that passed already: how long until the next look
 
 
@@ -88,6 +93,7 @@ class ENIController:
         self._counted = counted or Counted()
         self._interfaces = informers.of(NETWORK_INTERFACES)
         self._records = informers.of(POD_ENIS)
+        self._holding = Holding(client, informers)
         self._watched: dict[str, _Watched] = {}
         self.watches: tuple[Watch, ...] = (
             Watch(resource=NETWORK_INTERFACES, keys_of=own_key),
@@ -115,6 +121,12 @@ class ENIController:
             self._let_go(key)
             await self._drop_orphan(found)
             return DONE
+        if wish.is_deleted and await self._is_held(found):
+            self._let_go(key)
+            return DONE
+        return await self._advance(key, found, wish)
+
+    async def _advance(self, key: ObjectKey, found: NetworkInterface, wish: Wish) -> Outcome:
         watched = self._watch(key, wish)
         left_s = self._room.attaching.left_s(key)
         if left_s:
@@ -126,6 +138,15 @@ class ENIController:
         if command is None:
             return self._again(watched)
         return await self._carry_out(found, watched, command)
+
+    async def _is_held(self, found: NetworkInterface) -> bool:
+        """Return whether a pod has the ENI of what somebody deletes; then only that goes."""
+        owner = await self._holding.holder_of(found)
+        if owner is None:
+            return False
+        await self._release(found)
+        self._teller.failed(owner, "DeleteENI", _HELD.format(eni=found.metadata.name))
+        return True
 
     async def _look(self, found: NetworkInterface) -> ENI | None:
         try:
