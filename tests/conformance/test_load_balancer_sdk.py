@@ -260,6 +260,13 @@ async def test_an_nlb_instance_lives_from_creation_to_deletion(sdk):
     assert health["ListenerHealthStatus"][0]["ServerGroupInfos"][0]["NonNormalServers"]
     await sdk.nlb("GetListenerAttribute", ListenerId=listener)
 
+    joining = {"LoadBalancerId": balancer, "SecurityGroupIds": [world.group]}
+    joined = await sdk.nlb("LoadBalancerJoinSecurityGroup", **joining)
+    assert (await sdk.nlb("GetJobStatus", JobId=joined["JobId"]))["Status"] == "Succeeded"
+    described = await sdk.nlb("GetLoadBalancerAttribute", LoadBalancerId=balancer)
+    assert described["SecurityGroupIds"] == [world.group]
+    await sdk.nlb("LoadBalancerLeaveSecurityGroup", **joining)
+
     refused = sdk.nlb("DeleteLoadBalancer", LoadBalancerId=balancer)
     await _is_refused(refused, "OperationDenied.DeletionProtectionEnabled")
     await _is_refused(

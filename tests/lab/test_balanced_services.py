@@ -71,19 +71,28 @@ async def test_tcp_and_udp_of_one_number_in_both_families(market: Market, class_
     assert not await market.nlb.list_groups()
 
 
-async def test_only_sources_of_the_ranges_are_let_in(market: Market):
-    await market.pod("ranged-1", "node-2", labels={"app": "ranged"})
-    await market.service("ranged", loadBalancerSourceRanges=[f"{FAR}/32"])
-    (address,) = await market.addresses("ranged")
+@pytest.mark.parametrize("class_", [None, NLB_CLASS])
+async def test_only_sources_of_the_ranges_are_let_in(market: Market, class_: str | None):
+    name = "ranged-nlb" if class_ else "ranged-clb"
+    groups = market.lab.cloud.world.state.groups
+    before = set(groups)
+    await market.pod(f"{name}-1", "node-2", labels={"app": name})
+    await market.service(name, loadBalancerSourceRanges=[f"{FAR}/32"], loadBalancerClass=class_)
+    address = (await market.addresses(name))[0]
 
-    await market.answered_by(address, ["ranged-1"])
+    await market.answered_by(address, [f"{name}-1"])
     assert not await market.is_answered(address, source=OTHER)
 
-    await market.change("ranged", {"spec": {"loadBalancerSourceRanges": [f"{OTHER}/32"]}})
-    await market.answered_by(address, ["ranged-1"], source=OTHER)
+    await market.change(name, {"spec": {"loadBalancerSourceRanges": [f"{OTHER}/32"]}})
+    await market.answered_by(address, [f"{name}-1"], source=OTHER)
     assert not await market.is_answered(address)
-    await market.remove("ranged")
+
+    await market.change(name, {"spec": {"loadBalancerSourceRanges": None}})
+    await market.answered_by(address, [f"{name}-1"])
+    assert await market.is_answered(address, source=OTHER)
+    await market.remove(name)
     assert not await market.clb.list_access()
+    assert set(groups) == before
 
 
 async def test_an_instance_is_protected_and_made_again_if_somebody_deletes_it(market: Market):

@@ -14,11 +14,16 @@ from terway.loadbalancer.plan import plan, plan_removal
 from terway.loadbalancer.steps import (
     ChangeAccessList,
     ChangeBackends,
+    ChangeSourceGroup,
     CreateAccessList,
+    CreateSourceGroup,
     DeleteAccessList,
     DeleteGroup,
     DeleteInstance,
     DeleteListener,
+    DeleteSourceGroup,
+    JoinGroups,
+    LeaveGroups,
     Protect,
     Rename,
     SetSpec,
@@ -42,16 +47,18 @@ from terway.model.balancer import (
     LoadBalancerId,
     ServerGroup,
     ServerGroupId,
+    SourceGroup,
+    SourceRule,
 )
 from terway.model.errors import UsageError
-from terway.model.ids import ENIId, VpcId, VSwitchId, ZoneId
+from terway.model.ids import ENIId, SecurityGroupId, VpcId, VSwitchId, ZoneId
 from tests.support.balancer_paper import Paper, foreign
 
 CLUSTER = Cluster(
     cluster_id="c1", vpc_id=VpcId("vpc-1"), zones=((ZoneId("z"), VSwitchId("vsw-1")),)
 )
 ID = LoadBalancerId("lb-1")
-ROUNDS = 4
+ROUNDS = 6
 SEARCH = settings(max_examples=5000, phases=[Phase.generate], database=None)
 PROTOCOLS = st.sampled_from(ListenerProtocol)
 PORTS = st.integers(80, 83)
@@ -101,7 +108,7 @@ def services(draw: st.DrawFn, *, named: bool | None = None) -> Wanted:
         ports=tuple(Port(name="", protocol=one, port=port) for one, port in ports),
         families=(Family.V4,),
         load_balancer_class=NLB_CLASS if is_nlb else "",
-        source_ranges=() if is_nlb else draw(SOURCES),
+        source_ranges=draw(SOURCES),
     )
     is_named = draw(st.booleans()) if named is None else named
     said = Settings(
@@ -111,6 +118,7 @@ def services(draw: st.DrawFn, *, named: bool | None = None) -> Wanted:
         is_protected_from_deletion=draw(st.booleans()),
         tags=(("team", "shop"),),
         forwarding=draw(FORWARDINGS),
+        security_group_ids=draw(st.sampled_from([(), ("sg-asked",)])) if is_nlb else (),
     )
     (wanted,) = wanted_of(service, said, endpoints, CLUSTER)
     return wanted
@@ -146,6 +154,24 @@ def _listener(
     )
 
 
+OWN_GROUP, THEIR_GROUP = SecurityGroupId("sg-own"), SecurityGroupId("sg-theirs")
+SOURCE_RULES = [
+    SourceRule(
+        protocol="ALL",
+        port_range="-1/-1",
+        source=ip_network(source),
+        is_allowed=is_allowed,
+        priority=1 if is_allowed else 99,
+    )
+    for source, is_allowed in (("203.0.113.0/24", True), ("0.0.0.0/0", False))
+]
+SOURCE_GROUPS = st.none() | st.builds(
+    SourceGroup,
+    id=st.just(OWN_GROUP),
+    rules=st.lists(st.sampled_from(SOURCE_RULES), unique=True).map(tuple),
+)
+
+
 @st.composite
 def worlds(draw: st.DrawFn, product: BalancerProduct) -> Observed:
     """Draw what may be there: of ours, of others, half made, or nothing."""
@@ -171,8 +197,12 @@ def worlds(draw: st.DrawFn, product: BalancerProduct) -> Observed:
     access_list = draw(st.sampled_from([None, acl])) if is_clb else None
     rules: list[AccessRule | None]
     rules = [None] if access_list is None else [None, AccessRule(acl_id=acl.id, is_allowed=True)]
+    source_group = None if is_clb else draw(SOURCE_GROUPS)
+    joinable = [THEIR_GROUP] if source_group is None else [THEIR_GROUP, OWN_GROUP]
     if not draw(st.integers(0, 4)):
-        return Observed(groups=() if is_clb else groups, access_list=access_list)
+        return Observed(
+            groups=() if is_clb else groups, access_list=access_list, source_group=source_group
+        )
     instance = BalancerInstance(
         id=ID,
         product=product,
@@ -181,11 +211,28 @@ def worlds(draw: st.DrawFn, product: BalancerProduct) -> Observed:
         is_internet=True,
         is_protected_from_deletion=draw(st.booleans()),
         is_protected_from_console=draw(st.booleans()),
+        security_group_ids=()
+        if is_clb
+        else tuple(draw(st.lists(st.sampled_from(joinable), unique=True))),
         tags=(("kubernetes.do.not.delete", "a6f1a"),),
     )
     held = draw(st.lists(named, unique_by=lambda one: one[:2], max_size=4))
     listeners = tuple(draw(_listener(*one, groups, rules, is_clb=is_clb)) for one in held)
-    return Observed(instance=instance, listeners=listeners, groups=groups, access_list=access_list)
+    return Observed(
+        instance=instance,
+        listeners=listeners,
+        groups=groups,
+        access_list=access_list,
+        source_group=source_group,
+    )
+
+
+def untouched(instance: BalancerInstance | None, own: str) -> BalancerInstance | None:
+    """Return an instance without our own part of it: that it is in the group `own`."""
+    if instance is None:
+        return None
+    kept = tuple(one for one in instance.security_group_ids if one not in (OWN_GROUP, own))
+    return replace(instance, security_group_ids=kept)
 
 
 SERVICE = Service(namespace="default", name="web", uid="6f1a", ports=(), families=(Family.V4,))
@@ -228,10 +275,29 @@ def test_it_comes_to_what_is_wanted_and_then_nothing_is_done(case: tuple[Wanted,
         assert sorted(groups[found.wish.group_id].backends, key=str) == sorted(
             one.backends, key=str
         )
-        assert (found.wish.access is not None) == bool(wanted.sources)
-    if wanted.sources:
+        is_clb = wanted.product is BalancerProduct.CLB
+        assert (found.wish.access is not None) == (is_clb and bool(wanted.sources))
+    if wanted.product is BalancerProduct.NLB:
+        assert_sources_hold(wanted, paper)
+    elif wanted.sources:
         assert paper.seen.access_list is not None
         assert {network for network, _ in paper.seen.access_list.entries} == set(wanted.sources)
+
+
+def assert_sources_hold(wanted: Wanted, paper: Paper) -> None:
+    """Without sources there is no group of ours; with them it says them, and holds."""
+    own, instance = paper.seen.source_group, paper.seen.instance
+    assert instance is not None
+    asked = set() if wanted.balancer_id else set(wanted.security_group_ids)
+    assert asked <= set(instance.security_group_ids)
+    if not wanted.sources:
+        assert own is None
+        assert OWN_GROUP not in instance.security_group_ids
+    elif wanted.listeners or not wanted.balancer_id:
+        assert own is not None
+        assert own.id in instance.security_group_ids
+        assert {one.source for one in own.rules if one.is_allowed} == set(wanted.sources)
+        assert any(not one.is_allowed for one in own.rules)
 
 
 @settings(max_examples=200)
@@ -246,7 +312,8 @@ def test_what_others_made_on_an_instance_of_theirs_stays(case: tuple[Wanted, Pap
         assert paper.done == []
 
     assert foreign(paper.seen, wanted) == before
-    assert paper.seen.instance == instance
+    own = "" if paper.seen.source_group is None else paper.seen.source_group.id
+    assert untouched(paper.seen.instance, own) == untouched(instance, own)
     assert not {type(one) for one in paper.done} & {Rename, SetSpec, Protect, Tag, DeleteInstance}
 
 
@@ -280,9 +347,16 @@ def test_removal_leaves_nothing_of_ours_and_all_of_others(
     if is_ours:
         assert paper.seen.instance is None
     else:
-        assert paper.seen.instance == instance
+        assert paper.seen.instance == untouched(instance, OWN_GROUP)
         assert foreign(paper.seen, wanted) == before
-        assert {type(one) for one in paper.done} <= {DeleteListener, DeleteGroup, DeleteAccessList}
+        assert {type(one) for one in paper.done} <= {
+            DeleteListener,
+            DeleteGroup,
+            DeleteAccessList,
+            DeleteSourceGroup,
+            LeaveGroups,
+        }
+    assert paper.seen.source_group is None
 
 
 @given(cases(), st.integers(0, 20))
@@ -324,7 +398,19 @@ def test_names_are_short_enough_for_the_cloud_and_differ(a: str, b: str, space: 
     assert (mark_of(one, cluster) == mark_of(two, cluster)) == (a == b)
 
 
-@pytest.mark.parametrize("kind", [CreateAccessList, ChangeAccessList, ChangeBackends])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        CreateAccessList,
+        ChangeAccessList,
+        ChangeBackends,
+        CreateSourceGroup,
+        ChangeSourceGroup,
+        JoinGroups,
+        LeaveGroups,
+        DeleteSourceGroup,
+    ],
+)
 def test_every_kind_of_step_is_met_here(kind: type) -> None:
     """Else the properties above say less than they seem to."""
     # A search ends with the first: one case in 25 has the rarest of them, and a hundred cases

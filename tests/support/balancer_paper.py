@@ -11,6 +11,7 @@ from terway.loadbalancer.wanted import Wanted
 from terway.model.balancer import (
     AccessList,
     AccessListId,
+    AccessRule,
     BalancerInstance,
     BalancerProduct,
     Listener,
@@ -18,7 +19,9 @@ from terway.model.balancer import (
     LoadBalancerId,
     ServerGroup,
     ServerGroupId,
+    SourceGroup,
 )
+from terway.model.ids import SecurityGroupId
 
 
 class RefusedError(Exception):
@@ -45,6 +48,14 @@ class Paper:
                 self._set_instance(step)
             case to.CreateAccessList() | to.ChangeAccessList() | to.DeleteAccessList():
                 self._set_list(step)
+            case (
+                to.CreateSourceGroup()
+                | to.ChangeSourceGroup()
+                | to.DeleteSourceGroup()
+                | to.JoinGroups()
+                | to.LeaveGroups()
+            ):
+                self._set_sources(step)
             case to.CreateGroup() | to.UpdateGroup() | to.ChangeBackends() | to.DeleteGroup():
                 self._set_groups(step)
             case to.DeleteInstance():
@@ -113,6 +124,45 @@ class Paper:
                 held = None
         self.seen = replace(self.seen, access_list=held)
 
+    def _set_sources(
+        self,
+        step: to.CreateSourceGroup
+        | to.ChangeSourceGroup
+        | to.DeleteSourceGroup
+        | to.JoinGroups
+        | to.LeaveGroups,
+    ) -> None:
+        held, instance = self.seen.source_group, self.seen.instance
+        match step:
+            case to.CreateSourceGroup(rules=rules):
+                held = SourceGroup(id=SecurityGroupId(self._id("sg")), rules=rules)
+            case to.ChangeSourceGroup(add=add, remove=remove):
+                assert held is not None
+                held = replace(
+                    held, rules=(*(one for one in held.rules if one not in remove), *add)
+                )
+            case to.DeleteSourceGroup(group_id=group_id):
+                if instance is not None and group_id in instance.security_group_ids:
+                    raise RefusedError("an instance is in the group")
+                held = None
+            case to.JoinGroups(group_ids=group_ids):
+                assert instance is not None
+                joined = (*instance.security_group_ids, *group_ids)
+                instance = replace(instance, security_group_ids=joined)
+            case to.LeaveGroups(group_ids=group_ids):
+                assert instance is not None
+                kept = tuple(one for one in instance.security_group_ids if one not in group_ids)
+                instance = replace(instance, security_group_ids=kept)
+        self.seen = replace(self.seen, source_group=held, instance=instance)
+
+    def _is_bare(self, access: AccessRule | None) -> bool:
+        """Say whether a listener is open to all now."""
+        if self.product is BalancerProduct.CLB:
+            return access is None
+        held, instance = self.seen.source_group, self.seen.instance
+        joined = instance.security_group_ids if instance is not None else ()
+        return held is None or held.id not in joined or all(one.is_allowed for one in held.rules)
+
     def _set_groups(
         self, step: to.CreateGroup | to.UpdateGroup | to.ChangeBackends | to.DeleteGroup
     ) -> None:
@@ -154,10 +204,10 @@ class Paper:
                     wish=wish,
                 )
                 held[wish.protocol, wish.port] = made
-                self.bare_moments += wish.access is None
+                self.bare_moments += self._is_bare(wish.access)
             case to.UpdateListener(listener=found, wish=wish):
                 held[wish.protocol, wish.port] = replace(found, wish=wish)
-                self.bare_moments += wish.access is None
+                self.bare_moments += self._is_bare(wish.access)
             case to.StartListener(listener=found):
                 held[found.wish.protocol, found.wish.port] = replace(found, is_running=True)
             case to.DeleteListener(listener=found):

@@ -1,4 +1,4 @@
-"""How does a call to CLB or NLB go out, page after page, and what is gone already?"""
+"""How does a call of load balancing go out, page after page, and what is gone already?"""
 
 from __future__ import annotations
 

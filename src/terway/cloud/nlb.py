@@ -28,7 +28,7 @@ from terway.model.balancer import (
     ServerGroupId,
     Tags,
 )
-from terway.model.ids import ClientToken, RegionId
+from terway.model.ids import ClientToken, RegionId, SecurityGroupId
 
 NLB_VERSION = "2022-04-30"
 PAGE_SIZE = 100
@@ -110,6 +110,27 @@ class NlbClient(NlbGroupCalls):
         parameters: dict[str, Value] = {"LoadBalancerId": balancer_id, "LoadBalancerName": name}
         said = await self.call("UpdateLoadBalancerAttribute", parameters, answers.Job)
         return JobId(said.job_id)
+
+    async def join_groups(
+        self, balancer_id: LoadBalancerId, group_ids: Sequence[SecurityGroupId]
+    ) -> JobId:
+        """Begin to have an instance join security groups of its VPC; it can be in four."""
+        return await self._change_groups("LoadBalancerJoinSecurityGroup", balancer_id, group_ids)
+
+    async def leave_groups(
+        self, balancer_id: LoadBalancerId, group_ids: Sequence[SecurityGroupId]
+    ) -> JobId:
+        """Begin to have an instance leave security groups."""
+        return await self._change_groups("LoadBalancerLeaveSecurityGroup", balancer_id, group_ids)
+
+    async def _change_groups(
+        self, action: str, balancer_id: LoadBalancerId, group_ids: Sequence[SecurityGroupId]
+    ) -> JobId:
+        parameters: dict[str, Value] = {
+            "LoadBalancerId": balancer_id,
+            "SecurityGroupIds": tuple(group_ids),
+        }
+        return JobId((await self.call(action, parameters, answers.Job)).job_id)
 
     async def tag(self, resource_type: str, resource_id: str, tags: Tags) -> None:
         """Add tags to a loadbalancer, servergroup or listener."""

@@ -27,7 +27,7 @@ from terway.model.balancer import (
     ServerGroup,
     ServerGroupId,
 )
-from terway.model.ids import ENIId, InstanceId, VpcId, VSwitchId, ZoneId
+from terway.model.ids import ENIId, InstanceId, SecurityGroupId, VpcId, VSwitchId, ZoneId
 
 
 class KeyValue(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
@@ -78,6 +78,7 @@ class Nlb(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     deletion_protection_config: Deletion = Deletion()
     modification_protection_config: Modification = Modification()
     resource_group_id: str = ""
+    security_group_ids: tuple[str, ...] = ()
     tags: tuple[KeyValue, ...] = ()
 
 
@@ -117,6 +118,7 @@ def parse_nlb(said: Nlb) -> BalancerInstance:
         is_protected_from_deletion=said.deletion_protection_config.enabled,
         is_protected_from_console=said.modification_protection_config.status == "ConsoleProtection",
         resource_group_id=said.resource_group_id,
+        security_group_ids=tuple(map(SecurityGroupId, said.security_group_ids)),
         tags=tuple((one.key, one.value) for one in said.tags),
     )
 

@@ -26,6 +26,13 @@ AGENT = (
 )
 
 LOAD_BALANCERS = (
+    # From where an NLB may be reached is said by a security group.
+    "ecs:AuthorizeSecurityGroup",
+    "ecs:CreateSecurityGroup",
+    "ecs:DeleteSecurityGroup",
+    "ecs:DescribeSecurityGroupAttribute",
+    "ecs:DescribeSecurityGroups",
+    "ecs:RevokeSecurityGroup",
     "slb:AddAccessControlListEntry",
     "slb:AddVServerGroupBackendServers",
     "slb:CreateAccessControlList",
@@ -70,6 +77,8 @@ LOAD_BALANCERS = (
     "nlb:ListLoadBalancers",
     "nlb:ListServerGroupServers",
     "nlb:ListServerGroups",
+    "nlb:LoadBalancerJoinSecurityGroup",
+    "nlb:LoadBalancerLeaveSecurityGroup",
     "nlb:RemoveServersFromServerGroup",
     "nlb:StartListener",
     "nlb:TagResources",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from terway.model.balancer import BalancerProduct, CheckKind, Forwarding, HealthCheck, Tags
 from terway.model.errors import UsageError
-from terway.model.ids import VSwitchId, ZoneId
+from terway.model.ids import SecurityGroupId, VSwitchId, ZoneId
 
 PREFIXES = (
     "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-",
@@ -40,7 +40,6 @@ NOT_DONE = (
     "master-zoneid",
     "protocol-port",
     "proxy-protocol",
-    "security-group-ids",
     "slave-zoneid",
     "sticky-session",
     "sticky-session-type",
@@ -48,6 +47,7 @@ NOT_DONE = (
     "vgroup-port",
     "weight",
 )
+NLB_ONLY = ("security-group-ids",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +75,15 @@ class Settings:
     acl_is_allowed: bool = True
     has_acl: bool = False
     groups_are_of_addresses: bool = False  # NLB
+    security_group_ids: tuple[SecurityGroupId, ...] = ()  # NLB
 
 
 def parse_annotations(annotations: Mapping[str, str], product: BalancerProduct) -> Settings:
     """Return what a Service asks for. Raises UsageError with the annotation, value and remedy."""
     said = _Said(annotations)
     said.refuse(NOT_DONE)
+    if product is BalancerProduct.CLB:
+        said.refuse(NLB_ONLY, "is for NLBs (loadBalancerClass: alibabacloud.com/nlb)")
     if (kind := annotations.get(BACKEND_TYPE, "eni")) != "eni":
         raise UsageError(
             f"{BACKEND_TYPE} {kind!r}: backends are pods by their own addresses: eni, or nothing",
@@ -113,6 +116,7 @@ def parse_annotations(annotations: Mapping[str, str], product: BalancerProduct) 
         has_acl=said.flag("acl-status", default=False),
         groups_are_of_addresses=is_nlb
         and said.choice("server-group-type", ("Instance", "Ip"), "Instance") == "Ip",
+        security_group_ids=tuple(map(SecurityGroupId, said.words("security-group-ids"))),
     )
 
 
@@ -163,10 +167,15 @@ class _Said:
             if key.startswith(prefix)
         }
 
-    def refuse(self, names: Collection[str]) -> None:
+    def refuse(self, names: Collection[str], rule: str = "is not done here: take it out") -> None:
         for name in names:
             if name in self._said:
-                self._refusal(name, "is not done here: take it out")
+                self._refusal(name, rule)
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """Read ``a,b``, each once."""
+        parts = (part.strip() for part in self.text(name).split(","))
+        return tuple(dict.fromkeys(filter(None, parts)))
 
     def text(self, name: str) -> str:
         return self._said[name][1].strip() if name in self._said else ""

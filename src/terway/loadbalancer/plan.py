@@ -1,6 +1,6 @@
 """What is to be done next, so that an instance becomes what is wanted?
 
-    instance ─► its settings ─► access list ─► groups ─► backends ─► listeners
+    instance ─► its settings ─► access list (NLB: security group) ─► groups ─► backends ─► listeners
                                         then, what is too much: listeners ─► groups ─► list
 
 Steps of one plan may all be done in their order; what needs an id that does not exist yet is in
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from terway.loadbalancer import steps as to
+from terway.loadbalancer.source_plan import is_guarded, plan_leaving, plan_source_group
 from terway.loadbalancer.values import Observed
 from terway.loadbalancer.wanted import Wanted, WantedListener
 from terway.model.address import Family
@@ -46,6 +47,7 @@ def plan(wanted: Wanted, observed: Observed) -> tuple[to.Step, ...]:
     return (
         *_settings(wanted, instance),
         *_access_list(wanted, observed),
+        *plan_source_group(wanted, observed, instance),
         *_groups(wanted, observed),
         *_listeners(wanted, observed, instance),
         *_surplus(wanted, observed),
@@ -67,6 +69,7 @@ def plan_removal(observed: Observed, *, mark: str, is_ours: bool) -> tuple[to.St
         *(to.DeleteListener(listener=one) for one in observed.listeners if _is_marked(one, mark)),
         *(to.DeleteGroup(group_id=one.id) for one in observed.groups if _is_ours(one, mark)),
         *(() if own_list is None else (to.DeleteAccessList(acl_id=own_list.id),)),
+        *plan_leaving(observed),
     )
 
 
@@ -118,7 +121,7 @@ def _settings(wanted: Wanted, instance: BalancerInstance) -> Iterator[to.Step]:
 
 
 def _access_list(wanted: Wanted, observed: Observed) -> Iterator[to.Step]:
-    if not wanted.sources:
+    if not wanted.sources or wanted.product is not BalancerProduct.CLB:
         return
     found = observed.access_list
     if found is None:
@@ -175,7 +178,8 @@ def _listeners(wanted: Wanted, observed: Observed, instance: BalancerInstance) -
     there = {(one.wish.protocol, one.wish.port): one for one in observed.listeners}
     groups = {one.name: one for one in observed.groups}
     acl_id = _acl_id(wanted, observed)
-    if wanted.sources and acl_id is None:
+    needs_list = wanted.sources and wanted.product is BalancerProduct.CLB
+    if (needs_list and acl_id is None) or not is_guarded(wanted, observed, instance):
         return  # not a moment without the list
     for listener in wanted.listeners:
         group = groups.get(listener.group_name)
@@ -192,7 +196,7 @@ def _listeners(wanted: Wanted, observed: Observed, instance: BalancerInstance) -
 
 
 def _acl_id(wanted: Wanted, observed: Observed) -> AccessListId | None:
-    if wanted.sources:
+    if wanted.sources and wanted.product is BalancerProduct.CLB:
         return None if observed.access_list is None else observed.access_list.id
     return AccessListId(wanted.acl_id) if wanted.acl_id else None
 

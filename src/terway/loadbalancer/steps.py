@@ -14,7 +14,9 @@ from terway.model.balancer import (
     ListenerWish,
     LoadBalancerId,
     ServerGroupId,
+    SourceRule,
 )
+from terway.model.ids import SecurityGroupId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,46 @@ class DeleteAccessList:
     """Delete the list that no listener has any more."""
 
     acl_id: AccessListId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateSourceGroup:
+    """Make the security group with the sources."""
+
+    name: str
+    rules: tuple[SourceRule, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSourceGroup:
+    """Add rules to the security group, then remove others."""
+
+    group_id: SecurityGroupId
+    add: tuple[SourceRule, ...]
+    remove: tuple[SourceRule, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteSourceGroup:
+    """Delete the security group that no instance is in any more."""
+
+    group_id: SecurityGroupId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinGroups:
+    """Have the instance join security groups."""
+
+    balancer_id: LoadBalancerId
+    group_ids: tuple[SecurityGroupId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveGroups:
+    """Have the instance leave security groups."""
+
+    balancer_id: LoadBalancerId
+    group_ids: tuple[SecurityGroupId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +207,11 @@ Step = (
     | CreateAccessList
     | ChangeAccessList
     | DeleteAccessList
+    | CreateSourceGroup
+    | ChangeSourceGroup
+    | DeleteSourceGroup
+    | JoinGroups
+    | LeaveGroups
     | CreateGroup
     | UpdateGroup
     | ChangeBackends

@@ -13,6 +13,7 @@ from terway.model.balancer import (
     Listener,
     ListenerProtocol,
     ServerGroup,
+    SourceGroup,
 )
 from terway.model.ids import ENIId, VpcId, VSwitchId, ZoneId
 
@@ -94,3 +95,4 @@ class Observed:
     listeners: tuple[Listener, ...] = ()
     groups: tuple[ServerGroup, ...] = ()
     access_list: AccessList | None = None
+    source_group: SourceGroup | None = None

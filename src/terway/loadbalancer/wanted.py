@@ -27,7 +27,7 @@ from terway.model.balancer import (
     Tags,
 )
 from terway.model.errors import UsageError
-from terway.model.ids import VSwitchId, ZoneId
+from terway.model.ids import SecurityGroupId, VSwitchId, ZoneId
 
 OWNER_TAG = "kubernetes.do.not.delete"
 CLUSTER_TAG = "ack.aliyun.com"
@@ -62,16 +62,21 @@ class Wanted:
     mark: str  # what names and descriptions of ours end with
     acl_id: str = ""  # a list that is there already
     acl_is_allowed: bool = True
-    sources: tuple[IPNetwork, ...] = ()  # a list of our own
+    sources: tuple[IPNetwork, ...] = ()  # a list of our own, or a security group (NLB)
     acl_name: str = ""
+    security_group_ids: tuple[SecurityGroupId, ...] = ()  # those that the instance is in (NLB)
     groups_are_of_addresses: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Return by what all that is the Service's is found at the cloud."""
+        return dict(self.instance.tags)[OWNER_TAG]
 
 
 def wanted_of(
     service: Service, settings: Settings, endpoints: Sequence[Endpoint], cluster: Cluster
 ) -> tuple[Wanted, ...]:
     """Return the instances that a Service wants. Raises UsageError for what cannot be."""
-    _check_sources(service)
     if service.product is BalancerProduct.NLB:
         return (_wanted(service, settings, endpoints, cluster, service.families),)
     if settings.balancer_id and len(service.families) > 1:
@@ -89,15 +94,6 @@ def wanted_of(
     return tuple(
         _wanted(service, settings, endpoints, cluster, (family,)) for family in service.families
     )
-
-
-def _check_sources(service: Service) -> None:
-    if service.source_ranges and service.product is BalancerProduct.NLB:
-        raise UsageError(
-            "NLB has no access lists: leave loadBalancerSourceRanges out and use security groups "
-            "or a NetworkPolicy, or take a CLB (no loadBalancerClass)",
-            field="spec.loadBalancerSourceRanges",
-        )
 
 
 def _wanted(
@@ -125,6 +121,7 @@ def _wanted(
         # Ranges of the other family alone let nobody in here.
         sources=sources or _nobody(service, families),
         acl_name=f"k8s/{mark}{_suffix(service, families)}",
+        security_group_ids=settings.security_group_ids,
         groups_are_of_addresses=settings.groups_are_of_addresses,
     )
 

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NewType
 
 from terway.model.address import IPAddress, IPNetwork
-from terway.model.ids import ENIId, InstanceId, VpcId, VSwitchId, ZoneId
+from terway.model.ids import ENIId, InstanceId, SecurityGroupId, VpcId, VSwitchId, ZoneId
 
 LoadBalancerId = NewType("LoadBalancerId", str)
 ServerGroupId = NewType("ServerGroupId", str)
@@ -101,6 +101,7 @@ class BalancerInstance:
     is_protected_from_deletion: bool = False
     is_protected_from_console: bool = False
     resource_group_id: str = ""
+    security_group_ids: tuple[SecurityGroupId, ...] = ()  # NLB's
     tags: Tags = ()
 
 
@@ -187,6 +188,25 @@ class AccessList:
     name: str
     version: int  # 4 or 6
     entries: tuple[tuple[IPNetwork, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRule:
+    """Whose packets a security group lets in, or keeps out. The lowest priority decides."""
+
+    protocol: str  # "TCP", "UDP", or "ALL"
+    port_range: str  # "80/80"; "-1/-1": all
+    source: IPNetwork
+    is_allowed: bool
+    priority: int  # 1 to 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceGroup:
+    """A security group of ours, for load balancers, with what it says of incoming packets."""
+
+    id: SecurityGroupId
+    rules: tuple[SourceRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

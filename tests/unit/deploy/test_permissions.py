@@ -20,7 +20,7 @@ OF_PEOPLE = {"inspect.py", "network.py"}
 FILES = {
     "slb": ("slb*.py",),
     "nlb": ("nlb*.py",),
-    "ecs": ("ecs*.py",),
+    "ecs": ("ecs*.py", "source_groups.py"),
     "vpc": ("ecs*.py",),
 }
 

@@ -78,14 +78,16 @@ MEANINGS = {
     "acl-type": ("black", said(acl_is_allowed=False)),
     "acl-status": ("on", said(has_acl=True)),
     "server-group-type": ("Ip", said(groups_are_of_addresses=True)),
+    "security-group-ids": ("sg-1, sg-2,sg-1", said(security_group_ids=("sg-1", "sg-2"))),
 }
+OF_NLB = ("server-group-type", "security-group-ids")
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("name", MEANINGS)
 def test_each_annotation_means_what_it_says(name: str, prefix: str) -> None:
     value, meaning = MEANINGS[name]
-    product = NLB if name == "server-group-type" else CLB
+    product = NLB if name in OF_NLB else CLB
 
     assert parse_annotations({prefix + name: value}, product) == meaning
 
@@ -149,6 +151,11 @@ def test_an_instance_that_is_named_is_known_whatever_else_is_said() -> None:
 
     assert balancer_id_of(wrong) == "lb-1"
     assert balancer_id_of({}) == ""
+
+
+def test_security_groups_of_a_clb_are_refused() -> None:
+    with pytest.raises(UsageError, match="is for NLBs"):
+        parse_annotations({f"{PREFIXES[0]}security-group-ids": "sg-1"}, CLB)
 
 
 def test_annotations_of_others_are_theirs() -> None:

@@ -134,11 +134,6 @@ def test_a_port_is_served_by_those_who_have_it_by_its_name() -> None:
         ({"families": BOTH}, {"balancer_id": "lb-1"}, "spec.ipFamilyPolicy"),
         ({"families": (Family.V6,)}, {"is_internet": False}, "spec.ipFamilies"),
         (
-            {"load_balancer_class": NLB_CLASS, "source_ranges": (ip_network("10.0.0.0/8"),)},
-            {},
-            "spec.loadBalancerSourceRanges",
-        ),
-        (
             {"families": BOTH, "source_ranges": (ip_network("10.0.0.0/8"),)},
             {},
             "spec.loadBalancerSourceRanges",

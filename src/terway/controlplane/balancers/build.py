@@ -5,6 +5,7 @@ from __future__ import annotations
 from terway.cloud.inspect import CloudInspector
 from terway.cloud.nlb import NlbClient
 from terway.cloud.slb import SlbClient
+from terway.cloud.source_groups import SourceGroupClient
 from terway.config.eni_conf import EniConf
 from terway.controlplane.balancers.owners import Owners
 from terway.controlplane.balancers.rounds import Products
@@ -36,6 +37,7 @@ def make_balancers(context: Context) -> Parts:
     products = Products(
         slb=SlbClient(caller, region_id=region_id, slb_endpoint=endpoints.slb),
         nlb=NlbClient(caller, region_id=region_id, nlb_endpoint=endpoints.nlb),
+        sources=SourceGroupClient(caller, region_id=region_id, ecs_endpoint=endpoints.ecs),
     )
     inspector = CloudInspector(
         caller, region_id=region_id, ecs_endpoint=endpoints.ecs, vpc_endpoint=endpoints.vpc

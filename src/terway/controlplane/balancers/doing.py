@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from terway.cloud.nlb import NlbClient
 from terway.cloud.nlb_groups import SERVERS_PER_CALL
 from terway.cloud.slb import SlbClient
 from terway.controlplane.balancers.finding import owner_tags
-from terway.controlplane.balancers.tokens import Tokens
+from terway.controlplane.balancers.job import Job
+from terway.controlplane.balancers.source_groups import SourceGroupDoer
 from terway.loadbalancer import steps as to
-from terway.loadbalancer.wanted import OWNER_TAG, Wanted
 from terway.model.address import IPNetwork
-from terway.model.balancer import AccessListId, Backend, JobId, LoadBalancerId
+from terway.model.balancer import AccessListId, Backend, JobId
 from terway.model.errors import BugError
-from terway.model.ids import ClientToken, VpcId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What a step is done for."""
-
-    wanted: Wanted
-    balancer_id: LoadBalancerId | None
-    vpc_id: VpcId
-    tokens: Tokens
-
-    def token(self, what: str) -> AbstractContextManager[ClientToken]:
-        """Give the client token of a creation for the time of a block."""
-        return self.tokens.of(f"{what}-{dict(self.wanted.instance.tags)[OWNER_TAG]}")
 
 
 class ClbDoer:
@@ -66,8 +49,8 @@ class ClbDoer:
                 await self._listener(step)
             case to.StartListener() | to.DeleteListener():
                 await self._end(step)
-            case to.UpdateGroup():
-                raise BugError("CLB's groups have no settings of their own")
+            case _:
+                raise BugError(f"CLB has no {type(step).__name__}")
 
     async def _access(
         self, step: to.CreateAccessList | to.ChangeAccessList | to.DeleteAccessList
@@ -119,8 +102,9 @@ class ClbDoer:
 class NlbDoer:
     """Does steps at NLB. Returns the jobs that the cloud works on."""
 
-    def __init__(self, client: NlbClient) -> None:
+    def __init__(self, client: NlbClient, sources: SourceGroupDoer) -> None:
         self._client = client
+        self._sources = sources
 
     async def do(self, step: to.Step, job: Job) -> tuple[JobId, ...]:
         """Begin a step. Raises as the client does."""
@@ -131,6 +115,13 @@ class NlbDoer:
                 to.CreateListener() | to.UpdateListener() | to.StartListener() | to.DeleteListener()
             ):
                 return await self._listener(step, job)
+            case to.CreateSourceGroup() | to.ChangeSourceGroup() | to.DeleteSourceGroup():
+                await self._sources.do(step, job)
+                return ()
+            case to.JoinGroups(balancer_id=balancer_id, group_ids=group_ids):
+                return (await self._client.join_groups(balancer_id, group_ids),)
+            case to.LeaveGroups(balancer_id=balancer_id, group_ids=group_ids):
+                return (await self._client.leave_groups(balancer_id, group_ids),)
             case _:
                 return await self._instance(step, job)
 

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from terway.cloud.nlb import NlbClient
 from terway.cloud.slb import SlbClient
+from terway.cloud.source_groups import SourceGroupClient
 from terway.loadbalancer.values import Observed
 from terway.loadbalancer.wanted import CLUSTER_TAG, OWNER_TAG, Wanted
 from terway.model.balancer import (
@@ -18,6 +19,7 @@ from terway.model.balancer import (
     ServerGroup,
     Tags,
 )
+from terway.model.ids import VpcId
 
 Health = Mapping[tuple[str, IPv4Address | IPv6Address, int], HealthStatus]
 
@@ -25,14 +27,15 @@ Health = Mapping[tuple[str, IPv4Address | IPv6Address, int], HealthStatus]
 class Finder:
     """Reads both products."""
 
-    def __init__(self, slb: SlbClient, nlb: NlbClient) -> None:
+    def __init__(self, slb: SlbClient, nlb: NlbClient, sources: SourceGroupClient) -> None:
         self._slb = slb
         self._nlb = nlb
+        self._sources = sources
 
-    async def find(self, wanted: Wanted) -> Observed:
+    async def find(self, wanted: Wanted, vpc_id: VpcId) -> Observed:
         """Return what is there, by the id that is named, or by our tags."""
         if wanted.product is BalancerProduct.NLB:
-            return await self._find_nlb(wanted)
+            return await self._find_nlb(wanted, vpc_id)
         return await self._find_clb(wanted)
 
     async def _find_clb(self, wanted: Wanted) -> Observed:
@@ -46,13 +49,14 @@ class Finder:
         groups = await self._slb.list_groups(instance.id)
         return Observed(instance=instance, listeners=listeners, groups=groups, access_list=own)
 
-    async def _find_nlb(self, wanted: Wanted) -> Observed:
+    async def _find_nlb(self, wanted: Wanted, vpc_id: VpcId) -> Observed:
         instance = await self._instance(self._nlb, wanted)
         groups = await self._nlb.list_groups(tags=owner_tags(wanted))
-        if instance is None:
-            return Observed(groups=groups)
-        listeners = await self._nlb.list_listeners(instance.id)
-        return Observed(instance=instance, listeners=listeners, groups=groups)
+        sources = None
+        if _may_have_sources(wanted, instance):
+            sources = await self._sources.find(vpc_id, owner_tags(wanted))
+        listeners = await self._nlb.list_listeners(instance.id) if instance else ()
+        return Observed(instance=instance, listeners=listeners, groups=groups, source_group=sources)
 
     async def _instance(
         self, client: SlbClient | NlbClient, wanted: Wanted
@@ -88,6 +92,13 @@ class Finder:
             for one in group.backends
             if one.address is not None
         }
+
+
+def _may_have_sources(wanted: Wanted, instance: BalancerInstance | None) -> bool:
+    """Return whether to ask for a security group: most Services neither want nor have one."""
+    joined = () if instance is None else instance.security_group_ids
+    is_leaving = not wanted.listeners
+    return is_leaving or bool(wanted.sources or set(joined) - set(wanted.security_group_ids))
 
 
 def owner_tags(wanted: Wanted) -> Tags:

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 from terway.cloud.nlb import NlbClient
 from terway.cloud.slb import SlbClient
-from terway.controlplane.balancers.doing import ClbDoer, Job, NlbDoer
+from terway.cloud.source_groups import SourceGroupClient
+from terway.controlplane.balancers.doing import ClbDoer, NlbDoer
 from terway.controlplane.balancers.finding import Finder
+from terway.controlplane.balancers.job import Job
+from terway.controlplane.balancers.source_groups import SourceGroupDoer
 from terway.controlplane.balancers.tokens import Tokens
 from terway.loadbalancer.plan import plan, plan_removal
 from terway.loadbalancer.steps import Step
@@ -38,14 +41,15 @@ class Products:
 
     slb: SlbClient
     nlb: NlbClient
+    sources: SourceGroupClient
     finder: Finder = field(init=False)
     clb_doer: ClbDoer = field(init=False)
     nlb_doer: NlbDoer = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "finder", Finder(self.slb, self.nlb))
+        object.__setattr__(self, "finder", Finder(self.slb, self.nlb, self.sources))
         object.__setattr__(self, "clb_doer", ClbDoer(self.slb))
-        object.__setattr__(self, "nlb_doer", NlbDoer(self.nlb))
+        object.__setattr__(self, "nlb_doer", NlbDoer(self.nlb, SourceGroupDoer(self.sources)))
 
 
 class Rounds:
@@ -61,7 +65,7 @@ class Rounds:
         """Do what can be done for one instance."""
         observed = Observed()
         for _ in range(_ROUNDS):
-            observed = await self._finder.find(wanted)
+            observed = await self._finder.find(wanted, self._cluster().vpc_id)
             steps = plan(wanted, observed)
             if not steps:
                 is_ready = observed.instance is not None and observed.instance.is_ready
@@ -72,7 +76,7 @@ class Rounds:
     async def take_away(self, wanted: Wanted, *, spare: str) -> bool:
         """Return whether nothing is left. The instance `spare` stays, even if we have made it."""
         for _ in range(_ROUNDS):
-            observed = await self._finder.find(wanted)
+            observed = await self._finder.find(wanted, self._cluster().vpc_id)
             if not wanted.balancer_id and observed.instance and observed.instance.id == spare:
                 return True  # whoever names it, keeps it
             steps = plan_removal(observed, mark=wanted.mark, is_ours=not wanted.balancer_id)

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from terway.lab.cloud.records import Tags
 from terway.model.address import IPAddress, IPNetwork
-from terway.model.ids import VpcId, VSwitchId, ZoneId
+from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +172,7 @@ class NlbRecord:
     ready_at: float
     protection: ProtectionRecord = ProtectionRecord()
     is_cross_zone: bool = True
+    security_group_ids: tuple[SecurityGroupId, ...] = ()
     resource_group_id: str = ""
     tags: Tags = ()
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from terway.lab.cloud.balancer_guard import admitted_sources
 from terway.lab.cloud.balancer_records import (
     ClbListenerRecord,
     ClbRecord,
@@ -165,7 +166,17 @@ def _of_nlb(
             check=group.check,
             servers=_servers(state, group.servers, address.version),
             drain_s=group.drain_s if group.is_drained else None,
+            access=_guard(state, nlb, listener, address.version),
         )
+
+
+def _guard(
+    state: State, nlb: NlbRecord, listener: NlbListenerRecord, version: int
+) -> Access | None:
+    ranges = admitted_sources(
+        state, nlb, protocol=listener.protocol, port=listener.port, version=version
+    )
+    return None if ranges is None else Access(is_allowed=True, ranges=ranges)
 
 
 def _servers(

@@ -17,6 +17,7 @@ from terway.cloud.nlb import NlbClient
 from terway.cloud.openapi import Product
 from terway.cloud.query import Value, flatten
 from terway.cloud.slb import SlbClient
+from terway.cloud.source_groups import SourceGroupClient
 from terway.lab.cloud.cloud import Call, Cloud
 from terway.model.errors import TransientError
 
@@ -71,6 +72,13 @@ def inprocess_nlb_client(cloud: Cloud, *, sleep: Sleep = no_sleep) -> NlbClient:
     caller = InProcessCaller(cloud, sleep=sleep)
     region_id = cloud.world.place.region_id
     return NlbClient(caller, region_id=region_id, nlb_endpoint="inprocess")
+
+
+def inprocess_source_groups(cloud: Cloud, *, sleep: Sleep = no_sleep) -> SourceGroupClient:
+    """Return a client of `cloud` for security groups of load balancers."""
+    caller = InProcessCaller(cloud, sleep=sleep)
+    region_id = cloud.world.place.region_id
+    return SourceGroupClient(caller, region_id=region_id, ecs_endpoint="inprocess")
 
 
 def inprocess_ecs_client(cloud: Cloud, *, sleep: Sleep = no_sleep) -> EcsClient:

@@ -24,6 +24,7 @@ from terway.lab.cloud.actions import (
     nlb_jobs,
     nlb_listeners,
     nlb_queries,
+    nlb_security,
     nlb_servers,
     nlb_tagging,
     regions,
@@ -87,6 +88,7 @@ NLB = Product(
     actions={
         **nlb_instances.ACTIONS,
         **nlb_queries.ACTIONS,
+        **nlb_security.ACTIONS,
         **nlb_jobs.ACTIONS,
         **nlb_groups.ACTIONS,
         **nlb_servers.ACTIONS,

@@ -99,7 +99,7 @@ def _described(world: World, nlb: NlbRecord) -> dict[str, Any]:
             "Reason": guard.modification_reason,
         },
         "ZoneMappings": [_zone_described(one) for one in nlb.zones],
-        "SecurityGroupIds": [],
+        "SecurityGroupIds": list(nlb.security_group_ids),
         "Tags": [{"Key": key, "Value": value} for key, value in nlb.tags],
     }
 

@@ -118,9 +118,11 @@ class DeleteSecurityGroup(Regional):
 
 
 def delete_security_group(world: World, request: DeleteSecurityGroup) -> Answer:
-    """Delete a security group that no ENI is in and no other group's rule names."""
+    """Delete a security group that nothing is in and no other group's rule names."""
     group = world.state.group(request.security_group_id)
-    if world.state.count_members(group.id):
+    nlbs = world.state.balancing.nlbs.values()
+    has_nlb = any(group.id in one.security_group_ids for one in nlbs)
+    if has_nlb or world.state.count_members(group.id):
         message = f"There is still instance(s) in the specified security group {group.id}."
         raise forbidden("DependencyViolation", message)
     others = (other for other in world.state.groups.values() if other.id != group.id)
