@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from terway.cloud.errors import translate
+from terway.cloud.permissions import AGENT
 from terway.model.errors import (
     CapacityError,
     ConflictError,
@@ -93,3 +94,16 @@ def test_a_wrong_secret_is_looked_for_where_keys_come_from():
 
     assert "access_secret in eni_conf" in said
     assert "ALIBABA_CLOUD_ACCESS_KEY_SECRET" in said
+
+
+@pytest.mark.parametrize("action", AGENT)
+def test_who_may_not_call_an_action_is_told_its_name_in_a_policy_and_where_that_policy_is(action):
+    _, _, name = action.partition(":")
+    message = "User not authorized to operate on the specified resource."
+
+    error = translate(
+        action=name, status=403, code="Forbidden.RAM", message=message, request_id="R"
+    )
+
+    assert f"grant this action, {action}," in str(error)
+    assert "deploy/ram-controlplane.json" in str(error)

@@ -7,6 +7,7 @@ Source: API error center, ECS 2014-05-26 and VPC 2016-04-28.
 
 from __future__ import annotations
 
+from terway.cloud.permissions import CONTROL_PLANE
 from terway.model.errors import (
     CapacityError,
     ConflictError,
@@ -81,11 +82,9 @@ _CONFLICT = (
 _UNCODED = {"The specified VServerGroupId does not exist": "InvalidVServerGroupId.NotFound"}
 # terwayd has its key from eni_conf; a person's command from the environment.
 _WHERE = "access_secret in eni_conf, or ALIBABA_CLOUD_ACCESS_KEY_SECRET in the environment"
+_FORBIDDEN = ("NoPermission", "Forbidden")  # by a RAM policy
 # What a person has to do, for the refusals that people meet.
 _REMEDIES = (
-    ("Forbidden.RAM", "grant this action to the RAM role or user whose keys are used"),
-    ("NoPermission", "grant this action to the RAM role or user whose keys are used"),
-    ("Forbidden", "grant this action to the RAM role or user whose keys are used"),
     (
         "InvalidAccessKeyId",
         "check the key: access_key in eni_conf, ALIBABA_CLOUD_ACCESS_KEY_ID, or the RAM role",
@@ -101,8 +100,14 @@ _REMEDIES = (
         "InvalidOperation.AvailabilityZoneMismatch",
         "take a vSwitch in the zone of the instance",
     ),
-    ("InvalidVSwitchId.NotFound", "check vswitches in eni_conf"),
-    ("InvalidSecurityGroupId.NotFound", "check security_groups in eni_conf"),
+    (
+        "InvalidVSwitchId.NotFound",
+        "check vswitches in eni_conf, or vSwitchOptions of the pod's own network",
+    ),
+    (
+        "InvalidSecurityGroupId.NotFound",
+        "check security_groups in eni_conf, or securityGroupIDs of the pod's own network",
+    ),
 )
 
 
@@ -118,9 +123,16 @@ def translate(*, action: str, status: int, code: str, message: str, request_id: 
         return ConflictError(said, code=code)
     if code.startswith(_TRANSIENT) or status >= 500:
         return TransientError(said, code=code)
-    return UsageError(said + _remedy(code), code=code)
+    return UsageError(said + _remedy(code, action), code=code)
 
 
-def _remedy(code: str) -> str:
+def _remedy(code: str, action: str) -> str:
+    if code.startswith(_FORBIDDEN):
+        named = [one for one in CONTROL_PLANE if one.endswith(f":{action}")]
+        return (
+            f"; grant this action, {' or '.join(named) or action}, to the RAM role or user whose "
+            "keys are used: policies with all that is called are deploy/ram-controlplane.json, and "
+            "deploy/ram-agent.json for nodes with pools of their own"
+        )
     found = next((remedy for prefix, remedy in _REMEDIES if code.startswith(prefix)), "")
     return f"; {found}" if found else ""
