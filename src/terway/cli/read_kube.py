@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from terway.cli.place import Place
+from terway.cli.second_addresses import read_pod_enis
 from terway.cli.snapshot import KubeNode, KubePod, KubeService, KubeView
 from terway.kube.client import EVERYTHING, KubeClient, Selector
 from terway.kube.connection import Connection, read_in_cluster, read_kubeconfig
@@ -18,6 +19,7 @@ from terway.kube.resource import NODES, PODS, Resource
 from terway.kube.types import Node, Pod
 from terway.model.address import IPAddress
 from terway.model.errors import TransientError, UsageError
+from terway.policy.cluster import PodKey
 
 _TIMEOUT_S = 10.0
 _GOOD_WHEN_TRUE = ("Ready", "SufficientIP", "NetworkPolicyInForce")
@@ -57,26 +59,32 @@ async def read_kube(place: Place, *, everything: bool = False) -> KubeView:
         pods = await client.list(PODS, selector=EVERYTHING if everything else only)
         nodes = await client.list(NODES)
         services = await _services(client) if everything else ()
+        of_enis = await read_pod_enis(client) if everything else {}
     shown = (
         nodes.items
         if everything
         else (one for one in nodes.items if one.metadata.name == place.node_name)
     )
     return KubeView(
-        pods=tuple(map(_pod, pods.items)), nodes=tuple(map(_node, shown)), services=services
+        pods=tuple(_pod(one, of_enis) for one in pods.items),
+        nodes=tuple(map(_node, shown)),
+        services=services,
     )
 
 
-def _pod(pod: Pod) -> KubePod:
+def _pod(pod: Pod, of_enis: Mapping[PodKey, tuple[IPAddress, ...]]) -> KubePod:
     texts = [one.ip for one in pod.status.pod_ips] or [pod.status.pod_ip]
+    key = PodKey(namespace=pod.metadata.namespace, name=pod.metadata.name)
+    addresses = addresses_of(texts)
     return KubePod(
         namespace=pod.metadata.namespace,
         name=pod.metadata.name,
         uid=pod.metadata.uid,
         node=pod.spec.node_name,
         phase=pod.status.phase,
-        addresses=addresses_of(texts),
+        addresses=addresses,
         is_host_network=pod.spec.host_network,
+        more_addresses=tuple(one for one in of_enis.get(key, ()) if one not in addresses),
     )
 
 

@@ -218,6 +218,7 @@ class KubePod:
     phase: str
     addresses: tuple[IPAddress, ...]
     is_host_network: bool = False
+    more_addresses: tuple[IPAddress, ...] = ()  # of further interfaces, by its PodENI
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import TypeVar
 
+from terway.cli.second_addresses import owners_of
 from terway.cli.snapshot import KubePod, KubeService, KubeView, Snapshot
 from terway.cli.target_service import Target, address_target, service_target
 from terway.model.address import IPAddress
@@ -67,6 +68,8 @@ def _by_address(snapshot: Snapshot, kube: KubeView, address: IPAddress, asked: A
     if translated is not None:
         return translated
     name = next((f"pod {one}" for one in kube.pods if _has(one, address)), "")
+    owner = owners_of(snapshot).get(address)
+    name = name or (f"pod {owner}, one of its further interfaces" if owner else "")
     node = next((f"node {one.name}" for one in kube.nodes if address in one.addresses), "")
     return Target(name=name or node or "an address", addresses=(address,), port=port)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from terway.cli.hops import Ground, Hop, Packet, fail, ok, unknown
-from terway.cli.snapshot import KubeNode, KubePod
+from terway.cli.snapshot import KubeNode, KubePod, KubeView
 from terway.model.ids import InstanceId
 
 _ENDED = ("Succeeded", "Failed")
@@ -32,11 +32,29 @@ def far_end(ground: Ground, packet: Packet) -> Iterator[Hop]:
         yield unknown(
             node.name, "not looked at", "its own firewall, and whether a program listens there"
         )
+    elif node is None:
+        yield from _somebody(ground, packet, kube)
+
+
+def _somebody(ground: Ground, packet: Packet, kube: KubeView) -> Iterator[Hop]:
+    """Yield the node whose ENI has an address that Kubernetes says of nobody."""
+    eni = ground.eni(packet.destination)
+    if eni is None or eni.instance_id is None:
+        return
+    node = next((one for one in kube.nodes if _instance_of(one) == eni.instance_id), None)
+    if node is None or node.name == ground.snapshot.node_name:
+        return
+    yield from _node(ground, packet, node)
+    text = (
+        "of a further interface of a pod there, or free: Kubernetes says of nobody that it is his"
+    )
+    yield unknown(node.name, "pod", f"{text}; there: terway-cli mapping")
 
 
 def _has(pod: KubePod, packet: Packet) -> bool:
     is_over = pod.phase in _ENDED
-    return packet.destination in pod.addresses and not pod.is_host_network and not is_over
+    has_it = packet.destination in (*pod.addresses, *pod.more_addresses)
+    return has_it and not pod.is_host_network and not is_over
 
 
 def _pod(ground: Ground, packet: Packet, pod: KubePod) -> Iterator[Hop]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from terway.cli.hops import Hop, Packet, fail, ok, unknown
 from terway.cli.place import find_place
@@ -12,11 +13,11 @@ from terway.cli.policy_maps import read_policy_maps
 from terway.cli.policy_objects import Manifests, manifests_of
 from terway.cli.policy_read import LIVE, read_bundled, read_objects
 from terway.cli.read_node import read_agent_config
+from terway.cli.second_addresses import Owners, judge_by_owners
 from terway.cli.snapshot_policy import PolicyView
 from terway.model.errors import UsageError, VpcError
 from terway.model.policy_maps import Content
 from terway.policy.cluster import Protocol
-from terway.policy.evaluate import evaluate
 from terway.policy.flow import AddressEnd, Because, Flow, Verdict
 from terway.policy.words import describe
 
@@ -65,8 +66,10 @@ def _are_off(**where: str) -> bool:
         return False  # what is not known to be off may be on
 
 
-def policy_hops(rules: Rules, packet: Packet) -> Iterator[Hop]:
-    """Yield what the policies say to a packet: one hop."""
+def policy_hops(
+    rules: Rules, packet: Packet, owners: Owners = MappingProxyType({})
+) -> Iterator[Hop]:
+    """Yield what the policies say to a packet: one hop. `owners` are of second addresses."""
     if rules.manifests is None:
         yield unknown(_WHERE, "verdict", f"not known: {rules.reason}")
         return
@@ -81,7 +84,8 @@ def policy_hops(rules: Rules, packet: Packet) -> Iterator[Hop]:
         via_service=packet.service is not None,
     )
     try:
-        verdict = evaluate(rules.manifests.cluster, rules.manifests.policies, flow)
+        known = rules.manifests
+        verdict = judge_by_owners(known.cluster, known.policies, flow, owners)
     except UsageError as error:
         yield unknown(_WHERE, "verdict", str(error))
         return

@@ -11,6 +11,7 @@ from terway.cli.collect import ALL, Wanted
 from terway.cli.exits import CANNOT_REACH, FOUND, OK
 from terway.cli.hops import Ground, Hop, Packet, State
 from terway.cli.question import frontends_of, packets_of, questions_of
+from terway.cli.second_addresses import owners_of
 from terway.cli.snapshot import Snapshot
 from terway.cli.source import source_options, take_snapshot
 from terway.cli.table import print_json, print_lines, wrapped
@@ -107,7 +108,7 @@ def explain(
         return Explained(packet=packet, target=target.name, hops=before)
     hops = (*before, *walk(snapshot, packet))
     if rules is not None and not any(one.state is State.FAIL for one in hops):
-        said = policy_hops(rules, packet)
+        said = policy_hops(rules, packet, owners_of(snapshot))
         hops = (*hops, *with_maps(said, snapshot, rules.maps, packet, packet.port or 0))
     cautions = tuple(cautions_of(snapshot, packet))
     return Explained(packet=packet, target=target.name, hops=hops, cautions=cautions)
