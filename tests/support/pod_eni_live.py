@@ -101,6 +101,11 @@ class LivePodENIs(Cluster):
         found = self.record(name) or {}
         return str(found.get("status", {}).get("phase", ""))
 
+    def node(self, name: str) -> str:
+        """Return where the ENIs of a pod are to be, as its PodENI says."""
+        found = self.record(name) or {}
+        return str(found.get("metadata", {}).get("labels", {}).get(f"{PREFIX}node", ""))
+
     def interfaces(self) -> Mapping[str, Any]:
         """Return the NetworkInterfaces by name."""
         return {one["metadata"]["name"]: one for one in self.objects(NETWORK_INTERFACES)}

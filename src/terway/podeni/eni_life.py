@@ -86,6 +86,21 @@ def step_eni(wish: Wish, eni: ENI | None) -> ENICommand | None:
     return _attach(wish, eni)
 
 
+def first_call(wish: Wish, known_as: Phase | None) -> ENICommand | None:
+    """Return what to do before any look; None where a look has to come first.
+
+    `known_as` is where the ENI was when the last wish had come true. Nobody of us has touched it
+    since; if somebody else has, the cloud refuses, and the look comes after that.
+    """
+    if wish.target is None or wish.is_deleted:
+        return None
+    if wish.phase is Phase.DETACHING and known_as is Phase.BIND:
+        return DetachENI(target=wish.target)
+    if wish.phase is Phase.BINDING and known_as is Phase.UNBIND:
+        return AttachENI(target=wish.target)
+    return None
+
+
 def place_of(eni: ENI) -> Target | None:
     """Return where the cloud has an ENI."""
     if eni.instance_id is None:

@@ -32,6 +32,7 @@ Source: upstream's pkg/controller/pod and pkg/controller/pod-eni.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import assert_never
 
 from terway.model.ids import ENIId
@@ -175,9 +176,12 @@ def _waiting(world: World, now: float) -> Step:
     record, pod = world.record, present_pod(world)
     if pod is None or pod.is_terminating:
         return rest(world, now)
-    if pod.uid != record.pod_uid:
-        return do(Claim(pod_uid=pod.uid, node_name=pod.node_name))
-    return give(world, pod)
+    if pod.uid == record.pod_uid:
+        return give(world, pod)
+    claim = Claim(pod_uid=pod.uid, node_name=pod.node_name)
+    claimed = replace(record, pod_uid=pod.uid, node_name=pod.node_name)
+    next_ = give(replace(world, record=claimed), pod)
+    return do(claim) if next_.problem else replace(next_, commands=(claim, *next_.commands))
 
 
 def _end(world: World) -> Step:

@@ -15,8 +15,9 @@ from terway.controlplane.counted import Counted
 from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.holding import Holding
 from terway.controlplane.podenis.lookout import Lookout
+from terway.controlplane.podenis.pace import Kind, Pace, Work
 from terway.controlplane.podenis.pod_eni import eni_ids_of
-from terway.controlplane.podenis.reading import DELETED, wish_of
+from terway.controlplane.podenis.reading import DELETED, known_as_of, wish_of
 from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.ports import KubePort
@@ -42,25 +43,29 @@ from terway.podeni.eni_life import (
     ReleaseENI,
     Report,
     Wish,
+    first_call,
     step_eni,
 )
-from terway.podeni.record import Phase
+from terway.podeni.record import Phase, Target
 
 LOST_S = 20.0  # lists may lag; an ENI that is not in one for so long is gone
-_FIRST_LOOK_S, _LAST_LOOK_S = 0.1, 3.0
 _HELD = (
     "somebody deleted the NetworkInterface {eni} under its pod: it is written again, and the ENI "
     "stays; delete the pod to have it gone"
 )
-_PATIENCE = 0.1  # of the time that passed already: how long until the next look
 
 
 @dataclass(slots=True)
 class _Watched:
-    """An ENI that something is wished of: since when, and since when the cloud has none."""
+    """An ENI that something is wished of: since when, and since when the cloud has none.
+
+    `asked` is what the cloud was asked for last, and when.
+    """
 
     wish: Wish
     since: float
+    is_begun: bool = False
+    asked: tuple[Kind, float] | None = None
     missing_since: float | None = None
     is_deletion_asked: bool = False
 
@@ -94,6 +99,7 @@ class ENIController:
         self._interfaces = informers.of(NETWORK_INTERFACES)
         self._records = informers.of(POD_ENIS)
         self._holding = Holding(client, informers)
+        self._pace = Pace()
         self._watched: dict[str, _Watched] = {}
         self.watches: tuple[Watch, ...] = (
             Watch(resource=NETWORK_INTERFACES, keys_of=own_key),
@@ -131,10 +137,7 @@ class ENIController:
         left_s = self._room.attaching.left_s(key)
         if left_s:
             return Outcome(again_in_s=left_s)
-        eni = await self._look(found)
-        if self._is_in_doubt(watched, eni):
-            return self._again(watched)
-        command = step_eni(wish, eni)
+        command = await self._next(found, watched)
         if command is None:
             return self._again(watched)
         return await self._carry_out(found, watched, command)
@@ -146,6 +149,25 @@ class ENIController:
             return False
         await self._release(found)
         self._teller.failed(owner, "DeleteENI", _HELD.format(eni=found.metadata.name))
+        return True
+
+    async def _next(self, found: NetworkInterface, watched: _Watched) -> ENICommand | None:
+        """Return what to do now, None where nothing but to wait."""
+        if not watched.is_begun and await self._begin(found, watched):
+            return None
+        eni = await self._look(found)
+        return None if self._is_in_doubt(watched, eni) else step_eni(watched.wish, eni)
+
+    async def _begin(self, found: NetworkInterface, watched: _Watched) -> bool:
+        """Do what is first, by what is known of the ENI; return whether the cloud had it so."""
+        watched.is_begun = True
+        command = first_call(watched.wish, known_as_of(found))
+        if command is None:
+            return False
+        try:
+            await self._do(found, watched, command)
+        except VpcError:
+            return False  # a look will tell why, and what is next
         return True
 
     async def _look(self, found: NetworkInterface) -> ENI | None:
@@ -177,10 +199,9 @@ class ENIController:
         return self._clock() - watched.missing_since < LOST_S
 
     def _again(self, watched: _Watched) -> Outcome:
-        """Look again soon, and the later the longer it took already."""
-        passed_s = self._clock() - watched.since
-        again_in_s = min(max(_FIRST_LOOK_S, passed_s * _PATIENCE), _LAST_LOOK_S)
-        return Outcome(again_in_s=again_in_s)
+        """Look again when it may be there."""
+        kind, since = watched.asked or (None, watched.since)
+        return Outcome(again_in_s=self._pace.next_s(kind, self._clock() - since))
 
     async def _carry_out(
         self, found: NetworkInterface, watched: _Watched, command: ENICommand
@@ -205,9 +226,11 @@ class ENIController:
         match command:
             case AttachENI(target=target):
                 await self._calls.attach(eni_id, target)
+                self._asked(watched, Work.ATTACH, target)
                 self._room.attaching.served(ObjectKey(namespace="", name=eni_id))
             case DetachENI(target=target):
                 await self._calls.detach(eni_id, target)
+                self._asked(watched, Work.DETACH, target)
             case DeleteENI():
                 await self._delete(eni_id, watched)
             case ReleaseENI():
@@ -217,6 +240,8 @@ class ENIController:
                 await self._release(found)
                 self._room.deleted(found)
             case Report():
+                if not command.is_lost:
+                    self._learn(watched)
                 kind = await self._report(found, command)
                 if command.phase is Phase.UNBIND:
                     self._room.detached(watched.wish.target)
@@ -224,6 +249,15 @@ class ENIController:
                     self._counted.attached(kind, self._clock() - watched.since)
             case _:
                 assert_never(command)
+
+    def _asked(self, watched: _Watched, work: Work, target: Target) -> None:
+        watched.asked = (Kind(work, target.trunk_eni_id is not None), self._clock())
+
+    def _learn(self, watched: _Watched) -> None:
+        """Note how long the cloud took for what it was asked."""
+        if watched.asked is not None:
+            kind, since = watched.asked
+            self._pace.learn(kind, self._clock() - since)
 
     async def _delete(self, eni_id: ENIId, watched: _Watched) -> None:
         await self._calls.delete(eni_id)

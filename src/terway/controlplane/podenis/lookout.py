@@ -15,7 +15,7 @@ from terway.model.ids import ENIId
 
 _IN_ONE_CALL = 100  # what DescribeNetworkInterfaces takes
 _FEW = 20
-_SOON_S, _LATER_S = 0.05, 1.0  # how long others may join
+_SOON_S, _LATER_S = 0.02, 1.0  # how long others may join
 
 
 class Lookout:

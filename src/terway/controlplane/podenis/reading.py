@@ -151,3 +151,8 @@ def state_of(found: NetworkInterface) -> ENIState:
         target=wish.target,
         is_lost=found.status.eni_info.status == DELETED,
     )
+
+
+def known_as_of(found: NetworkInterface) -> Phase | None:
+    """Return where an ENI was when the cloud was last seen to agree; None: nobody has looked."""
+    return {"Bind": Phase.BIND, "Unbind": Phase.UNBIND}.get(found.status.eni_info.status)
