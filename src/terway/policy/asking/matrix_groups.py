@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from terway.model.address import Family
+from terway.model.address import Family, IPAddress
 from terway.model.ids import NodeName
 from terway.policy.asking.matrix_ports import Column, PortMatrix, Row
 from terway.policy.asking.representatives import Holder, is_own_node, is_same_pod
@@ -116,7 +116,8 @@ class World:
 
     def _own_pairs(self, source: Group, destination: Group) -> list[tuple[Holder, Holder]]:
         if self.is_any and source.first.pod is not None and destination.first.nodes:
-            return [_at_home(source.first, destination.first)]
+            both = _any_pair(source.first, destination.first)
+            return [] if both is None else [_at_home(*both)]
         return self._own.get((id(source), id(destination)), [])
 
     def _strangers(self, source: Group, destination: Group) -> tuple[Holder, Holder] | None:
@@ -159,11 +160,16 @@ def _any_pair(one: Holder, other: Holder) -> tuple[Holder, Holder] | None:
     number = next_number(other.spans, number_of(one.address))
     if number is None:
         return None
-    twin = replace(other, address=address_of(number))
-    if other.pod is not None:
-        key = PodKey(namespace=other.pod.key.namespace, name=f"{other.pod.key.name}-too")
-        twin = replace(twin, pod=replace(other.pod, key=key, addresses=(twin.address,)))
-    return one, twin
+    return one, _twin(other, address_of(number))
+
+
+def _twin(one: Holder, address: IPAddress) -> Holder:
+    """Return another one of the same kind, who has `address`."""
+    if one.pod is None:
+        there = tuple(replace(node, addresses=(address,)) for node in one.nodes)
+        return replace(one, address=address, nodes=there)
+    key = PodKey(namespace=one.pod.key.namespace, name=f"{one.pod.key.name}-too")
+    return replace(one, address=address, pod=replace(one.pod, key=key, addresses=(address,)))
 
 
 def _at_home(pod: Holder, node: Holder) -> tuple[Holder, Holder]:
