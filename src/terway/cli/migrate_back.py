@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Protocol
 
 from terway.cli.table import counted, wrapped
-from terway.datapath.giveback import Returned, give_back
+from terway.datapath.giveback import Returned, give_back, is_tagged_member
 from terway.datapath.plan import is_pod_rule
 from terway.datapath.reach import is_host_stack_rule, is_metadata_rule
+from terway.datapath.trunk import members_of
 from terway.linux.ebpf.pins import Pins
 from terway.linux.handback import hand_back
 from terway.linux.kernel import open_kernel
-from terway.linux.netlink.socket import open_route_socket
+from terway.linux.netlink.link import all_links
+from terway.linux.netlink.socket import RouteSocket, open_route_socket
+from terway.linux.upstream_filters import read_lack
 from terway.model.errors import BugError, TransientError, UsageError
 from terway.model.network import NODE, Remove, RoutingRule
+from terway.model.traffic import TrunkMember
 from terway.store.readonly import read_journal
 from terway.store.records import Journal
 from terway.store.upstream import (
@@ -75,13 +79,16 @@ def _alone(path: Path) -> Iterator[None]:
 async def go_back(paths: Folders) -> tuple[str, ...]:
     """Give the node back; return in words what was done.
 
-    Raises TransientError while a terwayd runs, upstream's or ours; StoreError without a journal.
+    Raises TransientError while a terwayd runs, upstream's or ours; StoreError without a journal;
+    UsageError, before anything is changed, with each pod that upstream cannot have.
     """
     with _alone(paths.run_dir / "terwayd.lock"):
         journal = read_journal(paths.journal)
-        done = [*_write(paths, returned_of(journal))]
+        returned = returned_of(journal)
+        refuse_kept(returned)
+        done = [*_write(paths, returned)]
         with open_route_socket() as sock:
-            done += hand_back(sock, Pins(paths.pins))
+            done += hand_back(sock, Pins(paths.pins), members_of_journal(sock, journal))
         done += await _remove_rules()
         done += _set_aside(paths)
     return tuple(done)
@@ -94,9 +101,21 @@ def is_given_back(paths: Folders) -> bool:
 
 
 def returned_of(journal: Journal) -> Returned:
-    """Return the pods of our journal as upstream's."""
+    """Return the pods of our journal as upstream's; members of a trunk where the kernel can."""
     vswitch_of = {one.id: one.vswitch_id for one in journal.enis}
-    return give_back(journal.attachments, vswitch_of, journal.vswitches)
+    lack = read_lack() if any(map(is_tagged_member, journal.attachments)) else ""
+    return give_back(journal.attachments, vswitch_of, journal.vswitches, tagging_lacks=lack)
+
+
+def members_of_journal(sock: RouteSocket, journal: Journal) -> tuple[TrunkMember, ...]:
+    """Return the members of trunks that are here; one that is left alone is upstream's as it is."""
+    names = {str(one.mac): one.name for one in sock.query(all_links())}
+    return tuple(
+        member
+        for one in journal.attachments
+        if one.spec.own_eni is not None and not one.spec.is_left_alone
+        for member in members_of(one, names.get(str(one.spec.own_eni.trunk_mac), ""))
+    )
 
 
 def returned_lines(returned: Returned) -> Iterator[str]:
@@ -129,8 +148,6 @@ def _write(paths: Folders, returned: Returned) -> Iterator[str]:
     if found != wanted:
         raise BugError(f"{path}: what was written is not what is read")
     yield f"{path}: {len(wanted)} pods"
-    for pod, why in returned.kept:
-        yield f"not in it: {pod}: {why}"
 
 
 async def _remove_rules() -> tuple[str, ...]:

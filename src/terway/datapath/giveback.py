@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from terway.datapath.trunk import has_vlan_device
 from terway.model.address import IPNetwork, IPPair
 from terway.model.attachment import Attachment, AttachmentKey, PodRef
 from terway.model.eni import VSwitch
@@ -29,8 +30,13 @@ def give_back(
     attachments: Iterable[Attachment],
     vswitch_of: Mapping[ENIId, VSwitchId],
     vswitches: Iterable[VSwitch],
+    *,
+    tagging_lacks: str = "",
 ) -> Returned:
-    """Return the attachments as upstream's pods; `vswitch_of` and `vswitches` give their ranges."""
+    """Return the attachments as upstream's pods; `vswitch_of` and `vswitches` give their ranges.
+
+    `tagging_lacks` says why the kernel cannot tag members of a trunk as upstream does, if so.
+    """
     ranges = {one.id: one for one in vswitches}
     held = tuple(attachments)
     owners = dict.fromkeys(one.owner for one in held)
@@ -38,7 +44,7 @@ def give_back(
     kept: list[tuple[str, str]] = []
     for owner in owners:
         family = _family(held, owner)
-        why = _obstacle(family)
+        why = _obstacle(family, tagging_lacks)
         if why:
             kept.append((str(family[0].pod or owner), why))
         else:
@@ -51,12 +57,24 @@ def _family(held: Iterable[Attachment], owner: AttachmentKey) -> tuple[Attachmen
     return tuple(sorted(found, key=lambda one: (one.key != owner, one.key)))
 
 
-def _obstacle(family: tuple[Attachment, ...]) -> str:
+def _obstacle(family: tuple[Attachment, ...], tagging_lacks: str) -> str:
     if family[0].pod is None:
         return "Kubernetes does not know it, and upstream knows pods alone"
     if any(one.spec.mode is Mode.IPVLAN for one in family):
         return "it is an IPvlan child, which upstream does not know any more: restart the pod"
+    if tagging_lacks and any(map(is_tagged_member, family)):
+        return (
+            "it is a member of a trunk, and this kernel has not upstream's filters "
+            f"({tagging_lacks}): delete the pod, and let it start on another node"
+        )
     return ""
+
+
+def is_tagged_member(one: Attachment) -> bool:
+    """Return whether the node tags what an attachment sends: a VLAN device does it by itself."""
+    own = one.spec.own_eni
+    is_member = own is not None and own.trunk_mac is not None and not has_vlan_device(one)
+    return is_member and not one.spec.is_left_alone
 
 
 def _pod(

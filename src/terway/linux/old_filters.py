@@ -44,7 +44,7 @@ def remove_old_filters(filters: Iterable[OldFilter]) -> None:
     """Remove filters; that they are not there is success."""
     with open_route_socket() as sock:
         for one in filters:
-            sock.request(_removal(one))
+            sock.request(removal_of(one))
 
 
 def links_with_programs(names: Iterable[str]) -> frozenset[str]:
@@ -75,7 +75,8 @@ def _read(sock: RouteSocket, ifindex: int, hook: Hook) -> Iterator[OldFilter]:
     yield from sock.query(Query(type=RTM_GETTFILTER, body=body, decode=decode, what=what))
 
 
-def _removal(one: OldFilter) -> Request:
+def removal_of(one: OldFilter) -> Request:
+    """Return what removes the filters of a priority; that there are none is success."""
     info = one.priority << 16 | one.protocol
     return Request(
         type=RTM_DELTFILTER,

@@ -47,11 +47,16 @@ def _pop() -> SharedProgram:
     return SharedProgram(POP, POP_PROGRAM, hook=Hook.INGRESS, priority=POP_PRIORITY)
 
 
+def programs() -> tuple[SharedProgram, SharedProgram]:
+    """Return both, and where they belong: what puts tags on, what takes them off."""
+    return _push(), _pop()
+
+
 class Trunks:
     """The trunks of one network namespace, that of the node."""
 
     def __init__(self) -> None:
-        self._programs = (_push(), _pop())
+        self._programs = programs()
         self._lock = threading.Lock()
         self._is_taken_over = False
 
@@ -171,7 +176,7 @@ def read_losses(sock: RouteSocket, name: str) -> dict[TrunkLoss, int] | None:
     ifindex = sock.index_of(name)
     if ifindex is None:
         return None
-    held = [one for program in (_push(), _pop()) for one in program.attached(sock, ifindex)]
+    held = [one for program in programs() for one in program.attached(sock, ifindex)]
     if not held:
         return None
     found: dict[TrunkLoss, int] = {}

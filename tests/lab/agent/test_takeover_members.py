@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from terway.agent.paths import paths_under
 from terway.agent.settling import Settling
+from terway.cli.migrate_back import go_back
 from terway.datapath.names import host_link_name
 from terway.datapath.trunk import members_of
 from terway.linux.netlink import traffic as traffic_control
@@ -22,8 +24,13 @@ from terway.linux.trunk_contract import (
     pack_number,
     pack_source,
 )
+from terway.linux.upstream_filters import read_lack
+from terway.model.errors import UsageError
 from terway.model.ids import MacAddress
 from terway.model.interface import LinkMacs, Mode
+from terway.store.records import Batch
+from terway.store.sqlite import open_store
+from terway.store.upstream import RELATIONS
 from tests.support.flows_of_pods import traffic
 from tests.support.trunk_node import (
     ELSEWHERE,
@@ -34,7 +41,7 @@ from tests.support.trunk_node import (
     gateways_of,
     trunk_node,
 )
-from tests.support.upstream_node import mac_of
+from tests.support.upstream_node import filters_of, mac_of
 
 pytestmark = pytest.mark.root
 
@@ -119,3 +126,22 @@ async def test_the_tags_of_a_member_change_hands_under_its_traffic(node):
         await flow.goes_on()
 
     assert await settling.settle([taken]) == 0
+
+
+async def test_a_member_that_cannot_go_back_is_named_and_nothing_is_changed(node, tmp_path):
+    if not read_lack():
+        pytest.skip("this kernel has upstream's filters: all members can go back")
+    made = node.attachment("one", ONE)
+    make_as_upstream(node, made)
+    paths = paths_under(tmp_path)
+    paths.make_folders()
+    with open_store(paths.journal) as store:
+        await store.write(Batch(put=(made,)))
+    before = filters_of("eth1")
+
+    with pytest.raises(UsageError, match="shop/one: it is a member of a trunk"):
+        await go_back(paths)
+
+    assert filters_of("eth1") == before
+    assert paths.journal.exists()
+    assert not (paths.state_dir / RELATIONS).exists()

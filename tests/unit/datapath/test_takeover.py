@@ -23,7 +23,7 @@ from terway.model.address import IPPair
 from terway.model.attachment import PodRef
 from terway.model.eni import VSwitch
 from terway.model.ids import ContainerId, ENIId, MacAddress
-from terway.model.interface import LinkMacs, Mode
+from terway.model.interface import LinkMacs, Mode, OwnENI
 from terway.model.network import LinkAddress, LinkSettings, Neighbour
 from terway.model.upstream import UpstreamInterface, UpstreamPod, UpstreamType
 from tests.support.attachments import ENI, NODE_FACTS
@@ -170,3 +170,18 @@ def test_an_ipvlan_child_cannot_be_given_back_and_is_named():
     ((name, why),) = returned.kept
     assert name == "default/web-0"
     assert "restart" in why
+
+
+def test_a_member_of_a_trunk_goes_back_where_the_kernel_tags_as_upstream_does():
+    own = OwnENI(gateways=IPPair(), trunk_mac=ENI.mac, vlan_id=31)
+    member = replace(DRAFT, spec=replace(DRAFT.spec, own_eni=own))
+
+    able, unable = (
+        give_back([member], {}, [], tagging_lacks=lack) for lack in ("", "filter add: no such file")
+    )
+
+    assert [one.interfaces[0].vlan_id for one in able.pods] == [31]
+    ((name, why),) = unable.kept
+    assert name == "default/web-0"
+    assert "no such file" in why
+    assert "another node" in why
