@@ -18,6 +18,7 @@ from terway.kube.client import KubeClient
 from terway.kube.crds import POD_NETWORKINGS, PodNetworking, PodNetworkingSpec
 from terway.kube.resource import NODES
 from terway.kube.types import Node, NodeSpec, ObjectMeta
+from terway.lab.kubeapi.faults import Effect, Fault
 from terway.lab.kubeapi.resources import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
@@ -110,6 +111,42 @@ async def test_the_process_asks_for_nothing_that_its_role_does_not_allow(tmp_pat
         assert audit.refused(USER) == {}
         asked = {(verb, what) for verb, _, what in audit.allowed(USER)}
         assert {("create", "leases"), ("create", "secrets"), ("watch", "pods")} <= asked
+
+
+FOLLOWED = [
+    one
+    for document in DOCUMENTS
+    if document["metadata"]["name"] == "terway-controlplane"
+    for rule in document.get("rules", ())
+    if {"list", "watch"} <= set(rule["verbs"])
+    for one in rule["resources"]
+]
+
+
+async def test_a_right_to_follow_that_is_missing_is_named_and_waited_for_and_ends_nothing(
+    tmp_path, capsys
+):
+    state = make_cluster()
+    apply_roles(state)
+    async with open_kube_server(state, tmp_path) as server, KubeClient(server.unix) as admin:
+        base = server.kubeconfig.read_text()
+        path = tmp_path / "controlplane.kubeconfig"
+        path.write_text(await issue_kubeconfig(admin, base, service_account="terway-controlplane"))
+        for verb in ("list", "watch"):
+            server.fail(
+                *(
+                    Fault(effect=Effect.REFUSE, code=403, verbs=(verb,), resources=(one,))
+                    for one in FOLLOWED
+                )
+            )
+        async with asyncio.TaskGroup() as tasks:
+            stop = asyncio.Event()
+            tasks.create_task(run(options(tmp_path, path), stop))
+            await working(admin)
+            stop.set()
+
+    said = capsys.readouterr().out
+    assert {one for one in FOLLOWED if f"collection={one}" in said} == set(FOLLOWED)
 
 
 async def working(admin: KubeClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -385,3 +386,26 @@ async def test_a_lease_has_one_holder_until_it_is_stale(client):
     lease = await client.get(LEASES, "leader", namespace="default")
     assert lease is not None
     assert (lease.spec.holder_identity, lease.spec.lease_transitions) == ("second", 1)
+
+
+async def test_an_informer_waits_for_a_right_that_it_had_and_ends_for_one_that_it_never_had(
+    client, server
+):
+    heard: asyncio.Queue[Exception] = asyncio.Queue()
+    server.state.create(_row(PODS), pod_manifest("a"))
+    refusal = Fault(effect=Effect.REFUSE, code=403, verbs=("watch",))
+    server.fail(refusal)
+    informer = Informer(client, PODS, backoff=Backoff(Random(1)), on_error=heard.put_nowait)
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(informer.run())
+        assert "403" in str(await heard.get())
+        server.state.create(_row(PODS), pod_manifest("b"))
+        with informer.subscribe() as changes:
+            names = {(await anext(changes)).key.name, (await anext(changes)).key.name}
+        running.cancel()
+
+    assert names == {"a", "b"}
+    server.fail(replace(refusal, verbs=("list",)))
+    with pytest.raises(UsageError, match="403"):
+        await Informer(client, PODS, backoff=Backoff(Random(1))).run()

@@ -13,6 +13,7 @@ import structlog
 
 from terway.controlplane.entries import Hook, Place, mutating_hooks, validating_hooks
 from terway.kube.client import KubeClient
+from terway.kube.errors import lacks_rights
 from terway.kube.resource import Resource
 from terway.model.errors import ConflictError, UsageError
 from terway.model.pod_network import PodNetworking
@@ -77,6 +78,8 @@ async def _holds_conditions(client: KubeClient, name: str, wanted: list[Hook]) -
             return False
         await _ensure(client, MUTATING, name, wanted)
     except UsageError as error:
+        if lacks_rights(error):
+            raise  # that says nothing of what the server can do
         _log.info("webhook.no_conditions", error=str(error))
         return False
     return True

@@ -25,7 +25,8 @@ class SharedInformers:
     """Informers by resource. `run` them in a task group; `synced` says when all are filled.
 
     Two values of `Resource` are two collections, so parts must ask with the same one: those of
-    `watched.py` for pods and nodes. `on_error` is told each failure that is waited out.
+    `watched.py` for pods and nodes. `on_error` is told each failure that is waited out, the lack
+    of a right too: the webhook goes on meanwhile with what it has.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class SharedInformers:
                 namespace=namespace,
                 selector=selector,
                 on_error=lambda error: self._on_error(resource, error),
+                waits_for_rights=True,
             )
             if self._tasks is not None:
                 self._tasks.create_task(informer.run(), name=f"informer {resource.plural}")

@@ -58,3 +58,8 @@ def translate(status: Status, *, tried: str, retry_after_s: float | None = None)
 def is_expired(error: VpcError) -> bool:
     """Say whether `error` means "list again": the resourceVersion or page is too old (410)."""
     return isinstance(error, ConflictError) and error.code in ("Expired", "Gone")
+
+
+def lacks_rights(error: VpcError) -> bool:
+    """Say whether `error` means that a role is missing, or is not known to the server yet."""
+    return isinstance(error, UsageError) and error.code in ("Forbidden", "Unauthorized")

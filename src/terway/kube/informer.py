@@ -20,10 +20,10 @@ from typing import Generic, TypeVar
 
 from terway.kube.backoff import Backoff
 from terway.kube.client import EVERYTHING, KubeClient, Selector
-from terway.kube.errors import is_expired
+from terway.kube.errors import is_expired, lacks_rights
 from terway.kube.resource import ObjectKey, Resource, key_of, metadata_of
 from terway.kube.watch import Bookmark, EventType, WatchEvent
-from terway.model.errors import ConflictError, TransientError
+from terway.model.errors import ConflictError, TransientError, UsageError
 
 T = TypeVar("T")
 
@@ -68,7 +68,9 @@ class Changes(Generic[T]):
 class Informer(Generic[T]):
     """A collection in memory. Run `run()` in a task group; read `objects` after `synced`.
 
-    `on_error` is told each failure that is waited out, for the log.
+    `on_error` is told each failure that is waited out, for the log. So is the lack of a right that
+    was there before: an API server that starts knows nobody's roles yet. `waits_for_rights`: also
+    before the first list.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Informer(Generic[T]):
         selector: Selector = EVERYTHING,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_error: Callable[[Exception], None] = lambda error: None,
+        waits_for_rights: bool = False,
     ) -> None:
         self._client = client
         self._resource = resource
@@ -89,6 +92,7 @@ class Informer(Generic[T]):
         self._selector = selector
         self._sleep = sleep
         self._on_error = on_error
+        self._waits_for_rights = waits_for_rights
         self._objects: dict[ObjectKey, T] = {}
         self._subscribers: list[Changes[T]] = []
         self._version: str | None = None  # where to resume; None: list first
@@ -116,16 +120,21 @@ class Informer(Generic[T]):
             self._subscribers.remove(changes)
 
     async def run(self) -> None:
-        """Follow the collection until cancelled. UsageError ends it: retrying cannot help."""
+        """Follow the collection until cancelled. Other UsageErrors end it: retrying cannot help."""
         while True:
             try:
                 await self._advance()
-            except (ConflictError, TransientError) as error:
+            except (ConflictError, TransientError, UsageError) as error:
+                if isinstance(error, UsageError) and not self._is_waited_out(error):
+                    raise
                 if is_expired(error):
                     self._version = None
                 self._on_error(error)
                 wait_s = getattr(error, "retry_after_s", 0.0)  # what a ThrottledError asks for
                 await self._sleep(max(wait_s, self._backoff.next_s()))
+
+    def _is_waited_out(self, error: UsageError) -> bool:
+        return lacks_rights(error) and (self._waits_for_rights or self.synced.is_set())
 
     async def _advance(self) -> None:
         """List if we must, then watch until the server ends it."""

@@ -99,6 +99,8 @@ async def _strike(fault: Fault, request: ApiRequest) -> None:
 
 
 _REASONS = {
+    401: "Unauthorized",
+    403: "Forbidden",
     409: "Conflict",
     429: "TooManyRequests",
     500: "InternalError",
