@@ -64,7 +64,7 @@ def _unfit(
         return f"is in zone {state.vswitch.zone_id}, the node in {config.zone_id}"
     if Family.V6 in config.families and state.vswitch.ipv6_cidr is None:
         return "has no IPv6 range"
-    if state.is_held(now) or state.available == 0:
+    if state.is_held(now) or state.available <= 0:
         return "has no free address"
     if by_prefix and (state.is_prefix_held(now) or state.available <= IPV4_PER_PREFIX):
         return f"has no free range of {IPV4_PER_PREFIX} addresses"

@@ -14,7 +14,7 @@ from terway.ipam.settings import (
     IPV4_PER_PREFIX,
     PoolConfig,
 )
-from terway.ipam.stock import stock
+from terway.ipam.stock import is_stale, stock
 from terway.ipam.values import CreateIntent, VSwitchState
 from terway.model.address import Family
 from terway.model.eni import ENIType
@@ -81,7 +81,7 @@ def create_enis(
         watch = replace(pool.vswitch_watch, due_at=min(now, pool.vswitch_watch.due_at))
         return pool if watch.is_running else replace(pool, vswitch_watch=watch)
     choice = pick_vswitch(pool, wish, now, draw=pool.tokens_made, by_prefix=load.has_ipv4_prefixes)
-    if _needs_fresh_look(pool, choice if isinstance(choice, VSwitchState) else None, now):
+    if _needs_fresh_look(pool, wish, choice if isinstance(choice, VSwitchState) else None, now):
         return replace(pool, vswitch_watch=replace(pool.vswitch_watch, due_at=now))
     if not isinstance(choice, VSwitchState):
         return pool
@@ -128,7 +128,7 @@ def pick_vswitch(
     )
 
 
-def _needs_fresh_look(pool: Pool, choice: VSwitchState | None, now: float) -> bool:
+def _needs_fresh_look(pool: Pool, wish: Placement, choice: VSwitchState | None, now: float) -> bool:
     """Return whether to read the vSwitches before an ENI is created: rare, and one call each.
 
     A reading that failed is not waited for: old figures are better than none.
@@ -136,11 +136,9 @@ def _needs_fresh_look(pool: Pool, choice: VSwitchState | None, now: float) -> bo
     if pool.vswitch_watch.is_running or pool.vswitch_watch.failures:
         return pool.vswitch_watch.is_running
     if choice is not None:
-        return now - choice.read_at > pool.config.vswitch_ttl_s
-    oldest = min((s.read_at for s in pool.vswitches.values()), default=None)
-    return not pool.vswitches_read or (
-        oldest is not None and now - oldest > pool.config.vswitch_ttl_s
-    )
+        return is_stale(pool, choice.vswitch.id, now)
+    known = (one for one in vswitches_for(pool.config, wish) if one in pool.vswitches)
+    return not pool.vswitches_read or any(is_stale(pool, one, now) for one in known)
 
 
 def _create(

@@ -15,7 +15,7 @@ from terway.ipam.demand import Shortfall, coming_pairs, reserve, shortfalls
 from terway.ipam.fit import ORDINARY, serves, will_serve
 from terway.ipam.pool import Pool
 from terway.ipam.settings import BATCH
-from terway.ipam.stock import available_in, is_held
+from terway.ipam.stock import available_in, doubt, is_held, least_asked
 from terway.ipam.values import AssignIntent, ENIPhase, PoolENI
 from terway.ipam.wake import holds_of
 from terway.model.address import Family
@@ -107,7 +107,9 @@ def _fill_enis(pool: Pool, wish: Placement, shortfall: int, now: float) -> tuple
             break
         if can_assign(pool, eni, now):
             room = _room_for_pairs(pool, census[eni.id])
-            wanted = min(room, shortfall + _headroom(pool, wish), _supply(pool, eni))
+            supply = _supply(pool, eni)
+            pool = pool if supply else doubt(pool, eni.vswitch_id, now)
+            wanted = min(room, shortfall + _headroom(pool, wish), supply)
             pool = _assign(pool, eni, census[eni.id], wanted)
             shortfall -= max(0, wanted)
     return pool, shortfall
@@ -116,12 +118,13 @@ def _fill_enis(pool: Pool, wish: Placement, shortfall: int, now: float) -> tuple
 def _supply(pool: Pool, eni: PoolENI) -> int:
     """Return what the ENI's vSwitch may be asked for: more than it has is refused whole.
 
-    At least one: others may have given addresses back since it was read.
+    At least one: others may have given addresses back since it was read. Not where all of them are
+    counted together, and would all ask.
     """
     if Family.V4 not in pool.config.families:
         return BATCH
     available = available_in(pool, eni.vswitch_id)
-    return BATCH if available is None else max(1, available)
+    return BATCH if available is None else max(least_asked(pool), available)
 
 
 def is_growable(pool: Pool, eni: PoolENI, now: float, *, by_prefix: bool = False) -> bool:

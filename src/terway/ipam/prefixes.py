@@ -18,7 +18,7 @@ from terway.ipam.fit import ORDINARY, is_ordinary
 from terway.ipam.growth import can_assign, is_growable
 from terway.ipam.pool import Pool
 from terway.ipam.settings import BATCH, IPV4_PER_PREFIX
-from terway.ipam.stock import available_in
+from terway.ipam.stock import available_in, doubt, least_asked
 from terway.ipam.values import AssignIntent, ENIPhase, PoolENI, Prefix, PrefixPhase
 from terway.model.address import Family, IPNetwork
 from terway.model.ids import ENIId
@@ -141,7 +141,9 @@ def _fill_enis(
     fit = (eni for eni in staying(pool) if is_ordinary(pool.config, eni))
     for eni in sorted(fit, key=lambda e: (-census[e.id].of(family).prefixes, e.id)):
         room = pool.config.per_eni(family) - census[eni.id].of(family).room
-        count = min(lacking, room, BATCH, _supply(pool, eni))
+        supply = _supply(pool, eni)
+        pool = pool if supply else doubt(pool, eni.vswitch_id, now)
+        count = min(lacking, room, BATCH, supply)
         if count > 0 and can_assign(pool, eni, now, by_prefix=True):
             pool = _assign(pool, eni, family, count)
             lacking -= count
@@ -152,7 +154,7 @@ def _supply(pool: Pool, eni: PoolENI) -> int:
     available = available_in(pool, eni.vswitch_id)
     if available is None or Family.V4 not in pool.config.families:
         return BATCH
-    return max(1, available // IPV4_PER_PREFIX)
+    return max(least_asked(pool), available // IPV4_PER_PREFIX)
 
 
 def _assign(pool: Pool, eni: PoolENI, family: Family, count: int) -> Pool:

@@ -99,6 +99,7 @@ class PoolConfig:
     settle_s: float = 5.0  # the cloud's answers may be that much behind its deeds
     detach_s: float = 5.0  # from a detach to the first try to delete
     vswitch_ttl_s: float = 600.0
+    vswitch_doubt_s: float = 600.0  # the same, of one that is believed empty
     vswitch_hold_s: float = 600.0
     quota_hold_s: float = 60.0
     calls_per_s: float = 5.0

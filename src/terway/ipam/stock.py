@@ -19,12 +19,18 @@ from terway.model.ids import VSwitchId
 
 def stock(pool: Pool) -> Mapping[VSwitchId, VSwitchState]:
     """Return what is known of the vSwitches, less what is reserved."""
-    reserved: Counter[VSwitchId] = Counter()
-    for intent in pool.intents.values():
-        reserved[_source(pool, intent)] += _weight(intent)
-    if not reserved:
+    taken = reserved(pool)
+    if not taken:
         return pool.vswitches
-    return {key: one.taking(reserved[key]) for key, one in pool.vswitches.items()}
+    return {key: one.taking(taken[key]) for key, one in pool.vswitches.items()}
+
+
+def reserved(pool: Pool) -> Counter[VSwitchId]:
+    """Return how many addresses have been asked of each vSwitch and not been answered."""
+    found: Counter[VSwitchId] = Counter()
+    for intent in pool.intents.values():
+        found[_source(pool, intent)] += _weight(intent)
+    return found
 
 
 def available_in(pool: Pool, vswitch_id: VSwitchId) -> int | None:
@@ -33,12 +39,38 @@ def available_in(pool: Pool, vswitch_id: VSwitchId) -> int | None:
     return None if state is None else state.available
 
 
+def least_asked(pool: Pool) -> int:
+    """Return how much may be asked of a vSwitch that is believed empty."""
+    return 0 if pool.config.is_supplier else 1
+
+
 def is_held(pool: Pool, vswitch_id: VSwitchId, now: float, *, by_prefix: bool) -> bool:
     """Return whether the cloud said, not long ago, that there is nothing left."""
     state = pool.vswitches.get(vswitch_id)
     if state is None:
         return False
     return state.is_held(now) or (by_prefix and state.is_prefix_held(now))
+
+
+def is_stale(pool: Pool, vswitch_id: VSwitchId, now: float) -> bool:
+    """Return whether a vSwitch is to be read before an ENI is made of it: an empty one sooner.
+
+    One that was asked about and not told of is not asked about again at once.
+    """
+    state = pool.vswitches.get(vswitch_id)
+    if state is None:
+        return True
+    seen_at = max(state.read_at, pool.vswitches_asked.get(vswitch_id, state.read_at))
+    is_empty = state.available <= 0
+    return now - seen_at >= (pool.config.vswitch_doubt_s if is_empty else pool.config.vswitch_ttl_s)
+
+
+def doubt(pool: Pool, vswitch_id: VSwitchId, now: float) -> Pool:
+    """Have a vSwitch read again that is believed empty, unless it was just now."""
+    watch = pool.vswitch_watch
+    if watch.is_running or watch.failures or not is_stale(pool, vswitch_id, now):
+        return pool
+    return replace(pool, vswitch_watch=replace(watch, due_at=min(now, watch.due_at)))
 
 
 def _source(pool: Pool, intent: Intent) -> VSwitchId:

@@ -222,5 +222,8 @@ class VSwitchState:
         return self.prefix_hold is not None and now < self.prefix_hold.until
 
     def taking(self, count: int) -> VSwitchState:
-        """Return it with `count` (negative: minus) addresses fewer available."""
-        return replace(self, available=max(0, self.available - count))
+        """Return it with `count` (negative: minus) addresses fewer available.
+
+        Below nothing, where more was given or asked for than was known to be there.
+        """
+        return replace(self, available=self.available - count)

@@ -12,6 +12,7 @@ from terway.ipam.commands import Observe, ObserveVSwitches
 from terway.ipam.events import VSwitchesObserved
 from terway.ipam.issue import can_afford, spend
 from terway.ipam.pool import NEVER, Pool
+from terway.ipam.stock import is_stale
 from terway.ipam.values import Attempt, VSwitchState
 from terway.model.ids import VSwitchId
 
@@ -59,12 +60,7 @@ def wanted_vswitches(pool: Pool, now: float) -> tuple[VSwitchId, ...]:
     wished = (one for wish in pool.waiting.values() for one in wish.vswitch_ids)
     of_enis = (eni.vswitch_id for eni in pool.enis.values())
     matter = dict.fromkeys((*pool.config.vswitch_ids, *wished, *of_enis))
-    return tuple(one for one in matter if one and _is_stale(pool, one, now))
-
-
-def _is_stale(pool: Pool, vswitch_id: VSwitchId, now: float) -> bool:
-    state = pool.vswitches.get(vswitch_id)
-    return state is None or now - state.read_at >= pool.config.vswitch_ttl_s
+    return tuple(one for one in matter if one and is_stale(pool, one, now))
 
 
 def vswitches_observed(pool: Pool, event: VSwitchesObserved, now: float) -> Pool:

@@ -15,6 +15,7 @@ from terway.controlplane.pools.conditions import Troubles, heard
 from terway.controlplane.pools.demand import Need, expected_on
 from terway.controlplane.pools.settings import Surroundings, pool_config
 from terway.controlplane.pools.status import revive
+from terway.controlplane.pools.stock import Stock
 from terway.ipam.commands import Bind, CloudCommand, Refuse
 from terway.ipam.events import Configured, Event, Expected, Holding, Observed, Tick
 from terway.ipam.pool import Pool
@@ -46,12 +47,14 @@ class NodePool:
     synced_at: float | None = None  # when the cloud was last compared with this
     troubles: Troubles = field(default_factory=dict)
 
-    def step(self, news: Iterable[Event], *, now: float) -> None:
+    def step(self, news: Iterable[Event], stock: Stock, *, now: float) -> None:
         """Let the pool hear of `news` and of the time, and keep what it wants done."""
-        for event in (*news, Tick()):
-            self.troubles = heard(self.troubles, event, self.pool, now=now)
-            self.pool, commands = step(self.pool, event, now=now)
-            self.pending += (one for one in commands if not isinstance(one, Bind | Refuse))
+        for one in (*news, Tick()):
+            pool, event = stock.show(self.uid, self.pool, one)
+            self.troubles = heard(self.troubles, event, pool, now=now)
+            self.pool, commands = step(pool, event, now=now)
+            stock.settle(self.uid, pool, event, self.pool, now=now)
+            self.pending += (c for c in commands if not isinstance(c, Bind | Refuse))
 
     def take_inbox(self) -> list[Event]:
         """Return what calls were answered since, and have the inbox empty."""

@@ -27,8 +27,18 @@ class FleetPort(CloudPort, Protocol):
         ...
 
 
+class VSwitchRead(Protocol):
+    """Whoever hears of each reading of a vSwitch."""
+
+    def __call__(self, vswitch: VSwitch, *, asked_at: float) -> None:
+        """Hear what the cloud said, asked at `asked_at` (monotonic seconds)."""
+        ...
+
+
 class Readings(Protocol):
     """Readings of the cloud, shared between nodes."""
+
+    on_vswitch: VSwitchRead
 
     async def enis_of(self, instance_id: str) -> tuple[tuple[ENI, ...], tuple[ENI, ...]]:
         """Return the ENIs that an instance has, and those made for it that nobody has."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from terway.controlplane.budget import Turns
-from terway.controlplane.pools.ports import FleetPort
+from terway.controlplane.pools.ports import FleetPort, VSwitchRead
 from terway.ipam.settings import CREATOR_TAG, INSTANCE_TAG
 from terway.model.eni import ENI, ENIStatus, VSwitch
 from terway.model.errors import ThrottledError, TransientError, VpcError
@@ -93,6 +93,7 @@ class SharedReadings:
         self._vswitches: dict[VSwitchId, tuple[float, VSwitch | None]] = {}
         self._turns: defaultdict[VSwitchId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pages = 1  # of the last whole reading
+        self.on_vswitch: VSwitchRead = _nobody
 
     async def run(self) -> None:
         """Read for those who ask, until cancelled."""
@@ -224,10 +225,17 @@ class SharedReadings:
             if self._clock() - read_at < _VSWITCH_TTL_S:
                 return known
             await self._budget.take("DescribeVSwitches", who=_ALL)
+            asked_at = self._clock()
             found = await self._cloud.describe_vswitches((vswitch_id,))
             one = found[0] if found else None
+            if one is not None:
+                self.on_vswitch(one, asked_at=asked_at)
             self._vswitches[vswitch_id] = (self._clock(), one)
             return one
+
+
+def _nobody(vswitch: VSwitch, *, asked_at: float) -> None:
+    """Hear of a vSwitch, where nobody wants to."""
 
 
 def _answer(waiting: Iterable[asyncio.Future[Fleet]], fleet: Fleet) -> None:

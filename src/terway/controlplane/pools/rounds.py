@@ -30,6 +30,7 @@ from terway.controlplane.pools.ports import Readings, Wake
 from terway.controlplane.pools.sayings import say
 from terway.controlplane.pools.settings import Surroundings
 from terway.controlplane.pools.showing import Showing
+from terway.controlplane.pools.stock import Stock
 from terway.controlplane.pools.whole import WholeENIs
 from terway.controlplane.ports import KubePort, Recorder
 from terway.ipam.events import Event, Observed
@@ -84,6 +85,8 @@ class PoolController:
         self._wake: Wake = lambda key: None
         self.moments = Moments(outside.clock, outside.wall_clock)
         self._showing = Showing(outside.kube, self.moments)
+        self.stock = Stock()
+        outside.readings.on_vswitch = self.stock.read
         self.pools: dict[str, NodePool] = {}
         self._begun = count()
         self.watches: tuple[Watch, ...] = (
@@ -123,8 +126,7 @@ class PoolController:
         """Do one round for a node."""
         node = self._nodes.get(key.name)
         if node is None or node.metadata.deletion_timestamp:
-            self.pools.pop(key.name, None)  # what it had is `gone`'s business
-            self._outside.counted.forget(key.name)
+            self._forget(key.name)  # what it had is `gone`'s business
             return DONE
         one = self._known(key.name, node)
         if one is None or is_exclusive(node.metadata.labels):
@@ -136,11 +138,19 @@ class PoolController:
         self._outside.counted.round_over(key.name, self._outside.clock() - began)
         return self._until(one)
 
+    def _forget(self, name: str) -> None:
+        one = self.pools.pop(name, None)
+        if one is not None:
+            self.stock.forget(one.uid)
+        self._outside.counted.forget(name)
+
     def _known(self, name: str, node: PoolNode) -> NodePool | None:
         """Return the node's pool, from the resource if it is not known yet."""
         one = self.pools.get(name)
         if one is not None and one.uid == node.metadata.uid:
             return one
+        if one is not None:
+            self.stock.forget(one.uid)
         around = self._around()
         # Each pool counts its tokens from zero, and one node may have several, one after the other:
         # a token that was used before would be answered with what was given then.
@@ -163,7 +173,7 @@ class PoolController:
         news = news_of(
             one, node, self._around(), status, self._pods.on(name), pod_enis=self._whole.on(name)
         )
-        one.step((*news, *inbox), now=self._outside.clock())
+        one.step((*news, *inbox), self.stock, now=self._outside.clock())
 
     async def _show(self, one: NodePool, name: str) -> None:
         try:

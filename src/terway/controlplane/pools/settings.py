@@ -17,6 +17,7 @@ CLUSTER_TAG = "ack.aliyun.com"  # its value is the cluster's id
 _NEVER_S = float("inf")
 _COALESCE_S = 0.2  # the scheduler places a deployment's pods in so short a time
 _SYNC_S = 120.0
+_DOUBT_S = 75.0  # a vSwitch is read once a minute for all nodes: see readings.py
 _PLENTY = 1e9  # calls: the budget of the whole cluster decides
 
 
@@ -94,6 +95,7 @@ def pool_config(
         tag_blocklist=tuple(eni.tag_block_list.items()),
         resource_group_id=eni.resource_group_id,
         coalesce_s=_COALESCE_S,
+        vswitch_doubt_s=_DOUBT_S,
         trim_after_s=trim_s,
         reclaim_after_s=parse_duration(reclaim.after) if reclaim else None,
         reclaim_interval_s=_seconds(reclaim.interval, 600.0) if reclaim else 600.0,

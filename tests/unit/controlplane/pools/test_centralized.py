@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -13,6 +14,7 @@ from terway.controlplane.pools.readings import SharedReadings
 from terway.controlplane.pools.settings import Degradation
 from terway.kube.crds import POOL_NODES
 from terway.kube.resource import NODES
+from terway.lab.cloud.provision import create_vswitch
 from terway.lab.faults.virtual import run_virtually
 from terway.model.errors import CapacityError
 from terway.model.ids import ClientToken
@@ -26,6 +28,7 @@ from tests.support.centralized import (
     eventually,
     wall_clock,
 )
+from tests.support.cloud_world import ZONE
 from tests.support.virtual_time import virtual_clock
 
 
@@ -358,6 +361,40 @@ def test_many_nodes_that_join_at_once_are_read_together(tmp_path):
         assert calls["DescribeInstanceTypes"] == 1
         assert calls["DescribeNetworkInterfaces"] < 30
         assert calls["CreateNetworkInterface"] == 12
+
+    run_virtually(main())
+
+
+def test_nodes_that_choose_one_vswitch_do_not_ask_for_more_than_it_has(tmp_path):
+    """Bug class 9: what one has chosen is not there for the others, before the cloud says so."""
+
+    async def main():
+        cluster = Cluster(pod_cidr="192.168.32.0/27")
+        at = cluster.cloud.at
+        large = create_vswitch(
+            cluster.cloud.cloud,
+            at.vpc_id,
+            IPv4Network("192.168.64.0/24"),
+            zone_id=ZONE,
+            ipv6_number=2,
+        )
+        conf = {
+            "vswitches": {ZONE: [at.pod_vswitch, large]},
+            "vswitch_selection_policy": "ordered",
+            "max_pool_size": 0,
+        }
+        agents = [
+            Agent(cluster, tmp_path, cluster.add_node(f"n{i}"), f"n{i}", **conf) for i in range(8)
+        ]
+        async with control_plane(cluster), AsyncExitStack() as stack:
+            services = [await stack.enter_async_context(agent.running()) for agent in agents]
+            nodes = zip(agents, services, strict=True)
+            pods = [(its, pod) for one, its in nodes for pod in cluster.schedule(one.name, 6)]
+            found = await asyncio.gather(*(add(service, pod) for service, pod in pods))
+        refused = [one.code for one in cluster.cloud.cloud.calls.all if one.code]
+        rooms = Counter(one.lease.addresses.v4 in IPv4Network("192.168.32.0/27") for one in found)
+        assert refused == []
+        assert rooms[True] > 20  # what it has but for what the cloud keeps: it was used up
 
     run_virtually(main())
 
