@@ -80,6 +80,7 @@ class SupplyLink:
         self._wanted = wanted
         self._history = PodHistory(clock)
         self._said: NodeRuntimeStatus | None = None
+        self._said_of = ""  # the uid of the node's resource, when that was said
         self._backoff = Backoff(rng or Random())  # noqa: S311 - waits are drawn from it
         self.changed = asyncio.Event()
         self.informer: Informer[PoolNode] = Informer(
@@ -140,6 +141,9 @@ class SupplyLink:
 
     async def _report(self, pool: SuppliedPool) -> None:
         node = self._supply.node
+        uid = self._said_of if node is None else node.metadata.uid
+        if uid != self._said_of:
+            self._said = None  # what was said went with the one before
         status = report_of(pool.pool, pool.attachments(), node, self._history)
         if status == self._said or _says_no_more(status, self._said):
             return
@@ -148,7 +152,7 @@ class SupplyLink:
         if node is not None and status.released:
             await self._kept.keep(node)
         await self._write(status)
-        self._said = status
+        self._said, self._said_of = status, uid
 
     async def _write(self, status: NodeRuntimeStatus) -> None:
         patch = [{"op": "add", "path": "/status", "value": msgspec.to_builtins(status)}]
