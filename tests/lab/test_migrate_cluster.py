@@ -34,6 +34,17 @@ LOOK = """
 """
 
 
+# What felix leaves, with the ends of its chains: pods that it knows, and all others.
+FELIX = """
+    for link in $(ls /sys/class/net | grep ^cali); do known="$known $link"; done
+    iptables-nft -N cali-FORWARD; iptables-nft -N cali-from-wl-dispatch
+    for link in $known; do
+        iptables-nft -A cali-from-wl-dispatch -i $link -j ACCEPT
+    done
+    iptables-nft -A cali-from-wl-dispatch -j DROP
+    iptables-nft -A cali-FORWARD -i cali+ -j cali-from-wl-dispatch
+    iptables-nft -A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD
+"""
 LISTS = (
     "/apis/apps/v1/daemonsets",
     "/apis/apps/v1/deployments",
@@ -90,6 +101,13 @@ def known(lab: Lab, node: str) -> dict[str, set[str]]:
     }
 
 
+async def felix_is_gone(lab: Lab) -> None:
+    """Wait until our policies are in force, and what felix left is gone: new pods need it."""
+    async with asyncio.timeout(30):
+        while "cali-" in await lab.node("node-1").exec("nft", "list", "ruleset"):
+            await lab.node("node-1").exec("true")  # it is not told to anybody here
+
+
 async def new_pod_talks(lab: Lab, name: str, *others: PodHandle) -> None:
     fresh = await lab.pod(name, node="node-1")
     for other in others:
@@ -118,9 +136,11 @@ async def test_pods_keep_addresses_connections_and_packets_there_and_back(tmp_pa
         async with AsyncExitStack() as stack:
             flows = await begin(stack, (near, far), (third, near))
 
+            await lab.node("node-1").exec("sh", "-ec", FELIX)
             before = await state(lab)
             shown = await lab.node("node-1").exec(*CLI, "--dry-run")
             assert "3 pods taken over" in shown
+            assert "felix: 2 chains of table ip filter" in " ".join(shown.split())
             await migrate(lab, "--dry-run")
             assert sorted(await state(lab)) == sorted(before)
 
@@ -128,6 +148,7 @@ async def test_pods_keep_addresses_connections_and_packets_there_and_back(tmp_pa
             assert told.index("node node-1: labelled") < told.index("node node-2: labelled")
             await goes_on(flows)
             assert (await lab.wait_pod("near")).addresses == near.addresses
+            await felix_is_gone(lab)
             await new_pod_talks(lab, "of-ours", near, far)
             await lab.delete_pod("old")
             stays = await lab.pod("stays", node="node-1")

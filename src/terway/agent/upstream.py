@@ -6,6 +6,7 @@ The reading itself is imported only where upstream's journal is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from terway.agent.kube_side import KubeSide
 from terway.agent.leftovers import OLD_JOURNAL
@@ -35,8 +36,22 @@ class Upstream:
     def join(self, terwayd: Terwayd, kube: KubeSide | None) -> None:
         """Have `terwayd` know. To be called before it runs."""
         terwayd.leftovers.is_taken = self.is_taken
+        if self.is_taken:
+            terwayd.chores["remains"] = partial(_remove_remains, terwayd, kube)
         if self.told and kube is not None:
             kube.warnings.tell_node(TOLD, self.told)
+
+
+async def _remove_remains(terwayd: Terwayd, kube: KubeSide | None) -> None:
+    """Have what upstream's policy engines left go. Who enforces policies is known by now."""
+    from terway.agent.remains import RemainsKeeper
+
+    await RemainsKeeper(
+        reconciled=terwayd.reconciled,
+        judged=terwayd.judged,
+        attachments=terwayd.pool.attachments,
+        teller=None if kube is None else kube.warnings,
+    ).run()
 
 
 async def find_upstream(

@@ -198,7 +198,10 @@ def _node_changes(node: NodeWorld, taken: list[PodFate], gone: list[PodFate]) ->
         yield f"10-terway.conflist: list {node.conflist!r} is replaced; ResRelation.db stays"
     if node.links:
         names = ", ".join(node.links)
-        yield f"links of upstream's data path stay until the node starts anew: {names}"
+        yield f"links of upstream's data path: {names}"
+    yield from (f"removed, when our policies are in force: {line}" for line in node.remains)
+    if any(one.outcome is Outcome.LEFT_ALONE for one in node.fates) and node.remains:
+        yield "what is Cilium's goes when the last pod that is left alone has gone"
 
 
 def _node_risk(node: NodeWorld, left: list[PodFate]) -> str:

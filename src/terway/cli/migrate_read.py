@@ -24,6 +24,7 @@ from terway.kube.client import KubeClient
 from terway.kube.resource import CONFIG_MAPS, NODES
 from terway.linux.kernel import Kernel, open_kernel
 from terway.linux.living_links import is_supported
+from terway.linux.remains import Engine, legacy_tables, read_remains
 from terway.model.address import IPAddress
 from terway.model.errors import VpcError
 from terway.pooling.upstream import Sources, judge_all
@@ -139,6 +140,7 @@ async def _read_node(place: Place, client: KubeClient | None) -> NodeWorld:
         config=_config(place.config.parent),
         capabilities=_capabilities(place.run_dir / "node_capabilities"),
         links=links,
+        remains=tuple(_remains()),
         conflist=_list_name(place.conf_dir / "10-terway.conflist"),
         has_living_hooks=is_supported(),
     )
@@ -147,6 +149,15 @@ async def _read_node(place: Place, client: KubeClient | None) -> NodeWorld:
 def _has(one: Verdict, held: set[IPAddress]) -> bool:
     mine = {address for part in one.pod.interfaces for address in part.addresses}
     return mine <= held
+
+
+def _remains() -> Iterator[str]:
+    """Yield what upstream's policy engines have in the kernel."""
+    for engine in Engine:
+        for line in read_remains(engine).lines():
+            yield f"{engine.name.lower()}: {line}"
+    if tables := legacy_tables():
+        yield f"tables of iptables-legacy, which are not looked into: {', '.join(tables)}"
 
 
 async def _foreign_links(kernel: Kernel) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from terway.linux.netns import entered, open_netns
 _GET_CHAIN = 10 << 8 | 4  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETCHAIN
 _HEADER = struct.Struct("=BBH")  # struct nfgenmsg
 _TABLE, _NAME = 1, 3
-_FAMILIES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
+FAMILIES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def _chain(body: bytes) -> NftChain:
     number = _HEADER.unpack_from(body)[0]
     found = attributes(body, _HEADER.size)
     return NftChain(
-        family=_FAMILIES.get(number, str(number)),
+        family=FAMILIES.get(number, str(number)),
         table=text(found.get(_TABLE, b"")),
         name=text(found.get(_NAME, b"")),
     )

@@ -35,6 +35,7 @@ NODE = NodeWorld(
     ),
     capabilities={"datapath": "datapathv2", "cni_ipv6_stack": "false"},
     links=("cilium_net", "cilium_host"),
+    remains=("cilium: pinned: /sys/fs/bpf/cilium",),
     conflist="terway-chainer",
 )
 CLUSTER = ClusterWorld(
@@ -96,8 +97,10 @@ GOLDEN = """\
         addresses
       10-terway.conflist: list 'terway-chainer' is replaced; ResRelation.db
         stays
-      links of upstream's data path stay until the node starts anew: cilium_net,
-        cilium_host
+      links of upstream's data path: cilium_net, cilium_host
+      removed, when our policies are in force: cilium: pinned:
+        /sys/fs/bpf/cilium
+      what is Cilium's goes when the last pod that is left alone has gone
       risk: none for running pods; ADD and DEL wait while the agent is
         exchanged; 1 pod left alone, whose programs nobody updates
       $ kubectl label node node-1 terway.alibabacloud.com/taken-over=true
