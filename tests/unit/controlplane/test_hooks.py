@@ -184,3 +184,27 @@ def test_pods_that_are_to_have_gates_wait_for_us_and_our_own_do_not(evaluates: b
         assert one["failurePolicy"] == "Fail"
         assert ours in one["namespaceSelector"]["matchExpressions"]
     assert {one["clientConfig"]["url"] for one in added} == {"https://c/balanced"}
+
+
+@pytest.mark.parametrize("evaluates", [True, False])
+@pytest.mark.parametrize("has_every_pod", [True, False])
+@pytest.mark.parametrize("has_balancers", [True, False])
+def test_who_is_let_in_without_us_waits_two_seconds_and_who_is_not_waits_ten(
+    evaluates, has_every_pod, has_balancers
+):
+    """An answer takes milliseconds: a longer wait for what is let in anyway holds up the API."""
+    place = replace(PLACE, has_balancers=has_balancers)
+    found = [
+        *mutating_hooks(
+            place,
+            "pem",
+            networkings=[WEB],
+            settings=Settings(has_every_pod=has_every_pod),
+            evaluates=evaluates,
+        ),
+        *validating_hooks(place, "pem"),
+    ]
+
+    waits = {(one["failurePolicy"], one["timeoutSeconds"]) for one in found}
+
+    assert waits == {("Ignore", 2), ("Fail", 10)}
