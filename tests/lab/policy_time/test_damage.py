@@ -12,6 +12,7 @@ import pytest
 from terway.datapath.fights import PATIENCE
 from terway.lab.world.node import NodeHandle, run_command
 from terway.lab.world.plan import KUBE_API
+from tests.support.pod_bpf import refusals_of_maps
 from tests.support.policy_lab import Crew, PolicyLab, end_of, unique
 from tests.support.policy_objects import Object, network_policy, peers
 from tests.support.wires import Wires
@@ -95,15 +96,27 @@ async def held_table(netns: str) -> AsyncIterator[None]:
         await holder.wait()
 
 
+@asynccontextmanager
+async def grasped(world: PolicyLab, crew: Crew) -> AsyncIterator[None]:
+    """Have the server's pod hold what judges it for the block: its table; or try to, maps."""
+    if world.is_ebpf:
+        refused = await refusals_of_maps(crew.pods["server"])
+        assert "opened" not in refused
+        assert refused[1:] == ["EPERM", "EPERM"]
+        yield
+    else:
+        async with held_table(crew.server.netns_path):
+            yield
+
+
 @pytest.mark.parametrize("pool", ["eni"])
-async def test_a_pod_that_holds_its_table_is_judged_and_keeps_nobody_from_being(
+async def test_a_pod_that_grasps_at_what_judges_it_is_judged_and_keeps_nobody_from_being(
     world: PolicyLab, crew: Crew, wires: Wires
 ):
-    if world.is_ebpf:
-        pytest.skip("a pod cannot hold the maps of its node")
+    """It may hold a table of its own namespace, and none of the maps, which are the node's."""
     await world.policies(into(crew, "server"))
 
-    async with held_table(crew.server.netns_path):
+    async with grasped(world, crew):
         await world.policies(into(crew, "other"), into(crew, "server"))
         async with asyncio.timeout(MENDED_WITHIN_S):
             while await wires.passes(crew.client, crew.server, BARRED):
