@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from terway.datapath.exclusive import LEG_GROUP
+from terway.kube.crds import POD_ENIS
 from terway.kube.resource import NETWORK_POLICIES
 from terway.lab.toolbox import HTTP_PORT
 from terway.lab.world.pods import PodHandle
@@ -168,6 +169,24 @@ async def test_a_device_that_is_gone_is_made_again(made, pods):
     async with asyncio.timeout(PATIENCE_S):
         while not await pods["member"].can_reach(pods["far"]):
             pass
+
+
+async def test_a_member_that_was_attached_again_has_a_device_of_its_new_id(made, pods):
+    found = await made.lab.kube.get(POD_ENIS, "member", namespace="default")
+    assert found is not None
+    (eni,) = await made.client.describe_enis(eni_ids=[one.eni.id for one in found.spec.allocations])
+
+    again = await made.bind_again("member", HERE, eni)
+
+    assert again.vlan_id != eni.vlan_id
+    async with asyncio.timeout(PATIENCE_S):
+        while not await pods["far"].can_reach(pods["member"]):
+            pass
+    shown = json.loads(await pods["member"].exec("ip", "-j", "-d", "link", "show", "eth0"))
+    assert shown[0]["linkinfo"]["info_data"]["id"] == again.vlan_id
+    for family in Family:
+        seen = await pods["member"].tool("whoami", str(pods["far"].address(family)))
+        assert seen["peer"] == str(pods["member"].address(family))
 
 
 async def test_a_restart_is_not_seen_by_a_connection_and_del_leaves_nothing(made, pods):

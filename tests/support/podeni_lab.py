@@ -22,6 +22,7 @@ from terway.model.eni import ENI, ENIStatus
 from terway.model.ids import ClientToken, ENIId
 
 OWN = VSwitchPlan(name="own", cidr=IPv4Network("192.168.128.0/24"))
+NODE_LABEL = "k8s.aliyun.com/node"
 TAGS = (("creator", "terway-controller"),)
 
 
@@ -61,16 +62,20 @@ class PodENILab:
 
     async def carried(self, eni_id: ENIId) -> ENI:
         """Wait until an ENI is InUse and the fabric carries it."""
-        changed = asyncio.Event()
-        unsubscribe = self.lab.cloud.subscribe(changed.set)
-        async with asyncio.timeout(20):
-            while self.lab.cloud.world.state.enis[eni_id].status is not ENIStatus.IN_USE:
-                changed.clear()
-                await changed.wait()
-        unsubscribe()
+        await self.reached(eni_id, ENIStatus.IN_USE)
         await self.lab.fabric.apply(self.lab.cloud.vpc_state())
         (found,) = await self.client.describe_enis(eni_ids=[eni_id])
         return found
+
+    async def reached(self, eni_id: ENIId, status: ENIStatus) -> None:
+        """Wait until an ENI is of a status."""
+        changed = asyncio.Event()
+        unsubscribe = self.lab.cloud.subscribe(changed.set)
+        async with asyncio.timeout(20):
+            while self.lab.cloud.world.state.enis[eni_id].status is not status:
+                changed.clear()
+                await changed.wait()
+        unsubscribe()
 
     async def pod(self, name: str, node: str, enis: Sequence[ENI], **more: Any) -> PodHandle:
         """Create a pod and, once it is there, its PodENI; return it when it is Ready."""
@@ -83,7 +88,12 @@ class PodENILab:
     async def write(self, name: str, node: str, enis: Sequence[ENI], *, uid: str) -> None:
         """Write a PodENI that is bound."""
         allocations = [self._allocation(one, number) for number, one in enumerate(enis)]
-        metadata = {"name": name, "namespace": "default", "annotations": {POD_UID: uid}}
+        metadata = {
+            "name": name,
+            "namespace": "default",
+            "labels": {NODE_LABEL: node},
+            "annotations": {POD_UID: uid},
+        }
         spec = {"allocations": allocations, "zone": self.lab.plan.zone_id}
         await self.lab.kube.create(
             POD_ENIS, {"metadata": metadata, "spec": spec}, namespace="default"
@@ -98,6 +108,20 @@ class PodENILab:
         await self.lab.kube.patch(
             POD_ENIS, name, {"status": status}, namespace="default", subresource="status"
         )
+
+    async def bind_again(self, name: str, node: str, eni: ENI) -> ENI:
+        """Detach a pod's ENI as a person does, and attach it again; another has its id by then."""
+        instance_id, trunk_id = self.lab.instances[node].id, self.trunks[node].id
+        await self.client.detach_eni(eni.id, instance_id, trunk_id=trunk_id)
+        await self.reached(eni.id, ENIStatus.AVAILABLE)
+        await self.bind(node)
+        await self.client.attach_eni(eni.id, instance_id, trunk_id=trunk_id)
+        found = await self.carried(eni.id)
+        status = {"eniInfos": {eni.id: _info(found)}}
+        await self.lab.kube.patch(
+            POD_ENIS, name, {"status": status}, namespace="default", subresource="status"
+        )
+        return found
 
     def _allocation(self, eni: ENI, number: int) -> dict[str, Any]:
         vswitch = self.lab.cloud.world.state.vswitches[eni.vswitch_id]

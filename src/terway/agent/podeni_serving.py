@@ -8,6 +8,7 @@ from functools import partial
 from terway.agent.device_plugin_choice import Counts, advertise, advertised
 from terway.agent.options import Options
 from terway.agent.podeni_claims import PodENIs
+from terway.agent.podeni_moves import Moves
 from terway.agent.pool import PoolService
 from terway.agent.pool_ports import ManagedENI
 from terway.agent.terwayd import Terwayd
@@ -47,6 +48,16 @@ def serve_own_enis(
         is_central=config.eni.is_centralized,
     )
     terwayd.metrics.sources.append(partial(trunk_metrics, kernel))
+    if mode is not Mode.EXCLUSIVE:
+        moves = Moves(
+            client,
+            options.node_name,
+            journal=terwayd.pool,
+            network=terwayd.network,
+            kernel=kernel,
+            turns=terwayd.verbs.turns,
+        )
+        terwayd.chores["VLAN ids"] = moves.run
     counts = _counts(terwayd.pool, config, limits, mode)
     if counts:
         terwayd.chores["device plugin"] = partial(

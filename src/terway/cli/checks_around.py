@@ -64,8 +64,10 @@ def check_cloud(snapshot: Snapshot) -> Iterator[Finding]:
             made = error if left == 0 else warning
             yield made(f"vSwitch {vswitch.id} runs out of addresses", why, command)
     limits = cloud.limits if cloud else None
-    if cloud is not None and limits is not None and len(cloud.enis) > limits.eni_quantity:
-        why = f"{len(cloud.enis)} ENIs, {limits.instance_type} has {limits.eni_quantity}"
+    # Members of the trunk have a limit of their own, EniTotalQuantity - EniQuantity.
+    slots = sum(one.trunk_eni_id is None for one in cloud.enis) if cloud else 0
+    if limits is not None and slots > limits.eni_quantity:
+        why = f"{slots} ENIs, {limits.instance_type} has {limits.eni_quantity}"
         yield warning("more ENIs than the instance type has", why, "terway-cli show")
 
 

@@ -21,8 +21,8 @@ from terway.podeni.record import Phase
 
 _IN_ONE_CALL = 100  # what DescribeNetworkInterfaces takes
 _DETACHED = (
-    "{eni} was detached at the cloud under its pod, not by us: it is attached again; "
-    "delete the pod if it is not reached then"
+    "{eni} was detached at the cloud under its pod, not by us: it is attached again, and its node "
+    "follows; delete the pod if it is not reached then"
 )
 _DELETED = (
     "{eni} was deleted at the cloud under its pod, not by us, and its addresses are gone: "
