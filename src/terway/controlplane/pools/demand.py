@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from terway.config.requested_networks import asks_for_eni
+from terway.controlplane.pools.facts import ERDMA
 from terway.ipam.fit import ORDINARY
 from terway.kube.clock import parse_time
 from terway.kube.crds import NodeRuntimeStatus
@@ -20,7 +21,6 @@ from terway.kube.resource import ObjectKey
 from terway.kube.types import Pod
 from terway.model.interface import Placement
 
-_ERDMA_RESOURCE = "aliyun/erdma"
 _ERDMA = Placement(is_erdma=True)
 _FINISHED = ("Succeeded", "Failed")
 
@@ -40,7 +40,8 @@ def need_of(pod: Pod | None) -> Need | None:
         return None
     if pod.status.phase in _FINISHED or asks_for_eni(pod.metadata.annotations, is_central=True):
         return None
-    is_erdma = any(_ERDMA_RESOURCE in one.resources.limits for one in pod.spec.containers)
+    limits = (one.resources.limits.get(ERDMA, "0") for one in pod.spec.containers)
+    is_erdma = any(str(limit) != "0" for limit in limits)  # as the agent reads it
     since = pod.metadata.creation_timestamp or ""
     return Need(uid=pod.metadata.uid, is_erdma=is_erdma, since=since)
 

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from terway.capacity.pods import PREFIX_ADDRESSES, member_pods
+from terway.ipam.adopt import HIGH_PERFORMANCE
 from terway.kube.crds import Flavor, NetworkCard, NodeCap, NodeMetadata, NodeSpec
 from terway.kube.types import Node
 from terway.model.eni import ENIType, InstanceLimits
 
 TYPE_INFO = "alibabacloud.com/instance-type-info"  # annotation: the type, as the cloud has it
-ENI, MEMBER_ENI = "aliyun/eni", "aliyun/member-eni"
+ENI, MEMBER_ENI, ERDMA = "aliyun/eni", "aliyun/member-eni", "aliyun/erdma"
 EXCLUSIVE = "k8s.aliyun.com/exclusive-mode-eni-type"  # label
 _IGNORE = "k8s.aliyun.com/ignore-by-terway"
 _LINGJUN = "alibabacloud.com/lingjun-worker"
@@ -120,9 +121,7 @@ def max_available_ips(spec: NodeSpec, labels: Mapping[str, str]) -> int | None:
 
 def _count(flavor: tuple[Flavor, ...], kind: ENIType) -> int:
     found = (one for one in flavor if one.network_interface_type == kind.value)
-    return sum(
-        one.count for one in found if one.network_interface_traffic_mode != "HighPerformance"
-    )
+    return sum(one.count for one in found if one.network_interface_traffic_mode != HIGH_PERFORMANCE)
 
 
 def device_counts(
@@ -131,7 +130,9 @@ def device_counts(
     """Return the extended resources of the node that pods ask for.
 
     Where pods share ENIs, of which the pool has `pooled`, a pod can have whole what is left of the
-    slots. That is said when the trunk, which comes first, is there; none before.
+    slots. That is said when the trunk, which comes first, is there; none before. Pods with RDMA
+    are as many as the ENIs for it have addresses; upstream says EriQuantity times those, of which
+    it has fewer ENIs.
     """
     counts: dict[str, str] = {}
     if is_exclusive(labels) and spec.eni is not None:
@@ -140,7 +141,21 @@ def device_counts(
         counts[ENI] = str(max(0, spec.node_cap.adapters - 1 - pooled))
     if has_trunk:
         counts[MEMBER_ENI] = str(spec.node_cap.member_adapter_limit)
+    if spec.eni is not None and spec.eni.enable_erdma and not is_exclusive(labels):
+        counts[ERDMA] = str(_rdma_enis(spec.flavor) * _pods_per_eni(spec))
     return counts
+
+
+def _rdma_enis(flavor: tuple[Flavor, ...]) -> int:
+    return sum(
+        one.count for one in flavor if one.network_interface_traffic_mode == HIGH_PERFORMANCE
+    )
+
+
+def _pods_per_eni(spec: NodeSpec) -> int:
+    cap, eni = spec.node_cap, spec.eni
+    has_v6 = eni is not None and eni.enable_ipv6
+    return min(cap.ipv4_per_adapter, cap.ipv6_per_adapter) if has_v6 else cap.ipv4_per_adapter
 
 
 def missing(wanted: Mapping[str, str], *shown: Mapping[str, Any]) -> dict[str, str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from terway.capacity.pods import Mode, require_capacity
 from terway.cloud import permissions
 from terway.lab.cloud.cloud import Cloud
 from terway.lab.cloud.fabric_view import mtu_of
-from terway.lab.cloud.instance_types import InstanceType
+from terway.lab.cloud.instance_types import Catalogue, InstanceType, read_catalogue
 from terway.lab.cloud.provision import (
     Instance,
     authorize,
@@ -181,6 +181,15 @@ def node_spec(
         agent_argv=(sys.executable, "-m", *_AGENT_ARGV[plan.network]),
         mtu_bytes=mtu_of(cloud.world.state, instance.id, cloud.habits),
     )
+
+
+def types_of(plan: LabPlan) -> Catalogue:
+    """Return the instance types that the lab's cloud has."""
+    known = read_catalogue()
+    kind = known.get(plan.instance_type)
+    if kind is None or not plan.erdma:
+        return known
+    return {**known, kind.id: replace(kind, eri_quantity=plan.erdma)}
 
 
 def _check_type(cloud: Cloud, plan: LabPlan) -> None:

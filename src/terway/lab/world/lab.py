@@ -36,7 +36,7 @@ from terway.lab.world.controlplane import (
     controlplane_config,
     wait_control_plane,
 )
-from terway.lab.world.ground import lay_ground
+from terway.lab.world.ground import lay_ground, types_of
 from terway.lab.world.logsource import NodeLogs
 from terway.lab.world.paths import LabPaths, sweep
 from terway.lab.world.plan import (
@@ -86,6 +86,7 @@ async def open_lab(
         cloud = Cloud(
             clock=time.time,
             delays=delays,
+            types=types_of(plan),
             habits=FabricHabits(services=_service_addresses(plan)),
         )
         fabric = await stack.enter_async_context(Fabric(run_dir=paths.folder))

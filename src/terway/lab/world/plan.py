@@ -84,6 +84,7 @@ class LabPlan:
     balancer_cidr_v6: IPv6Network = BALANCER_CIDR_V6
     probe_interval_s: float = 2.0  # how often load balancers ask for health
     endpoints_per_slice: int = 100  # at most, as kube-controller-manager has it
+    erdma: int = 0  # RDMA interfaces that the type is said to have: no source tells of any
     min_free: int = 2
     max_free: int = 10
     eni_conf: dict[str, object] = field(default_factory=dict)  # merged over the generated one

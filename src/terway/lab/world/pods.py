@@ -29,9 +29,11 @@ def pod_manifest(
     annotations: Mapping[str, str] | None = None,
     ports: Sequence[Mapping[str, Any]] = (),
     pre_stop: Sequence[str] = (),
+    limits: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return a pod with one container, bound to `node` where one is named.
 
+    `limits` are of resources, and asked for as well.
     `pre_stop` is run before the container is told to end, and waited for: the pod drains.
     """
     serving = tuple(command) == SERVE and not host_network
@@ -41,6 +43,7 @@ def pod_manifest(
         "image": "terway-lab/toolbox",
         "command": list(command),
         "ports": list(ports),
+        **({"resources": {"limits": dict(limits), "requests": dict(limits)}} if limits else {}),
         **({"readinessProbe": probe} if serving else {}),
         **({"lifecycle": {"preStop": {"exec": {"command": list(pre_stop)}}}} if pre_stop else {}),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from terway.controlplane.pools.facts import EXCLUSIVE, cap_of, device_counts, max_available_ips
-from terway.kube.crds import Flavor, NetworkCard, NodeENISpec, NodeSpec
+from terway.kube.crds import Flavor, NetworkCard, NodeCap, NodeENISpec, NodeSpec
 from terway.model.eni import InstanceLimits
 
 LIMITS = InstanceLimits(
@@ -62,6 +62,29 @@ def test_members_are_what_is_left_of_all_enis():
 )
 def test_schedulers_are_told_how_many_addresses_fit(said, labels, most):
     assert max_available_ips(said, labels) == most
+
+
+@pytest.mark.parametrize(
+    ("enabled", "has_v6", "labels", "counts"),
+    [
+        (True, False, {}, {"aliyun/erdma": "30"}),
+        (True, True, {}, {"aliyun/erdma": "20"}),
+        (False, False, {}, {}),
+        (True, False, WHOLE, {}),
+    ],
+)
+def test_pods_with_rdma_are_as_many_as_its_enis_have_addresses(enabled, has_v6, labels, counts):
+    fast = Flavor(
+        network_interface_type="Secondary",
+        network_interface_traffic_mode="HighPerformance",
+        count=2,
+    )
+    cap = NodeCap(adapters=8, ipv4_per_adapter=15, ipv6_per_adapter=10, eri_quantity=4)
+    eni = NodeENISpec(enable_erdma=enabled, enable_ipv4=True, enable_ipv6=has_v6)
+
+    found = device_counts(NodeSpec(eni=eni, node_cap=cap, flavor=(fast,)), labels, has_trunk=False)
+
+    assert {name: one for name, one in found.items() if "erdma" in name} == counts
 
 
 def test_members_are_counted_once_there_is_a_trunk():
