@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from terway.lab.world.client import LabClient
 from terway.model.address import IPNetwork
 
 # Real addresses of ends outside that have, in a case, one that nobody can have: RFC 2544, RFC 3849.
@@ -27,10 +26,17 @@ class LabNode:
     max_pods: int
 
 
+class Requests(Protocol):
+    """Who asks the lab, and waits for its answer: `LabClient` does."""
+
+    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """Return the answer. VpcError with the lab's words when it refuses."""
+
+
 class LabWorld:
     """A running lab."""
 
-    def __init__(self, client: LabClient) -> None:
+    def __init__(self, client: Requests) -> None:
         self._client = client
         self._outside: str | None = None
 
