@@ -17,6 +17,7 @@ from terway.model.balancer import (
     Listener,
     LoadBalancerId,
     ServerGroup,
+    SourceGroup,
     Tags,
 )
 from terway.model.ids import VpcId
@@ -31,6 +32,8 @@ class Finder:
         self._slb = slb
         self._nlb = nlb
         self._sources = sources
+        # Whose have no security group and want none: most Services, which are not asked about.
+        self._without_sources: set[str] = set()
 
     async def find(self, wanted: Wanted, vpc_id: VpcId) -> Observed:
         """Return what is there, by the id that is named, or by our tags."""
@@ -52,11 +55,20 @@ class Finder:
     async def _find_nlb(self, wanted: Wanted, vpc_id: VpcId) -> Observed:
         instance = await self._instance(self._nlb, wanted)
         groups = await self._nlb.list_groups(tags=owner_tags(wanted))
-        sources = None
-        if _may_have_sources(wanted, instance):
-            sources = await self._sources.find(vpc_id, owner_tags(wanted))
+        sources = await self._find_sources(wanted, vpc_id)
         listeners = await self._nlb.list_listeners(instance.id) if instance else ()
         return Observed(instance=instance, listeners=listeners, groups=groups, source_group=sources)
+
+    async def _find_sources(self, wanted: Wanted, vpc_id: VpcId) -> SourceGroup | None:
+        is_leaving = not wanted.listeners
+        if wanted.sources or is_leaving:
+            self._without_sources.discard(wanted.owner)
+        elif wanted.owner in self._without_sources:
+            return None
+        found = await self._sources.find(vpc_id, owner_tags(wanted))
+        if found is None and not wanted.sources and not is_leaving:
+            self._without_sources.add(wanted.owner)
+        return found
 
     async def _instance(
         self, client: SlbClient | NlbClient, wanted: Wanted
@@ -92,13 +104,6 @@ class Finder:
             for one in group.backends
             if one.address is not None
         }
-
-
-def _may_have_sources(wanted: Wanted, instance: BalancerInstance | None) -> bool:
-    """Return whether to ask for a security group: most Services neither want nor have one."""
-    joined = () if instance is None else instance.security_group_ids
-    is_leaving = not wanted.listeners
-    return is_leaving or bool(wanted.sources or set(joined) - set(wanted.security_group_ids))
 
 
 def owner_tags(wanted: Wanted) -> Tags:

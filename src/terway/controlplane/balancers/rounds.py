@@ -21,18 +21,23 @@ from terway.loadbalancer.plan import plan, plan_removal
 from terway.loadbalancer.steps import Step
 from terway.loadbalancer.values import Cluster, Observed
 from terway.loadbalancer.wanted import Wanted
-from terway.model.balancer import BalancerProduct
+from terway.model.balancer import BalancerProduct, JobId
+from terway.model.errors import BugError, TransientError, VpcError
 
 _ROUNDS = 8  # from nothing to all there are five; a job of NLB's takes another look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """One instance as it is after a round. `is_settled`: nothing is left to do for it."""
+    """One instance as it is after a round. `is_settled`: nothing is left to do for it.
+
+    `trouble` is what the cloud refuses of it, while all else is done.
+    """
 
     wanted: Wanted
     observed: Observed
     is_settled: bool
+    trouble: VpcError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +68,17 @@ class Rounds:
 
     async def make(self, wanted: Wanted) -> Made:
         """Do what can be done for one instance."""
-        observed = Observed()
+        observed, trouble = Observed(), None
         for _ in range(_ROUNDS):
             observed = await self._finder.find(wanted, self._cluster().vpc_id)
             steps = plan(wanted, observed)
             if not steps:
                 is_ready = observed.instance is not None and observed.instance.is_ready
                 return Made(wanted=wanted, observed=observed, is_settled=is_ready)
-            await self._do(steps, wanted, observed)
-        return Made(wanted=wanted, observed=observed, is_settled=False)
+            done, trouble = await self._do(steps, wanted, observed)
+            if not done:
+                break
+        return Made(wanted=wanted, observed=observed, is_settled=False, trouble=trouble)
 
     async def take_away(self, wanted: Wanted, *, spare: str) -> bool:
         """Return whether nothing is left. The instance `spare` stays, even if we have made it."""
@@ -82,18 +89,42 @@ class Rounds:
             steps = plan_removal(observed, mark=wanted.mark, is_ours=not wanted.balancer_id)
             if not steps:
                 return True
-            await self._do(steps, wanted, observed)
+            done, trouble = await self._do(steps, wanted, observed)
+            if trouble is not None and not done:
+                raise trouble
         return False
 
-    async def _do(self, steps: Iterable[Step], wanted: Wanted, observed: Observed) -> None:
+    async def _do(
+        self, steps: Iterable[Step], wanted: Wanted, observed: Observed
+    ) -> tuple[int, VpcError | None]:
+        """Do steps; return how many were done, and the first refusal.
+
+        One that is refused holds up no other: who ends must get weight 0, whether or not the cloud
+        takes the instance's new name. What rests on it is refused, too, or in a later plan. A cloud
+        that does not answer now is left alone.
+        """
         job = Job(
             wanted=wanted,
             balancer_id=observed.instance.id if observed.instance is not None else None,
             vpc_id=self._cluster().vpc_id,
             tokens=self._tokens,
         )
+        done, trouble = 0, None
         for step in steps:
-            if wanted.product is BalancerProduct.CLB:
-                await self._products.clb_doer.do(step, job)
-            elif await self._products.nlb_doer.do(step, job):
-                return  # a job: what comes after it may need its end
+            try:
+                jobs = await self._do_one(step, job)
+            except (TransientError, BugError):
+                raise
+            except VpcError as error:
+                trouble = trouble or error
+                continue
+            done += 1
+            if jobs:
+                break  # what comes after a job may need its end
+        return done, trouble
+
+    async def _do_one(self, step: Step, job: Job) -> tuple[JobId, ...]:
+        if job.wanted.product is BalancerProduct.NLB:
+            return await self._products.nlb_doer.do(step, job)
+        await self._products.clb_doer.do(step, job)
+        return ()

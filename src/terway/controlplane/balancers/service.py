@@ -91,7 +91,8 @@ class ServiceController:
         except VpcError as error:
             if found is not None:
                 self._tell(found, WARNING, "SyncLoadBalancerFailed", str(error))
-            if found is None or not isinstance(error, UsageError):
+            # What the cloud refuses today it may take soon; what a Service says stays so.
+            if found is None or not isinstance(error, UsageError) or error.code:
                 raise
             return Outcome(again_in_s=_RESYNC_S)
 
@@ -119,6 +120,11 @@ class ServiceController:
         await self._leaving.clear(found, instances)
         await self._write_status(found, settings, made)
         waiting = await self._opening.open_gates(service.name, behind.values(), made)
+        trouble = next((one.trouble for one in made if one.trouble is not None), None)
+        if trouble is not None:
+            if not waiting:
+                raise trouble
+            self._tell(found, WARNING, "SyncLoadBalancerFailed", str(trouble))
         is_settled = all(one.is_settled for one in made) and len(enis) == len(behind)
         return Outcome(again_in_s=_RESYNC_S if is_settled and not waiting else _WATCHFUL_S)
 
@@ -129,9 +135,10 @@ class ServiceController:
         if not await self._leaving.take_all(found):
             return Outcome(again_in_s=_WATCHFUL_S)
         self._owners.forget(key_of(found))
-        await let_go(self._client, found)
         if found.metadata.deletion_timestamp is None and found.status.load_balancer.ingress:
             await write_ingress(self._client, SERVICES, found, [])
+            return DONE  # this change has us look again; once it is let go, nobody does
+        await let_go(self._client, found)
         self._tell(found, NORMAL, "DeletedLoadBalancer", "nothing of it is left at the cloud")
         return DONE
 
