@@ -25,7 +25,7 @@ from terway.model.ids import NodeName
 from terway.model.interface import Mode
 
 FOLDER = Path("/var/lib/kubelet/device-plugins")
-ENI, MEMBER_ENI = "aliyun/eni", "aliyun/member-eni"
+ENI, MEMBER_ENI, ERDMA = "aliyun/eni", "aliyun/member-eni", "aliyun/erdma"
 TELL_EVERY_S = 300.0  # a kubelet that registers its node anew forgets what others wrote
 LOOK_EVERY_S = 5.0  # at how many there are
 
@@ -36,19 +36,26 @@ _log = structlog.get_logger("device_plugin")
 
 
 def advertised(
-    limits: InstanceLimits, mode: Mode, *, has_trunk: bool, pooled: Pooled | None
+    limits: InstanceLimits,
+    mode: Mode,
+    *,
+    has_trunk: bool,
+    pooled: Pooled | None,
+    rdma_pods: int = 0,
 ) -> Counts:
     """Return how many of which resource the node has; each is asked anew, for it may change.
 
     EniQuantity - 1 whole ENIs, or EniTotalQuantity - EniQuantity members of a trunk. Where pods
     share ENIs, one can have whole what is left of the slots, of which `pooled` are not: none as
-    long as nobody knows. Without `pooled` somebody else says it.
+    long as nobody knows. Without `pooled` somebody else says it. `rdma_pods` are those that the
+    pool's ENIs for RDMA have addresses for.
     """
     if mode is Mode.EXCLUSIVE:
         return {ENI: partial(exclusive_pods, limits)}
     members = member_pods(limits) if has_trunk and limits.eni_trunk_supported else 0
-    trunk: Counts = {MEMBER_ENI: partial(int, members)} if members else {}
-    return trunk if pooled is None else {**trunk, ENI: partial(_left, limits, pooled)}
+    fixed = {MEMBER_ENI: members, ERDMA: rdma_pods}
+    counts: Counts = {name: partial(int, count) for name, count in fixed.items() if count}
+    return counts if pooled is None else {**counts, ENI: partial(_left, limits, pooled)}
 
 
 def _left(limits: InstanceLimits, pooled: Pooled) -> int:

@@ -13,6 +13,7 @@ from terway.agent.pool import PoolService
 from terway.agent.pool_ports import ManagedENI
 from terway.agent.terwayd import Terwayd
 from terway.agent.trunk_note import trunk_of
+from terway.capacity.pods import pods_per_eni, rdma_enis
 from terway.config.agent_config import AgentConfig
 from terway.kube.client import KubeClient
 from terway.linux.kernel import Kernel
@@ -73,13 +74,17 @@ def serve_own_enis(
 def _counts(pool: PoolService, config: AgentConfig, limits: InstanceLimits, mode: Mode) -> Counts:
     """Return what the node advertises.
 
-    How many whole ENIs fit beside a pool, knows who supplies it: the control plane tells it where
-    that is the control plane. Without trunks nobody is expected to make any.
+    How many whole ENIs fit beside a pool, knows who supplies it, and how many pods its ENIs for
+    RDMA serve: the control plane tells it where that is the control plane. Without trunks nobody
+    is expected to make any whole ENIs.
     """
     has_trunk = config.eni.uses_trunk and limits.eni_trunk_supported
     tells_left = config.eni.uses_trunk and not config.eni.is_centralized
     pooled = partial(_pooled, pool, has_trunk=has_trunk) if tells_left else None
-    return advertised(limits, mode, has_trunk=has_trunk, pooled=pooled)
+    tells_rdma = config.eni.uses_erdma and not config.eni.is_centralized
+    per_eni = pods_per_eni(limits, config.eni.ip_stack)
+    rdma_pods = rdma_enis(limits) * per_eni if tells_rdma else 0
+    return advertised(limits, mode, has_trunk=has_trunk, pooled=pooled, rdma_pods=rdma_pods)
 
 
 def _find(pool: PoolService, eni_id: ENIId) -> ManagedENI | None:

@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from terway.agent.device_plugin_choice import ENI, MEMBER_ENI, advertise, advertised, tell_node
+from terway.agent.device_plugin_choice import (
+    ENI,
+    ERDMA,
+    MEMBER_ENI,
+    advertise,
+    advertised,
+    tell_node,
+)
 from terway.kube.resource import NODES
 from terway.model.eni import InstanceLimits
 from terway.model.ids import NodeName
@@ -42,6 +49,13 @@ NODE = NodeName("eni-node-1")
 def test_what_a_node_has_follows_from_its_type_and_mode(mode, has_trunk, limits, counts):
     """Of three slots the pool of a node whose pods share ENIs has two here."""
     found = advertised(limits, mode, has_trunk=has_trunk, pooled=lambda: 2)
+
+    assert {resource: count() for resource, count in found.items()} == counts
+
+
+@pytest.mark.parametrize(("mode", "counts"), [(Mode.VETH, {ERDMA: 15}), (Mode.EXCLUSIVE, {ENI: 3})])
+def test_pods_with_rdma_are_told_of_where_pods_share_enis(mode, counts):
+    found = advertised(LIMITS, mode, has_trunk=False, pooled=None, rdma_pods=15)
 
     assert {resource: count() for resource, count in found.items()} == counts
 
