@@ -21,6 +21,7 @@ from terway.controlplane.podenis.admission import Admission
 from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.doing import Doer
 from terway.controlplane.podenis.eni import ENIController
+from terway.controlplane.podenis.explaining import Explainer
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.making import Maker, Making
 from terway.controlplane.podenis.missed import Missed
@@ -131,14 +132,23 @@ def make_controllers(
     room = Room(informers, vswitches, clock=monotonic)
     maker = Maker(calls, writes, vswitches, Making(cluster_id=CLUSTER, ip_stack=IPStack.DUAL))
     missed = Missed(client, world, teller, settings=settings, clock=clock)
-    doer = Doer(client, maker, writes, lookout, teller)
+    explainer = Explainer(world)
+    doer = Doer(client, maker, writes, lookout, teller, explainer=explainer)
     return (
         PodController(client, informers, world, teller, missed=missed, settings=settings),
         PodENIController(
             client, informers, doer, writes, teller, room=room, clock=clock, settings=settings
         ),
         ENIController(
-            client, informers, calls, lookout, teller, room=room, clock=monotonic, counted=counted
+            client,
+            informers,
+            calls,
+            lookout,
+            teller,
+            room=room,
+            explainer=explainer,
+            clock=monotonic,
+            counted=counted,
         ),
         PodNetworkingController(client, informers, vswitches, teller, clock=clock),
     )

@@ -136,3 +136,9 @@ def _remedy(code: str, action: str) -> str:
         )
     found = next((remedy for prefix, remedy in _REMEDIES if code.startswith(prefix)), "")
     return f"; {found}" if found else ""
+
+
+def without_remedy(error: VpcError) -> str:
+    """Return what the cloud said, without our advice: for who can give better."""
+    action = str(error).partition(":")[0]
+    return str(error).removesuffix(_remedy(error.code, action))

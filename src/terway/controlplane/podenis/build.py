@@ -12,6 +12,7 @@ from terway.controlplane.podenis.admission import Admission
 from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.doing import Doer
 from terway.controlplane.podenis.eni import ENIController
+from terway.controlplane.podenis.explaining import Explainer
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.making import Maker, Making
 from terway.controlplane.podenis.missed import Missed
@@ -62,6 +63,7 @@ def make_pod_controllers(context: Context) -> Parts:
     making = Making(cluster_id=config.cluster_id, ip_stack=config.ip_stack)
     maker = Maker(calls, writes, vswitches, making)
     world = ClusterWorld(informers, context.eni_config.current, vswitches.zones)
+    explainer = Explainer(world)
     strays = Strays(context.client, informers, calls, teller)
     sweep = Sweep(informers, calls, strays, cluster_id=config.cluster_id, clock=context.clock)
     missed = Missed(context.client, world, teller, settings=lambda: settings, clock=context.clock)
@@ -79,7 +81,7 @@ def make_pod_controllers(context: Context) -> Parts:
         PodENIController(
             context.client,
             informers,
-            Doer(context.client, maker, writes, lookout, teller),
+            Doer(context.client, maker, writes, lookout, teller, explainer=explainer),
             writes,
             teller,
             room=room,
@@ -94,6 +96,7 @@ def make_pod_controllers(context: Context) -> Parts:
             lookout,
             teller,
             room=room,
+            explainer=explainer,
             clock=context.monotonic,
             counted=context.counted,
             concurrency=config.concurrency.eni,

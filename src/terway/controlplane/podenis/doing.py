@@ -11,9 +11,11 @@ from typing import Any, assert_never
 
 import msgspec
 
+from terway.controlplane.podenis.explaining import Explainer
 from terway.controlplane.podenis.lookout import Lookout, look_at
 from terway.controlplane.podenis.making import Maker, emptied, next_try
 from terway.controlplane.podenis.telling import Teller
+from terway.controlplane.podenis.words import networks_of
 from terway.controlplane.podenis.writes import Writes
 from terway.controlplane.ports import KubePort
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, NetworkInterface, PodENI
@@ -45,12 +47,15 @@ class Doer:
         writes: Writes,
         lookout: Lookout,
         teller: Teller,
+        *,
+        explainer: Explainer,
     ) -> None:
         self._client = client
         self._maker = maker
         self._writes = writes
         self._lookout = lookout
         self._teller = teller
+        self._explainer = explainer
 
     async def do(
         self, found: PodENI, command: Command, interfaces: Informer[NetworkInterface]
@@ -90,8 +95,9 @@ class Doer:
         except ConflictError:
             raise  # somebody was faster: nothing that a user has to know
         except VpcError as error:
-            self._teller.failed(found, "CreateENI", f"no ENI for {names}: {error}")
-            raise
+            told = self._explainer.explain(error, networks_of(found).values())
+            self._teller.failed(found, "CreateENI", f"no ENI for {names}: {told}")
+            raise told from error
         made = ", ".join(one.eni.id for one in found.spec.allocations if one.eni.id)
         self._teller.succeeded(found, "CreateENI", f"{names} of the pod: {made}")
         return found

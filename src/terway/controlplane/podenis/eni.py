@@ -13,6 +13,7 @@ from typing import Any, assert_never
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.counted import Counted
 from terway.controlplane.podenis.calls import Calls
+from terway.controlplane.podenis.explaining import Explainer
 from terway.controlplane.podenis.holding import Holding
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.pace import Kind, Pace, Work
@@ -20,6 +21,7 @@ from terway.controlplane.podenis.pod_eni import eni_ids_of
 from terway.controlplane.podenis.reading import DELETED, known_as_of, wish_of
 from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.telling import Teller
+from terway.controlplane.podenis.words import networks_of
 from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WATCHED_NODES
 from terway.kube.crds import (
@@ -84,6 +86,7 @@ class ENIController:
         teller: Teller,
         *,
         room: Room,
+        explainer: Explainer,
         clock: Callable[[], float],
         counted: Counted | None = None,
         concurrency: int = 300,
@@ -95,6 +98,7 @@ class ENIController:
         self._teller = teller
         self._clock = clock
         self._room = room
+        self._explainer = explainer
         self._counted = counted or Counted()
         self._interfaces = informers.of(NETWORK_INTERFACES)
         self._records = informers.of(POD_ENIS)
@@ -327,7 +331,8 @@ class ENIController:
             return
         owner: PodENI | None = self._records.get(reference.name, namespace=reference.namespace)
         if owner is not None:
-            self._teller.failed(owner, what, f"{found.metadata.name}: {error}")
+            told = self._explainer.text_of(error, networks_of(owner).values()) or str(error)
+            self._teller.failed(owner, what, f"{found.metadata.name}: {told}")
 
 
 def _enis_of_gone(change: Change[PodENI]) -> Iterable[ObjectKey]:

@@ -30,6 +30,7 @@ from terway.podeni.placing import NoPlace, place
 
 # What a vSwitch without addresses says; other quotas are no fault of the vSwitch.
 FULL = ("InvalidVSwitchId.IpNotEnough", "QuotaExceeded.PrivateIpAddress")
+NO_PLACE = "NoVSwitch"  # ours: no call was worth making
 _NO_PLACE_S = 30.0  # before vSwitches that were full are worth another look
 
 
@@ -85,7 +86,7 @@ class Maker:
             draw=found.metadata.uid,
         )
         if isinstance(placed, NoPlace):
-            raise CapacityError(placed.reason, retry_after_s=_NO_PLACE_S)
+            raise CapacityError(placed.reason, retry_after_s=_NO_PLACE_S, code=NO_PLACE)
         chosen = {
             name: (vswitch_id, placed.zone_id) for name, vswitch_id in placed.vswitches.items()
         }
