@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -148,3 +149,15 @@ def test_why_says_no_more_of_policies_than_it_knows() -> None:
     assert (no_port.state, not_read.state) == (State.UNKNOWN, State.UNKNOWN)
     assert off.state is State.OK
     assert "NetworkPolicy is off here" in off.text
+
+
+def test_why_judges_a_second_interface_by_the_policies_of_its_pod() -> None:
+    second = ip_address("10.99.0.1")
+    asked = replace(packet(80), destination=second)
+
+    (unknown_to_all,) = policy_hops(rules(), asked)
+    (known,) = policy_hops(rules(), asked, {second: PODS[1].key})
+
+    assert unknown_to_all.state is State.OK
+    assert known.state is State.FAIL
+    assert "NetworkPolicy default/closed" in known.text

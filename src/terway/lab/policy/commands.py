@@ -32,7 +32,7 @@ _MODE = click.option(
     type=click.Choice([one.value for one in CaseMode]),
     default=CaseMode.VETH.value,
     show_default=True,
-    help="Pods that share ENIs, or have one each; judged by nftables, or in eBPF.",
+    help="Pods that share ENIs, have one each, or are members of a trunk; by nftables or eBPF.",
 )
 _FAMILY = click.option(
     "--family", type=click.Choice(["4", "6"]), help="For probes that do not say which."
