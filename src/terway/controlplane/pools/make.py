@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 from terway.controlplane.context import Context, Parts
 from terway.controlplane.counted import eni_tasks
@@ -21,10 +22,23 @@ def make_pools(context: Context) -> Parts:
 
     The last is part of `multi-ip-node`, which watches pods itself.
     """
-    config = context.config
     readings = SharedReadings(
-        context.cloud, context.budget, clock=context.monotonic, vpc_id=config.vpc_id
+        context.cloud, context.budget, clock=context.monotonic, vpc_id=context.config.vpc_id
     )
+    pools, gone = _pools(context, readings), _gone(context, readings)
+    _count_tasks(context, pools)
+    sync = FleetSync(
+        pools,
+        readings,
+        gone,
+        degradation=partial(_degradation, context),
+        clock=context.monotonic,
+        every_s=min(EVERY_S, context.config.sync_s),
+    )
+    return Parts(controllers=(_nodes(context, gone), pools), loops=(readings.run, sync.run))
+
+
+def _pools(context: Context, readings: SharedReadings) -> PoolController:
     outside = Outside(
         kube=context.client,
         cloud=context.cloud,
@@ -35,58 +49,59 @@ def make_pools(context: Context) -> Parts:
         events=context.events,
         counted=context.counted,
     )
-
-    def degradation() -> Degradation:
-        return Degradation(level=context.degradation().value)
-
-    def around() -> Surroundings:
-        return Surroundings(
-            cluster_id=config.cluster_id,
-            token_seed=context.token_seed,
-            degradation=degradation(),
-        )
-
-    pools = PoolController(
+    return PoolController(
         outside,
         context.informers,
-        around=around,
+        around=partial(_around, context),
         pods=WATCHED_PODS,
-        concurrency=config.concurrency.multi_ip_node,
+        concurrency=context.config.concurrency.multi_ip_node,
     )
-    gone = Gone(
+
+
+def _around(context: Context) -> Surroundings:
+    return Surroundings(
+        cluster_id=context.config.cluster_id,
+        token_seed=context.token_seed,
+        degradation=_degradation(context),
+    )
+
+
+def _degradation(context: Context) -> Degradation:
+    return Degradation(level=context.degradation().value)
+
+
+def _gone(context: Context, readings: SharedReadings) -> Gone:
+    context.informers.of(POD_ENIS)  # so that they are there before the first reading
+    return Gone(
         context.client,
         context.cloud,
         readings,
         context.budget,
-        cluster_id=config.cluster_id,
-        owned=lambda: _owned(context),
-        instances=lambda: _instances(context),
+        cluster_id=context.config.cluster_id,
+        owned=partial(_owned, context),
+        instances=partial(_instances, context),
         wall_clock=context.clock,
     )
-    nodes = NodeController(
+
+
+def _nodes(context: Context, gone: Gone) -> NodeController:
+    return NodeController(
         context.client,
         context.cloud,
         context.budget,
         context.informers,
         gone=gone,
         nodes=WATCHED_NODES,
-        node_labels=config.node_labels,
-        concurrency=config.concurrency.node,
+        node_labels=context.config.node_labels,
+        concurrency=context.config.concurrency.node,
     )
-    context.informers.of(POD_ENIS)  # so that they are there before the first reading
+
+
+def _count_tasks(context: Context, pools: PoolController) -> None:
     interfaces = context.informers.of(NETWORK_INTERFACES)
     context.metrics.sources.append(
         lambda: eni_tasks((one.pool for one in pools.pools.values()), interfaces.objects.values())
     )
-    sync = FleetSync(
-        pools,
-        readings,
-        gone,
-        degradation=degradation,
-        clock=context.monotonic,
-        every_s=min(EVERY_S, config.sync_s),
-    )
-    return Parts(controllers=(nodes, pools), loops=(readings.run, sync.run))
 
 
 def _owned(context: Context) -> Collection[str]:
