@@ -409,3 +409,13 @@ async def test_an_informer_waits_for_a_right_that_it_had_and_ends_for_one_that_i
     server.fail(replace(refusal, verbs=("list",)))
     with pytest.raises(UsageError, match="403"):
         await Informer(client, PODS, backoff=Backoff(Random(1))).run()
+
+
+async def test_a_server_that_is_away_is_told_in_words_and_not_in_objects_of_a_library():
+    connection = Connection(server="https://127.0.0.1:9")
+    async with KubeClient(connection) as nobody:
+        with pytest.raises(TransientError) as caught:
+            await nobody.get(PODS, "a", namespace="default")
+
+    where = "GET /api/v1/namespaces/default/pods/a at https://127.0.0.1:9"
+    assert str(caught.value) == f"{where}: Connection refused"

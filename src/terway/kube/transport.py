@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -76,7 +78,8 @@ class Transport:
         except aiohttp.InvalidURL as error:
             raise UsageError(f"{tried}: {self._base!r} is not a URL", field="server") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransientError(f"{tried} at {self._connection.server}: {error!r}") from error
+            text = f"{tried} at {self._connection.server}: {_reason(error)}"
+            raise TransientError(text) from error
 
     def _headers_for(self, media_type: str) -> dict[str, str]:
         headers = dict(self._headers)
@@ -85,6 +88,18 @@ class Transport:
         if token := self._connection.bearer_token():
             headers["Authorization"] = f"Bearer {token}"
         return headers
+
+
+def _reason(error: aiohttp.ClientError | TimeoutError | OSError) -> str:
+    """Return why there is no answer, for people: the library names its own objects, too."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # The event loop has words of its own for errors of the system; the resolver's are all.
+        cause, number = error.os_error, error.os_error.errno or 0
+        known = os.strerror(number) if number in errno.errorcode else cause.strerror
+        return known or str(cause)
+    return f"{type(error).__name__} {error}".rstrip()
 
 
 def made_socket(info: aiohttp.AddrInfoType) -> socket.socket:
