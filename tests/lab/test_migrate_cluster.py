@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import uuid
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from terway.cli.migrate_cluster import Job
+from terway.cli.migrate_seen import PODS
+from terway.cli.migrate_task import task_words
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.pods import PodHandle
 from terway.model.address import Family
 from terway.store.upstream import parse_record, read_relations
 from tests.support.flows_of_pods import Traffic, traffic
-from tests.support.upstream_cluster import add_upstream, our_manifests
+from tests.support.upstream_cluster import add_upstream, look_pod, our_manifests
 
 pytestmark = pytest.mark.lab
 
 NODES = ("node-1", "node-2")
-CLI = (sys.executable, "-m", "terway.cli", "migrate")
 PAUSE_S = 0.01
 # What upstream or ours may have on a node, in files and in the kernel.
 LOOK = """
-    ip -o link | sed 's/ state .*//'; ip -o address | sed 's/ tentative//'; ip rule; ip -6 rule
-    ip route show table all; ip -6 route show table all | sed 's/ expires [0-9]*sec//'
+    ip -o link | sed 's/ state .*//'; ip -o address | grep -v fe80; ip rule; ip -6 rule
+    ip route show table all; ip -6 route show table all | grep -v -e fe80 -e ff00 | sed 's/ expires.*//'
     nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'
     for link in $(ls /sys/class/net); do tc filter show dev $link ingress; done
     find /var/lib/cni /etc/cni /opt/cni /sys/fs/bpf /var/run/eni -type f -o -type s | sort
@@ -54,15 +58,43 @@ LISTS = (
 )
 
 
-async def migrate(lab: Lab, *words: str) -> str:
-    """Run terway-cli migrate as a person with the cluster's kubeconfig does."""
-    config = f"--kubeconfig={lab.services.kubeconfig_path}"
+def documented() -> list[list[str]]:
+    """Return the words of each `terway-cli migrate` of docs/migrate.md, in their order."""
+    text = (Path(__file__).parents[2] / "docs" / "migrate.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line.split()[1:] for line in lines if line.startswith("terway-cli migrate")]
+
+
+async def migrate(lab: Lab, words: Sequence[str], ours: Path) -> str:
+    """Run terway-cli as a person with the cluster's kubeconfig does; who is asked says yes."""
+    meant = {"ours.yaml": str(ours), "NODE": "node-1"}
     process = await asyncio.create_subprocess_exec(
-        *(*CLI, *words, config), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *(sys.executable, "-m", "terway.cli", *(meant.get(word, word) for word in words)),
+        f"--kubeconfig={lab.services.kubeconfig_path}",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate()
+    output, _ = await process.communicate(b"y\n")
     assert process.returncode == 0, output.decode()
     return output.decode()
+
+
+async def look(lab: Lab, words: Sequence[str]) -> str:
+    """Run terway-cli on node-1, in a pod of our image that has the host's files at /host."""
+    made = look_pod("node-1", "terway-cli", *words)
+    await lab.kube.create(PODS, made, namespace="kube-system")
+    path = PODS.path(namespace="kube-system", name="look")
+    async with asyncio.timeout(30):
+        while json.loads(await lab.kube.request("GET", path))["status"].get("phase") not in (
+            "Succeeded",
+            "Failed",
+        ):
+            await lab.node("node-1").exec("true")
+    said = (await lab.kube.request("GET", f"{path}/log")).decode()
+    await lab.delete_pod("look", namespace="kube-system")
+    return " ".join(said.split())
 
 
 async def state(lab: Lab) -> list[str]:
@@ -116,48 +148,54 @@ async def new_pod_talks(lab: Lab, name: str, *others: PodHandle) -> None:
     await lab.delete_pod(name)
 
 
+def test_the_commands_by_hand_are_those_of_the_pods_on_the_way_back():
+    assert documented()[-2:] == [list(task_words(one)) for one in (Job.CHECK, Job.RETURN)]
+
+
 async def test_pods_keep_addresses_connections_and_packets_there_and_back(tmp_path: Path):
     """bug class 20: an upgrade finds what another version has made, and goes back."""
-    name = f"t{uuid.uuid4().hex[:8]}"
+    dry, as_json, on_node, first, rest, finish, one_back, all_back, *_ = documented()
+    name, ours = f"t{uuid.uuid4().hex[:8]}", tmp_path / "ours.yaml"
     async with open_lab(name=name, nodes=0, agent=False, progress=print) as lab:
         await add_upstream(lab, *NODES)
-        near, far, third, _ = [
-            await lab.pod(pod, node=node)
-            for pod, node in (
-                ("near", "node-1"),
-                ("far", "node-2"),
-                ("third", "node-1"),
-                ("old", "node-1"),
-            )
-        ]
-        assert set(known(lab, "node-1")) == {"default/near", "default/third", "default/old"}
-        ours = tmp_path / "ours.yaml"
         ours.write_text(our_manifests(lab))
+        near, far, third = [
+            await lab.pod(pod, node=node)
+            for pod, node in (("near", "node-1"), ("far", "node-2"), ("third", "node-1"))
+        ]
+        await lab.pod("old", node="node-1")
+        assert set(known(lab, "node-1")) == {"default/near", "default/third", "default/old"}
         async with AsyncExitStack() as stack:
             flows = await begin(stack, (near, far), (third, near))
-
             await lab.node("node-1").exec("sh", "-ec", FELIX)
-            before = await state(lab)
-            shown = await lab.node("node-1").exec(*CLI, "--dry-run")
-            assert "3 pods taken over" in shown
-            assert "felix: 2 chains of table ip filter" in " ".join(shown.split())
-            await migrate(lab, "--dry-run")
-            assert sorted(await state(lab)) == sorted(before)
 
-            told = await migrate(lab, "--manifests", str(ours), "--yes")
-            assert told.index("node node-1: labelled") < told.index("node node-2: labelled")
+            before = await state(lab)
+            await migrate(lab, dry, ours)
+            json.loads(await migrate(lab, as_json, ours))
+            shown = await look(lab, on_node)
+            assert "3 pods taken over" in shown, shown
+            assert "felix: 2 chains of table ip filter" in shown
+            assert set(await state(lab)) ^ set(before) == set()
+
+            assert "node-2: labelled" not in await migrate(lab, first, ours)
             await goes_on(flows)
-            assert (await lab.wait_pod("near")).addresses == near.addresses
             await felix_is_gone(lab)
             await new_pod_talks(lab, "of-ours", near, far)
+            assert "node-1: labelled" not in await migrate(lab, rest, ours)
+            await goes_on(flows)
+            assert "3 pods in our journal" in await look(lab, on_node)
+            await migrate(lab, finish, ours)
+            assert (await lab.wait_pod("near")).addresses == near.addresses
             await lab.delete_pod("old")
             stays = await lab.pod("stays", node="node-1")
 
-            await migrate(lab, "--back", "--all", "--yes")
+            await migrate(lab, one_back, ours)
             await goes_on(flows)
             assert set(known(lab, "node-1")) == {"default/near", "default/third", "default/stays"}
             assert known(lab, "node-1")["default/stays"] == set(map(str, stays.addresses))
-            assert await stays.can_reach(far)
             await new_pod_talks(lab, "of-upstream", near, far, stays)
             await lab.delete_pod("stays")
             assert "default/stays" not in known(lab, "node-1")
+            await migrate(lab, all_back, ours)
+            await goes_on(flows)
+            assert set(known(lab, "node-2")) == {"default/far"}

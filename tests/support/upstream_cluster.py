@@ -74,13 +74,40 @@ def our_manifests(lab: Lab) -> str:
 
 def with_programs(one: dict[str, Any]) -> dict[str, Any]:
     """Return an object whose containers find our programs, and the API server."""
-    if one["kind"] != "DaemonSet":
-        return one
-    spec = one["spec"]["template"]["spec"]
+    if one["kind"] == "DaemonSet":
+        _equip(one["spec"]["template"]["spec"])
+    return one
+
+
+def look_pod(node: str, *words: str) -> dict[str, Any]:
+    """Return a pod that looks at a node from outside of its files, which it has at /host."""
+    spec = {
+        "nodeName": node,
+        "hostNetwork": True,
+        "hostPID": True,
+        "restartPolicy": "Never",
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [
+            {
+                "name": "look",
+                "image": "terway",
+                "command": list(words),
+                "volumeMounts": [{"name": "host", "mountPath": "/host"}],
+            }
+        ],
+        "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
+    }
+    _equip(spec)
+    return {"metadata": {"name": "look", "namespace": "kube-system"}, "spec": spec}
+
+
+def _equip(spec: dict[str, Any]) -> None:
     spec["volumes"] += [
         {"name": name, "hostPath": {"path": source}} for name, source, _ in _VOLUMES
     ]
     for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        if "readinessProbe" in container:
+            container["readinessProbe"]["periodSeconds"] = 1  # a test waits for it
         if "command" in container:
             container["volumeMounts"] += [
                 {"name": name, "mountPath": target} for name, _, target in _VOLUMES
@@ -90,4 +117,3 @@ def with_programs(one: dict[str, Any]) -> dict[str, Any]:
                 *container.get("env", ()),
                 *({"name": name, "value": value} for name, value in env.items()),
             ]
-    return one

@@ -98,7 +98,12 @@ def _config_steps(world: World) -> Iterator[Step]:
 
 def _odd(node: NodeWorld) -> Iterator[tuple[str, str]]:
     """Yield what upstream keeps in its file of capabilities and we decide otherwise."""
-    for key in ("datapath", "network_policy_provider", "has_cilium_chainer"):
+    for key in (
+        "datapath",
+        "network_policy_provider",
+        "has_cilium_chainer",
+        "kube_proxy_replacement",
+    ):
         if node.capabilities.get(key):
             yield key, node.capabilities[key]
 
@@ -196,6 +201,8 @@ def _node_changes(node: NodeWorld, taken: list[PodFate], gone: list[PodFate]) ->
     yield "added to each pod's link: guard against foreign addresses, gateway addresses"
     if node.conflist:
         yield f"10-terway.conflist: list {node.conflist!r} is replaced; ResRelation.db stays"
+    for name in node.kept:
+        yield f"{name} stays, and is not read: upstream finds it on the way back"
     if node.links:
         names = ", ".join(node.links)
         yield f"links of upstream's data path: {names}"

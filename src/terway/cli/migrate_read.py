@@ -31,7 +31,7 @@ from terway.pooling.upstream import Sources, judge_all
 from terway.pooling.upstream_members import Members
 from terway.store.readonly import read_journal
 from terway.store.records import Journal, StoreError
-from terway.store.upstream import RELATIONS
+from terway.store.upstream import PODS, RELATIONS
 
 GROUP = "network.alibabacloud.com"
 _FOREIGN = ("cilium_", "ipvl_")
@@ -121,7 +121,7 @@ async def _read_node(place: Place, client: KubeClient | None) -> NodeWorld:
     async with open_kernel() as kernel, open_session() as session:
         metadata = MetadataClient(session, base_url=place.metadata_url)
         members = None if client is None else Members(client)
-        sources = Sources(kernel=kernel, enis=metadata, members=members)
+        sources = Sources(kernel=kernel, enis=metadata, members=members, root=place.root)
         verdicts = await judge_all(place.state_dir / RELATIONS, sources)
         links = await _foreign_links(kernel)
     journal = _journal(place)
@@ -141,6 +141,7 @@ async def _read_node(place: Place, client: KubeClient | None) -> NodeWorld:
         capabilities=_capabilities(place.run_dir / "node_capabilities"),
         links=links,
         remains=tuple(_remains()),
+        kept=(PODS,) if (place.state_dir / PODS).is_file() else (),
         conflist=_list_name(place.conf_dir / "10-terway.conflist"),
         has_living_hooks=is_supported(),
     )

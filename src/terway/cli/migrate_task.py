@@ -17,6 +17,11 @@ _WORDS = {
 _TOOL = "terway-cli"
 
 
+def task_words(job: Job) -> tuple[str, ...]:
+    """Return what terway-cli is asked for on the node."""
+    return _WORDS[job]
+
+
 def task_pod(agents: Mapping[str, Any], node: str, job: Job) -> dict[str, Any]:
     """Return the pod that does `job` on `node`; `agents` is our DaemonSet.
 
@@ -35,6 +40,6 @@ def task_pod(agents: Mapping[str, Any], node: str, job: Job) -> dict[str, Any]:
             **spec,
             "nodeName": node,
             "restartPolicy": "Never",
-            "containers": [{**container, "name": "task", "command": [_TOOL, *_WORDS[job]]}],
+            "containers": [{**container, "name": "task", "command": [_TOOL, *task_words(job)]}],
         },
     }

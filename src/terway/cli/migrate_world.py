@@ -35,6 +35,7 @@ class NodeWorld:
     lost: tuple[str, ...] = ()  # pods of upstream that run, and have not their address by us
     links: tuple[str, ...] = ()  # of others' data paths: cilium_net, ipvl_7
     remains: tuple[str, ...] = ()  # of upstream's policy engines, in words
+    kept: tuple[str, ...] = ()  # files of upstream that stay, and are not read
     conflist: str = ""  # the name of the list that the runtime has
     has_living_hooks: bool = True  # whether programs get to a link that carries packets unnoticed
 

@@ -13,7 +13,7 @@ pkg/datapath/linux/linux_defaults (rules 9 and 10, tables 2004 and 2005), loader
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -86,10 +86,10 @@ class Remains:
         """Yield in words what there is, a line for each kind."""
         for family, table in sorted({(one.family, one.table) for one in self.chains}):
             names = [one.name for one in self.chains if (one.family, one.table) == (family, table)]
-            yield f"{len(names)} chains of table {family} {table}: {_some(names)}"
+            yield f"{_count(names, 'chain')} of table {family} {table}: {_some(names)}"
         if self.rules:
             places = dict.fromkeys(f"{one.family} {one.table} {one.chain}" for one in self.rules)
-            yield f"{len(self.rules)} rules in {_some(places)}"
+            yield f"{_count(self.rules, 'rule')} in {_some(places)}"
         for one in self.programs:
             yield f"program {one.name} at {one.link}, {one.hook.name.lower()} {one.priority}"
         for text, found in (
@@ -206,6 +206,10 @@ def _is_running(engine: Engine, proc: Path) -> bool:
         except OSError:  # it has just ended
             continue
     return False
+
+
+def _count(found: Sized, one: str) -> str:
+    return f"{len(found)} {one}{'s' * (len(found) != 1)}"
 
 
 def _some(names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ Shared by terwayd, which takes them over, and terway-cli, which says it beforeha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -61,13 +61,26 @@ class Sources:
     enis: ENISource
     members: MemberSource | None
     boot_id: str = ""  # of this start of the machine
+    root: Path = Path("/")  # where the host's file system begins, and paths of its namespaces
 
 
 async def judge_all(relations: Path, sources: Sources) -> tuple[Verdict, ...]:
     """Return what would become of each pod in upstream's journal; nothing is changed."""
     records = read_relations(relations)
     pods = [pod for key, value in records.items() if (pod := _parsed(key, value)) is not None]
-    return tuple(without_doubles([await _verdict(pod, sources) for pod in pods]))
+    seen = [replace(pod, netns=_under(sources.root, pod.netns)) for pod in pods]
+    return tuple(without_doubles([await _verdict(pod, sources) for pod in seen]))
+
+
+def _under(root: Path, path: str) -> str:
+    """Return a path of the host as it is found from here; empty stays empty.
+
+    /var/run is a link to /run (FHS 3.0, 5.13), which would lead out of `root`.
+    """
+    if not path or root == Path("/"):
+        return path
+    inside = path.removeprefix("/var") if path.startswith("/var/run/") else path
+    return str(root / inside.lstrip("/"))
 
 
 def _parsed(key: str, value: bytes) -> UpstreamPod | None:
