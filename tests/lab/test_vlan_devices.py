@@ -23,7 +23,7 @@ from terway.linux.netlink.link import pack_mac
 from terway.model.address import Family
 from terway.model.errors import UsageError
 from terway.model.ids import MacAddress
-from tests.lab.test_cli import run
+from tests.lab.test_cli import nobody_mends, run, why
 from tests.lab.test_limits import EGRESS, held_bytes_s
 from tests.support.frames import ip, udp
 from tests.support.podeni_lab import PodENILab, podeni_lab
@@ -128,6 +128,25 @@ async def test_a_policy_holds_for_a_member(made, pods):
             assert await pods["near"].can_reach(pods["member"], family=family)
     finally:
         await made.lab.kube.delete(NETWORK_POLICIES, "only-near", namespace="default")
+
+
+async def test_why_walks_by_the_vlan_device_and_names_one_that_is_down(made, pods):
+    asked = ("member", "far", "--family", "4")
+
+    walked = await why(made.lab, *asked)
+    async with nobody_mends(made.lab, HERE):
+        await pods["member"].exec("ip", "link", "set", "eth0", "down")
+        ended = await why(made.lab, *asked)
+    await made.lab.node(HERE).restart_agent()  # it looks at everything when it starts
+    async with asyncio.timeout(PATIENCE_S):
+        while not await pods["far"].can_reach(pods["member"]):
+            pass
+
+    assert [hop for hop in walked if hop["state"] == "FAIL"] == []
+    names = [hop["what"] for hop in walked]
+    assert names.index("link and address") < names.index("source check") < names.index("instance")
+    assert (ended[-1]["what"], ended[-1]["state"]) == ("link", "FAIL")
+    assert "eth0 is down" in ended[-1]["text"]
 
 
 async def test_a_limit_holds_for_a_member(pods):
