@@ -26,11 +26,13 @@ BOTH = [
     {"name": "web", "port": PORT, "targetPort": SERVED},
     {"name": "dns", "port": PORT, "targetPort": SERVED, "protocol": "UDP"},
 ]
+# One that is killed is followed sooner than by default.
+SOON = {"leaseDuration": "6s", "renewDeadline": "5s", "retryPeriod": "1s"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def market() -> AsyncIterator[Market]:
-    async with open_market(nodes=2) as market:
+    async with open_market(nodes=2, control_plane_conf=SOON) as market:
         yield market
 
 

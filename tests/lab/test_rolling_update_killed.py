@@ -28,10 +28,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 REPLICAS = 6
 # As by default, only faster: pods wait longer before they end than the next leader is awaited.
 CONF = {
-    "leaseDuration": "3s",
-    "renewDeadline": "2s",
+    "leaseDuration": "4s",
+    "renewDeadline": "3s",
     "retryPeriod": "500ms",
-    "readinessGatePreStopSeconds": 10,
+    "readinessGatePreStopSeconds": 12,
 }
 
 
