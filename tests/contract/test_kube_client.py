@@ -419,3 +419,21 @@ async def test_a_server_that_is_away_is_told_in_words_and_not_in_objects_of_a_li
 
     where = "GET /api/v1/namespaces/default/pods/a at https://127.0.0.1:9"
     assert str(caught.value) == f"{where}: Connection refused"
+
+
+async def test_a_watch_that_is_cut_as_soon_as_it_began_is_opened_again_after_a_wait(client, server):
+    waits: asyncio.Queue[float] = asyncio.Queue()
+
+    async def sleep(delay_s: float) -> None:
+        waits.put_nowait(delay_s)
+
+    server.fail(Fault(effect=Effect.CUT_WATCH, verbs=("watch",), events=0, times=5))
+    informer = Informer(client, PODS, backoff=Backoff(Random(1)), sleep=sleep)
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(informer.run())
+        waited = [await waits.get() for _ in range(5)]
+        running.cancel()
+
+    assert waited == sorted(waited)
+    assert waited[-1] > 4 * waited[0]

@@ -27,6 +27,8 @@ from terway.model.errors import ConflictError, TransientError, UsageError
 
 T = TypeVar("T")
 
+_SHORT_S = 1.0  # as client-go's reflector has it, for a watch without an event
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change(Generic[T]):
@@ -151,10 +153,15 @@ class Informer(Generic[T]):
             namespace=self._namespace,
             selector=self._selector,
         )
+        began, heard = asyncio.get_running_loop().time(), False
         async with aclosing(events):
             async for event in events:
+                heard = True
                 self._backoff.reset()
                 self._take(event)
+        if not heard and asyncio.get_running_loop().time() - began < _SHORT_S:
+            # To open it again at once, and again, would be thousands of requests a second.
+            raise TransientError(f"watch {self._resource.plural}: it ended as soon as it began")
 
     def _take(self, event: WatchEvent[T] | Bookmark) -> None:
         if isinstance(event, Bookmark):
