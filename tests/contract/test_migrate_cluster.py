@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -210,3 +212,40 @@ async def test_what_does_not_come_is_told_with_what_to_look_at(cluster):
         )
 
     assert await cluster.labels() == {"node-1": Taken.YES, "node-2": Taken.NO}
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--dry-run", "--yes"), "one of them"),
+        (("--json",), "cannot ask"),
+        (("--all",), "for --back"),
+        (("--finish", "--node", "a"), "without --node"),
+        (("--yes", "--set", "regionID=r"), "no upstream Terway is in this cluster"),
+        (("--back", "--all", "--yes"), "which has upstream's objects"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_before_anything_is_changed(tmp_path, words, why):
+    async with open_live_cluster(tmp_path) as server:
+        ours = [one for one in rendered((), SETTINGS) if one["kind"] == "DaemonSet"]
+        if "--back" in words:
+            apply_manifests(server.state, yaml.safe_dump_all(ours))
+        elif "--set" in words:
+            apply_manifests(server.state, yaml.safe_dump(eni_config()))
+            words = ("--yes", *(part for one in SETTINGS for part in ("--set", one)))
+        config = f"--kubeconfig={server.kubeconfig}"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "terway.cli", "migrate", *words, config),
+            f"--root={tmp_path}",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+
+        assert process.returncode != 0
+        assert why in " ".join(output.decode().split())
+        async with KubeClient(server.unix) as client:
+            seen = await read_cluster(client)
+        assert not seen.is_saved
+        assert {one.taken for one in seen.members} == {Taken.NO}
+        assert len(seen.workloads) == ("--back" in words)

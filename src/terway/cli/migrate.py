@@ -43,6 +43,9 @@ class Asked:
             raise UsageError("--json cannot ask: say --dry-run or --yes", field="--json")
         if self.is_all and (self.nodes or not self.is_back):
             raise UsageError("--all is for --back, and without --node", field="--all")
+        if self.is_finishing and (self.nodes or self.is_back):
+            text = "--finish ends a migration of all nodes: without --node and --back"
+            raise UsageError(text, field="--finish")
 
 
 @click.command("migrate")
@@ -82,7 +85,7 @@ def command(*, kubeconfig: str, node_name: str, root: str, **given: object) -> N
 
 def _forward(place: Place, asked: Asked) -> None:
     plan = plan_migration(asyncio.run(read_world(place)))
-    if asked.is_dry and asked.is_json:
+    if asked.is_json and (asked.is_dry or plan.is_blocked):
         print_json(plan)
     elif not asked.is_json:
         print_lines(plan_lines(plan))

@@ -15,7 +15,7 @@ from terway.model.errors import ConflictError, TransientError, UsageError, VpcEr
 Next = Callable[[Cluster, Goal], Action | None]
 
 _LOOK_EVERY_S = 1.0
-_PATIENCE_S = 300.0  # for one and the same thing that is waited for
+_PATIENCE_S = 300.0  # with a cluster in which nothing moves
 
 
 class Steps(Protocol):
@@ -30,7 +30,7 @@ class Steps(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How often the cluster is looked at, and how long one thing may take, in seconds."""
+    """How often the cluster is looked at, and how long it may stay as it is, in seconds."""
 
     look_every_s: float = _LOOK_EVERY_S
     patience_s: float = _PATIENCE_S
@@ -50,14 +50,16 @@ async def go_through(
 ) -> tuple[Action, ...]:
     """Do what is left to do, and return it. `told` hears of each step once, before it is done.
 
-    Raises TransientError when something that is waited for takes too long, UsageError when a node
+    Raises TransientError when something is waited for and nothing moves, UsageError when a node
     cannot go back, each with its remedy; what was done until then stays, and is not done again.
     """
     done: list[Action] = []
-    last, since = "", 0.0
-    while (action := next_of(await read(), goal)) is not None:
-        if action.text != last:
-            last, since = action.text, time.monotonic()
+    told_of, seen, since = "", Cluster(), 0.0
+    while (action := next_of(now := await read(), goal)) is not None:
+        if now != seen:  # as long as something moves, however slowly, it is waited for
+            seen, since = now, time.monotonic()
+        if action.text != told_of:
+            told_of, since = action.text, time.monotonic()
             told(action)
         if action.do is Do.WAIT:
             _check_patience(action, time.monotonic() - since, pace)

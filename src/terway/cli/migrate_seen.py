@@ -100,10 +100,14 @@ async def read_cluster(client: KubeClient) -> Cluster:
 
 
 async def listed(client: KubeClient, kind: str) -> tuple[dict[str, Any], ...]:
-    """Return the objects of a kind that are of one Terway or the other, by their names."""
+    """Return the objects of a kind that are of one Terway or the other, by their names.
+
+    With their kind, which servers leave out in lists.
+    """
     resource = KINDS[kind]
     found = await client.list(resource, namespace=NAMESPACE if resource.namespaced else None)
-    return tuple(one for one in found.items if one["metadata"]["name"] in _NAMES)
+    about = {"apiVersion": resource.api_version, "kind": kind}
+    return tuple({**one, **about} for one in found.items if one["metadata"]["name"] in _NAMES)
 
 
 def is_ours(one: Object) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from terway.cli.chart.render import find_chart, overlaid, read_values, render
-from terway.cli.migrate_cluster import LABEL, Cluster, Taken
+from terway.cli.migrate_cluster import LABEL, NAMESPACE, SAVED, Cluster, Taken
 from terway.cli.migrate_do import Performer, in_order
 from terway.cli.migrate_next import Action, Goal, next_back, next_forward
 from terway.cli.migrate_run import DEFAULT_PACE, Pace, go_through
@@ -73,10 +73,23 @@ async def fulfil(place: Place, wish: Wish) -> tuple[Action, ...]:
         async def read() -> Cluster:
             return await read_cluster(client)
 
+        _check(await read(), wish)
         performer = Performer(client=client, manifests=wish.manifests, applied=wish.goal.applied)
         next_of = next_back if wish.is_back else next_forward
         told = _silent if wish.is_json else _tell
         return await go_through(read, performer, next_of, wish.goal, told=told, pace=wish.pace)
+
+
+def _check(cluster: Cluster, wish: Wish) -> None:
+    """Raise UsageError where there is nothing to come from, or to go back to."""
+    has_theirs = any(not one.is_ours for one in cluster.workloads)
+    if not wish.is_back and not (has_theirs or cluster.is_saved):
+        text = "no upstream Terway is in this cluster: install ours by docs/install.md"
+        raise UsageError(text, field="migrate")
+    is_all = wish.is_back and not wish.goal.nodes
+    if is_all and not cluster.is_saved and any(one.is_ours for one in cluster.workloads):
+        text = f"ConfigMap {NAMESPACE}/{SAVED} is gone, which has upstream's objects"
+        raise UsageError(f"{text}: install upstream, then --back --node NAME", field="--all")
 
 
 def report(done: Sequence[Action], *, is_json: bool) -> None:
