@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
@@ -18,7 +18,7 @@ from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.vswitches import VSwitches
 from terway.controlplane.podenis.world import ClusterWorld
-from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS
+from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, POD_UID
 from terway.kube.resource import NAMESPACES, NODES, PODS
 from terway.lab.kubeapi.inprocess import InProcessKube
 from terway.lab.kubeapi.store import Key
@@ -49,8 +49,38 @@ class LivePodENIs(Cluster):
         body = {**self.find(NODES, name), "status": {"allocatable": resources}}
         self.state.store.put(self.row(NODES), body)
 
-    def make_pod(self, name: str, node: str, **allocation: str) -> None:
-        """Make a pod of a StatefulSet, whose ENI is whole."""
+    def lose_node(self, name: str, instance_id: str) -> None:
+        """Delete a node, and its instance, as an autoscaler does; its pods are gone with it."""
+        for pod in self.objects(PODS):
+            if pod["spec"]["nodeName"] == name:
+                self.delete_pod(pod["metadata"]["name"])
+        self.state.delete(self.row(NODES), name)
+        self.release_instance(instance_id)
+
+    def end_namespace(self) -> None:
+        """Delete the pods' namespace, as the namespace controller does: all that is in it."""
+        self.state.delete(self.row(NAMESPACES), "default")
+        for found in self.objects(POD_ENIS):
+            self.state.delete(self.row(POD_ENIS), found["metadata"]["name"], "default")
+
+    def pod_enis(self) -> Mapping[str, str]:
+        """Return the status of the ENIs that were made for pods."""
+        self.cloud.follow()
+        return {
+            one.id: one.status.value
+            for one in self.cloud.cloud.world.state.enis.values()
+            if ("creator", "terway-controller") in one.tags
+        }
+
+    def addresses_of(self, name: str) -> Sequence[str]:
+        """Return the addresses that a pod's PodENI has."""
+        found = self.record(name) or {}
+        return [one.get("ipv4", "") for one in found.get("spec", {}).get("allocations", ())]
+
+    def make_pod(
+        self, name: str, node: str, asks: Mapping[str, str] | None = None, **allocation: str
+    ) -> None:
+        """Make a pod of a StatefulSet, whose ENI is whole; or one that `asks` for it otherwise."""
         at = self.cloud.at
         network = {
             "interface": "eth0",
@@ -59,6 +89,8 @@ class LivePodENIs(Cluster):
             "eniOptions": {"eniType": "ENI"},
             **({"allocationType": allocation} if allocation else {}),
         }
+        networks = {"pod-networks": json.dumps({"podNetworks": [network]})}
+        asked = {"pod-eni": "true", **(networks if asks is None else asks)}
         self.pods += 1
         body = {
             "apiVersion": "v1",
@@ -68,10 +100,7 @@ class LivePodENIs(Cluster):
                 "namespace": "default",
                 "uid": f"uid-{self.pods}",
                 "creationTimestamp": self.state.now_text(),
-                "annotations": {
-                    f"{PREFIX}pod-eni": "true",
-                    f"{PREFIX}pod-networks": json.dumps({"podNetworks": [network]}),
-                },
+                "annotations": {f"{PREFIX}{one}": text for one, text in asked.items()},
                 "ownerReferences": [
                     {
                         "apiVersion": "apps/v1",
@@ -95,6 +124,17 @@ class LivePodENIs(Cluster):
         """Return the PodENI of a pod."""
         found: Mapping[str, Any] | None = self.state.find(self.row(POD_ENIS), name, "default")
         return found
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """Return all PodENIs."""
+        return list(self.objects(POD_ENIS))
+
+    def is_served(self, name: str) -> bool:
+        """Return whether a PodENI is bound for the very pod of its name."""
+        pod = self.state.find(self.row(PODS), name, "default")
+        found = self.record(name) or {}
+        held = found.get("metadata", {}).get("annotations", {}).get(POD_UID)
+        return pod is not None and held == pod["metadata"]["uid"] and self.phase(name) == "Bind"
 
     def phase(self, name: str) -> str:
         """Return the phase of a pod's PodENI; empty for none."""

@@ -29,9 +29,17 @@ from terway.controlplane.podenis.world import ClusterWorld
 from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WATCHED_NODES, WATCHED_PODS, WatchedPod
 from terway.kube.client import PatchType
-from terway.kube.crds import POD_ENI_FINALIZER, POD_ENIS, POD_UID, PodENI, PodENISpec
+from terway.kube.crds import (
+    POD_ENI_FINALIZER,
+    POD_ENIS,
+    POD_NETWORKINGS,
+    POD_UID,
+    PodENI,
+    PodENISpec,
+    PodNetworking,
+)
 from terway.kube.informer import Change
-from terway.kube.resource import PODS, ObjectKey
+from terway.kube.resource import PODS, ObjectKey, key_of
 from terway.kube.types import ObjectMeta, Pod
 from terway.model.errors import ConflictError, UsageError
 from terway.model.pod_network import PodNetwork
@@ -69,9 +77,11 @@ class PodController:
         self._pods = informers.of(WATCHED_PODS)
         self._nodes = informers.of(WATCHED_NODES)
         self._records = informers.of(POD_ENIS)
+        self._refused: set[ObjectKey] = set()
         self.watches: tuple[Watch, ...] = (
             Watch(resource=WATCHED_PODS, keys_of=self._of_pod),
             Watch(resource=POD_ENIS, keys_of=own_key),
+            Watch(resource=POD_NETWORKINGS, keys_of=self._of_networking),
         )
 
     def _of_pod(self, change: Change[WatchedPod]) -> Iterable[ObjectKey]:
@@ -81,12 +91,17 @@ class PodController:
         is_new = change.old is None and self._missed.networking_of(pod, facts_of(pod))
         return (change.key,) if is_new or self._wants(pod) else ()
 
+    def _of_networking(self, change: Change[PodNetworking]) -> Iterable[ObjectKey]:
+        """Return the pods that were refused: the network may be the one that they ask for."""
+        return () if change.new is None else tuple(self._refused)
+
     def _wants(self, pod: WatchedPod) -> bool:
         node = self._nodes.get(pod.spec.node_name) if pod.spec.node_name else None
         return wants_eni(pod, node, self._settings())
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """See that one pod has its PodENI, and is let through its gate when the ENIs are there."""
+        self._refused.discard(key)
         pod: WatchedPod | None = self._pods.objects.get(key)
         if pod is not None and not self._wants(pod):
             await self._tell_if_missed(pod)
@@ -116,6 +131,7 @@ class PodController:
             networks = self._networks(pod)
         except UsageError as error:
             self._teller.pod_failed(pod, "PodCreateFailed", str(error))
+            self._refused.add(key_of(pod))
             return
         try:
             await self._client.create(POD_ENIS, pod_eni_of(pod, networks))
