@@ -76,10 +76,20 @@ class KeptRound:
 
     async def keep(self, node: PoolNode) -> None:
         """Note that the recalls of `node` are about to be answered."""
-        last = Answered(uid=node.metadata.uid, round=node.status.round)
+        await self._keep(Answered(uid=node.metadata.uid, round=node.status.round))
+
+    async def keep_after(self, node: PoolNode) -> None:
+        """Note that nothing counts that `node` says now, or said before."""
+        await self._keep(Answered(uid=node.metadata.uid, round=node.status.round + 1))
+
+    async def _keep(self, last: Answered) -> None:
         if last == self.answered:
             return
-        await self._elsewhere(self._write, msgspec.json.encode(last))
+        try:
+            await self._elsewhere(self._write, msgspec.json.encode(last))
+        except OSError as error:
+            text = f"{self._path} cannot be written: {error.strerror}: no address is given back"
+            raise TransientError(f"{text} before that; make room there") from error
         self.answered = last
 
     def _write(self, text: bytes) -> None:
