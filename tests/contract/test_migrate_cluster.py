@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from terway.cli.migrate_cluster import NAMESPACE, SAVED, Taken
+from terway.cli.migrate_cluster import NAMESPACE, SAVED, Agent, Taken
 from terway.cli.migrate_do import Performer
 from terway.cli.migrate_next import Action, Do, Goal, next_back, next_forward
 from terway.cli.migrate_run import Next, Pace, go_through
@@ -20,9 +20,11 @@ from terway.cli.migrate_seen import KINDS, NODES, PODS, read_cluster
 from terway.cli.migrate_whole import name_of, rendered
 from terway.kube.client import KubeClient
 from terway.lab.kubeapi.manifests import apply_manifests
+from terway.lab.kubeapi.state import ClusterState
 from terway.model.errors import TransientError, UsageError
 from tests.support.kube_server import KubeServer
 from tests.support.live_cluster import open_live_cluster
+from tests.support.paper_kubelet import add_node
 from tests.support.upstream_objects import control_plane, daemon_set, eni_config
 
 SETTINGS = (
@@ -45,6 +47,7 @@ class KilledError(Exception):
 class Cluster:
     """Upstream's cluster on paper; a pod of the way back does what `fails` says."""
 
+    state: ClusterState
     client: KubeClient
     goal: Goal
     performer: Performer
@@ -99,7 +102,9 @@ async def _open(server: KubeServer) -> AsyncIterator[Cluster]:
             labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
             await client.patch(NODES, name, {"metadata": {"labels": labels}})
         performer = Performer(client=client, manifests=manifests, applied=applied)
-        yield Cluster(client=client, goal=Goal(applied=applied), performer=performer)
+        yield Cluster(
+            state=server.state, client=client, goal=Goal(applied=applied), performer=performer
+        )
 
 
 @pytest.fixture
@@ -149,6 +154,32 @@ async def test_the_way_back_ends_where_the_way_there_began(cluster, is_finished)
     seen = await read_cluster(cluster.client)
     assert all(one.theirs.value == "ready" for one in seen.members)
     assert await cluster.go(next_back, Goal()) == ()
+
+
+async def test_a_node_that_comes_after_the_end_is_ours_and_goes_back_with_the_others(cluster):
+    await cluster.go(next_forward, Goal(applied=cluster.goal.applied, is_finishing=True))
+    labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+    add_node(cluster.state, "node-3")
+    await cluster.client.patch(NODES, "node-3", {"metadata": {"labels": labels}})
+
+    async def of_node_3() -> tuple[Agent, Agent]:
+        members = (await read_cluster(cluster.client)).members
+        return next((one.ours, one.theirs) for one in members if one.name == "node-3")
+
+    async with asyncio.timeout(10):
+        while await of_node_3() != (Agent.READY, Agent.NONE):
+            pass
+
+    await cluster.go(next_back, Goal())
+
+    assert set((await cluster.labels()).values()) == {Taken.NO}
+    assert await of_node_3() == (Agent.NONE, Agent.READY)
+    returned = [one for one in cluster.told if "journal is written" in one]
+    assert [one.partition(":")[0] for one in returned] == [
+        "node node-1",
+        "node node-2",
+        "node node-3",
+    ]
 
 
 async def test_whoever_is_killed_after_each_step_ends_where_the_others_do(cluster):

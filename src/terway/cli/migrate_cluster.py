@@ -48,7 +48,7 @@ class Phase(Enum):
 class Workload:
     """A DaemonSet or Deployment. `replicas` is None for a DaemonSet.
 
-    `is_apart`: keeps off nodes that are not upstream's. `is_settled`: every pod that it wants is
+    `is_apart`: keeps off nodes that are not its side's. `is_settled`: every pod that it wants is
     of its newest template, and ready. `is_going`: it is deleted, and its pods end.
     """
 

@@ -35,8 +35,8 @@ class Performer:
         match action.do:
             case Do.SAVE:
                 await self._save()
-            case Do.KEEP_APART:
-                await self._patch_workload(action.workload, _kept_apart)
+            case Do.KEEP_APART | Do.OPEN:
+                await self._patch_workload(action.workload, _placing(action))
             case Do.SCALE_DOWN:
                 await self._patch_workload(action.workload, _without_replicas)
             case Do.REMOVE | Do.REMOVE_HOOK:
@@ -201,6 +201,29 @@ def _kept_apart(one: Object) -> Object:
         wanted = {"key": LABEL, "operator": "NotIn", "values": values}
         term.setdefault("matchExpressions", []).append(wanted)
     required["nodeSelectorTerms"] = terms
+    return changed
+
+
+def _placing(action: Action) -> Callable[[Object], Object]:
+    """Return what changes where the pods of a DaemonSet may be."""
+    if action.workload is None or not action.workload.is_ours:
+        return _kept_apart
+    return _selective if action.do is Do.KEEP_APART else _everywhere
+
+
+def _selective(one: Object) -> Object:
+    return _with_selector(one, {LABEL: Taken.YES.value})
+
+
+def _everywhere(one: Object) -> Object:
+    return _with_selector(one, {})
+
+
+def _with_selector(one: Object, wanted: Mapping[str, str]) -> Object:
+    changed: Object = json.loads(json.dumps(one))
+    spec = changed["spec"]["template"]["spec"]
+    others = {name: held for name, held in spec.get("nodeSelector", {}).items() if name != LABEL}
+    spec["nodeSelector"] = {**others, **wanted}
     return changed
 
 

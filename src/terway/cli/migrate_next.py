@@ -36,6 +36,7 @@ class Do(Enum):
     SAVE = "save"
     KEEP_APART = "keep apart"
     SCALE_DOWN = "scale down"
+    OPEN = "open"
     REMOVE_HOOK = "remove webhook"
     REMOVE = "remove"
     APPLY = "apply"
@@ -185,6 +186,10 @@ def _finish(cluster: Cluster, theirs: Collection[Workload]) -> Iterator[Action]:
             text = f"{one} is needed by nodes that are not ours: {', '.join(left)}"
             yield Action(do=Do.WAIT, text=text, remedy="take them over first: without --node")
         yield _removal(one)
+    for one in cluster.of(DAEMON_SET, ours=True):
+        if one.is_apart:
+            text = f"{one}: on every node, on those that come later, too"
+            yield Action(do=Do.OPEN, text=text, workload=one)
 
 
 def next_back(cluster: Cluster, goal: Goal) -> Action | None:
@@ -201,7 +206,18 @@ def next_back(cluster: Cluster, goal: Goal) -> Action | None:
 
 
 def _bring_agents(cluster: Cluster) -> Iterator[Action]:
-    """Yield what brings upstream's DaemonSets back, where the migration was finished."""
+    """Yield what brings upstream's DaemonSets back, where the migration was finished.
+
+    Ours has every node then, whatever its label: it is to keep to those that are labelled again.
+    """
+    for one in cluster.of(DAEMON_SET, ours=True):
+        if not one.is_apart and not one.is_going:
+            for node in cluster.members:
+                if node.taken is Taken.NO and node.ours is not Agent.NONE:
+                    text = f"node {node.name}: labelled {LABEL}=true, for it is ours"
+                    yield Action(do=Do.LABEL, text=text, node=node.name, taken=Taken.YES)
+            text = f"{one}: only where {LABEL}=true"
+            yield Action(do=Do.KEEP_APART, text=text, workload=one)
     is_gone = cluster.is_saved and not cluster.of(DAEMON_SET, ours=False)
     if is_gone and any(one.taken is not Taken.NO for one in cluster.members):
         yield Action(

@@ -132,7 +132,7 @@ def _workload(kind: str, one: Object, pods: Iterable[Object]) -> Workload:
         is_ours=is_ours(one),
         replicas=spec.get("replicas", 1) if kind == "Deployment" else None,
         pods=len(own),
-        is_apart=is_apart(one),
+        is_apart=_is_selective(one) if is_ours(one) else is_apart(one),
         is_settled=_is_settled(meta, spec, status),
         is_going=bool(meta.get("deletionTimestamp")),
         applied=(meta.get("annotations") or {}).get(APPLIED, ""),
@@ -158,6 +158,12 @@ def is_apart(one: Object) -> bool:
     """Return whether a DaemonSet keeps off nodes that are not upstream's."""
     affinity = one["spec"]["template"]["spec"].get("affinity") or {}
     return LABEL in msgspec.json.encode(affinity).decode()
+
+
+def _is_selective(one: Object) -> bool:
+    """Return whether our agents are only where a node's label says so."""
+    selector = one["spec"]["template"]["spec"].get("nodeSelector") or {}
+    return LABEL in selector
 
 
 def _hook(kind: str, one: Object) -> Hook:
