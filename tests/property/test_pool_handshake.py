@@ -96,7 +96,12 @@ class Story:
     async def live(self) -> None:
         """Begin another life of the agent."""
         self.life = AsyncExitStack()
-        self.service = await self.life.enter_async_context(self.agent.running(kube=self.kube()))
+        running = self.agent.running(kube=self.kube(), **self.options())
+        self.service = await self.life.enter_async_context(running)
+
+    def options(self) -> dict[str, bool]:
+        """Return how the agent is started."""
+        return {}
 
     async def die(self) -> None:
         for pod in self.pods:

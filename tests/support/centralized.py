@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from terway.agent.instance import Place
+from terway.agent.leave_supply import leave_supply
 from terway.agent.pool import PoolService
 from terway.agent.pool_calls import Ports
 from terway.agent.pool_settings import InstanceFacts, pool_config
@@ -255,6 +256,7 @@ class Agent:
         if is_supplied:
             limits = (await read_allowance(kube, self.name, place, None)).limits  # type: ignore[arg-type]
         else:
+            await leave_supply(kube, self.name, KeptRound(self.file, elsewhere=at_once))  # type: ignore[arg-type]
             (limits,) = await self.cluster.client.describe_instance_types((TYPE,))
         facts = InstanceFacts(
             instance_id=self.instance_id,

@@ -20,6 +20,7 @@ from terway.agent.instance import (
     read_allowance,
     read_place,
 )
+from terway.agent.leave_supply import leave_supply
 from terway.agent.node_config import KeptPatch, read_agent_config
 from terway.agent.node_mode import KeptMode, read_node_mode
 from terway.agent.options import Options
@@ -27,7 +28,7 @@ from terway.agent.pool_ports import StorePort
 from terway.agent.possible import check_possible
 from terway.agent.serving import leads_services
 from terway.agent.shape import check_capacity, most_pods
-from terway.agent.supply_open import SupplySide, open_supply
+from terway.agent.supply_open import SupplySide, kept_round, open_supply
 from terway.agent.trunk_devices import check_vlan_devices
 from terway.agent.upstream import Upstream, find_upstream
 from terway.cloud.ecs import EcsClient, open_ecs_client
@@ -87,6 +88,8 @@ async def open_outside(
         cloud = await open_supply(client, options, config, place, kept.read())
         allowance = cloud.allowance
     else:
+        if client is not None:
+            await leave_supply(client, options.node_name, kept_round(options))
         cloud = await _open_cloud(stack, options, config, place.region_id, metadata)
         cloud.observe(calls.openapi)
         allowance = await read_allowance(cloud, place, kept.read())

@@ -102,11 +102,18 @@ class KeptRound:
 
 
 class Supply:
-    """The pool's cloud, where a control plane sees to the supply. `clock` is monotonic seconds."""
+    """The pool's cloud, where a control plane sees to the supply. `clock` is monotonic seconds.
 
-    def __init__(self, kept: KeptRound, *, clock: Callable[[], float]) -> None:
+    What another instance of the same node name is given is not taken. Empty: it is not known.
+    """
+
+    def __init__(
+        self, kept: KeptRound, *, clock: Callable[[], float], instance_id: str = ""
+    ) -> None:
         self._kept = kept
         self._clock = clock
+        self._instance_id = instance_id
+        self._told = ""  # whose resource was refused last
         self.node: PoolNode | None = None  # as last taken
 
     def take(self, node: PoolNode | None) -> bool:
@@ -115,6 +122,11 @@ class Supply:
         One that is gone says nothing: what there is stays in use.
         """
         if node is None or node == self.node or self._kept.is_old(node):
+            return False
+        if self._instance_id and (other := other_instance(node, self._instance_id)):
+            if other != self._told:
+                _log.error("supply.not_ours", why=two_of_one_name(other, self._instance_id))
+            self._told = other
             return False
         before, self.node = self.node, node
         return before is None or before.status != node.status
@@ -148,6 +160,20 @@ class Supply:
         wanted = set(ids)
         found = (one for one in self._interfaces() if one.vswitch_id in wanted and one.ipv4_cidr)
         return tuple({one.vswitch_id: _vswitch(one) for one in found}.values())
+
+
+def other_instance(node: PoolNode, instance_id: str) -> str:
+    """Return whose resource it is, if it is another instance's; empty if it is ours."""
+    said = node.spec.node_metadata.instance_id
+    return "" if said == instance_id else said
+
+
+def two_of_one_name(other: str, instance_id: str) -> str:
+    """Return what to do about two instances of one node name."""
+    return (
+        f"is of instance {other}, and this is {instance_id}: two have the same node name, or the "
+        "Node object is the old instance's; give each a name of its own, or delete that Node"
+    )
 
 
 def recalls_of(node: PoolNode) -> dict[IPAddress | IPNetwork, int]:

@@ -81,14 +81,19 @@ async def open_supply(
         text = f"eni_conf.ipam_type {kind} needs the Kubernetes API: remove --no-kubernetes, or it"
         raise UsageError(text, field="eni_conf.ipam_type")
     node = options.node_name
-    kept_round = KeptRound(options.paths.state_dir / "supply.json")
+    rounds = kept_round(options)
     return SupplySide(
         client=client,
         node=node,
         allowance=await read_allowance(client, node, place, kept),
-        kept=kept_round,
-        supply=Supply(kept_round, clock=time.monotonic),
+        kept=rounds,
+        supply=Supply(rounds, clock=time.monotonic, instance_id=place.instance_id),
     )
+
+
+def kept_round(options: Options) -> KeptRound:
+    """Return what the node keeps of the rounds it has answered."""
+    return KeptRound(options.paths.state_dir / "supply.json")
 
 
 async def read_allowance(
@@ -109,7 +114,10 @@ async def read_allowance(
             why = "has no nodeCap yet" if found is not None else "is not there yet"
         except VpcError as error:
             found, why = None, str(error)
-        if found is not None and found.spec.node_cap.adapters:
+        other = other_instance(found, place.instance_id) if found is not None else ""
+        if other:
+            why = two_of_one_name(other, place.instance_id)
+        elif found is not None and found.spec.node_cap.adapters:
             limits = limits_of(place.instance_type, found.spec.node_cap)
             return Allowance(limits=limits, security_group_ids=())
         if why != said:

@@ -42,6 +42,7 @@ class NodePool:
     pool: Pool
     inbox: list[Event] = field(default_factory=list)
     pending: list[CloudCommand] = field(default_factory=list)  # until what they rest on is written
+    changing: int = 0  # calls that change something, and are not answered
     primary_groups: tuple[SecurityGroupId, ...] = ()
     runtime: NodeRuntimeStatus | None = None  # as last taken over
     synced_at: float | None = None  # when the cloud was last compared with this

@@ -41,6 +41,7 @@ from terway.kube.informer import Change
 from terway.kube.resource import PODS, ObjectKey, Resource
 from terway.kube.types import ObjectReference
 from terway.model.errors import ConflictError
+from terway.pooling.calls import Change as CloudChange
 from terway.pooling.ports import CloudPort
 
 _LEAST_S = 0.01  # until the next round, where time alone asks for one
@@ -128,6 +129,9 @@ class PoolController:
         if node is None or node.metadata.deletion_timestamp:
             self._forget(key.name)  # what it had is `gone`'s business
             return DONE
+        if node.spec.eni is None:
+            return await self._hand_over(key.name, node)
+        await self._look_again(key.name, node)
         one = self._known(key.name, node)
         if one is None or is_exclusive(node.metadata.labels):
             return DONE
@@ -143,6 +147,26 @@ class PoolController:
         if one is not None:
             self.stock.forget(one.uid)
         self._outside.counted.forget(name)
+
+    async def _hand_over(self, name: str, node: PoolNode) -> Outcome:
+        """Say nothing more of a node that sees to itself, once no call for it is under way."""
+        one = self.pools.get(name)
+        if one is not None and one.changing:
+            return DONE  # the answer wakes us
+        self._forget(name)
+        await self._showing.clear(node)
+        return DONE
+
+    async def _look_again(self, name: str, node: PoolNode) -> None:
+        """See that a node is still ours, before calls are repeated that its resource tells of.
+
+        Such a call need not change what the resource says, so no write would find out.
+        """
+        if name in self.pools or not node.status.journal:
+            return
+        found = await self._outside.kube.get(POOL_NODES, name)
+        if found is None or found.spec.eni is None:
+            raise ConflictError(f"nodes/{name} is as it was in our cache no more")
 
     def _known(self, name: str, node: PoolNode) -> NodePool | None:
         """Return the node's pool, from the resource if it is not known yet."""
@@ -195,8 +219,15 @@ class PoolController:
             self._say(key.name, one, event)
             self.tell(key.name, one, event)
 
+        def changed(event: Event) -> None:
+            one.changing -= 1
+            answered(event)
+
         for command in pending:
-            desk.begin(one.pool.config, command, newest=since, answered=answered)
+            is_change = isinstance(command, CloudChange)
+            one.changing += is_change
+            told = changed if is_change else answered
+            desk.begin(one.pool.config, command, newest=since, answered=told)
 
     def _say(self, name: str, one: NodePool, event: Event) -> None:
         """Record at the node's resource what people want to know of a call."""

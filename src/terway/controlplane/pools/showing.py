@@ -51,6 +51,21 @@ class Showing:
         )
         await self._write(one, name, status)
 
+    async def clear(self, node: PoolNode) -> None:
+        """Have a resource say nothing of a pool: its node sees to that by itself.
+
+        In a round of its own, so that nobody takes what it said before for true. Idempotent.
+        ConflictError: somebody else wrote it meanwhile.
+        """
+        if not node.status.network_interfaces and not node.status.journal:
+            return
+        now = self._moments.text(self._moments.now())
+        head = node.metadata
+        meta = ObjectMeta(name=head.name, uid=head.uid, resource_version=head.resource_version)
+        status = NodeStatus(round=node.status.round + 1, last_modified_time=now)
+        body = PoolNode(metadata=meta, status=status)
+        await self._kube.update(POOL_NODES, body, subresource="status")
+
     def due_at(self, one: NodePool, now: float) -> float:
         """Return when the resource of a quiet node is to be looked at again, later than `now`."""
         if self._moments.reads_at is None and one.shown.next_sync_open_api_time is None:
@@ -111,6 +126,8 @@ class Showing:
             # The agent may have written its half of the resource: that changes nothing here.
             found = await self._kube.get(POOL_NODES, name)
             if found is None or found.metadata.uid != one.uid or found.status != one.shown:
+                raise ConflictError(f"nodes/{name}: {error}") from error
+            if found.spec.eni is None:  # its node sees to itself now
                 raise ConflictError(f"nodes/{name}: {error}") from error
             one.version = found.metadata.resource_version
             written = await self._put(one, name, status)
