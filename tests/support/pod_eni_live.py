@@ -15,6 +15,8 @@ from terway.controlplane.informers import SharedInformers
 from terway.controlplane.manager import run_controllers
 from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.lookout import Lookout
+from terway.controlplane.podenis.strays import Strays
+from terway.controlplane.podenis.sweep import Sweep
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.vswitches import VSwitches
 from terway.controlplane.podenis.world import ClusterWorld
@@ -24,7 +26,7 @@ from terway.lab.kubeapi.inprocess import InProcessKube
 from terway.lab.kubeapi.store import Key
 from terway.podeni.settings import Settings
 from tests.support.centralized import Cluster, wall_clock
-from tests.support.pod_eni_cluster import PREFIX, Told, make_controllers
+from tests.support.pod_eni_cluster import CLUSTER, PREFIX, Told, make_controllers
 from tests.support.virtual_time import virtual_clock
 
 
@@ -77,10 +79,8 @@ class LivePodENIs(Cluster):
         found = self.record(name) or {}
         return [one.get("ipv4", "") for one in found.get("spec", {}).get("allocations", ())]
 
-    def make_pod(
-        self, name: str, node: str, asks: Mapping[str, str] | None = None, **allocation: str
-    ) -> None:
-        """Make a pod of a StatefulSet, whose ENI is whole; or one that `asks` for it otherwise."""
+    def make_pod(self, name: str, node: str, **allocation: str) -> None:
+        """Make a pod of a StatefulSet, whose ENI is whole."""
         at = self.cloud.at
         network = {
             "interface": "eth0",
@@ -89,8 +89,11 @@ class LivePodENIs(Cluster):
             "eniOptions": {"eniType": "ENI"},
             **({"allocationType": allocation} if allocation else {}),
         }
-        networks = {"pod-networks": json.dumps({"podNetworks": [network]})}
-        asked = {"pod-eni": "true", **(networks if asks is None else asks)}
+        self.make_asking(name, node, pod_networks=json.dumps({"podNetworks": [network]}))
+
+    def make_asking(self, name: str, node: str, **asks: str) -> None:
+        """Make a pod that asks for its network by annotation."""
+        said = {"pod-eni": "true", **{one.replace("_", "-"): text for one, text in asks.items()}}
         self.pods += 1
         body = {
             "apiVersion": "v1",
@@ -100,7 +103,7 @@ class LivePodENIs(Cluster):
                 "namespace": "default",
                 "uid": f"uid-{self.pods}",
                 "creationTimestamp": self.state.now_text(),
-                "annotations": {f"{PREFIX}{one}": text for one, text in asked.items()},
+                "annotations": {f"{PREFIX}{one}": text for one, text in said.items()},
                 "ownerReferences": [
                     {
                         "apiVersion": "apps/v1",
@@ -162,12 +165,15 @@ async def pod_eni_control_plane(
     calls = Calls(cluster.client, CallBudget(clock=virtual_clock), clock=wall_clock)
     lookout = Lookout(calls)
     vswitches = VSwitches(calls, clock=virtual_clock, ttl_s=1200.0)
+    teller = Teller(cluster.told)
+    strays = Strays(kube, informers, calls, teller)
+    sweep = Sweep(informers, calls, strays, cluster_id=CLUSTER, clock=wall_clock)
     controllers = make_controllers(
         kube,
         informers,
         calls,
         lookout=lookout,
-        teller=Teller(cluster.told),
+        teller=teller,
         vswitches=vswitches,
         world=ClusterWorld(informers, lambda: None, vswitches.zones),
         settings=lambda: chosen,
@@ -178,6 +184,7 @@ async def pod_eni_control_plane(
         running = [
             tasks.create_task(informers.run()),
             tasks.create_task(lookout.run()),
+            tasks.create_task(sweep.run()),
             tasks.create_task(run_controllers(controllers, informers, rng=Random(1))),
         ]
         try:

@@ -184,7 +184,7 @@ def test_a_pod_that_names_a_network_before_it_is_there_has_it_when_it_is():
         cluster = LivePodENIs()
         cluster.add_shared_node("n1", eni="3")
         async with pod_eni_control_plane(cluster):
-            cluster.make_pod("web-0", "n1", asks={"pod-networking": "red"})
+            cluster.make_asking("web-0", "n1", pod_networking="red")
             await eventually(lambda: "PodCreateFailed" in cluster.told.reasons("Pod"))
 
             make_networking(cluster)
@@ -201,7 +201,7 @@ def test_a_network_that_goes_leaves_its_pods_what_they_have_and_gives_nothing_ne
         async with pod_eni_control_plane(cluster):
             make_networking(cluster)
             await asyncio.sleep(2)
-            cluster.make_pod("web-0", "n1", asks={"pod-networking": "red"})
+            cluster.make_asking("web-0", "n1", pod_networking="red")
             await bound(cluster, "web-0")
 
             cluster.delete(POD_NETWORKINGS, "red")
@@ -209,7 +209,7 @@ def test_a_network_that_goes_leaves_its_pods_what_they_have_and_gives_nothing_ne
             await asyncio.sleep(60)
             await settled(cluster, "web-0")
             cluster.delete_pod("web-0")
-            cluster.make_pod("web-0", "n1", asks={"pod-networking": "red"})
+            cluster.make_asking("web-0", "n1", pod_networking="red")
             await eventually(lambda: not cluster.pod_enis() and not cluster.records())
             assert any("no such PodNetworking" in text for _, _, text in cluster.told.said)
 
