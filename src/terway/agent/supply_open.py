@@ -15,7 +15,7 @@ import structlog
 
 from terway.agent.instance import Allowance, Known, Place
 from terway.agent.options import Options
-from terway.agent.supply import KeptRound, Supply
+from terway.agent.supply import KeptRound, Supply, other_instance, two_of_one_name
 from terway.agent.supply_link import SupplyLink
 from terway.agent.supply_spec import limits_of, supplied, wanted_spec
 from terway.agent.terwayd import Terwayd
