@@ -133,7 +133,7 @@ def _rules(said: Iterable[_Permission]) -> Iterator[SourceRule]:
             yield SourceRule(
                 protocol=one.ip_protocol.upper(),
                 port_range=one.port_range,
-                source=ip_network(source),
+                source=ip_network(source, strict=False),
                 is_allowed=one.policy.lower() == "accept",
                 priority=int(one.priority),
             )
