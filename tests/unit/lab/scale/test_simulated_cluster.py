@@ -11,6 +11,8 @@ from terway.lab.scale.run import simulate
 # The limits of creating and attaching are as much smaller as the cluster is.
 SCARCE = {**REAL_LIMITS, "CreateNetworkInterface": 20, "AttachNetworkInterface": 20}
 
+ATTACH_S = 8.0  # until the first is served, however many come
+
 
 @pytest.fixture(scope="module", params=[0.05, 3.0], ids=["fresh caches", "stale caches"])
 def outcome(request):
@@ -42,6 +44,27 @@ def test_no_node_starves(outcome):
     waits = outcome.node_waits_s
     assert len(waits) == 100
     assert waits[98] <= 3 * waits[49]
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "per_eni"),
+    [("ecs.c6.3xlarge", 10), ("ecs.c7.3xlarge", 15), ("ecs.g7.4xlarge", 30)],
+)
+def test_nobody_starves_whatever_his_type(instance_type, per_eni):
+    """How many pods one call serves differs; that the last waits for the limits only, does not."""
+    plan = ScalePlan(
+        nodes=25,
+        pods_per_node=46,
+        instance_type=instance_type,
+        addresses_per_eni=per_eni,
+        call_limits=SCARCE,
+    )
+
+    outcome, _ = simulate(plan)
+
+    assert outcome.unserved == 0
+    assert outcome.waits_s[-1] <= 1.3 * plan.least_s + ATTACH_S
+    assert outcome.node_waits_s[-1] <= 3 * outcome.node_waits_s[len(outcome.node_waits_s) // 2]
 
 
 def test_pods_that_a_node_has_no_room_for_cost_no_calls():
