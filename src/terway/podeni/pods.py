@@ -13,12 +13,16 @@ GATE = "k8s.aliyun.com/pod-eni"  # a scheduling gate: kept back until its ENI ex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodFacts:
-    """A pod, as it is about to be made. `owner_kinds` is empty for one that nobody owns."""
+    """A pod, as it is about to be made. `owner_kinds` is empty for one that nobody owns.
+
+    `asks_whole`: a container of it asks for the resource aliyun/eni.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     owner_kinds: tuple[str, ...] = ()
     is_host_network: bool = False
     has_containers: bool = True
+    asks_whole: bool = False
 
     @property
     def is_none_of_ours(self) -> bool:

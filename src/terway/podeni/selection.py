@@ -20,6 +20,7 @@ from terway.model.errors import UsageError
 from terway.model.pod_network import (
     PRIMARY_INTERFACE,
     Asked,
+    ENIOption,
     NetworkRequest,
     PodNetwork,
     PodNetworking,
@@ -75,9 +76,19 @@ def select_networks(
                 return None
             chosen = Selected(networks=(PodNetwork(interface=PRIMARY_INTERFACE),))
         selected = chosen
-    filled = tuple(fill(one, defaults) for one in selected.networks)
+    networks = _of_one_kind(selected.networks, asks_whole=pod.asks_whole and settings.has_trunk)
+    filled = tuple(fill(one, defaults) for one in networks)
     _check(filled, pod, settings)
     return replace(selected, networks=_with_default_route(filled))
+
+
+def _of_one_kind(networks: tuple[PodNetwork, ...], *, asks_whole: bool) -> tuple[PodNetwork, ...]:
+    """Return the networks, whole ENIs where one is to be, or the pod asks for that resource."""
+    if not asks_whole and all(one.eni is not ENIOption.ENI for one in networks):
+        return networks
+    return tuple(
+        replace(one, eni=ENIOption.ENI) if one.eni is ENIOption.DEFAULT else one for one in networks
+    )
 
 
 def _with_default_route(networks: tuple[PodNetwork, ...]) -> tuple[PodNetwork, ...]:

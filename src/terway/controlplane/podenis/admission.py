@@ -6,7 +6,7 @@ cannot be had is refused: UsageError, with the field and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -149,7 +149,7 @@ def _pod_patch(raw: Mapping[str, Any], decided: PodPatch) -> Patch:
     if decided.networking:
         annotations[POD_NETWORKING] = decided.networking
     patch: Patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
-    if decided.resource:
+    if decided.resource and not _asks_enough(spec["containers"], decided):
         patch.append(_resources_patch(spec["containers"][0], decided))
     patch += affinity_patch(spec, [sorted(zones) for zones in decided.zones])
     if decided.is_gated:
@@ -157,6 +157,13 @@ def _pod_patch(raw: Mapping[str, Any], decided: PodPatch) -> Patch:
         gates = [*held, {"name": GATE}]
         patch.append({"op": "add", "path": "/spec/schedulingGates", "value": gates})
     return patch
+
+
+def _asks_enough(containers: Sequence[Mapping[str, Any]], decided: PodPatch) -> bool:
+    """Return whether the containers ask for the resource themselves, however it is spread."""
+    limits = ((one.get("resources") or {}).get("limits") or {} for one in containers)
+    asked = [str(one.get(decided.resource, "0")) for one in limits]
+    return sum(int(one) for one in asked if one.isdecimal()) >= decided.count
 
 
 def _resources_patch(container: Mapping[str, Any], decided: PodPatch) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from terway.kube.resource import PODS, ObjectKey, key_of
 from terway.kube.types import ObjectMeta, Pod
 from terway.model.errors import ConflictError, UsageError
 from terway.model.pod_network import PodNetwork
+from terway.podeni.admission import ENI_RESOURCE
 from terway.podeni.pods import PodFacts
 from terway.podeni.record import Phase
 from terway.podeni.selection import select_networks
@@ -186,6 +187,7 @@ def facts_of(pod: Pod) -> PodFacts:
         owner_kinds=tuple(one.kind for one in pod.metadata.owner_references if one.controller),
         is_host_network=pod.spec.host_network,
         has_containers=bool(pod.spec.containers),
+        asks_whole=any(ENI_RESOURCE in one.resources.limits for one in pod.spec.containers),
     )
 
 

@@ -12,7 +12,7 @@ from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, POD_NETWORKINGS
 from terway.kube.resource import NAMESPACES, NODES, PODS
 from terway.lab.cloud.faults import Fault
 from terway.podeni.settings import Settings
-from tests.support.pod_eni_cluster import PREFIX, RAW_PODS, open_pod_eni_cluster
+from tests.support.pod_eni_cluster import PREFIX, RAW_PODS, apply, open_pod_eni_cluster
 
 
 @pytest.fixture
@@ -575,3 +575,33 @@ async def test_a_node_without_a_trunk_gives_whole_enis_as_soon_as_it_says_so(clu
     record = await bound(cluster)
     (info,) = record.status.eni_infos.values()
     assert (info.type, record.status.trunk_eni_id) == ("Secondary", "")
+
+
+async def test_a_pod_that_asks_for_the_resource_of_whole_enis_has_one(cluster):
+    """The network leaves it open; the second container says it, and nothing is counted twice."""
+    asks = {"name": "b", "image": "i", "resources": {"limits": {"aliyun/eni": "1"}}}
+    containers = [{"name": "a", "image": "i"}, asks]
+    pod = await cluster.make_pod(
+        "web-0", "n1", annotations=annotated(networks(cluster)), containers=containers
+    )
+
+    record = await bound(cluster)
+
+    assert [one.type for one in record.status.eni_infos.values()] == ["Secondary"]
+    limits = [one.get("resources", {}).get("limits", {}) for one in pod["spec"]["containers"]]
+    assert limits == [{}, {"aliyun/eni": "1"}]
+
+
+@pytest.mark.parametrize("has_trunk", [True, False])
+@pytest.mark.parametrize("kind", ["Default", "ENI"])
+async def test_a_pod_that_comes_twice_is_given_the_same(cluster, has_trunk, kind):
+    """The resource that the first round added asks for nothing new in the second."""
+    cluster.settings = Settings(has_trunk=has_trunk)
+    listed = [networks(cluster), networks(cluster, interface="eth1")]
+    listed[0]["eniOptions"] = {"eniType": kind}
+    once = await cluster.make_pod("web-0", annotations=annotated(*listed))
+    assert cluster.admission is not None
+
+    again = apply(once, cluster.admission.admit_pod(once, "default").patch)
+
+    assert again == once
