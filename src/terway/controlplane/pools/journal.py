@@ -32,6 +32,11 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the calls that are to be repeated."""
         return (*self.creates, *self.assigns)
 
+    @property
+    def has_calls(self) -> bool:
+        """Return whether there are calls to be made or repeated, whatever else is found out."""
+        return bool(self.creates or self.assigns or self.released)
+
 
 EMPTY = Journal()
 _decoder = msgspec.json.Decoder(Journal)

@@ -25,6 +25,7 @@ from terway.controlplane.pools.believed import SILENT, NodePool, believe, news_o
 from terway.controlplane.pools.calls import Desk
 from terway.controlplane.pools.demand import PodsByNode, newest
 from terway.controlplane.pools.facts import is_exclusive
+from terway.controlplane.pools.journal import read_journal
 from terway.controlplane.pools.moments import Moments
 from terway.controlplane.pools.ports import Readings, Wake
 from terway.controlplane.pools.sayings import say
@@ -162,7 +163,7 @@ class PoolController:
 
         Such a call need not change what the resource says, so no write would find out.
         """
-        if name in self.pools or not node.status.journal:
+        if name in self.pools or not read_journal(node.status.journal).has_calls:
             return
         found = await self._outside.kube.get(POOL_NODES, name)
         if found is None or found.spec.eni is None:
