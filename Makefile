@@ -14,6 +14,7 @@ APT := clang llvm musl-tools linux-libc-dev libbpf1 libbpf-dev libnftables1 nfta
 	containerd runc podman containernetworking-plugins iptables ipset ca-certificates procps kmod tcpdump prometheus \
 	user-mode-linux
 WORKERS ?= 3
+MODES ?= veth datapathv2 exclusive exclusive-ebpf trunk trunk-ebpf
 
 .PHONY: help
 help: ## list the targets
@@ -69,11 +70,12 @@ test: install check ## install what it needs and pass every test (root)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: conformance
-conformance: install ## every NetworkPolicy case in packets, in both modes (root)
-	@status=0; for mode in veth exclusive; do \
-		$(BIN)/terway-lab policy conformance --name conformance --mode $$mode $(ARGS) \
+conformance: install ## all NetworkPolicy cases in packets, in each of MODES (root)
+	@status=0; for mode in $(MODES); do \
+		$(BIN)/terway-lab policy conformance --name conformance-$$mode --mode $$mode $(ARGS) \
 			--folder "$${CONFORMANCE_DIR:-../shared/conformance/netpol}" --folder tests/data/policy_cases || status=1; \
-	done; $(BIN)/terway-lab down --name conformance; exit $$status
+		$(BIN)/terway-lab down --name conformance-$$mode; \
+	done; exit $$status
 
 .PHONY: bench
 bench: install ## measure against references; ONLY=name for some
