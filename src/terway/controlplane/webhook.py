@@ -26,6 +26,7 @@ _log = structlog.get_logger("webhook")
 _MOST_BYTES = 8 << 20  # the API server takes objects of 3 MB, and sends two
 _SEND_S = 10.0  # for a whole request: no API server waits longer for our answer
 _UNPROCESSABLE = 422
+_TOO_DEEP = "not an AdmissionReview: nested too deeply; no object of Kubernetes is so deep\n"
 
 
 class Answer(Protocol):
@@ -108,6 +109,8 @@ def webhook_app(
                 return web.Response(status=408, text="this is not all of the request\n")
             except msgspec.MsgspecError as error:
                 return web.Response(status=400, text=f"not an AdmissionReview: {error}\n")
+            except RecursionError:
+                return web.Response(status=400, text=_TOO_DEEP)
             return _answer(review.request, decide)
 
         return handle
@@ -133,6 +136,8 @@ def _answer(request: _Request, decide: Callable[[_Request], dict[str, Any]]) -> 
         )
         status = {"code": _UNPROCESSABLE, "reason": "Invalid", "message": str(error)}
         said = {"allowed": False, "status": status}
+    except RecursionError:  # the decoder could just take it, what looks into it cannot
+        return web.Response(status=400, text=_TOO_DEEP)
     body = {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,24 @@ async def test_what_is_no_review_is_answered_with_what_is_missing(body):
     async with client() as asked, asked.post("/mutating", data=body) as answer:
         assert answer.status == 400
         assert "not an AdmissionReview" in await answer.text()
+
+
+async def test_a_body_that_is_nested_too_deeply_is_refused_with_that_text():
+    async with client() as asked, asked.post("/mutating", data='{"a":' * 100_000) as answer:
+        assert answer.status == 400
+        assert "not an AdmissionReview: nested too deeply" in await answer.text()
+
+
+async def test_an_object_that_is_just_too_deep_to_be_compared_is_refused_too():
+    limit = sys.getrecursionlimit()
+    async with client() as asked:
+        for depth in range(limit - 200, limit):
+            spec = '{"a":' * depth + "1" + "}" * depth
+            kind = '"kind": {"kind": "PodNetworking"}'
+            both = f'"object": {{"spec": {spec}}}, "oldObject": {{"spec": {spec}}}'
+            body = f'{{"request": {{"uid": "u", {kind}, {both}}}}}'
+            async with asked.post("/mutating", data=body) as answer:
+                assert answer.status in (200, 400)
 
 
 async def test_a_pod_of_more_than_a_megabyte_is_answered():
