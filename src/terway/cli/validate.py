@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from terway.cli.place import Place, place_of
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.cli.validate_values import check_installation
 from terway.config.agent_config import FILES, read_agent_config_into
-from terway.config.findings import Report
+from terway.config.findings import Caution, Refusal, Report
 from terway.config.keys_map import CONF, DISABLE_NETWORK_POLICY, ENI_CONF
 from terway.config.schema import DOCUMENTS, schema_of
 from terway.model.errors import UsageError
@@ -157,13 +157,17 @@ def _config_map_data(text: str, path: Path, *, field: str) -> dict[str, str] | N
 
 def _show(report: Report, unasked: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
-        refusals = [
-            {"field": one.field, "found": one.found, "rule": one.rule} for one in report.refusals
-        ]
-        found = {"refusals": refusals, "cautions": report.cautions}
+        found = {
+            "refusals": [_fields_of(one) for one in report.refusals],
+            "cautions": [_fields_of(one) for one in report.cautions],
+        }
         print_json({**found, "not_asked": unasked} if unasked else found)
         return
     print_lines(_lines(report, unasked))
+
+
+def _fields_of(finding: Refusal | Caution) -> dict[str, str]:
+    return {one.name: getattr(finding, one.name) for one in fields(finding)}
 
 
 def _lines(report: Report, unasked: tuple[str, ...]) -> Iterable[str]:

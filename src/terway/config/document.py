@@ -16,7 +16,8 @@ def decode_object(text: str, path: str, report: Report) -> dict[str, object] | N
         if len(found) != len(pairs):
             names = [name for name, _ in pairs]
             twice = ", ".join(name for name in found if names.count(name) > 1)
-            report.refuse_key(path, f"{twice} is there twice: remove one")
+            refusal = Refusal(field=path, found="", rule=f"{twice} is there twice: remove one")
+            report.refusals.append(refusal)
         return found
 
     try:

@@ -28,7 +28,7 @@ class Caution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Something that cannot be right. `found` is the value as JSON, empty for a key as such."""
+    """Something that cannot be right. `found` is the value as JSON; empty where it is none."""
 
     field: str
     found: str
@@ -40,12 +40,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownKey(Refusal):
-    """A key that nobody reads."""
+    """A key that nobody reads. `remedy` is what to do about it, said apart for programs."""
 
-    found: str = ""
+    remedy: str
 
     def __str__(self) -> str:
-        return f"{self.field} is not a key of it: {self.rule}"
+        return f"{self.field} is not a key of it: {self.remedy}"
 
 
 class ConfigError(UsageError):
@@ -68,9 +68,11 @@ class Report:
         """Say that the field at `path`, which has `value`, breaks `rule`."""
         self.refusals.append(Refusal(field=path, found=shown(value), rule=rule))
 
-    def refuse_key(self, path: str, rule: str) -> None:
-        """Say that there is no such key."""
-        self.refusals.append(UnknownKey(field=path, rule=rule))
+    def refuse_key(self, path: str, value: object, *, nearest: str = "") -> None:
+        """Say that there is no such key as `path` ends with; `nearest` may have been meant."""
+        rule = f"no such key; the nearest is {nearest}" if nearest else "no such key"
+        remedy = f"did you mean {nearest}?" if nearest else "remove it"
+        self.refusals.append(UnknownKey(field=path, found=shown(value), rule=rule, remedy=remedy))
 
     def caution(self, path: str, text: str) -> None:
         """Say that the field at `path` does not do what its reader may think."""
@@ -88,6 +90,11 @@ class Report:
 
 
 def shown(value: object) -> str:
-    """Return `value` as JSON, cut where it gets long."""
-    text = msgspec.json.encode(value).decode()
+    """Return `value` as JSON, cut where it gets long; in Python's words what JSON has none for."""
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, OverflowError):  # of YAML, half a surrogate, beyond 64 bits
+        text = ascii(value)
+    except RecursionError:
+        text = "nested too deeply"
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "…"

@@ -54,6 +54,53 @@ def test_cautions_are_findings_when_asked_for(folder):
     assert run(path, "--strict").exit_code == 1
 
 
+def test_an_unknown_key_is_told_to_programs_with_value_rule_nearest_key_and_remedy(folder):
+    ran = run(folder(eni_conf='{"foo": {"a": 1}, "max_pool_sise": 7, "prefix": "x"}'), "--json")
+
+    assert json.loads(ran.output) == {
+        "refusals": [
+            {
+                "field": "eni_conf.foo",
+                "found": '{"a":1}',
+                "rule": "no such key",
+                "remedy": "remove it",
+            },
+            {
+                "field": "eni_conf.max_pool_sise",
+                "found": "7",
+                "rule": "no such key; the nearest is max_pool_size",
+                "remedy": "did you mean max_pool_size?",
+            },
+        ],
+        "cautions": [
+            {"field": "eni_conf.prefix", "text": "nothing ever read it: remove it"},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("[9]", "[9]"),
+        ("9" * 30, "9" * 30),
+        (r'"\ud800"', r"'\ud800'"),
+        ('{"a":' * 300 + "1" + "}" * 300, '{"a":' * 15 + '{"…'),
+    ],
+)
+def test_an_unknown_key_may_have_any_value(folder, value, found):
+    ran = run(folder(eni_conf=f'{{"foo": {value}}}'), "--json")
+
+    assert ran.exit_code == 1
+    assert json.loads(ran.output)["refusals"][0]["found"] == found
+
+
+def test_a_secret_under_a_misspelt_key_is_not_shown(folder):
+    ran = run(folder(eni_conf='{"acces_secret": "hidden"}'), "--json")
+
+    assert json.loads(ran.output)["refusals"][0]["remedy"] == "did you mean access_secret?"
+    assert "hidden" not in ran.output
+
+
 def test_a_manifest_of_the_config_map_is_read(tmp_path):
     manifest = tmp_path / "eni-config.yaml"
     other = {"kind": "Namespace", "apiVersion": "v1"}
