@@ -71,7 +71,7 @@ def reserve(pool: Pool, census: Mapping[ENIId, ENITally]) -> int:
         return 0
     if pool.is_warm or not config.warm_up:
         return config.min_free
-    return max(config.min_free, warm_up_target(pool) - pods_served(pool, census))
+    return max(config.min_free, warm_up_target(pool, census) - pods_served(pool, census))
 
 
 def mark_warm(pool: Pool) -> Pool:
@@ -80,13 +80,20 @@ def mark_warm(pool: Pool) -> Pool:
         return pool
     census = take_census(pool)
     there = ready_pairs(pool, census, ORDINARY) + pods_served(pool, census)
-    return replace(pool, is_warm=True) if there >= warm_up_target(pool) else pool
+    return replace(pool, is_warm=True) if there >= warm_up_target(pool, census) else pool
 
 
-def warm_up_target(pool: Pool) -> int:
-    """Return how many pairs the warm-up aims at: no more than ordinary pods can have."""
+def warm_up_target(pool: Pool, census: Mapping[ENIId, ENITally]) -> int:
+    """Return how many pairs the warm-up aims at: no more than ordinary pods can have.
+
+    ENIs that serve pods with wishes of their own keep their slots as long as they do.
+    """
     config = pool.config
-    enis = pool.eni_limit - config.erdma_enis
+    others = sum(
+        not serves(config, eni, ORDINARY) and not eni.is_erdma and not census[eni.id].is_idle
+        for eni in staying(pool)
+    )
+    enis = pool.eni_limit - config.erdma_enis - others
     return min(config.warm_up, max(0, enis) * config.pods_per_eni)
 
 

@@ -80,7 +80,7 @@ def _surplus(
     coming = pool.expected.get(ORDINARY, 0)
     limit = max(config.max_free, config.min_free) + coming
     if config.warm_up and not pool.is_warm:
-        limit = max(limit, warm_up_target(pool) - pods_served(pool, census))
+        limit = max(limit, warm_up_target(pool, census) - pods_served(pool, census))
     limit, pool = shrinks_to(pool, free=free, limit=limit, now=now)
     return (-1 if free < config.min_free + coming else max(0, free - limit)), pool
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from terway.ipam.settings import ENIPolicy, VSwitchPolicy
 from terway.ipam.stock import available_in
 from terway.model.address import Family
+from terway.model.interface import Placement
 from tests.support.model_cloud import ModelCloud, vswitch
 from tests.support.pool_world import World, owner
 
@@ -68,6 +69,19 @@ def test_a_warm_up_leaves_the_slots_for_rdma_free_and_ends():
 
     assert world.free_pairs() == 4
     assert world.pool.is_warm
+
+
+def test_a_warm_up_does_not_wait_for_slots_of_enis_that_serve_others():
+    cloud = ModelCloud((vswitch(1), vswitch(2)), eni_slots=2, per_eni=4)
+    world = World(cloud, families=V4, vswitch_ids=(vswitch(1).id,), warm_up=8, max_free=1)
+    world.acquire(1, Placement(vswitch_ids=(vswitch(2).id,)))
+    world.sleep(0)
+    world.settle()
+    world.sleep(700)
+    world.settle()
+
+    assert world.pool.is_warm
+    assert world.free_pairs() == 1
 
 
 def test_a_pod_that_comes_puts_the_reclaim_off():
