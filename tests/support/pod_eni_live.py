@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -21,7 +22,7 @@ from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.vswitches import VSwitches
 from terway.controlplane.podenis.world import ClusterWorld
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, POD_UID
-from terway.kube.resource import NAMESPACES, NODES, PODS
+from terway.kube.resource import NAMESPACES, NODES, PODS, Resource
 from terway.lab.kubeapi.inprocess import InProcessKube
 from terway.lab.kubeapi.store import Key
 from terway.podeni.settings import Settings
@@ -122,6 +123,22 @@ class LivePodENIs(Cluster):
     def delete_pod(self, name: str) -> None:
         """Take a pod's object away."""
         self.state.store.remove(self.row(PODS), Key("default", name))
+
+    def give_status(self, name: str) -> None:
+        """Have the kubelet say that a pod runs with the first address of its PodENI."""
+        address = self.addresses_of(name)[0]
+        body = dict(self.state.find(self.row(PODS), name, "default") or {})
+        body["status"] = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+        self.state.store.put(self.row(PODS), body)
+
+    def edit(
+        self, resource: Resource[Any], name: str, change: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Change an object as a person does by hand, its status and finalizers included."""
+        namespace = "default" if resource.namespaced else ""
+        body = deepcopy(dict(self.state.find(self.row(resource), name, namespace) or {}))
+        change(body)
+        self.state.store.put(self.row(resource), body)
 
     def record(self, name: str) -> Mapping[str, Any] | None:
         """Return the PodENI of a pod."""

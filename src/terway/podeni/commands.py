@@ -82,13 +82,15 @@ class Step:
     """What to do now, in order, and when to look again if nothing happens.
 
     `problem` is why nothing can be done; somebody should know. `takes`: only if the pod is really
-    gone, or is really another.
+    gone, or is really another. `restores`: only if the pod is really there, and `problem` is what
+    was wrong.
     """
 
     commands: tuple[Command, ...] = ()
     again_in_s: float | None = None
     problem: str = ""
     takes: bool = False
+    restores: bool = False
 
 
 WAIT = Step()

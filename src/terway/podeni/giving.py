@@ -37,7 +37,7 @@ def _bind(record: Record, node: NodeState) -> Step:
         problem = f"the ENIs are in zone {record.zone_id}, node {node.name} in {node.zone_id}: "
         problem += "put the pod on a node of that zone, or delete the PodENI to give up its address"
         return Step(problem=problem, again_in_s=NODE_WAIT_S)
-    target = _target(record, node)
+    target = target_of(record, node)
     if isinstance(target, str):
         return Step(problem=target, again_in_s=NODE_WAIT_S)
     return do(
@@ -58,7 +58,7 @@ def _create(world: World, pod: PodState) -> Step:
     return WAIT if pod.node_name is None else Step(again_in_s=NODE_WAIT_S)
 
 
-def _target(record: Record, node: NodeState) -> Target | str:
+def target_of(record: Record, node: NodeState) -> Target | str:
     """Return to what the ENIs of a pod are attached, or why they cannot be.
 
     A pod has either whole ENIs or members of the trunk: an interface that asks for one of them

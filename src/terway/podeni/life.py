@@ -24,6 +24,7 @@ rules keep one ENI from two pods:
 - `pod_uid` names the one pod that may use it, and changes only where no ENI is attached.
 - What takes something away from a pod says so (`Step.takes`): the caller asks the API server, not
   its copy, whether the pod is gone.
+What a person writes into a PodENI can break all three; `correcting` comes before them.
 
 Times are seconds since the epoch.
 Source: upstream's pkg/controller/pod and pkg/controller/pod-eni.
@@ -50,6 +51,7 @@ from terway.podeni.commands import (
     do,
     take,
 )
+from terway.podeni.correcting import correct, has_runner
 from terway.podeni.giving import give, lost_interfaces
 from terway.podeni.keeping import deletions, present_pod, rest
 from terway.podeni.record import Phase, Record, Target, World
@@ -59,6 +61,9 @@ _DELETE = SetPhase(phase=Phase.DELETING)
 
 def step(world: World, *, now: float) -> Step:
     """Return what is next."""
+    wrong = correct(world)
+    if wrong is not None:
+        return wrong
     if world.record.is_deleted:
         return _end(world)
     found: Step
@@ -187,7 +192,7 @@ def _waiting(world: World, now: float) -> Step:
 def _end(world: World) -> Step:
     """Somebody deleted the PodENI: not under a pod that runs."""
     record = world.record
-    is_bound = record.phase is Phase.BIND
+    is_bound = record.phase is Phase.BIND or has_runner(world)
     if is_bound and _has_its_pod(world):
         return Step(problem="a pod has these interfaces: they are deleted when it is gone")
     asked = tuple(one for one in deletions(world, record.eni_ids) if isinstance(one, DeleteENIs))

@@ -23,12 +23,16 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """One interface of a PodENI. `eni_id` is None until its ENI is recorded."""
+    """One interface of a PodENI. `eni_id` is None until its ENI is recorded.
+
+    `addresses` are those of its ENI, in their canonical text.
+    """
 
     name: str
     eni_id: ENIId | None = None
     eni: ENIOption = ENIOption.DEFAULT
     lifetime: Lifetime = ELASTIC
+    addresses: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class PodState:
     """The pod of the name, as far as its interfaces are concerned.
 
     `is_over`: its containers have ended, or it wants no ENI. `is_terminating`: they still run, and
-    need their network.
+    need their network. `addresses` are what the kubelet says that it runs with, in canonical text.
     """
 
     uid: str
@@ -84,6 +88,11 @@ class PodState:
     is_over: bool = False
     is_terminating: bool = False
     is_gated: bool = False
+    addresses: frozenset[str] = frozenset()
+
+    def runs_with(self, record: Record) -> bool:
+        """Return whether it has an address of these ENIs; only who was given them can."""
+        return any(self.addresses & one.addresses for one in record.interfaces if one.eni_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,8 @@ class PodENIController:
         if self._writes.is_behind(found):
             return DONE
         next_ = step(self._world(key, found), now=self._clock())
+        if next_.restores:
+            return await self._restore(key, found, next_)
         if next_.problem:
             await self._say(found, next_.problem)
         if next_.takes and next_.commands and not await self._is_gone(key, found):
@@ -91,6 +93,15 @@ class PodENIController:
         self._room.creating.left(key)
         await self._do(found, next_)
         return Outcome(again_in_s=next_.again_in_s)
+
+    async def _restore(self, key: ObjectKey, found: PodENI, next_: Step) -> Outcome:
+        """Write again what is true of a pod that runs, if it does."""
+        state = await self._state_now(key)
+        if state is None or state.is_over or not state.runs_with(record_of(found)):
+            return Outcome(again_in_s=_BEHIND_S)
+        self._teller.failed(found, "UpdatePodENI", next_.problem)
+        await self._do(found, next_)
+        return DONE
 
     async def _make(self, key: ObjectKey, found: PodENI, next_: Step) -> Outcome:
         """Have ENIs made, or wait for the limit that is in the way."""
@@ -126,12 +137,15 @@ class PodENIController:
 
     async def _is_gone(self, key: ObjectKey, found: PodENI) -> bool:
         """Ask the API server itself whether the pod that a PodENI is for is gone."""
-        pod = await self._client.get(WATCHED_PODS, key.name, namespace=key.namespace)
-        state = self._state_of(pod)
+        state = await self._state_now(key)
         if state is None or state.is_over:
             return True
         record = record_of(found)
         return bool(record.pod_uid) and state.uid != record.pod_uid
+
+    async def _state_now(self, key: ObjectKey) -> PodState | None:
+        pod = await self._client.get(WATCHED_PODS, key.name, namespace=key.namespace)
+        return self._state_of(pod)
 
     async def _do(self, found: PodENI, next_: Step) -> None:
         for command in next_.commands:

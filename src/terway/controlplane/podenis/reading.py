@@ -76,6 +76,7 @@ def _interface(one: Allocation) -> Interface:
         eni_id=ENIId(one.eni.id) or None,
         eni=option_of(one.eni),
         lifetime=lifetime_of(one.allocation_type),
+        addresses=frozenset(ip for ip in (one.ipv4, one.ipv6) if ip),
     )
 
 
@@ -130,7 +131,16 @@ def pod_of(pod: WatchedPod | None, *, wants: bool) -> PodState | None:
         is_over=not wants or pod.status.phase in _OVER,
         is_terminating=pod.metadata.deletion_timestamp is not None,
         is_gated=any(gate.name == GATE for gate in pod.spec.scheduling_gates),
+        addresses=addresses_of(pod),
     )
+
+
+def addresses_of(pod: Pod) -> frozenset[str]:
+    """Return the addresses that a pod runs with; none for one that has ended."""
+    if pod.spec.host_network or pod.status.phase in _OVER:
+        return frozenset()
+    listed = {pod.status.pod_ip, *(one.ip for one in pod.status.pod_ips)}
+    return frozenset(listed - {""})
 
 
 def wish_of(found: NetworkInterface) -> Wish:
