@@ -201,10 +201,12 @@ class PoolLife(RuleBasedStateMachine):
         assert not [s for s in world.pool.slots.values() if s.is_missing]
         self._check_size(world)
 
-        before = world.cloud.mutating_calls
+        before = world.cloud.mutating_calls - world.without_room
         world.sleep(700)
         world.settle()
-        assert world.cloud.mutating_calls == before, "a settled pool changes nothing"
+        # Whether a vSwitch has a whole range again is known only by asking for one now and then.
+        after = world.cloud.mutating_calls - world.without_room
+        assert after == before, "a settled pool changes nothing"
 
     def _check_prefixes(self, world):
         """All that is left is in the cloud, and what gives addresses is what was asked for."""

@@ -34,7 +34,7 @@ from terway.ipam.values import AddressPhase, PrefixPhase
 from terway.ipam.wake import wake_at
 from terway.model.address import Family, IPAddress
 from terway.model.attachment import Attachment, AttachmentKey, Lease
-from terway.model.errors import VpcError
+from terway.model.errors import CapacityError, VpcError
 from terway.model.ids import ContainerId, MacAddress
 from terway.model.interface import Placement
 from terway.model.moment import Moment
@@ -108,6 +108,7 @@ class World:
         self.refused: dict[AttachmentKey, Refuse] = {}
         self.rests: set[IPAddress] = set()  # what the kernel may remember
         self.starts = 0
+        self.without_room = 0  # calls that the cloud refused because something is used up
 
     # What happens to the pool.
 
@@ -195,6 +196,9 @@ class World:
         calls = Calls(self.config, _ports(self.cloud), lambda: self.now)
         try:
             return asyncio.run(calls.carry_out(command))
+        except CapacityError as error:
+            self.without_room += 1
+            return Failed(command=command, failure=classify(error))
         except VpcError as error:
             return Failed(command=command, failure=classify(error))
 
