@@ -44,6 +44,9 @@ Thing = TypeVar("Thing", IPAddress, IPNetwork)
 def issue(pool: Pool, now: float) -> tuple[Pool, tuple[CloudCommand, ...]]:
     """Begin every operation that is due and affordable."""
     pool = replace(pool, budget=pool.budget.refilled(now))
+    if pool.config.is_supplied and pool.intents:
+        # Begun before somebody else saw to the supply, who finds and collects what came of it.
+        pool = replace(pool, intents={})
     commands: list[CloudCommand] = []
     for intent in pool.intents.values():
         command = intent_command(intent)

@@ -17,11 +17,12 @@ from terway.ipam.fit import ORDINARY
 from terway.ipam.pool import Pool
 from terway.ipam.settings import Half, PoolConfig
 from terway.ipam.step import step
-from terway.ipam.values import AddressPhase, ENIPhase, PoolENI, Slot, VSwitchState
+from terway.ipam.values import AddressPhase, AssignIntent, ENIPhase, PoolENI, Slot, VSwitchState
 from terway.ipam.wake import wake_at
 from terway.model.address import Family
 from terway.model.eni import ENI, ENIStatus, ENIType, VSwitch
 from terway.model.ids import (
+    ClientToken,
     ENIId,
     InstanceId,
     MacAddress,
@@ -190,6 +191,13 @@ def test_who_is_supplied_keeps_what_a_pod_has_or_what_rests(phase):
 def test_who_is_supplied_calls_for_nothing():
     pool, _ = step(supplied(A), reading(A), now=NOW)
     assert step(pool, Tick(), now=NOW + 9999)[1] == ()
+
+
+def test_who_is_supplied_forgets_calls_that_were_begun_when_he_was_not():
+    begun = AssignIntent(token=ClientToken("t"), eni_id=ENI_ID, family=Family.V4, count=1)
+    pool, commands = step(supplied(A).with_intent(begun), reading(A), now=NOW)
+    assert commands == ()
+    assert pool.intents == {}
 
 
 @pytest.mark.parametrize("since", [1010.3210000000005, 1008.1, 999.7, 1e6 + 0.1])
