@@ -7,24 +7,50 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
-from terway.controlplane.context import Context, Parts
+from terway.controlplane.context import Context, Factory, Parts
 from terway.controlplane.controller import DONE, Outcome, Watch, own_key
 from terway.controlplane.install import CRDS
 from terway.controlplane.options import Options, parse_options
 from terway.controlplane.process import Process, run
 from terway.controlplane.watched import WATCHED_NODES
 from terway.kube.client import KubeClient
-from terway.kube.resource import LEASES, NODES, ObjectKey
+from terway.kube.resource import LEASES, NODES, ObjectKey, Resource
 from terway.kube.types import Node, ObjectMeta
 from terway.model.errors import UsageError
 from tests.support.cluster import make_cluster
 from tests.support.kube_server import KubeServer, open_kube_server
 
 HEALTH_PORT = 18085
+THINGS: Resource[dict[str, Any]] = Resource(
+    group="example.com",
+    version="v1",
+    plural="things",
+    kind="Thing",
+    namespaced=False,
+    read_as=dict[str, Any],
+)
+
+
+def crd_of(resource: Resource[Any]) -> dict[str, Any]:
+    """Return a definition that lets anything be an object of `resource`."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": resource.version, "served": True, "storage": True}
+    return {
+        "apiVersion": CRDS.api_version,
+        "kind": CRDS.kind,
+        "metadata": {"name": f"{resource.plural}.{resource.group}"},
+        "spec": {
+            "group": resource.group,
+            "scope": "Cluster",
+            "names": {"kind": resource.kind, "plural": resource.plural, "singular": "thing"},
+            "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
 
 
 class Listener:
@@ -33,8 +59,10 @@ class Listener:
     concurrency = 2
     watches: tuple[Watch, ...] = (Watch(resource=WATCHED_NODES, keys_of=own_key),)
 
-    def __init__(self, looks: asyncio.Queue[tuple[str, str]], who: str) -> None:
-        self.name = "told"
+    def __init__(
+        self, looks: asyncio.Queue[tuple[str, str]], who: str, *, name: str = "told"
+    ) -> None:
+        self.name = name
         self._looks = looks
         self._who = who
 
@@ -55,8 +83,13 @@ class Instance:
     def _make(self, context: Context) -> Parts:
         return Parts(controllers=(Listener(self.looks, self._name),))
 
-    async def run(self) -> None:
-        await run(self._options, self.stop, factories={"pod": self._make})
+    def make_waiting(self, context: Context) -> Parts:
+        """Make a controller that reads what is not there."""
+        context.informers.of(THINGS)
+        return Parts(controllers=(Listener(self.looks, "waiting", name="waiting"),))
+
+    async def run(self, **more: Factory) -> None:
+        await run(self._options, self.stop, factories={"pod": self._make, **more})
 
 
 def options_for(server: KubeServer, folder: Path, name: str, **config: object) -> Options:
@@ -147,6 +180,23 @@ async def test_a_probe_and_a_scrape_are_answered(tmp_path):
         assert "# TYPE rate_limiter_latency histogram" in pages["metrics"]
         assert "# TYPE terway_eni_attach_duration_seconds histogram" in pages["metrics"]
         assert 'terway_controlplane_objects{collection="nodes"}' in pages["metrics"]
+        one.stop.set()
+
+
+async def test_controllers_work_and_health_says_so_while_one_waits_for_a_crd(tmp_path):
+    async with serving(tmp_path) as (server, client), asyncio.TaskGroup() as tasks:
+        await client.create(NODES, Node(metadata=ObjectMeta(name="n9")))
+        one = Instance(server, tmp_path, "one", healthzBindAddress=f"127.0.0.1:{HEALTH_PORT + 2}")
+        tasks.create_task(one.run(eni=one.make_waiting))
+        assert await one.looks.get() == ("one", "n9")
+        url = f"http://127.0.0.1:{HEALTH_PORT + 2}/readyz"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert answer.status == 200
+            assert await answer.text() == "ok\nwaiting waits for things.example.com\n"
+
+        await client.create(CRDS, crd_of(THINGS))
+
+        assert await one.looks.get() == ("waiting", "n9")
         one.stop.set()
 
 

@@ -9,10 +9,19 @@ from terway.config.eni_conf import EniConf, read_eni_conf_into
 from terway.config.findings import ConfigError, Report
 from terway.config.keys_map import ENI_CONF
 from terway.config.schema import CONFIG_MAP
+from terway.controlplane.informers import SharedInformers
+from terway.kube.client import Selector
 from terway.kube.informer import Informer
+from terway.kube.resource import CONFIG_MAPS
 from terway.kube.types import ConfigMap
 
 _log = structlog.get_logger("config")
+
+
+def follow_conf(informers: SharedInformers, namespace: str) -> Informer[ConfigMap]:
+    """Return the informer of eni-config; asking makes it part of what is waited for."""
+    one = Selector(fields=f"metadata.name={CONFIG_MAP}")
+    return informers.of(CONFIG_MAPS, namespace=namespace, selector=one)
 
 
 class ClusterConf:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -15,7 +15,7 @@ from terway.controlplane.clusterconf import ClusterConf
 from terway.controlplane.config import Config
 from terway.controlplane.controller import Controller
 from terway.controlplane.counted import Counted
-from terway.controlplane.informers import SharedInformers
+from terway.controlplane.informers import Asked, SharedInformers
 from terway.controlplane.metrics import Metrics
 from terway.kube.client import KubeClient
 from terway.kube.events import EventRecorder
@@ -63,10 +63,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a factory makes: controllers, and loops that run beside them, each until cancelled."""
+    """What a factory makes: controllers, and loops that run beside them, each until cancelled.
+
+    `late_loops` begin when all that the factory asked for is there: they judge by it what is to
+    go. So do controllers, but for those in `reads`, by name, which wait for that alone.
+    """
 
     controllers: tuple[Controller, ...] = ()
     loops: tuple[Callable[[], Awaitable[None]], ...] = ()
+    late_loops: tuple[Callable[[], Awaitable[None]], ...] = ()
+    reads: Mapping[str, Asked] = field(default_factory=dict)
 
 
 Factory = Callable[[Context], Parts]

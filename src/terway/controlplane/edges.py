@@ -22,19 +22,18 @@ from terway.cloud.ecs import EcsClient
 from terway.cloud.metadata import MetadataClient
 from terway.cloud.openapi import OpenAPI, open_session
 from terway.cloud.token_file import TokenFileCredentials, read_token_file
-from terway.config.schema import CONFIG_MAP
 from terway.controlplane.budget import CallBudget
-from terway.controlplane.clusterconf import ClusterConf
+from terway.controlplane.clusterconf import ClusterConf, follow_conf
 from terway.controlplane.config import Config, Credential, parse_credential, read_file
 from terway.controlplane.context import Context, Endpoints
 from terway.controlplane.informers import SharedInformers
 from terway.controlplane.metrics import CallMetrics, Metrics, budget_gauges, informer_gauges
 from terway.controlplane.options import Options
 from terway.controlplane.reload import FollowedConfig
-from terway.kube.client import KubeClient, Selector
+from terway.kube.client import KubeClient
 from terway.kube.connection import Connection, read_in_cluster, read_kubeconfig
 from terway.kube.events import EventRecorder
-from terway.kube.resource import CONFIG_MAPS, Resource
+from terway.kube.resource import Resource
 from terway.model.ids import RegionId
 
 _log = structlog.get_logger("controlplane")
@@ -125,8 +124,7 @@ def _endpoints(options: Options, region_id: RegionId) -> Endpoints:
 
 
 def _eni_config(informers: SharedInformers, config: Config) -> ClusterConf:
-    one = Selector(fields=f"metadata.name={CONFIG_MAP}")
-    informer = informers.of(CONFIG_MAPS, namespace=config.namespace, selector=one)
+    informer = follow_conf(informers, config.namespace)
     return ClusterConf(informer, namespace=config.namespace)
 
 

@@ -1,12 +1,13 @@
 """Is the process alive, is it ready, and what does it count? For probes and for Prometheus.
 
 /healthz   answers as long as the loop turns; who cannot lead any more ends, and is not asked
-/readyz    lists what is missing: the webhook answers every API server, whoever leads
+/readyz    lists what is missing: the webhook answers every API server, whoever leads; and which
+           controllers wait for what, which the webhook does not need
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -15,20 +16,24 @@ from terway.controlplane.metrics import Metrics
 from terway.model.errors import UsageError
 from terway.model.exposition import CONTENT_TYPE
 
-Missing = Callable[[], tuple[str, ...]]
+Lines = Callable[[], Sequence[str]]
 
 
-def health_app(missing: Missing) -> web.Application:
-    """Return /healthz and /readyz; `missing` says what stands between us and being ready."""
+def health_app(missing: Lines, waiting: Lines = tuple) -> web.Application:
+    """Return /healthz and /readyz.
+
+    `missing` says what stands between us and being ready, `waiting` what else is not there yet.
+    """
 
     async def healthz(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def readyz(request: web.Request) -> web.Response:
-        found = missing()
+        found, more = missing(), "".join(f"{one}\n" for one in waiting())
         if found:
-            return web.Response(status=503, text="".join(f"not yet: {one}\n" for one in found))
-        return web.Response(text="ok\n")
+            text = "".join(f"not yet: {one}\n" for one in found)
+            return web.Response(status=503, text=text + more)
+        return web.Response(text="ok\n" + more)
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)

@@ -7,7 +7,8 @@ when the first part asks for it, which may be long after the start.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any, TypeVar
 
@@ -19,6 +20,29 @@ from terway.kube.resource import Resource
 T = TypeVar("T")
 
 _Collection = tuple[Resource[Any], str | None, Selector]
+
+
+class Asked:
+    """The collections that somebody asked for: what it reads, and has to wait for."""
+
+    def __init__(self) -> None:
+        self._informers: dict[Informer[Any], str] = {}
+
+    def add(self, informer: Informer[Any], name: str) -> None:
+        """Note one, by the name that people know it by."""
+        self._informers[informer] = name
+
+    async def synced(self) -> None:
+        """Return once all of them are there."""
+        for informer in tuple(self._informers):
+            await informer.synced.wait()
+
+    @property
+    def unsynced(self) -> tuple[str, ...]:
+        """Return those that are not there yet."""
+        return tuple(
+            name for informer, name in self._informers.items() if not informer.synced.is_set()
+        )
 
 
 class SharedInformers:
@@ -40,7 +64,21 @@ class SharedInformers:
         self._rng = rng
         self._on_error = on_error
         self._informers: dict[_Collection, Informer[Any]] = {}
+        self._listening: list[Asked] = []
         self._tasks: asyncio.TaskGroup | None = None
+
+    @contextmanager
+    def asked(self) -> Iterator[Asked]:
+        """Give what is asked for in the block, whether or not it was asked for before.
+
+        What is asked for in such a block within it is of that one alone.
+        """
+        asked = Asked()
+        self._listening.append(asked)
+        try:
+            yield asked
+        finally:
+            self._listening.remove(asked)
 
     def of(
         self,
@@ -67,6 +105,8 @@ class SharedInformers:
             )
             if self._tasks is not None:
                 self._tasks.create_task(informer.run(), name=f"informer {resource.plural}")
+        if self._listening:
+            self._listening[-1].add(informer, _name_of(resource))
         return informer
 
     async def run(self) -> None:
@@ -89,7 +129,7 @@ class SharedInformers:
         """Return how many objects of each collection are in memory."""
         sizes: dict[str, int] = {}
         for (resource, *_), informer in self._informers.items():
-            name = f"{resource.plural}.{resource.group}".rstrip(".")
+            name = _name_of(resource)
             sizes[name] = sizes.get(name, 0) + len(informer.objects)
         return sizes
 
@@ -104,3 +144,8 @@ class SharedInformers:
         return lambda: tuple(
             resource.plural for (resource, *_), informer in asked if not informer.synced.is_set()
         )
+
+
+def _name_of(resource: Resource[Any]) -> str:
+    """Return the name as `kubectl get` takes it: `nodes` alone are Kubernetes' own, not ours."""
+    return f"{resource.plural}.{resource.group}".rstrip(".")

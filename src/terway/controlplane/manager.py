@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from terway.controlplane.controller import Companion, Controller, Outcome, Watch
-from terway.controlplane.informers import SharedInformers
+from terway.controlplane.informers import Asked, SharedInformers
 from terway.controlplane.metrics import ControllerMetrics, gauge
 from terway.controlplane.queue import Turn, WorkQueue
 from terway.kube.informer import Change, Informer
@@ -203,17 +204,34 @@ async def run_controllers(
     metrics: ControllerMetrics | None = None,
     waits: Waits = Waits(),
     started: Callable[[Sequence[Worker]], None] = lambda workers: None,
+    reads: Mapping[str, Asked] = MappingProxyType({}),
 ) -> None:
     """Run `controllers` until cancelled. `informers` must be running, or begin to, beside this.
 
-    No round begins before everything that is watched has been listed; `started` is told then. Any
-    error but a VpcError of a round, and BugError too, ends it.
+    No round of a controller begins before all that it reads has been listed: `reads` says what, by
+    name; of who is not there, all that `informers` were asked for. `started` is told then, of those
+    who read the same together. Any error but a VpcError of a round, and BugError too, ends it.
     """
     metrics = metrics or ControllerMetrics()
     workers = [Worker(one, rng=rng, metrics=metrics, waits=waits) for one in controllers]
+    groups: dict[Asked | SharedInformers, list[Worker]] = {}
+    for worker in workers:
+        groups.setdefault(reads.get(worker.name, informers), []).append(worker)
+    async with asyncio.TaskGroup() as tasks:
+        for needed, group in groups.items():
+            names = ", ".join(one.name for one in group)
+            tasks.create_task(_run_group(group, informers, needed, started), name=names)
+
+
+async def _run_group(
+    workers: Sequence[Worker],
+    informers: SharedInformers,
+    needed: Asked | SharedInformers,
+    started: Callable[[Sequence[Worker]], None],
+) -> None:
     wakes = _wakes_of(workers)
     followed = {resource: informers.of(resource) for resource in wakes}
-    await informers.synced()
+    await needed.synced()
     async with asyncio.TaskGroup() as tasks:
         for resource, informer in followed.items():
             tasks.create_task(_follow(informer, wakes[resource]), name=f"follow {resource.plural}")
@@ -238,7 +256,7 @@ def _wake_of(worker: Worker, watch: Watch) -> _Wake:
 
 
 async def _follow(informer: Informer[Any], wakes: Sequence[_Wake]) -> None:
-    # One subscription for all controllers: what is not taken yet of 100,000 pods is held once.
+    # One subscription for a group: what is not taken yet of 100,000 pods is held once.
     with informer.subscribe() as changes:
         taken = 0
         async for change in changes:

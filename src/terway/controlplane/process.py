@@ -25,6 +25,7 @@ from terway.controlplane.config import Config, parse_config, read_file, with_poo
 from terway.controlplane.context import Context, Factory
 from terway.controlplane.edges import COMPONENT, kube_connection, open_context
 from terway.controlplane.health import health_app, metrics_app, open_listener
+from terway.controlplane.informers import Asked
 from terway.controlplane.install import (
     install_definitions,
     keep_definitions,
@@ -34,6 +35,7 @@ from terway.controlplane.leader import Leader
 from terway.controlplane.manager import Waits, Worker, gauges_of, run_controllers
 from terway.controlplane.metrics import ControllerMetrics, gauge
 from terway.controlplane.options import Options
+from terway.controlplane.reads import who_waits
 from terway.controlplane.registry import FACTORIES, make_parts
 from terway.controlplane.reload import FollowedConfig
 from terway.kube.client import KubeClient
@@ -47,7 +49,10 @@ Loop = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Process:
-    """The parts of one process. `unready` says what is missing before it is ready, by part."""
+    """The parts of one process. `unready` says what is missing before it is ready, by part.
+
+    `reads` is what the controllers wait for, by name: none before this process leads.
+    """
 
     context: Context
     leases: KubeClient  # of its own: who must wait for its turn loses the lease
@@ -55,10 +60,15 @@ class Process:
     factories: Mapping[str, Factory]
     loops: list[Loop] = field(default_factory=list)
     unready: list[Callable[[], Sequence[str]]] = field(default_factory=list)
+    reads: Mapping[str, Asked] = field(default_factory=dict)
 
     def missing(self) -> tuple[str, ...]:
         """Return what stands between this process and being ready."""
         return tuple(one for part in self.unready for one in part())
+
+    def waiting(self) -> tuple[str, ...]:
+        """Return which controllers wait for what: no reason not to be asked for admission."""
+        return who_waits(self.reads)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`, or until a part ends with an error."""
@@ -92,7 +102,9 @@ class Process:
         context, config = self.context, self.context.config
         parts = make_parts(config.controllers, context, factories=self.factories)
         metrics = ControllerMetrics()
-        context.metrics.sources.append(metrics.metrics)
+        working: list[Worker] = []
+        context.metrics.sources += [metrics.metrics, partial(gauges_of, working)]
+        self.reads = parts.reads
         async with asyncio.TaskGroup() as tasks:
             for loop in parts.loops:
                 tasks.create_task(_run(loop), name=_name(loop))
@@ -102,11 +114,12 @@ class Process:
                 rng=context.rng,
                 metrics=metrics,
                 waits=Waits(initial_s=config.first_wait_s, maximum_s=config.longest_wait_s),
-                started=self._started,
+                started=partial(self._started, working),
+                reads=parts.reads,
             )
 
-    def _started(self, workers: Sequence[Worker]) -> None:
-        self.context.metrics.sources.append(partial(gauges_of, workers))
+    def _started(self, working: list[Worker], workers: Sequence[Worker]) -> None:
+        working += workers
         _log.info("controlplane.working", controllers=[one.name for one in workers])
 
 
@@ -171,7 +184,7 @@ async def _serve(stack: AsyncExitStack, process: Process) -> None:
     """Open the listeners of health and metrics."""
     config, metrics = process.context.config, process.context.metrics
     for listen, app in (
-        (config.healthz_listen, health_app(process.missing)),
+        (config.healthz_listen, health_app(process.missing, process.waiting)),
         (config.metrics_listen, metrics_app(metrics)),
     ):
         if listen:

@@ -1,7 +1,7 @@
 """Which controllers are there, by the names that `controllers` of ctrl-config uses?
 
 A factory is called once, on the instance that leads, before any round: it asks `informers` for
-what it reads, and is given the time until all of that is there. Several names may be one part's;
+what it reads, and its controllers wait until that is there. Several names may be one part's;
 a part whose names are one factory's is made once.
 """
 
@@ -13,6 +13,7 @@ from terway.controlplane.balancers.build import make_balancers
 from terway.controlplane.context import Context, Factory, Parts
 from terway.controlplane.podenis.build import make_pod_controllers
 from terway.controlplane.pools.make import make_pools
+from terway.controlplane.reads import after, ask_for_watches
 
 # One line a controller: "name": make_it.
 FACTORIES: Mapping[str, Factory] = {
@@ -30,10 +31,23 @@ FACTORIES: Mapping[str, Factory] = {
 def make_parts(
     names: Iterable[str], context: Context, *, factories: Mapping[str, Factory] = FACTORIES
 ) -> Parts:
-    """Return the controllers of `names`, and what runs beside them."""
+    """Return the controllers of `names`, what each reads, and what runs beside them."""
     wanted = dict.fromkeys(factories[name] for name in names if name in factories)
-    made = [factory(context) for factory in wanted]
+    made = [_make(factory, context) for factory in wanted]
     return Parts(
         controllers=tuple(one for parts in made for one in parts.controllers),
         loops=tuple(loop for parts in made for loop in parts.loops),
+        reads={name: asked for parts in made for name, asked in parts.reads.items()},
+    )
+
+
+def _make(factory: Factory, context: Context) -> Parts:
+    with context.informers.asked() as asked:
+        parts = factory(context)
+        together = [one for one in parts.controllers if one.name not in parts.reads]
+        ask_for_watches(context.informers, together)
+    return Parts(
+        controllers=parts.controllers,
+        loops=(*parts.loops, *(after(asked, loop) for loop in parts.late_loops)),
+        reads={one.name: parts.reads.get(one.name, asked) for one in parts.controllers},
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 
 from terway.controlplane.config import CONTROLLERS
 from terway.controlplane.context import Parts
+from terway.controlplane.informers import SharedInformers
 from terway.controlplane.registry import FACTORIES, make_parts
 
 
@@ -24,7 +27,7 @@ def test_a_part_with_several_names_is_made_once():
         made.append("other")
         return Parts()
 
-    nothing: Any = None
-    make_parts(("a", "b"), nothing, factories={"a": both, "b": both, "c": other})
+    context: Any = SimpleNamespace(informers=SharedInformers(cast("Any", None), rng=Random(1)))
+    make_parts(("a", "b"), context, factories={"a": both, "b": both, "c": other})
 
     assert made == ["both"]

@@ -11,6 +11,7 @@ from terway.controlplane.balancers.owners import Owners
 from terway.controlplane.balancers.rounds import Products
 from terway.controlplane.balancers.service import ServiceController
 from terway.controlplane.balancers.turns import TurnedCaller
+from terway.controlplane.clusterconf import follow_conf
 from terway.controlplane.config import Config
 from terway.controlplane.context import Context, Parts
 from terway.loadbalancer.values import Cluster
@@ -32,6 +33,8 @@ def cluster_of(config: Config, conf: EniConf | None) -> Cluster:
 def make_balancers(context: Context) -> Parts:
     """Return the controller `service`."""
     config, region_id = context.config, RegionId(context.region_id)
+    # So that it is there before the first round.
+    follow_conf(context.informers, config.namespace)
     caller = TurnedCaller(context.openapi, context.budget)
     endpoints = context.endpoints
     products = Products(

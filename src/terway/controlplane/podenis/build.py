@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from terway.config.eni_conf import EniConf
+from terway.controlplane.clusterconf import follow_conf
 from terway.controlplane.config import Config
 from terway.controlplane.context import Context, Parts
 from terway.controlplane.controller import Controller, Informers
@@ -26,6 +27,7 @@ from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.vswitches import VSwitches
 from terway.controlplane.podenis.world import ClusterWorld
 from terway.controlplane.podenis.writes import Writes
+from terway.controlplane.reads import made_alone
 from terway.podeni.settings import FIXED_NAME_KINDS, Settings
 
 
@@ -54,6 +56,7 @@ def make_pod_controllers(context: Context) -> Parts:
     """Return the controllers `pod`, `pod-eni`, `eni` and `pod-networking` that are asked for."""
     config, informers = context.config, context.informers
     settings = settings_of(config)
+    follow_conf(informers, config.namespace)  # so that it is there before the first round
     calls = Calls(context.cloud, context.budget, clock=context.clock)
     lookout = Lookout(calls)
     vswitches = VSwitches(calls, clock=context.monotonic, ttl_s=config.vswitch_ttl_s)
@@ -68,6 +71,17 @@ def make_pod_controllers(context: Context) -> Parts:
     sweep = Sweep(informers, calls, strays, cluster_id=config.cluster_id, clock=context.clock)
     missed = Missed(context.client, world, teller, settings=lambda: settings, clock=context.clock)
     context.metrics.sources.append(missed.metrics)
+    networkings, reads = made_alone(
+        informers,
+        lambda: PodNetworkingController(
+            context.client,
+            informers,
+            vswitches,
+            teller,
+            clock=context.clock,
+            is_announced=context.announced.has,
+        ),
+    )
     controllers: tuple[Controller, ...] = (
         PodController(
             context.client,
@@ -101,14 +115,12 @@ def make_pod_controllers(context: Context) -> Parts:
             counted=context.counted,
             concurrency=config.concurrency.eni,
         ),
-        PodNetworkingController(
-            context.client,
-            informers,
-            vswitches,
-            teller,
-            clock=context.clock,
-            is_announced=context.announced.has,
-        ),
+        networkings,
     )
     wanted = tuple(one for one in controllers if one.name in config.controllers)
-    return Parts(controllers=wanted, loops=(lookout.run, sweep.run))
+    return Parts(
+        controllers=wanted,
+        loops=(lookout.run,),
+        late_loops=(sweep.run,),
+        reads={networkings.name: reads},
+    )

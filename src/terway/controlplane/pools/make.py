@@ -13,6 +13,7 @@ from terway.controlplane.pools.readings import SharedReadings
 from terway.controlplane.pools.rounds import Outside, PoolController
 from terway.controlplane.pools.settings import Degradation, Surroundings
 from terway.controlplane.pools.sync import EVERY_S, FleetSync
+from terway.controlplane.reads import made_alone
 from terway.controlplane.watched import WATCHED_NODES, WATCHED_PODS
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, POOL_NODES
 
@@ -35,7 +36,13 @@ def make_pools(context: Context) -> Parts:
         clock=context.monotonic,
         every_s=min(EVERY_S, context.config.sync_s),
     )
-    return Parts(controllers=(_nodes(context, gone), pools), loops=(readings.run, sync.run))
+    nodes, reads = made_alone(context.informers, lambda: _nodes(context, gone))
+    return Parts(
+        controllers=(nodes, pools),
+        loops=(readings.run,),
+        late_loops=(sync.run,),
+        reads={nodes.name: reads},
+    )
 
 
 def _pools(context: Context, readings: SharedReadings) -> PoolController:
@@ -71,7 +78,7 @@ def _degradation(context: Context) -> Degradation:
 
 
 def _gone(context: Context, readings: SharedReadings) -> Gone:
-    context.informers.of(POD_ENIS)  # so that they are there before the first reading
+    context.informers.of(POD_ENIS)  # so that they are there before what nobody owns is collected
     return Gone(
         context.client,
         context.cloud,

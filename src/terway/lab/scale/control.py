@@ -74,7 +74,9 @@ async def control_plane(world: ScaleWorld, *, seed: str = "1") -> AsyncIterator[
     async with asyncio.TaskGroup() as tasks:
         loops = (context.informers.run, context.events.run, *parts.loops)
         running = [tasks.create_task(_run(loop)) for loop in loops]
-        controllers = run_controllers(parts.controllers, context.informers, rng=context.rng)
+        controllers = run_controllers(
+            parts.controllers, context.informers, rng=context.rng, reads=parts.reads
+        )
         running.append(tasks.create_task(controllers))
         try:
             yield context
