@@ -28,6 +28,8 @@ from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.pod import PodController
 from terway.controlplane.podenis.pod_eni import PodENIController
 from terway.controlplane.podenis.pod_networking import PodNetworkingController
+from terway.controlplane.podenis.remains import Remains
+from terway.controlplane.podenis.restoring import Restorer
 from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.strays import Strays
 from terway.controlplane.podenis.sweep import Sweep
@@ -132,10 +134,19 @@ def make_controllers(
     room = Room(informers, vswitches, clock=monotonic)
     maker = Maker(calls, writes, vswitches, Making(cluster_id=CLUSTER, ip_stack=IPStack.DUAL))
     missed = Missed(client, world, teller, settings=settings, clock=clock)
+    remains = Remains(informers, calls, cluster_id=CLUSTER, clock=clock)
     explainer = Explainer(world)
     doer = Doer(client, maker, writes, lookout, teller, explainer=explainer)
     return (
-        PodController(client, informers, world, teller, missed=missed, settings=settings),
+        PodController(
+            client,
+            informers,
+            world,
+            teller,
+            missed=missed,
+            restorer=Restorer(client, calls, maker, writes, teller, remains=remains),
+            settings=settings,
+        ),
         PodENIController(
             client, informers, doer, writes, teller, room=room, clock=clock, settings=settings
         ),

@@ -124,12 +124,17 @@ class LivePodENIs(Cluster):
         """Take a pod's object away."""
         self.state.store.remove(self.row(PODS), Key("default", name))
 
-    def give_status(self, name: str) -> None:
-        """Have the kubelet say that a pod runs with the first address of its PodENI."""
-        address = self.addresses_of(name)[0]
+    def give_status(self, name: str, interface: str = "eth0") -> None:
+        """Have the kubelet say that a pod runs with the address of one of its interfaces."""
+        listed = (self.record(name) or {})["spec"]["allocations"]
+        address = next(one["ipv4"] for one in listed if one["interface"] == interface)
         body = dict(self.state.find(self.row(PODS), name, "default") or {})
         body["status"] = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
         self.state.store.put(self.row(PODS), body)
+
+    def hide_node(self, name: str) -> None:
+        """Have a node not say of which instance it is."""
+        self.edit(NODES, name, lambda body: body["spec"].pop("providerID"))
 
     def edit(
         self, resource: Resource[Any], name: str, change: Callable[[dict[str, Any]], None]
@@ -139,6 +144,11 @@ class LivePodENIs(Cluster):
         body = deepcopy(dict(self.state.find(self.row(resource), name, namespace) or {}))
         change(body)
         self.state.store.put(self.row(resource), body)
+
+    def strip(self, resource: Resource[Any], name: str) -> None:
+        """Take an object away past its finalizers, as a person does by two commands."""
+        self.edit(resource, name, lambda body: body["metadata"].update(finalizers=[]))
+        self.state.delete(self.row(resource), name, "default" if resource.namespaced else "")
 
     def record(self, name: str) -> Mapping[str, Any] | None:
         """Return the PodENI of a pod."""

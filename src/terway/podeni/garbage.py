@@ -2,7 +2,8 @@
 
 An ENI can be left over where its creation was not recorded: the control plane died between the
 call and the record, and the pod was gone when it came back. It is known by its tags, and it is
-old enough that nobody is about to record it.
+old enough that nobody is about to record it. What a pod runs with is nobody's at no time, whatever
+became of its records: neither are those that were made with it.
 Source: upstream's pkg/controller/pod-eni, whose cloud GC runs each 10 minutes.
 """
 
@@ -43,21 +44,38 @@ def find_garbage(
     owned: Collection[ENIId],
     creating: Collection[str],
     now: float,
+    addresses: Collection[str] = (),
 ) -> tuple[Garbage, ...]:
     """Return what of `enis`, which all have our tags, nobody owns.
 
     `owned` are the ENIs of PodENIs and NetworkInterfaces, `creating` the uids of PodENIs that lack
     some: what was made for one of these may be recorded yet. `now` is seconds since the epoch.
+    `addresses` are those of pods that run.
     """
+    enis = tuple(enis)
+    living = frozenset(made_with(enis, addresses))
     return tuple(
         Garbage(eni_id=eni.id, place=place_of(eni) if eni.status is ENIStatus.IN_USE else None)
         for eni in enis
         if eni.id not in owned
+        and eni.id not in living
         and eni.type in (ENIType.SECONDARY, ENIType.MEMBER)
         and eni.status in (ENIStatus.AVAILABLE, ENIStatus.IN_USE)
         and dict(eni.tags).get(OWNER_TAG, "") not in creating
         and _age_s(eni, now) >= LEAST_AGE_S
     )
+
+
+def made_with(enis: Iterable[ENI], addresses: Collection[str]) -> tuple[ENIId, ...]:
+    """Return the ENIs with one of these addresses, and those made for the same PodENI."""
+    listed = tuple((eni, dict(eni.tags).get(OWNER_TAG) or eni.id) for eni in enis)
+    owners = {owner for eni, owner in listed if not addresses_of_eni(eni).isdisjoint(addresses)}
+    return tuple(eni.id for eni, owner in listed if owner in owners)
+
+
+def addresses_of_eni(eni: ENI) -> frozenset[str]:
+    """Return an ENI's addresses, in their canonical text."""
+    return frozenset(map(str, (eni.primary_ipv4, *eni.ipv4, *eni.ipv6)))
 
 
 def _age_s(eni: ENI, now: float) -> float:

@@ -28,12 +28,24 @@ OLD = ENI(
 )
 
 
-def found(eni=OLD, *, owned=(), creating=(), now=NOW):
-    return find_garbage((eni,), owned=owned, creating=creating, now=now)
+def found(eni=OLD, *, owned=(), creating=(), now=NOW, addresses=()):
+    return find_garbage((eni,), owned=owned, creating=creating, now=now, addresses=addresses)
 
 
 def test_an_old_eni_of_nobody_goes():
     assert found() == (Garbage(eni_id=OLD.id, place=None),)
+
+
+def test_what_a_pod_runs_with_stays_and_so_does_what_was_made_with_it():
+    beside = replace(OLD, id=ENIId("eni-2"), primary_ipv4=IPv4Address("10.0.0.2"), ipv4=())
+    other = replace(OLD, id=ENIId("eni-3"), tags=tags_of("c1", "uid-3"))
+    other = replace(other, primary_ipv4=IPv4Address("10.0.0.3"), ipv4=())
+
+    gone = find_garbage(
+        (beside, other, OLD), owned=(), creating=(), now=NOW, addresses={"10.0.0.1"}
+    )
+
+    assert [one.eni_id for one in gone] == [other.id]
 
 
 def test_a_member_is_detached_first():

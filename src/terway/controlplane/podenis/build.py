@@ -20,6 +20,8 @@ from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.pod import PodController
 from terway.controlplane.podenis.pod_eni import PodENIController
 from terway.controlplane.podenis.pod_networking import PodNetworkingController
+from terway.controlplane.podenis.remains import Remains
+from terway.controlplane.podenis.restoring import Restorer
 from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.strays import Strays
 from terway.controlplane.podenis.sweep import Sweep
@@ -70,6 +72,8 @@ def make_pod_controllers(context: Context) -> Parts:
     strays = Strays(context.client, informers, calls, teller)
     sweep = Sweep(informers, calls, strays, cluster_id=config.cluster_id, clock=context.clock)
     missed = Missed(context.client, world, teller, settings=lambda: settings, clock=context.clock)
+    remains = Remains(informers, calls, cluster_id=config.cluster_id, clock=context.clock)
+    restorer = Restorer(context.client, calls, maker, writes, teller, remains=remains)
     context.metrics.sources.append(missed.metrics)
     networkings, reads = made_alone(
         informers,
@@ -89,6 +93,7 @@ def make_pod_controllers(context: Context) -> Parts:
             world,
             teller,
             missed=missed,
+            restorer=restorer,
             settings=lambda: settings,
             concurrency=config.concurrency.pod,
         ),

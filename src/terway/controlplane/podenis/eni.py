@@ -14,7 +14,7 @@ from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_
 from terway.controlplane.counted import Counted
 from terway.controlplane.podenis.calls import Calls
 from terway.controlplane.podenis.explaining import Explainer
-from terway.controlplane.podenis.holding import Holding
+from terway.controlplane.podenis.holding import Holding, owns
 from terway.controlplane.podenis.lookout import Lookout
 from terway.controlplane.podenis.pace import Kind, Pace, Work
 from terway.controlplane.podenis.pod_eni import eni_ids_of
@@ -51,6 +51,7 @@ from terway.podeni.eni_life import (
 from terway.podeni.record import Phase, Target
 
 LOST_S = 20.0  # lists may lag; an ENI that is not in one for so long is gone
+_AWAITED_S = 2.0  # before it is asked again whether a PodENI that is gone is there again
 _HELD = (
     "somebody deleted the NetworkInterface {eni} under its pod: it is written again, and the ENI "
     "stays; delete the pod to have it gone"
@@ -107,7 +108,7 @@ class ENIController:
         self._watched: dict[str, _Watched] = {}
         self.watches: tuple[Watch, ...] = (
             Watch(resource=NETWORK_INTERFACES, keys_of=own_key),
-            Watch(resource=POD_ENIS, keys_of=_enis_of_gone),
+            Watch(resource=POD_ENIS, keys_of=_enis_let_go),
             Watch(resource=WATCHED_NODES, keys_of=self._of_node),
         )
 
@@ -129,11 +130,12 @@ class ENIController:
         wish = wish_of(found)
         if wish.is_resting:
             self._let_go(key)
-            await self._drop_orphan(found)
-            return DONE
+            return await self._drop_orphan(found)
         if wish.is_deleted and await self._is_held(found):
             self._let_go(key)
             return DONE
+        if wish.is_deleted and await self._holding.is_awaited(found):
+            return Outcome(again_in_s=_AWAITED_S)
         return await self._advance(key, found, wish)
 
     async def _advance(self, key: ObjectKey, found: NetworkInterface, wish: Wish) -> Outcome:
@@ -310,16 +312,19 @@ class ENIController:
             subresource=subresource,
         )
 
-    async def _drop_orphan(self, found: NetworkInterface) -> None:
+    async def _drop_orphan(self, found: NetworkInterface) -> Outcome:
         """Delete an ENI whose PodENI is gone: it died between two records of its creation."""
         reference = found.spec.pod_eni_ref
         if reference is None or found.spec.manage_policy.unmanaged:
-            return
-        if self._records.get(reference.name, namespace=reference.namespace) is not None:
-            return
+            return DONE
+        if owns(self._records.get(reference.name, namespace=reference.namespace), found):
+            return DONE
+        if await self._holding.is_awaited(found):
+            return Outcome(again_in_s=_AWAITED_S)
         owner = await self._client.get(POD_ENIS, reference.name, namespace=reference.namespace)
-        if owner is None or owner.metadata.uid != reference.uid:
+        if not owns(owner, found):
             await self._client.delete(NETWORK_INTERFACES, found.metadata.name)
+        return DONE
 
     def _tell(self, found: NetworkInterface, command: ENICommand, error: VpcError) -> None:
         what = {AttachENI: "AttachENI", DetachENI: "DetachENI"}.get(type(command), "DeleteENI")
@@ -335,8 +340,8 @@ class ENIController:
             self._teller.failed(owner, what, f"{found.metadata.name}: {told}")
 
 
-def _enis_of_gone(change: Change[PodENI]) -> Iterable[ObjectKey]:
-    """Return the ENIs of a PodENI that is gone."""
-    if change.new is not None:
-        return ()
-    return tuple(ObjectKey(namespace="", name=one) for one in eni_ids_of(change.old))
+def _enis_let_go(change: Change[PodENI]) -> Iterable[ObjectKey]:
+    """Return the ENIs that a PodENI has no more."""
+    kept = eni_ids_of(change.new)
+    gone = (one for one in eni_ids_of(change.old) if one not in kept)
+    return tuple(ObjectKey(namespace="", name=one) for one in gone)

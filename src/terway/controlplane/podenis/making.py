@@ -104,7 +104,7 @@ class Maker:
                 token=token_of(found, one),
             )
             self._vswitches.take(vswitch_id)
-            made = await self._with_eni(one, eni)
+            made = await self.with_eni(one, eni)
             await self._writes.make_interface(found, made)
         except VpcError as error:
             if error.code.startswith(FULL):
@@ -112,7 +112,8 @@ class Maker:
             return error
         return made
 
-    async def _with_eni(self, one: Allocation, eni: ENI) -> Allocation:
+    async def with_eni(self, one: Allocation, eni: ENI) -> Allocation:
+        """Return an interface that has this ENI."""
         supplies = await self._vswitches.supplies((eni.vswitch_id,))
         supply = supplies.get(eni.vswitch_id)
         vswitch = None if supply is None else supply.vswitch

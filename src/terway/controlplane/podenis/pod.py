@@ -12,7 +12,7 @@ from typing import Any
 
 from terway.config.network_keys import POD_NETWORKS
 from terway.config.requested_networks import parse_asked
-from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
+from terway.controlplane.controller import DONE, Informers, Outcome, Watch
 from terway.controlplane.podenis.gates import opened
 from terway.controlplane.podenis.missed import Missed
 from terway.controlplane.podenis.reading import (
@@ -23,6 +23,7 @@ from terway.controlplane.podenis.reading import (
     record_of,
     wants_eni,
 )
+from terway.controlplane.podenis.restoring import Restorer
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.words import allocation_of, write_networks
 from terway.controlplane.podenis.world import ClusterWorld
@@ -45,7 +46,7 @@ from terway.model.errors import ConflictError, UsageError
 from terway.model.pod_network import PodNetwork
 from terway.podeni.admission import ENI_RESOURCE
 from terway.podeni.pods import PodFacts
-from terway.podeni.record import Phase
+from terway.podeni.record import NodeState, Phase, PodState
 from terway.podeni.selection import select_networks
 from terway.podeni.settings import Settings
 
@@ -66,6 +67,7 @@ class PodController:
         teller: Teller,
         *,
         missed: Missed,
+        restorer: Restorer,
         settings: Callable[[], Settings],
         concurrency: int = 10,
     ) -> None:
@@ -74,6 +76,7 @@ class PodController:
         self._world = world
         self._teller = teller
         self._missed = missed
+        self._restorer = restorer
         self._settings = settings
         self._pods = informers.of(WATCHED_PODS)
         self._nodes = informers.of(WATCHED_NODES)
@@ -81,7 +84,7 @@ class PodController:
         self._refused: set[ObjectKey] = set()
         self.watches: tuple[Watch, ...] = (
             Watch(resource=WATCHED_PODS, keys_of=self._of_pod),
-            Watch(resource=POD_ENIS, keys_of=own_key),
+            Watch(resource=POD_ENIS, keys_of=self._of_record),
             Watch(resource=POD_NETWORKINGS, keys_of=self._of_networking),
         )
 
@@ -91,6 +94,10 @@ class PodController:
             return ()
         is_new = change.old is None and self._missed.networking_of(pod, facts_of(pod))
         return (change.key,) if is_new or self._wants(pod) else ()
+
+    def _of_record(self, change: Change[PodENI]) -> Iterable[ObjectKey]:
+        self._restorer.saw(change)
+        return (change.key,)
 
     def _of_networking(self, change: Change[PodNetworking]) -> Iterable[ObjectKey]:
         """Return the pods that were refused: the network may be the one that they ask for."""
@@ -108,19 +115,42 @@ class PodController:
             await self._tell_if_missed(pod)
             return DONE
         state = pod_of(pod, wants=True)
-        if pod is None or state is None or state.is_over or state.is_terminating:
+        if pod is None or state is None or state.is_over:
+            self._restorer.forget(key)
             return DONE
         found: PodENI | None = self._records.objects.get(key)
         if found is not None:
-            if state.is_gated:
+            if state.is_gated and not state.is_terminating:
                 await self._open_gate(pod, found)
             return DONE
+        return await self._give(pod, state)
+
+    async def _give(self, pod: WatchedPod, state: PodState) -> Outcome:
+        """Make the PodENI that is not there; one that the pod had, with what it has."""
         if state.node_name is None and not state.is_gated:
             return DONE  # its zone is the scheduler's business
-        if state.node_name is not None and node_of(self._nodes.get(state.node_name)) is None:
-            return Outcome(again_in_s=_NODE_WAIT_S)
-        await self._make(pod)
+        if state.node_name is not None:
+            node = node_of(self._nodes.get(state.node_name))
+            if node is None:
+                return Outcome(again_in_s=_NODE_WAIT_S)
+            if await self._restore(pod, node):
+                return DONE
+        if not state.is_terminating:
+            await self._make(pod)
         return DONE
+
+    async def _restore(self, pod: WatchedPod, node: NodeState) -> bool:
+        try:
+            return await self._restorer.restore(
+                pod, node, lambda: pod_eni_of(pod, self._networks(pod))
+            )
+        except UsageError as error:
+            self._refuse(pod, error)
+            return True
+
+    def _refuse(self, pod: WatchedPod, error: UsageError) -> None:
+        self._teller.pod_failed(pod, "PodCreateFailed", str(error))
+        self._refused.add(key_of(pod))
 
     async def _tell_if_missed(self, pod: WatchedPod) -> None:
         networking = self._missed.networking_of(pod, facts_of(pod))
@@ -131,8 +161,7 @@ class PodController:
         try:
             networks = self._networks(pod)
         except UsageError as error:
-            self._teller.pod_failed(pod, "PodCreateFailed", str(error))
-            self._refused.add(key_of(pod))
+            self._refuse(pod, error)
             return
         try:
             await self._client.create(POD_ENIS, pod_eni_of(pod, networks))

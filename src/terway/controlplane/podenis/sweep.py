@@ -9,8 +9,9 @@ import structlog
 
 from terway.controlplane.controller import Informers
 from terway.controlplane.podenis.calls import Calls
-from terway.controlplane.podenis.reading import record_of
+from terway.controlplane.podenis.reading import addresses_of, record_of
 from terway.controlplane.podenis.strays import Strays
+from terway.controlplane.watched import WATCHED_PODS
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS
 from terway.model.errors import VpcError
 from terway.model.ids import ENIId
@@ -41,6 +42,7 @@ class Sweep:
     ) -> None:
         self._records = informers.of(POD_ENIS)
         self._interfaces = informers.of(NETWORK_INTERFACES)
+        self._pods = informers.of(WATCHED_PODS)
         self._calls = calls
         self._strays = strays
         self._tags = ((CLUSTER_TAG, cluster_id), (CREATOR_TAG, CREATOR))
@@ -66,7 +68,10 @@ class Sweep:
         creating = {
             one.metadata.uid for one in self._records.objects.values() if record_of(one).missing
         }
-        found = find_garbage(enis, owned=owned, creating=creating, now=self._clock())
+        addresses = {ip for pod in self._pods.objects.values() for ip in addresses_of(pod)}
+        found = find_garbage(
+            enis, owned=owned, creating=creating, now=self._clock(), addresses=addresses
+        )
         for one in found:
             await self._remove(one)
         await self._strays.look(enis)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from terway.controlplane.podenis.reading import NODE_LABEL
+from terway.controlplane.podenis.words import name_of
 from terway.controlplane.ports import KubePort
 from terway.kube.clock import format_time
 from terway.kube.crds import (
@@ -33,6 +34,7 @@ from terway.model.errors import ConflictError
 from terway.model.ids import ENIId, NodeName
 from terway.podeni.record import Phase, Target
 
+INTERFACE = "k8s.aliyun.com/interface"  # ours, of a NetworkInterface: which of its pod it is
 TRIES = "k8s.aliyun.com/eni-tries"  # ours, an annotation: how often ENIs were forgotten
 
 
@@ -148,7 +150,11 @@ class Writes:
             uid=metadata.uid,
         )
         body = NetworkInterface(
-            metadata=ObjectMeta(name=one.eni.id, finalizers=(ENI_FINALIZER,)),
+            metadata=ObjectMeta(
+                name=one.eni.id,
+                annotations={INTERFACE: name_of(one)},
+                finalizers=(ENI_FINALIZER,),
+            ),
             spec=NetworkInterfaceSpec(
                 eni=one.eni,
                 ipv4=one.ipv4,
