@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, assert_never
 
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.counted import Counted
 from terway.controlplane.podenis.calls import Calls
+from terway.controlplane.podenis.eni_doing import ENIDoer, Watched
 from terway.controlplane.podenis.explaining import Explainer
 from terway.controlplane.podenis.holding import Holding, owns
 from terway.controlplane.podenis.lookout import Lookout
-from terway.controlplane.podenis.pace import Kind, Pace, Work
+from terway.controlplane.podenis.pace import Pace
 from terway.controlplane.podenis.pod_eni import eni_ids_of
-from terway.controlplane.podenis.reading import DELETED, known_as_of, wish_of
+from terway.controlplane.podenis.reading import known_as_of, wish_of
 from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.words import networks_of
 from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WATCHED_NODES
 from terway.kube.crds import (
-    ENI_FINALIZER,
     NETWORK_INTERFACES,
     POD_ENIS,
     NetworkInterface,
@@ -39,16 +37,13 @@ from terway.model.errors import CapacityError, ConflictError, VpcError
 from terway.model.ids import ENIId
 from terway.podeni.eni_life import (
     AttachENI,
-    DeleteENI,
     DetachENI,
     ENICommand,
-    ReleaseENI,
     Report,
     Wish,
     first_call,
     step_eni,
 )
-from terway.podeni.record import Phase, Target
 
 LOST_S = 20.0  # lists may lag; an ENI that is not in one for so long is gone
 _AWAITED_S = 2.0  # before it is asked again whether a PodENI that is gone is there again
@@ -56,21 +51,6 @@ _HELD = (
     "somebody deleted the NetworkInterface {eni} under its pod: it is written again, and the ENI "
     "stays; delete the pod to have it gone"
 )
-
-
-@dataclass(slots=True)
-class _Watched:
-    """An ENI that something is wished of: since when, and since when the cloud has none.
-
-    `asked` is what the cloud was asked for last, and when.
-    """
-
-    wish: Wish
-    since: float
-    is_begun: bool = False
-    asked: tuple[Kind, float] | None = None
-    missing_since: float | None = None
-    is_deletion_asked: bool = False
 
 
 class ENIController:
@@ -94,18 +74,24 @@ class ENIController:
     ) -> None:
         self.concurrency = concurrency
         self._client = client
-        self._calls = calls
         self._lookout = lookout
         self._teller = teller
         self._clock = clock
         self._room = room
         self._explainer = explainer
-        self._counted = counted or Counted()
         self._interfaces = informers.of(NETWORK_INTERFACES)
         self._records = informers.of(POD_ENIS)
         self._holding = Holding(client, informers)
         self._pace = Pace()
-        self._watched: dict[str, _Watched] = {}
+        self._doer = ENIDoer(
+            client,
+            calls,
+            room=room,
+            pace=self._pace,
+            clock=clock,
+            counted=counted or Counted(),
+        )
+        self._watched: dict[str, Watched] = {}
         self.watches: tuple[Watch, ...] = (
             Watch(resource=NETWORK_INTERFACES, keys_of=own_key),
             Watch(resource=POD_ENIS, keys_of=_enis_let_go),
@@ -153,25 +139,25 @@ class ENIController:
         owner = await self._holding.holder_of(found)
         if owner is None:
             return False
-        await self._release(found)
+        await self._doer.release(found)
         self._teller.failed(owner, "DeleteENI", _HELD.format(eni=found.metadata.name))
         return True
 
-    async def _next(self, found: NetworkInterface, watched: _Watched) -> ENICommand | None:
+    async def _next(self, found: NetworkInterface, watched: Watched) -> ENICommand | None:
         """Return what to do now, None where nothing but to wait."""
         if not watched.is_begun and await self._begin(found, watched):
             return None
         eni = await self._look(found)
         return None if self._is_in_doubt(watched, eni) else step_eni(watched.wish, eni)
 
-    async def _begin(self, found: NetworkInterface, watched: _Watched) -> bool:
+    async def _begin(self, found: NetworkInterface, watched: Watched) -> bool:
         """Do what is first, by what is known of the ENI; return whether the cloud had it so."""
         watched.is_begun = True
         command = first_call(watched.wish, known_as_of(found))
         if command is None:
             return False
         try:
-            await self._do(found, watched, command)
+            await self._doer.do(found, watched, command)
         except VpcError:
             return False  # a look will tell why, and what is next
         return True
@@ -188,14 +174,14 @@ class ENIController:
         self._watched.pop(key.name, None)
         self._room.attaching.left(key)
 
-    def _watch(self, key: ObjectKey, wish: Wish) -> _Watched:
+    def _watch(self, key: ObjectKey, wish: Wish) -> Watched:
         watched = self._watched.get(key.name)
         if watched is None or watched.wish != wish:
             self._let_go(key)
-            watched = self._watched[key.name] = _Watched(wish=wish, since=self._clock())
+            watched = self._watched[key.name] = Watched(wish=wish, since=self._clock())
         return watched
 
-    def _is_in_doubt(self, watched: _Watched, eni: ENI | None) -> bool:
+    def _is_in_doubt(self, watched: Watched, eni: ENI | None) -> bool:
         """Return whether the cloud's list does not have an ENI that it may have all the same."""
         if eni is not None or watched.wish.is_deleted:
             watched.missing_since = None
@@ -204,16 +190,16 @@ class ENIController:
             watched.missing_since = self._clock()
         return self._clock() - watched.missing_since < LOST_S
 
-    def _again(self, watched: _Watched) -> Outcome:
+    def _again(self, watched: Watched) -> Outcome:
         """Look again when it may be there."""
         kind, since = watched.asked or (None, watched.since)
         return Outcome(again_in_s=self._pace.next_s(kind, self._clock() - since))
 
     async def _carry_out(
-        self, found: NetworkInterface, watched: _Watched, command: ENICommand
+        self, found: NetworkInterface, watched: Watched, command: ENICommand
     ) -> Outcome:
         try:
-            await self._do(found, watched, command)
+            await self._doer.do(found, watched, command)
         except ConflictError as error:
             # The look was old, or somebody else is at it; or the instance is gone.
             if self._clock() - watched.since > LOST_S:
@@ -226,91 +212,6 @@ class ENIController:
                 return Outcome(again_in_s=wait_s)
             raise
         return DONE if isinstance(command, Report) else self._again(watched)
-
-    async def _do(self, found: NetworkInterface, watched: _Watched, command: ENICommand) -> None:
-        eni_id = ENIId(found.metadata.name)
-        match command:
-            case AttachENI(target=target):
-                await self._calls.attach(eni_id, target)
-                self._asked(watched, Work.ATTACH, target)
-                self._room.attaching.served(ObjectKey(namespace="", name=eni_id))
-            case DetachENI(target=target):
-                await self._calls.detach(eni_id, target)
-                self._asked(watched, Work.DETACH, target)
-            case DeleteENI():
-                await self._delete(eni_id, watched)
-            case ReleaseENI():
-                # An ENI that a list does not have yet is deleted all the same.
-                if not (watched.is_deletion_asked or watched.wish.is_foreign):
-                    await self._delete(eni_id, watched)
-                await self._release(found)
-                self._room.deleted(found)
-            case Report():
-                if not command.is_lost:
-                    self._learn(watched)
-                kind = await self._report(found, command)
-                if command.phase is Phase.UNBIND:
-                    self._room.detached(watched.wish.target)
-                if command.phase is Phase.BIND:
-                    self._counted.attached(kind, self._clock() - watched.since)
-            case _:
-                assert_never(command)
-
-    def _asked(self, watched: _Watched, work: Work, target: Target) -> None:
-        watched.asked = (Kind(work, target.trunk_eni_id is not None), self._clock())
-
-    def _learn(self, watched: _Watched) -> None:
-        """Note how long the cloud took for what it was asked."""
-        if watched.asked is not None:
-            kind, since = watched.asked
-            self._pace.learn(kind, self._clock() - since)
-
-    async def _delete(self, eni_id: ENIId, watched: _Watched) -> None:
-        await self._calls.delete(eni_id)
-        if not watched.is_deletion_asked:
-            self._room.detached(watched.wish.target)  # only what is nowhere can be deleted
-        watched.is_deletion_asked = True
-
-    async def _release(self, found: NetworkInterface) -> None:
-        kept = [one for one in found.metadata.finalizers if one != ENI_FINALIZER]
-        await self._patch(found, {"finalizers": kept}, {})
-
-    async def _report(self, found: NetworkInterface, report: Report) -> str:
-        """Write where an ENI is, and return what kind it is of."""
-        target = report.target
-        is_bound = report.phase is Phase.BIND
-        kind = "Member" if target is not None and target.trunk_eni_id else "Secondary"
-        status: dict[str, Any] = {
-            "phase": report.phase.value,
-            "instanceID": target.instance_id if target else "",
-            "trunkENIID": (target.trunk_eni_id or "") if target else "",
-            "eniInfo": {
-                "id": found.metadata.name,
-                "type": kind,
-                "vid": report.vlan_id,
-                "status": DELETED if report.is_lost else ("Bind" if is_bound else "Unbind"),
-            },
-        }
-        if not is_bound:
-            status["nodeName"] = ""
-        await self._patch(found, {}, {"status": status}, subresource="status")
-        return kind
-
-    async def _patch(
-        self,
-        found: NetworkInterface,
-        metadata: dict[str, Any],
-        patch: dict[str, Any],
-        *,
-        subresource: str = "",
-    ) -> None:
-        version = {"resourceVersion": found.metadata.resource_version}
-        await self._client.patch(
-            NETWORK_INTERFACES,
-            found.metadata.name,
-            {"metadata": {**version, **metadata}, **patch},
-            subresource=subresource,
-        )
 
     async def _drop_orphan(self, found: NetworkInterface) -> Outcome:
         """Delete an ENI whose PodENI is gone: it died between two records of its creation."""
