@@ -26,13 +26,17 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """One station: where, what was looked at, what was found; a failure has its remedy."""
+    """One station: where, what was looked at, what was found; a failure has its remedy.
+
+    `denied_at` are the ends of the packet whose policies deny it.
+    """
 
     where: str
     what: str
     state: State
     text: str
     remedy: str = ""
+    denied_at: tuple[IPAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

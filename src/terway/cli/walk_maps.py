@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from terway.cli.hops import RESTART_AGENT, Hop, Packet, State, fail, ok
@@ -24,6 +24,7 @@ _VERIFY = f"terway-cli policy verify; {RESTART_AGENT}"
 class _Side:
     """A pod of this node at one end, and what the maps say there."""
 
+    address: IPAddress
     words: str
     is_allowed: bool
 
@@ -33,26 +34,31 @@ def with_maps(
 ) -> Iterator[Hop]:
     """Yield what policies say, then what the maps say, where they judge this node's pods.
 
-    `port` is the destination's, 0 without ports.
+    `port` is the destination's, 0 without ports. Of an end on another node these maps say nothing:
+    what policies deny there is not held against them.
     """
     sides = tuple(_sides(snapshot, content, packet, port))
-    denied = " and ".join(one.words for one in sides if not one.is_allowed)
     for hop in hops:
-        if hop.state is State.FAIL and sides and not denied:
-            text = f"{hop.text}; but the maps of the data path let it pass: {_VERIFY}"
-            yield replace(hop, text=text)
+        passed = [one for one in sides if one.is_allowed and one.address in hop.denied_at]
+        if passed:
+            text = f"{hop.text}; but the maps of the data path let it pass at {_all(passed)}"
+            yield replace(hop, text=f"{text}: {_VERIFY}")
         else:
             yield hop
-        if hop.state is not State.OK or not sides:
-            continue
-        if denied:
-            text = f"the maps deny it at {denied}, which is not what policies say"
-            yield fail(_WHERE, "policies", text, _VERIFY)
-        else:
-            yield ok(_WHERE, "policies", f"the maps allow it at {_all(sides)}")
+        if hop.state is State.OK and sides:
+            yield _agreed(sides)
 
 
-def _all(sides: tuple[_Side, ...]) -> str:
+def _agreed(sides: Iterable[_Side]) -> Hop:
+    """Return the hop of the maps, where the policies allow the packet."""
+    denied = [one for one in sides if not one.is_allowed]
+    if denied:
+        text = f"the maps deny it at {_all(denied)}, which is not what policies say"
+        return fail(_WHERE, "policies", text, _VERIFY)
+    return ok(_WHERE, "policies", f"the maps allow it at {_all(sides)}")
+
+
+def _all(sides: Iterable[_Side]) -> str:
     return " and ".join(one.words for one in sides)
 
 
@@ -73,7 +79,8 @@ def _sides(
             continue
         asked = _question(ebpf, held, other, packet, port, is_opener=is_opener)
         way = "egress" if is_opener else "ingress"
-        yield _Side(words=f"{way} of pod {pod_name(held)}", is_allowed=judge.allows(asked))
+        words = f"{way} of pod {pod_name(held)}"
+        yield _Side(address=own, words=words, is_allowed=judge.allows(asked))
 
 
 def _question(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -104,4 +104,6 @@ def _hop(rules: Rules, packet: Packet, verdict: Verdict) -> Hop:
         off = "NetworkPolicy is off here, and only nodes where it is on would enforce: "
         return ok(_WHERE, "verdict", off + text)
     remedy = "allow it in a policy; terwayd enforces what they say: terway-cli policy explain"
-    return fail(_WHERE, "verdict", text, remedy)
+    sides_of = ((packet.source, verdict.egress), (packet.destination, verdict.ingress))
+    at = tuple(end for end, side in sides_of if side is not None and not side.is_allowed)
+    return replace(fail(_WHERE, "verdict", text, remedy), denied_at=at)

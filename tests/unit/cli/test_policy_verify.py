@@ -138,6 +138,7 @@ def test_why_ends_at_the_policy_that_denies() -> None:
 
     assert hop.state is State.FAIL
     assert "NetworkPolicy default/closed" in hop.text
+    assert hop.denied_at == (packet(80).destination,)
     assert hop.remedy
 
 

@@ -9,13 +9,14 @@ from terway.cli.hops import Hop, Packet, State, fail, ok
 from terway.cli.walk_maps import with_maps
 from terway.model.policy_maps import NO_LANES, Content, Generation, Lanes, RuleSetNumber, Turn
 from tests.support.datapath_snapshot import number_of, with_datapath
-from tests.support.snapshots import NEAR, A
+from tests.support.snapshots import FAR, NEAR, A
 
 PACKET = Packet(source=A, destination=NEAR, port=80)
 NODE = with_datapath(does_policy=True)
 OPEN = Content(generation=Generation(1))
 ALLOWED = ok("policies", "verdict", "allowed")
-DENIED = fail("policies", "verdict", "denied by default/nobody", "allow it")
+FAILED = fail("policies", "verdict", "denied by default/nobody", "allow it")
+DENIED = replace(FAILED, denied_at=(NEAR,))
 
 
 def closed(name: str) -> Content:
@@ -54,7 +55,23 @@ def test_maps_that_deny_what_policies_allow_are_the_hop_that_fails():
 def test_maps_that_let_pass_what_policies_deny_are_told_with_the_denial():
     (only,) = walked(DENIED, OPEN)
 
-    assert only.text.startswith("denied by default/nobody; but the maps of the data path let it")
+    assert only.text.startswith(
+        "denied by default/nobody; but the maps of the data path let it pass"
+        " at ingress of pod default/near: terway-cli policy verify"
+    )
+
+
+def test_what_another_node_denies_is_not_held_against_the_maps_of_this_one():
+    denied = replace(FAILED, denied_at=(FAR,))
+    packet = replace(PACKET, destination=FAR)
+
+    assert list(with_maps(iter([denied]), NODE, OPEN, packet, 80)) == [denied]
+
+
+def test_of_two_ends_only_the_one_that_policies_deny_is_held_against_the_maps():
+    denied = replace(FAILED, denied_at=(A,))
+
+    assert "let it pass at egress of pod default/a: " in walked(denied, OPEN)[0].text
 
 
 def test_where_both_deny_the_policies_say_why():
