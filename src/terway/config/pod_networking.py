@@ -84,16 +84,23 @@ def _selector(said: Values | None, report: Report) -> Selector | None:
 
 
 def _requirement(said: Values, report: Report) -> Requirement:
-    operator = said[_OPERATOR] or Operator.EXISTS
-    if said[_OPERATOR] is None:
-        report.refuse(said.path(_OPERATOR), "", f"must be {_OPERATOR.kind.words}")
     if not said[_LABEL]:
         report.refuse(said.path(_LABEL), "", "must name a label")
+    operator = said[_OPERATOR]
+    if operator is None:
+        if not report.has_refused([said.path(_OPERATOR)]):
+            report.refuse(said.path(_OPERATOR), "", f"must be {_OPERATOR.kind.words}")
+        operator = Operator.EXISTS  # of what is refused; whether it has values nobody can say
+    else:
+        _check_values(said, operator, report)
+    return Requirement(key=said[_LABEL], operator=operator, values=frozenset(said[_VALUES]))
+
+
+def _check_values(said: Values, operator: Operator, report: Report) -> None:
     needs_values = operator in (Operator.IN, Operator.NOT_IN)
     if needs_values != bool(said[_VALUES]):
         rule = "must have values" if needs_values else f"{operator.value} has none: remove them"
         report.refuse(said.path(_VALUES), list(said[_VALUES]), rule)
-    return Requirement(key=said[_LABEL], operator=operator, values=frozenset(said[_VALUES]))
 
 
 def _zones(listed: object) -> dict[VSwitchId, ZoneId]:

@@ -68,3 +68,20 @@ def test_a_mistake_is_refused_by_its_field(spec, field):
         parse_pod_networking("red", spec)
 
     assert field in caught.value.field
+
+
+@pytest.mark.parametrize(
+    ("operator", "said"),
+    [({"operator": "Is"}, 'operator is "Is"'), ({}, 'operator is ""')],
+)
+def test_an_operator_that_is_none_is_one_mistake_and_says_nothing_of_values(operator, said):
+    condition = {"key": "a", "values": ["b"], **operator}
+
+    with pytest.raises(UsageError) as caught:
+        parse_pod_networking(
+            "red", {**SPEC, "selector": {"podSelector": {"matchExpressions": [condition]}}}
+        )
+
+    assert said in str(caught.value)
+    assert "; " not in str(caught.value)
+    assert "values" not in str(caught.value)
