@@ -185,6 +185,27 @@ async def test_a_node_holds_enough_pods_for_its_mode(mode, type_, said, tmp_path
         assert said in refused(report)[0]
 
 
+async def test_no_type_is_judged_of_which_nobody_spoke(tmp_path):
+    async with installation(tmp_path) as it:
+        for mode in ("shared", "exclusive"):
+            report = await it.check(types=(), mode=mode, trunk=False)
+
+            assert (refused(report), report.cautions) == ([], [])
+            assert [one.split(":")[0] for one in it.unasked] == [
+                "types of nodes, how many pods they hold, whether they have trunk ENIs"
+            ]
+
+
+async def test_types_of_the_clusters_nodes_are_judged_without_being_named(tmp_path):
+    async with installation(tmp_path, nodes=(node(type_="ecs.t6-c1m1.large"),)) as it:
+        report = await it.check(types=(), trunk=False)
+
+        assert [one.split(":")[0] for one in refused(report)] == [
+            'nodes.instance-type is "ecs.t6-c1m1.large"'
+        ]
+        assert it.unasked == ()
+
+
 async def test_a_data_path_in_ebpf_has_the_kernel_that_it_needs(tmp_path):
     nodes = (node(kernel="4.19.91-27.al7"),)
     async with installation(tmp_path, nodes=nodes) as it:

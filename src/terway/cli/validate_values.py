@@ -16,7 +16,7 @@ import yaml
 from terway.cli.account import open_account, own_keys
 from terway.cli.catalogue import read_table
 from terway.cli.chart import values as v
-from terway.cli.chart.facts import Facts, read_cloud_facts, read_nodes
+from terway.cli.chart.facts import TYPE_LABEL, Facts, read_cloud_facts, read_nodes
 from terway.cli.chart.render import check_values, read_values, render
 from terway.cli.chart.rules import check_surroundings, check_together
 from terway.cli.place import Place
@@ -82,14 +82,18 @@ async def _facts(
         return facts, (*unasked, *_unknown(names, table))
     async with open_account(place, region, environ=environ) as account:
         facts = replace(facts, cloud=await read_cloud_facts(said, account))
-        found = await account.ecs.describe_instance_types(names)
+        # Of no names, the cloud would describe every type that it has.
+        found = await account.ecs.describe_instance_types(names) if names else ()
     limits = {one.instance_type: one for one in found}
     return replace(facts, types=limits), (*unasked, *_unknown(names, limits))
 
 
 def _unknown(names: Sequence[str], known: Iterable[str]) -> Iterable[str]:
     if not names:
-        yield "what a node holds: give --instance-type"
+        yield (
+            "types of nodes, how many pods they hold, whether they have trunk ENIs: give "
+            f"--instance-type, or --kubeconfig of a cluster whose nodes have the label {TYPE_LABEL}"
+        )
     for one in names:
         if one not in known:
             yield f"what {one} holds: nobody knows that type"

@@ -16,7 +16,7 @@ from terway.kube.resource import NODES
 from terway.model.eni import InstanceLimits, VSwitch
 from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
 
-_TYPE, _ZONE = "node.kubernetes.io/instance-type", "topology.kubernetes.io/zone"
+TYPE_LABEL, _ZONE = "node.kubernetes.io/instance-type", "topology.kubernetes.io/zone"
 _EXCLUSIVE = "k8s.aliyun.com/exclusive-mode-eni-type"
 _IGNORED = "k8s.aliyun.com/ignore-by-terway"
 
@@ -79,7 +79,7 @@ def _nodes(found: Iterable[Mapping[str, Any]]) -> Iterable[KnownNode]:
             continue
         yield KnownNode(
             name=one["metadata"]["name"],
-            instance_type=labels.get(_TYPE, ""),
+            instance_type=labels.get(TYPE_LABEL, ""),
             zone_id=ZoneId(labels.get(_ZONE, "")),
             is_exclusive=labels.get(_EXCLUSIVE, "").lower() == "enionly",
             kernel=one.get("status", {}).get("nodeInfo", {}).get("kernelVersion", ""),
