@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 from terway.cli.finding import Finding, delete_pod, error, note, warning
@@ -9,6 +10,7 @@ from terway.cli.hops import RESTART_AGENT
 from terway.cli.show import owner_of
 from terway.cli.snapshot import PodView, Snapshot
 from terway.cli.snapshot_ebpf import DataPathView, EndpointView, HookView, LocalView, MapView
+from terway.cli.table import counted
 from terway.linux.ebpf.hooks import INNER_HOOKS
 from terway.model.attachment import Attachment
 from terway.model.endpoint import EndpointKind, endpoint_number
@@ -20,9 +22,12 @@ _KUBE_PROXY = "kube-proxy"
 _NOBODY = "neither the data path nor kube-proxy does: services do not work on this node"
 _SEE = "terway-cli drops; terway-cli monitor --drops"
 
+# What was under way while a pod came or went. A pod that is here and loses packets so is found by
+# its link, endpoint and hooks: the count, which outlives pods and terwayd, says nothing of now.
+_PASSING = "unknown-pod"
+
 # Losses that no policy and no stranger causes.
 _TELLING = {
-    "unknown-pod": ("a pod's link has programs, and nobody said whose it is", RESTART_AGENT),
     "table-full": ("a map is full: make it larger in eni-config", "terway-cli doctor"),
     "no-port": ("too many connections from here to one backend", _SEE),
     "neighbour": ("a gateway or a pod's link does not answer", "ip neighbour show"),
@@ -44,7 +49,9 @@ def check_datapath(snapshot: Snapshot) -> Iterator[Finding]:
     if journal is not None:
         yield from _endpoints(ebpf, attachments)
     links = snapshot.kernel.node.links if snapshot.kernel is not None else None
-    yield from _hooks(ebpf, links)
+    yield from _missing(ebpf, links)
+    yield from _ownerless(ebpf, attachments)
+    yield from _versions(ebpf.hooks)
     if snapshot.kernel is not None:
         yield from _plugged_again(ebpf, attachments, snapshot.kernel.node.links)
         yield from _inner(ebpf, attachments, snapshot.kernel.pods)
@@ -131,14 +138,15 @@ def _plugged_again(
             yield error(what, why, RESTART_AGENT)
 
 
-def _hooks(ebpf: DataPathView, links_now: Collection[Link] | None) -> Iterator[Finding]:
-    yield from _missing(ebpf, links_now)
-    links = dict(ebpf.links)
+def _ownerless(ebpf: DataPathView, attachments: Iterable[Attachment]) -> Iterator[Finding]:
+    """Yield the links with programs that lead to no endpoint. A pod without one is told as that."""
+    numbers = {one.endpoint.number for one in ebpf.endpoints}
+    numbers |= {endpoint_number(one.key) for one in attachments}
+    owned = {ifindex for ifindex, number in ebpf.links if number in numbers}
     for hook in ebpf.hooks:
-        if hook.program == "from_pod" and hook.ifindex not in links:
+        if hook.program == "from_pod" and hook.ifindex not in owned:
             what = f"{hook.device} has programs of the data path and belongs to no endpoint"
             yield error(what, "everything that comes from it is dropped", RESTART_AGENT)
-    yield from _versions(ebpf.hooks)
 
 
 def _missing(ebpf: DataPathView, links: Collection[Link] | None) -> Iterator[Finding]:
@@ -191,11 +199,20 @@ def _versions(hooks: Iterable[HookView]) -> Iterator[Finding]:
 
 
 def _losses(ebpf: DataPathView) -> Iterator[Finding]:
+    lost = Counter[str]()
+    for one in ebpf.losses:
+        lost[one.reason] += one.packets
     for reason, (why, remedy) in _TELLING.items():
-        packets = sum(one.packets for one in ebpf.losses if one.reason == reason)
-        if packets:
-            what = f"the data path has lost {packets:,} packets ({reason})"
-            yield warning(what, why, remedy)
+        if lost[reason]:
+            yield warning(_lost(lost[reason], reason), why, remedy)
+    if lost[_PASSING]:
+        why = "they were under way to or from pods that came or went meanwhile, which is ordinary"
+        remedy = "nothing need be done; see whether it goes on: terway-cli monitor --drops"
+        yield note(_lost(lost[_PASSING], _PASSING), why, remedy)
+
+
+def _lost(packets: int, reason: str) -> str:
+    return f"the data path has lost {counted(packets, 'packet')} ({reason})"
 
 
 def _services(snapshot: Snapshot, ebpf: DataPathView) -> Iterator[Finding]:

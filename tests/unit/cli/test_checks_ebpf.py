@@ -157,6 +157,24 @@ def test_losses_that_nobody_wants_are_told_and_those_of_policies_are_not():
     assert one.what == "the data path has lost 2,000 packets (table-full)"
 
 
+def test_a_packet_of_a_pod_that_has_just_gone_is_no_alarm_and_calls_for_no_restart():
+    lost = LossView(endpoint=0, reason="unknown-pod", meaning="", packets=1, bytes=0)
+    (one,) = found(with_datapath(losses=(lost,)))
+
+    assert one.severity is Severity.NOTE
+    assert one.what == "the data path has lost 1 packet (unknown-pod)"
+    assert "restart" not in one.command
+
+
+def test_programs_at_a_link_whose_endpoint_has_gone_are_an_error():
+    left = hook("cali0", 9, "ingress", "from_pod")
+    seen = datapath()
+    links = (*seen.links, (9, EndpointNumber(999)))
+    (one,) = found(with_datapath(links=links, hooks=(*seen.hooks, left)))
+
+    assert one.what == "cali0 has programs of the data path and belongs to no endpoint"
+
+
 def test_a_data_path_that_does_not_know_its_uplink_is_an_error():
     (one,) = found(with_datapath(node=None))
 
