@@ -204,7 +204,7 @@ def network_of(one: Values, report: Report) -> PodNetwork:
 
 
 def _lifetime(said: Values | None, report: Report) -> Lifetime:
-    if said is None or said[KEPT] is not Kept.FIXED:
+    if said is None or said[KEPT] is not Kept.FIXED or report.has_refused([said.path(KEPT)]):
         return ELASTIC
     if said[RELEASE] is not Release.NEVER:
         return _until(said, report)

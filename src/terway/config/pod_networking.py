@@ -6,11 +6,22 @@ Source: AliyunContainerService/terway, pkg/apis/network.alibabacloud.com/v1beta1
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 
 from terway.config.declare import Key, Record, Values, read_object
 from terway.config.findings import Report
 from terway.config.kinds import ListOf, MapOf, OneOf, Text
-from terway.config.network_keys import SHARED_KEYS, network_of
+from terway.config.network_keys import (
+    ALLOCATION_TYPE,
+    ENI_OPTIONS,
+    ENI_TYPE,
+    KEPT,
+    POLICY,
+    RELEASE,
+    SELECT,
+    SHARED_KEYS,
+    network_of,
+)
 from terway.model.ids import VSwitchId, ZoneId
 from terway.model.pod_network import PodNetworking
 from terway.model.selector import Operator, Requirement, Selector
@@ -48,6 +59,14 @@ _SELECTOR: Key[Values | None] = Key(
     meaning="Which pods have it without asking",
 )
 
+# Words of the schema, and in what they are.
+_WORDS: tuple[tuple[Key[Values | None], Key[Enum]], ...] = (
+    (ENI_OPTIONS, ENI_TYPE),
+    (SELECT, POLICY),
+    (ALLOCATION_TYPE, KEPT),
+    (ALLOCATION_TYPE, RELEASE),
+)
+
 
 def parse_pod_networking(
     name: str, spec: Mapping[str, object], status: Mapping[str, object] | None = None
@@ -55,6 +74,7 @@ def parse_pod_networking(
     """Return what `spec` says, and of `status` where the vSwitches are. Raises ConfigError."""
     report = Report()
     said = read_object((*SHARED_KEYS, _SELECTOR), spec, "spec", report)
+    _check_case(said, spec, report)
     network = network_of(said, report)
     chosen = said[_SELECTOR]
     pods = None if chosen is None else _selector(chosen[_PODS], report)
@@ -69,6 +89,18 @@ def parse_pod_networking(
         is_ready=status.get("status") == READY,
         zones=_zones(status.get("vSwitches")),
     )
+
+
+def _check_case(said: Values, spec: Mapping[str, object], report: Report) -> None:
+    """Refuse words in another case: the schema has them in one, and is asked after the webhook."""
+    for part, key in _WORDS:
+        held, raw = said[part], spec.get(part.name)
+        if held is None or not isinstance(raw, Mapping) or not held.has(key):
+            continue
+        if raw[key.name] != held[key].value:
+            words = ", ".join(str(one.value) for one in type(held[key]) if one.value)
+            rule = f"must be one of {words}, in these letters"
+            report.refuse(held.path(key), raw[key.name], rule)
 
 
 def _selector(said: Values | None, report: Report) -> Selector | None:

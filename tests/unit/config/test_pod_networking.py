@@ -85,3 +85,22 @@ def test_an_operator_that_is_none_is_one_mistake_and_says_nothing_of_values(oper
     assert said in str(caught.value)
     assert "; " not in str(caught.value)
     assert "values" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "word", "rule"),
+    [
+        ("allocationType", "type", "fixed", "one of Elastic, Fixed"),
+        ("allocationType", "releaseStrategy", "never", "one of TTL, Never"),
+        ("eniOptions", "eniType", "eni", "one of Default, ENI, Trunk"),
+        ("vSwitchSelectOptions", "vSwitchSelectionPolicy", "Most", "one of ordered, random, most"),
+    ],
+)
+def test_a_word_in_other_letters_is_refused_for_that_and_for_nothing_that_follows(
+    part, key, word, rule
+):
+    with pytest.raises(UsageError) as caught:
+        parse_pod_networking("red", {**SPEC, part: {key: word}})
+
+    assert str(caught.value).startswith(f'spec.{part}.{key} is "{word}": must be {rule}')
+    assert "; " not in str(caught.value)
