@@ -12,6 +12,7 @@ from terway.config.declare import Key, Record, Values, read_object
 from terway.config.findings import Report
 from terway.config.kinds import ListOf, MapOf, OneOf, Text
 from terway.config.network_keys import (
+    AFTER,
     ALLOCATION_TYPE,
     ENI_OPTIONS,
     ENI_TYPE,
@@ -20,6 +21,7 @@ from terway.config.network_keys import (
     RELEASE,
     SELECT,
     SHARED_KEYS,
+    Kept,
     network_of,
 )
 from terway.model.ids import VSwitchId, ZoneId
@@ -89,6 +91,19 @@ def parse_pod_networking(
         is_ready=status.get("status") == READY,
         zones=_zones(status.get("vSwitches")),
     )
+
+
+def useless_words(spec: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what to say of words in `spec`, which can be read, that change nothing."""
+    said = read_object((*SHARED_KEYS, _SELECTOR), spec, "spec", Report())[ALLOCATION_TYPE]
+    if said is None or said[KEPT] is Kept.FIXED:
+        return ()
+    useless = [said.path(key) for key in (RELEASE, AFTER) if said[key] != key.default]
+    if not useless:
+        return ()
+    rule = "has no effect" if len(useless) == 1 else "have no effect"
+    text = f"{' and '.join(useless)} {rule}: an Elastic interface goes with its pod; "
+    return (f"{text}for one that stays say {said.path(KEPT)} Fixed",)
 
 
 def _check_case(said: Values, spec: Mapping[str, object], report: Report) -> None:

@@ -7,12 +7,14 @@ Source: upstream's pkg/controller/webhook/mutating.go and validate.go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from terway.model.errors import UsageError
 from terway.model.ids import VSwitchId, ZoneId
+from terway.model.label_names import NAME_RULE, VALUE_RULE, is_label_name, is_label_value
 from terway.model.pod_network import ENIOption, PodNetwork, PodNetworking
+from terway.model.selector import Selector
 from terway.podeni.pods import PodFacts
 from terway.podeni.selection import Selected, check_ttl, fill
 from terway.podeni.settings import Defaults, Settings
@@ -116,6 +118,12 @@ def fill_networking(networking: PodNetworking, defaults: Defaults) -> PodNetwork
 def check_networking(networking: PodNetworking, settings: Settings) -> None:
     """Refuse a PodNetworking that no pod could have. Raises UsageError with the field."""
     network = networking.network
+    for field, selector in (
+        ("podSelector", networking.pods),
+        ("namespaceSelector", networking.namespaces),
+    ):
+        if selector is not None:
+            _check_labels(selector, f"spec.selector.{field}")
     for field, ids in (
         ("vSwitchOptions", network.vswitch_ids),
         ("securityGroupIDs", network.security_group_ids),
@@ -132,3 +140,27 @@ def check_networking(networking: PodNetworking, settings: Settings) -> None:
     if network.eni is ENIOption.TRUNK and not settings.has_trunk:
         rule = "this cluster has no trunk ENIs: set enableTrunk, or use Default"
         raise UsageError(f"{path} is Trunk: {rule}", field=path)
+
+
+def _check_labels(selector: Selector, path: str) -> None:
+    """Refuse what no label is called, or has. Raises UsageError with `path`."""
+    for one in sorted(selector.requirements, key=lambda one: one.key):
+        if not is_label_name(one.key):
+            raise UsageError(f'{path} has the label "{one.key}": it {NAME_RULE}', field=path)
+        for value in sorted(one.values):
+            if not is_label_value(value):
+                text = f'{path} has "{value}" for the label {one.key}: it {VALUE_RULE}'
+                raise UsageError(text, field=path)
+
+
+def remarks_on(networking: PodNetworking, others: Iterable[PodNetworking]) -> tuple[str, ...]:
+    """Return what whoever writes a PodNetworking should know of others that select the same."""
+    if not networking.has_selector:
+        return ()
+    selectors = (networking.pods, networking.namespaces)
+    same = (one.name for one in others if (one.pods, one.namespaces) == selectors)
+    names = sorted({networking.name, *same})
+    if len(names) == 1:
+        return ()
+    text = f"PodNetworkings {', '.join(names)} have the same selector: pods have {names[0]}, "
+    return (f"{text}the first by name, while it is Ready; give each its own, or remove one",)

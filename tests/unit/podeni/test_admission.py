@@ -9,7 +9,7 @@ import pytest
 from terway.model.errors import UsageError
 from terway.model.ids import SecurityGroupId, VSwitchId, ZoneId
 from terway.model.pod_network import ENIOption, Lifetime, PodNetwork, PodNetworking
-from terway.model.selector import EVERYTHING
+from terway.model.selector import EVERYTHING, Operator, Requirement, Selector
 from terway.podeni.admission import (
     ENI_RESOURCE,
     MEMBER_RESOURCE,
@@ -158,3 +158,36 @@ def test_a_pod_networking_that_no_pod_could_have_is_refused(network_, settings, 
         check_networking(PodNetworking(name="red", network=network_), settings)
 
     assert caught.value.field == field
+
+
+def selecting(key: str, value: str = "z") -> Selector:
+    one = Requirement(key=key, operator=Operator.IN, values=frozenset((value,)))
+    return Selector(requirements=frozenset((one,)))
+
+
+@pytest.mark.parametrize("field", ["podSelector", "namespaceSelector"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("a b", "z"), ("-a", "z"), ("a/b/c", "z"), ("A.B/c", "z"), ("a" * 64, "z"), ("a", "b c")],
+)
+def test_a_selector_by_what_no_label_is_called_or_has_is_refused(field, key, value):
+    wrong = selecting(key, value)
+    networking = PodNetworking(
+        name="red",
+        network=network(A),
+        pods=wrong if field == "podSelector" else None,
+        namespaces=wrong if field == "namespaceSelector" else None,
+    )
+
+    with pytest.raises(UsageError) as caught:
+        check_networking(networking, Settings())
+
+    assert caught.value.field == f"spec.selector.{field}"
+    assert (value if key == "a" else key) in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("app", ""), ("k8s.io/App_1.x", "V.1-b")])
+def test_a_selector_by_labels_that_can_be_gets_in(key, value):
+    check_networking(
+        PodNetworking(name="red", network=network(A), pods=selecting(key, value)), Settings()
+    )

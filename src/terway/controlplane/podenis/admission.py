@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from terway.config.network_keys import POD_NETWORKS
-from terway.config.pod_networking import parse_pod_networking
+from terway.config.pod_networking import parse_pod_networking, useless_words
 from terway.config.requested_networks import POD_NETWORKING, POD_NETWORKS_REQUEST, parse_asked
 from terway.controlplane.controller import Informers
 from terway.controlplane.podenis.gates import Patch, affinity_patch
@@ -31,6 +31,7 @@ from terway.podeni.admission import (
     admit_pod,
     check_networking,
     fill_networking,
+    remarks_on,
 )
 from terway.podeni.pods import GATE
 from terway.podeni.record import Phase
@@ -117,9 +118,10 @@ class Admission:
             spec["vSwitchOptions"] = list(filled.vswitch_ids)
         if filled.security_group_ids != said.security_group_ids:
             spec["securityGroupIDs"] = list(filled.security_group_ids)
+        warnings = (*useless_words(spec), *remarks_on(networking, self._world.networkings()))
         if spec == (raw.get("spec") or {}):
-            return Admitted()
-        return Admitted(patch=[{"op": "add", "path": "/spec", "value": spec}])
+            return Admitted(warnings=warnings)
+        return Admitted(patch=[{"op": "add", "path": "/spec", "value": spec}], warnings=warnings)
 
     def check_networking(self, raw: Mapping[str, Any]) -> None:
         """Refuse a PodNetworking that no pod could have. Raises UsageError."""

@@ -252,6 +252,47 @@ def test_a_pod_networking_that_no_pod_could_have_is_refused(spec):
     assert caught.value.field.startswith("spec.")
 
 
+def told(name: str, world: World, **spec: Any) -> tuple[str, ...]:
+    """Return what whoever writes a PodNetworking for the pods app=web is told."""
+    selector = {"podSelector": {"matchLabels": {"app": "web"}}}
+    listed = {"vSwitchOptions": ["vsw-a"], "securityGroupIDs": ["sg-1"], "selector": selector}
+    raw = {"metadata": {"name": name}, "spec": {**listed, **spec}}
+    return world.admission.admit_networking(raw).warnings
+
+
+@pytest.mark.parametrize(("name", "winner"), [("blue", "blue"), ("sand", "red")])
+def test_whoever_writes_a_second_network_for_the_same_pods_is_told_which_they_have(name, winner):
+    (text,) = told(name, World(networking("red")))
+
+    assert f"PodNetworkings {', '.join(sorted((name, 'red')))} have the same selector" in text
+    assert f"pods have {winner}" in text
+
+
+def test_a_network_that_is_written_again_or_selects_others_is_no_second_one():
+    world = World(networking("red"))
+
+    assert told("red", world) == ()
+    assert told("blue", world, selector={"podSelector": {"matchLabels": {"app": "db"}}}) == ()
+    assert told("blue", world, selector={}) == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ({"type": "Elastic", "releaseAfter": "10m"}, ["releaseAfter"]),
+        ({"releaseStrategy": "Never"}, ["releaseStrategy"]),
+        ({"releaseStrategy": "TTL", "releaseAfter": "10m"}, ["releaseStrategy", "releaseAfter"]),
+        ({"type": "Fixed", "releaseAfter": "10m"}, []),
+        ({"type": "Elastic"}, []),
+    ],
+)
+def test_a_time_to_stay_of_what_goes_with_its_pod_is_told(said, fields):
+    text = "; ".join(told("red", World(), allocationType=said))
+
+    assert bool(text) == bool(fields)
+    assert all(f"spec.allocationType.{field}" in text for field in fields)
+
+
 @pytest.mark.parametrize("field", ["metadata", "spec"])
 @pytest.mark.parametrize("value", ["text", ["list"], 7, True])
 def test_what_is_no_object_at_all_is_refused_by_its_field_before_a_schema_has_seen_it(field, value):
