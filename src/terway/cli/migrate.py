@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import click
 
-from terway.cli.exits import FOUND, OK
+from terway.cli.exits import CANNOT_REACH, FOUND, OK
 from terway.cli.migrate_back import go_back, is_given_back, refuse_kept, returned_lines, returned_of
 from terway.cli.migrate_next import Action, Goal
 from terway.cli.migrate_plan import plan_migration
 from terway.cli.migrate_read import read_world
 from terway.cli.migrate_text import plan_lines
-from terway.cli.migrate_whole import Wish, fulfil, name_of, read_manifests, rendered, report
+from terway.cli.migrate_whole import Wish, check, fulfil, name_of, read_manifests, rendered, report
 from terway.cli.place import Place, find_place, place_options
 from terway.cli.table import print_json, print_lines, wrapped
 from terway.model.errors import UsageError
@@ -70,7 +70,8 @@ def command(*, kubeconfig: str, node_name: str, root: str, **given: object) -> N
     --back --node NAME gives a node back, --back --all the cluster. --back alone is its part on a
     node that has no agent.
 
-    Exit code 1 when a step cannot be taken as things are.
+    Exit code 1 when a step cannot be taken as things are; 3 when the cluster cannot be read, and
+    what is shown is about this node alone.
     """
     asked = Asked(**given)  # type: ignore[arg-type]  # click has made them what they are
     asked.check()
@@ -84,13 +85,16 @@ def command(*, kubeconfig: str, node_name: str, root: str, **given: object) -> N
 
 
 def _forward(place: Place, asked: Asked) -> None:
-    plan = plan_migration(asyncio.run(read_world(place)))
-    if asked.is_json and (asked.is_dry or plan.is_blocked):
-        print_json(plan)
-    elif not asked.is_json:
+    world = asyncio.run(read_world(place))
+    plan = plan_migration(world)
+    is_end = asked.is_dry or plan.is_blocked or world.cluster is None
+    if not asked.is_json:
         print_lines(plan_lines(plan))
-    if asked.is_dry or plan.is_blocked:
-        raise SystemExit(FOUND if plan.is_blocked else OK)
+    elif is_end:
+        print_json(plan)
+    if is_end:
+        code = FOUND if plan.is_blocked else OK
+        raise SystemExit(CANNOT_REACH if world.cluster is None else code)
     if asked.manifests:
         manifests = read_manifests(asked.manifests)
     else:
@@ -114,6 +118,7 @@ def _steps_back(asked: Asked) -> tuple[Wish, tuple[str, ...]]:
 
 def _do(place: Place, asked: Asked, what: tuple[Wish, tuple[str, ...]]) -> None:
     wish, lines = what
+    asyncio.run(check(place, wish))
     if not asked.is_json:
         print_lines(lines)
     if asked.is_dry:

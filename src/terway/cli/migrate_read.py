@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from terway.cli.migrate_cluster import NAMESPACE
+from terway.cli.migrate_reach import why_unread
 from terway.cli.migrate_seen import HOOKS, is_apart, is_ours, listed, raw
 from terway.cli.migrate_world import ClusterWorld, NodeWorld, PodFate, Workload, World
 from terway.cli.place import Place
@@ -56,7 +57,7 @@ async def read_world(place: Place) -> World:
             if _is_node(place):
                 nodes = (await _read_node(place, client),)
     except VpcError as error:
-        unread.append(f"the cluster: {error}")
+        unread.append(why_unread(error))
     if not nodes and _is_node(place):
         try:
             nodes = (await _read_node(place, None),)

@@ -16,6 +16,9 @@ def plan_lines(plan: MigrationPlan) -> Iterator[str]:
         yield from _step_lines(number, step)
     for text in plan.unread:
         yield from wrapped(f"not read: {text}")
+    if plan.unread and not plan.steps:
+        yield "no plan without it; nothing was changed"
+        return
     todo = sum(one.state is State.TODO for one in plan.steps)
     blocked = sum(one.state is State.BLOCKED for one in plan.steps)
     yield f"{counted(todo, 'step')} to do, {blocked} blocked; nothing was changed"

@@ -15,6 +15,7 @@ from terway.cli.chart.render import find_chart, overlaid, read_values, render
 from terway.cli.migrate_cluster import LABEL, NAMESPACE, SAVED, Cluster, Taken
 from terway.cli.migrate_do import Performer, in_order
 from terway.cli.migrate_next import Action, Goal, next_back, next_forward
+from terway.cli.migrate_reach import reading
 from terway.cli.migrate_run import DEFAULT_PACE, Pace, go_through
 from terway.cli.migrate_seen import read_cluster
 from terway.cli.place import Place
@@ -66,6 +67,14 @@ def name_of(manifests: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(text).hexdigest()[:16] if manifests else ""
 
 
+async def check(place: Place, wish: Wish) -> None:
+    """Raise TransientError when the cluster cannot be read, UsageError for what cannot be there."""
+    with reading():
+        async with open_client(place) as client:
+            cluster = await read_cluster(client)
+    _check_ends(cluster, wish)
+
+
 async def fulfil(place: Place, wish: Wish) -> tuple[Action, ...]:
     """Do what is wished, and tell of each step."""
     async with open_client(place) as client:
@@ -73,14 +82,13 @@ async def fulfil(place: Place, wish: Wish) -> tuple[Action, ...]:
         async def read() -> Cluster:
             return await read_cluster(client)
 
-        _check(await read(), wish)
         performer = Performer(client=client, manifests=wish.manifests, applied=wish.goal.applied)
         next_of = next_back if wish.is_back else next_forward
         told = _silent if wish.is_json else _tell
         return await go_through(read, performer, next_of, wish.goal, told=told, pace=wish.pace)
 
 
-def _check(cluster: Cluster, wish: Wish) -> None:
+def _check_ends(cluster: Cluster, wish: Wish) -> None:
     """Raise UsageError where there is nothing to come from, or to go back to."""
     has_theirs = any(not one.is_ours for one in cluster.workloads)
     if not wish.is_back and not (has_theirs or cluster.is_saved):
