@@ -8,17 +8,13 @@ instances", and the same of NLB.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from terway.loadbalancer.said import Said
 from terway.model.balancer import BalancerProduct, CheckKind, Forwarding, HealthCheck, Tags
-from terway.model.errors import UsageError
 from terway.model.ids import SecurityGroupId, VSwitchId, ZoneId
 
-PREFIXES = (
-    "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-",
-    "service.beta.kubernetes.io/alicloud-loadbalancer-",
-)
 BACKEND_TYPE = "service.beta.kubernetes.io/backend-type"
 
 SCHEDULERS = {
@@ -47,7 +43,26 @@ NOT_DONE = (
     "vgroup-port",
     "weight",
 )
-NLB_ONLY = ("security-group-ids",)
+ONLY_OF = {
+    BalancerProduct.CLB: (
+        "acl-id",
+        "acl-status",
+        "acl-type",
+        "bandwidth",
+        "charge-type",
+        "instance-charge-type",
+        "ip",
+        "persistence-timeout",
+        "spec",
+        "vswitch-id",
+    ),
+    BalancerProduct.NLB: ("security-group-ids", "server-group-type", "zone-maps"),
+}
+_CLASS_RULES = {
+    BalancerProduct.CLB: "is for CLBs, and this Service has an NLB: take it out",
+    BalancerProduct.NLB: "is for NLBs (loadBalancerClass: alibabacloud.com/nlb), and this Service "
+    "has a CLB: take it out",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +94,30 @@ class Settings:
 
 
 def parse_annotations(annotations: Mapping[str, str], product: BalancerProduct) -> Settings:
-    """Return what a Service asks for. Raises UsageError with the annotation, value and remedy."""
-    said = _Said(annotations)
-    said.refuse(NOT_DONE)
-    if product is BalancerProduct.CLB:
-        said.refuse(NLB_ONLY, "is for NLBs (loadBalancerClass: alibabacloud.com/nlb)")
-    if (kind := annotations.get(BACKEND_TYPE, "eni")) != "eni":
-        raise UsageError(
-            f"{BACKEND_TYPE} {kind!r}: backends are pods by their own addresses: eni, or nothing",
-            field=BACKEND_TYPE,
+    """Return what a Service asks for.
+
+    Raises UsageError that says of each annotation that is refused its name, value and remedy.
+    """
+    said = Said(annotations)
+    said.refuse(NOT_DONE, "is not done here: take it out")
+    for owner, names in ONLY_OF.items():
+        if owner is not product:
+            said.refuse(names, _CLASS_RULES[owner])
+    if annotations.get(BACKEND_TYPE, "eni") != "eni":
+        said.refuse_key(
+            BACKEND_TYPE, "is not done here: backends are pods by their own addresses: eni, or none"
         )
-    is_nlb = product is BalancerProduct.NLB
+    settings = _settings(said, product)
+    said.end()
+    return settings
+
+
+def balancer_id_of(annotations: Mapping[str, str]) -> str:
+    """Return the instance that a Service names, whatever else it says; empty for none."""
+    return Said(annotations).text("id")
+
+
+def _settings(said: Said, product: BalancerProduct) -> Settings:
     return Settings(
         balancer_id=said.text("id"),
         overrides_listeners=said.flag("force-override-listeners", default=False),
@@ -114,18 +142,13 @@ def parse_annotations(annotations: Mapping[str, str], product: BalancerProduct) 
         acl_id=said.text("acl-id"),
         acl_is_allowed=said.choice("acl-type", ("white", "black"), "white") == "white",
         has_acl=said.flag("acl-status", default=False),
-        groups_are_of_addresses=is_nlb
-        and said.choice("server-group-type", ("Instance", "Ip"), "Instance") == "Ip",
+        groups_are_of_addresses=said.choice("server-group-type", ("Instance", "Ip"), "Instance")
+        == "Ip",
         security_group_ids=tuple(map(SecurityGroupId, said.words("security-group-ids"))),
     )
 
 
-def balancer_id_of(annotations: Mapping[str, str]) -> str:
-    """Return the instance that a Service names, whatever else it says; empty for none."""
-    return _Said(annotations).text("id")
-
-
-def _forwarding(said: _Said, product: BalancerProduct) -> Forwarding:
+def _forwarding(said: Said, product: BalancerProduct) -> Forwarding:
     drains = said.flag("connection-drain", default=False)
     drain_s = said.number("connection-drain-timeout", 0, 900)
     return Forwarding(
@@ -136,13 +159,13 @@ def _forwarding(said: _Said, product: BalancerProduct) -> Forwarding:
     )
 
 
-def _check(said: _Said, product: BalancerProduct) -> HealthCheck:
+def _check(said: Said, product: BalancerProduct) -> HealthCheck:
     default = HealthCheck()
-    switch = "health-check-switch" if said.text("health-check-switch") else "health-check-flag"
+    flag = said.flag("health-check-flag", default=True)
     kind = said.choice("health-check-type", ("tcp", "http", "udp"), "tcp")
     codes = said.text("health-check-httpcode")
     return HealthCheck(
-        is_on=said.flag(switch, default=True),
+        is_on=said.flag("health-check-switch", default=flag),
         kind=CheckKind(kind),
         port=said.number("health-check-connect-port", 1, 65535) or 0,
         timeout_s=said.number("health-check-connect-timeout", 1, 300) or default.timeout_s,
@@ -154,71 +177,3 @@ def _check(said: _Said, product: BalancerProduct) -> HealthCheck:
         method=said.choice("health-check-method", ("head", "get"), default.method),
         http_codes=tuple(codes.split(",")) if codes else default.http_codes,
     )
-
-
-class _Said:
-    """The annotations, by the last part of their name."""
-
-    def __init__(self, annotations: Mapping[str, str]) -> None:
-        self._said = {
-            key.removeprefix(prefix): (key, value)
-            for prefix in reversed(PREFIXES)
-            for key, value in annotations.items()
-            if key.startswith(prefix)
-        }
-
-    def refuse(self, names: Collection[str], rule: str = "is not done here: take it out") -> None:
-        for name in names:
-            if name in self._said:
-                self._refusal(name, rule)
-
-    def words(self, name: str) -> tuple[str, ...]:
-        """Read ``a,b``, each once."""
-        parts = (part.strip() for part in self.text(name).split(","))
-        return tuple(dict.fromkeys(filter(None, parts)))
-
-    def text(self, name: str) -> str:
-        return self._said[name][1].strip() if name in self._said else ""
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        words = {"on": True, "true": True, "off": False, "false": False}
-        word = self.text(name).lower()
-        if word and word not in words:
-            self._refusal(name, "is neither on nor off")
-        return words.get(word, default)
-
-    def choice(self, name: str, choices: Collection[str], default: str) -> str:
-        word = self.text(name)
-        if word and word.lower() not in {one.lower() for one in choices}:
-            self._refusal(name, f"is none of {', '.join(choices)}")
-        return next((one for one in choices if one.lower() == word.lower()), default)
-
-    def number(self, name: str, least: int, most: int) -> int | None:
-        word = self.text(name)
-        if not word:
-            return None
-        if not word.isdecimal() or not least <= int(word) <= most:
-            self._refusal(name, f"is no number from {least} to {most}")
-        return int(word)
-
-    def zones(self, name: str) -> tuple[tuple[ZoneId, VSwitchId], ...]:
-        """Read ``zone:vswitch,zone:vswitch``."""
-        pairs = self._pairs(name, ":", lambda zone, vswitch: bool(zone and vswitch))
-        return tuple((ZoneId(zone), VSwitchId(vswitch)) for zone, vswitch in pairs)
-
-    def tags(self, name: str) -> Tags:
-        """Read ``key=value,key=value``; a value may be left out."""
-        return self._pairs(name, "=", lambda key, value: bool(key))
-
-    def _pairs(self, name: str, sign: str, is_right: Callable[[str, str], bool]) -> Tags:
-        found = []
-        for one in filter(None, (part.strip() for part in self.text(name).split(","))):
-            key, _, value = one.partition(sign)
-            if not is_right(key, value):
-                self._refusal(name, f"{one!r} is no pair with {sign!r} between")
-            found.append((key, value))
-        return tuple(found)
-
-    def _refusal(self, name: str, rule: str) -> None:
-        key, value = self._said[name]
-        raise UsageError(f"annotation {key}: {value!r} {rule}", field=key)

@@ -12,12 +12,13 @@ import pytest
 from terway.loadbalancer.annotations import (
     BACKEND_TYPE,
     NOT_DONE,
-    PREFIXES,
+    ONLY_OF,
     SCHEDULERS,
     Settings,
     balancer_id_of,
     parse_annotations,
 )
+from terway.loadbalancer.said import PREFIXES
 from terway.model.balancer import BalancerProduct, CheckKind, Forwarding, HealthCheck
 from terway.model.errors import UsageError
 
@@ -80,14 +81,13 @@ MEANINGS = {
     "server-group-type": ("Ip", said(groups_are_of_addresses=True)),
     "security-group-ids": ("sg-1, sg-2,sg-1", said(security_group_ids=("sg-1", "sg-2"))),
 }
-OF_NLB = ("server-group-type", "security-group-ids")
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("name", MEANINGS)
 def test_each_annotation_means_what_it_says(name: str, prefix: str) -> None:
     value, meaning = MEANINGS[name]
-    product = NLB if name in OF_NLB else CLB
+    product = NLB if name in ONLY_OF[NLB] else CLB
 
     assert parse_annotations({prefix + name: value}, product) == meaning
 
@@ -116,7 +116,7 @@ def test_what_is_not_done_is_refused_by_its_name(name: str, product: BalancerPro
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("delete-protection", "maybe", "is neither on nor off"),
+        ("delete-protection", "maybe", "is none of on, true, off, false"),
         ("address-type", "public", "is none of internet, intranet"),
         ("scheduler", "wlc", "is none of wrr, rr, sch, tch"),  # NLB's
         ("bandwidth", "0", "is no number from 1 to 5120"),
@@ -125,15 +125,18 @@ def test_what_is_not_done_is_refused_by_its_name(name: str, product: BalancerPro
         ("healthy-threshold", "1", "is no number from 2 to 10"),
         ("persistence-timeout", "3601", "is no number from 0 to 3600"),
         ("connection-drain-timeout", "-1", "is no number from 0 to 900"),
-        ("zone-maps", "z-a", "'z-a' is no pair with ':' between"),
+        ("zone-maps", "z-a", "zone-maps: 'z-a' is no pair with ':' between"),
+        ("zone-maps", "z:v,z-a", "'z:v,z-a' has 'z-a', which is no pair with ':' between"),
         ("additional-resource-tags", "=x", "'=x' is no pair with '=' between"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_rule(name: str, value: str, rule: str) -> None:
     key = PREFIXES[0] + name
 
+    product = NLB if name in ONLY_OF[NLB] else CLB
+
     with pytest.raises(UsageError) as caught:
-        parse_annotations({key: value}, CLB)
+        parse_annotations({key: value}, product)
 
     assert rule in str(caught.value)
     assert key in str(caught.value)
@@ -153,9 +156,51 @@ def test_an_instance_that_is_named_is_known_whatever_else_is_said() -> None:
     assert balancer_id_of({}) == ""
 
 
-def test_security_groups_of_a_clb_are_refused() -> None:
-    with pytest.raises(UsageError, match="is for NLBs"):
-        parse_annotations({f"{PREFIXES[0]}security-group-ids": "sg-1"}, CLB)
+@pytest.mark.parametrize(
+    ("product", "name"), [(one, name) for one, names in ONLY_OF.items() for name in names]
+)
+def test_what_the_other_product_has_is_refused(product: BalancerProduct, name: str) -> None:
+    value, _ = MEANINGS[name]
+    other = NLB if product is CLB else CLB
+
+    with pytest.raises(UsageError, match=f"{name}: .* is for {product.name}s.*take it out"):
+        parse_annotations({PREFIXES[0] + name: value}, other)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_name_that_nobody_knows_is_refused_with_the_one_that_is_like_it(prefix: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_annotations({f"{prefix}bandwith": "3"}, CLB)
+
+    assert str(caught.value) == (
+        f"annotation {prefix}bandwith: '3' is not known here: did you mean {PREFIXES[0]}bandwidth? "
+        "Correct it, or take it out"
+    )
+
+
+@pytest.mark.parametrize(("name", "product"), [("like-nothing", CLB), ("bandwith", NLB)])
+def test_a_name_that_is_like_none_of_its_product_is_to_be_taken_out(
+    name: str, product: BalancerProduct
+) -> None:
+    with pytest.raises(UsageError, match=f"{name}: '3' is not known here: take it out$"):
+        parse_annotations({PREFIXES[0] + name: "3"}, product)
+
+
+def test_all_that_is_refused_is_told_at_once() -> None:
+    wrong = {"bandwith": "3", "scheduler": "best", "cps": "9", "zone-maps": "z:v", "id": "lb-1"}
+
+    with pytest.raises(UsageError) as caught:
+        parse_annotations(
+            {PREFIXES[0] + name: value for name, value in wrong.items()} | {BACKEND_TYPE: "ecs"},
+            CLB,
+        )
+
+    told = str(caught.value).split("; ")
+    assert [one.partition(":")[0].rpartition("-")[2] for one in told[:4]] == [
+        "bandwith", "scheduler", "cps", "maps",
+    ]  # fmt: skip
+    assert told[4].startswith(f"annotation {BACKEND_TYPE}: 'ecs'")
+    assert caught.value.field == f"{PREFIXES[0]}bandwith"
 
 
 def test_annotations_of_others_are_theirs() -> None:
