@@ -135,7 +135,7 @@ def make_controllers(
     maker = Maker(calls, writes, vswitches, Making(cluster_id=CLUSTER, ip_stack=IPStack.DUAL))
     missed = Missed(client, world, teller, settings=settings, clock=clock)
     remains = Remains(informers, calls, cluster_id=CLUSTER, clock=clock)
-    explainer = Explainer(world)
+    explainer = Explainer(world, informers)
     doer = Doer(client, maker, writes, lookout, teller, explainer=explainer)
     return (
         PodController(

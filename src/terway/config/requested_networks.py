@@ -37,6 +37,8 @@ from terway.model.pod_network import PRIMARY_INTERFACE, Asked, NetworkRequest, P
 POD_NETWORKS_REQUEST = f"{PREFIX}pod-networks-request"
 POD_NETWORKING = f"{PREFIX}pod-networking"
 POD_ENI = f"{PREFIX}pod-eni"
+# Of an admitted pod: the PodNetworkings that its `pod-networks-request` named, which is answered.
+POD_NETWORKS_FROM = f"{PREFIX}pod-networks-from"
 
 _INTERFACE: Key[str] = Key(
     name="interfaceName", kind=INTERFACE_NAME, default="", meaning="Name of the interface"
@@ -86,6 +88,17 @@ def parse_asked(annotations: Mapping[str, str], *, is_admitted: bool = False) ->
         networking="" if networks or requests else networking,
         has_eni=has_eni,
     )
+
+
+def networkings_of(annotations: Mapping[str, str]) -> frozenset[str]:
+    """Return the names of the PodNetworkings that a pod's networks come from, by its annotations.
+
+    None of them where the pod lists its networks itself, or has those of eni-config.
+    """
+    names = {annotations.get(POD_NETWORKING, "")}
+    names.update(annotations.get(POD_NETWORKS_FROM, "").split(","))
+    names.update(one.networking for one in _requests(annotations, Report()))
+    return frozenset(names - {""})
 
 
 def _refuse_several(annotations: Mapping[str, str], is_admitted: bool, report: Report) -> None:

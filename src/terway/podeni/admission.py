@@ -42,6 +42,7 @@ class PodPatch:
 
     networks: tuple[PodNetwork, ...]
     networking: str = ""
+    requested: tuple[str, ...] = ()
     resource: str = ""
     count: int = 0
     zones: tuple[frozenset[ZoneId], ...] = ()
@@ -68,6 +69,7 @@ def admit_pod(
     return PodPatch(
         networks=selected.networks,
         networking=selected.networking,
+        requested=selected.requested,
         resource=resource,
         count=len(selected.networks) if resource else 0,
         zones=terms,

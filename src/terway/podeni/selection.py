@@ -39,11 +39,13 @@ _NETWORKS = f"{ANNOTATION}pod-networks"
 class Selected:
     """The networks of a pod. `networking` is the PodNetworking that gave them, if it was one.
 
+    `requested` are the PodNetworkings of several interfaces, each by an annotation's word.
     `remarks` are for whoever made the pod.
     """
 
     networks: tuple[PodNetwork, ...]
     networking: str = ""
+    requested: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -66,7 +68,10 @@ def select_networks(
     if asked.networks:
         selected = Selected(networks=asked.networks)
     elif asked.requests:
-        selected = Selected(networks=_requested(asked.requests, known))
+        selected = Selected(
+            networks=_requested(asked.requests, known),
+            requested=tuple(dict.fromkeys(one.networking for one in asked.requests)),
+        )
     elif asked.networking:
         selected = _named(asked.networking, known)
     else:

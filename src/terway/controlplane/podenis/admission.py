@@ -14,7 +14,12 @@ import msgspec
 
 from terway.config.network_keys import POD_NETWORKS
 from terway.config.pod_networking import parse_pod_networking, useless_words
-from terway.config.requested_networks import POD_NETWORKING, POD_NETWORKS_REQUEST, parse_asked
+from terway.config.requested_networks import (
+    POD_NETWORKING,
+    POD_NETWORKS_FROM,
+    POD_NETWORKS_REQUEST,
+    parse_asked,
+)
 from terway.controlplane.controller import Informers
 from terway.controlplane.podenis.gates import Patch, affinity_patch
 from terway.controlplane.podenis.pod import facts_of
@@ -147,6 +152,8 @@ def _pod_patch(raw: Mapping[str, Any], decided: PodPatch) -> Patch:
         POD_NETWORKS: write_networks(decided.networks),
         POD_ENI: "true",
     }
+    if decided.requested:
+        annotations[POD_NETWORKS_FROM] = ",".join(decided.requested)
     annotations.pop(POD_NETWORKS_REQUEST, None)  # it is answered; two would contradict each other
     if decided.networking:
         annotations[POD_NETWORKING] = decided.networking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from terway.config.eni_conf import EniConf
 from terway.controlplane.clusterconf import follow_conf
@@ -57,75 +58,144 @@ def make_admission(
 def make_pod_controllers(context: Context) -> Parts:
     """Return the controllers `pod`, `pod-eni`, `eni` and `pod-networking` that are asked for."""
     config, informers = context.config, context.informers
-    settings = settings_of(config)
     follow_conf(informers, config.namespace)  # so that it is there before the first round
-    calls = Calls(context.cloud, context.budget, clock=context.clock)
-    lookout = Lookout(calls)
-    vswitches = VSwitches(calls, clock=context.monotonic, ttl_s=config.vswitch_ttl_s)
-    room = Room(informers, vswitches, clock=context.monotonic)
-    teller = Teller(context.events)
-    writes = Writes(context.client, clock=context.clock)
-    making = Making(cluster_id=config.cluster_id, ip_stack=config.ip_stack)
-    maker = Maker(calls, writes, vswitches, making)
-    world = ClusterWorld(informers, context.eni_config.current, vswitches.zones)
-    explainer = Explainer(world)
-    strays = Strays(context.client, informers, calls, teller)
-    sweep = Sweep(informers, calls, strays, cluster_id=config.cluster_id, clock=context.clock)
-    missed = Missed(context.client, world, teller, settings=lambda: settings, clock=context.clock)
-    remains = Remains(informers, calls, cluster_id=config.cluster_id, clock=context.clock)
-    restorer = Restorer(context.client, calls, maker, writes, teller, remains=remains)
-    context.metrics.sources.append(missed.metrics)
-    networkings, reads = made_alone(
-        informers,
-        lambda: PodNetworkingController(
-            context.client,
-            informers,
-            vswitches,
-            teller,
-            clock=context.clock,
-            is_announced=context.announced.has,
-        ),
-    )
+    shared = _share(context)
+    networkings, reads = made_alone(informers, lambda: _networkings(shared))
     controllers: tuple[Controller, ...] = (
-        PodController(
-            context.client,
-            informers,
-            world,
-            teller,
-            missed=missed,
-            restorer=restorer,
-            settings=lambda: settings,
-            concurrency=config.concurrency.pod,
-        ),
-        PodENIController(
-            context.client,
-            informers,
-            Doer(context.client, maker, writes, lookout, teller, explainer=explainer),
-            writes,
-            teller,
-            room=room,
-            clock=context.clock,
-            settings=lambda: settings,
-            concurrency=config.concurrency.pod_eni,
-        ),
-        ENIController(
-            context.client,
-            informers,
-            calls,
-            lookout,
-            teller,
-            room=room,
-            explainer=explainer,
-            clock=context.monotonic,
-            counted=context.counted,
-            concurrency=config.concurrency.eni,
-        ),
+        _pods(shared),
+        _pod_enis(shared),
+        _enis(shared),
         networkings,
     )
-    wanted = tuple(one for one in controllers if one.name in config.controllers)
+    strays = Strays(context.client, informers, shared.calls, shared.teller)
+    sweep = Sweep(
+        informers, shared.calls, strays, cluster_id=config.cluster_id, clock=context.clock
+    )
     return Parts(
-        controllers=wanted,
-        loops=(lookout.run,),
+        controllers=tuple(one for one in controllers if one.name in config.controllers),
+        loops=(shared.lookout.run,),
         late_loops=(sweep.run,),
         reads={networkings.name: reads},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What these controllers have in common."""
+
+    context: Context
+    settings: Settings
+    calls: Calls
+    lookout: Lookout
+    vswitches: VSwitches
+    room: Room
+    teller: Teller
+    writes: Writes
+    maker: Maker
+    world: ClusterWorld
+    explainer: Explainer
+
+
+def _share(context: Context) -> _Shared:
+    config, informers = context.config, context.informers
+    calls = Calls(context.cloud, context.budget, clock=context.clock)
+    vswitches = VSwitches(calls, clock=context.monotonic, ttl_s=config.vswitch_ttl_s)
+    writes = Writes(context.client, clock=context.clock)
+    making = Making(cluster_id=config.cluster_id, ip_stack=config.ip_stack)
+    world = ClusterWorld(informers, context.eni_config.current, vswitches.zones)
+    return _Shared(
+        context=context,
+        settings=settings_of(config),
+        calls=calls,
+        lookout=Lookout(calls),
+        vswitches=vswitches,
+        room=Room(informers, vswitches, clock=context.monotonic),
+        teller=Teller(context.events),
+        writes=writes,
+        maker=Maker(calls, writes, vswitches, making),
+        world=world,
+        explainer=Explainer(world),
+    )
+
+
+def _networkings(shared: _Shared) -> PodNetworkingController:
+    context = shared.context
+    return PodNetworkingController(
+        context.client,
+        context.informers,
+        shared.vswitches,
+        shared.teller,
+        clock=context.clock,
+        is_announced=context.announced.has,
+    )
+
+
+def _pods(shared: _Shared) -> PodController:
+    context, cluster_id = shared.context, shared.context.config.cluster_id
+    missed = Missed(
+        context.client,
+        shared.world,
+        shared.teller,
+        settings=lambda: shared.settings,
+        clock=context.clock,
+    )
+    context.metrics.sources.append(missed.metrics)
+    restorer = Restorer(
+        context.client,
+        shared.calls,
+        shared.maker,
+        shared.writes,
+        shared.teller,
+        remains=Remains(
+            context.informers, shared.calls, cluster_id=cluster_id, clock=context.clock
+        ),
+    )
+    return PodController(
+        context.client,
+        context.informers,
+        shared.world,
+        shared.teller,
+        missed=missed,
+        restorer=restorer,
+        settings=lambda: shared.settings,
+        concurrency=context.config.concurrency.pod,
+    )
+
+
+def _pod_enis(shared: _Shared) -> PodENIController:
+    context = shared.context
+    doer = Doer(
+        context.client,
+        shared.maker,
+        shared.writes,
+        shared.lookout,
+        shared.teller,
+        explainer=shared.explainer,
+    )
+    return PodENIController(
+        context.client,
+        context.informers,
+        doer,
+        shared.writes,
+        shared.teller,
+        room=shared.room,
+        clock=context.clock,
+        settings=lambda: shared.settings,
+        concurrency=context.config.concurrency.pod_eni,
+    )
+
+
+def _enis(shared: _Shared) -> ENIController:
+    context = shared.context
+    return ENIController(
+        context.client,
+        context.informers,
+        shared.calls,
+        shared.lookout,
+        shared.teller,
+        room=shared.room,
+        explainer=shared.explainer,
+        clock=context.monotonic,
+        counted=context.counted,
+        concurrency=context.config.concurrency.eni,
     )

@@ -15,7 +15,6 @@ from terway.controlplane.podenis.explaining import Explainer
 from terway.controlplane.podenis.lookout import Lookout, look_at
 from terway.controlplane.podenis.making import Maker, emptied, next_try
 from terway.controlplane.podenis.telling import Teller
-from terway.controlplane.podenis.words import networks_of
 from terway.controlplane.podenis.writes import Writes
 from terway.controlplane.ports import KubePort
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS, NetworkInterface, PodENI
@@ -95,7 +94,7 @@ class Doer:
         except ConflictError:
             raise  # somebody was faster: nothing that a user has to know
         except VpcError as error:
-            told = self._explainer.explain(error, networks_of(found).values())
+            told = self._explainer.explain(error, found)
             self._teller.failed(found, "CreateENI", f"no ENI for {names}: {told}")
             raise told from error
         made = ", ".join(one.eni.id for one in found.spec.allocations if one.eni.id)

@@ -20,7 +20,6 @@ from terway.controlplane.podenis.pod_eni import eni_ids_of
 from terway.controlplane.podenis.reading import known_as_of, wish_of
 from terway.controlplane.podenis.room import Room
 from terway.controlplane.podenis.telling import Teller
-from terway.controlplane.podenis.words import networks_of
 from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WATCHED_NODES
 from terway.kube.crds import (
@@ -237,7 +236,7 @@ class ENIController:
             return
         owner: PodENI | None = self._records.get(reference.name, namespace=reference.namespace)
         if owner is not None:
-            told = self._explainer.text_of(error, networks_of(owner).values()) or str(error)
+            told = self._explainer.text_of(error, owner) or str(error)
             self._teller.failed(owner, what, f"{found.metadata.name}: {told}")
 
 

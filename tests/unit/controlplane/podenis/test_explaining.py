@@ -10,7 +10,7 @@ from terway.cloud.errors import translate
 from terway.controlplane.clusterconf import parse_eni_conf
 from terway.controlplane.podenis.explaining import Explainer
 from terway.controlplane.podenis.world import ClusterWorld
-from terway.kube.crds import POD_NETWORKINGS
+from terway.kube.crds import POD_NETWORKINGS, PodENI
 from terway.lab.cloud.faults import Fault
 from terway.model.errors import CapacityError, TransientError, UsageError, VpcError
 from tests.support.cloud_world import ZONE
@@ -140,6 +140,46 @@ async def test_ids_of_no_pod_networking_are_eni_configs_or_the_pods_own(
     assert owner in text
 
 
+async def bystander(cluster, vswitch, group):
+    """Make a PodNetworking of these that selects nobody."""
+    spec = {"vSwitchOptions": [vswitch], "securityGroupIDs": [group]}
+    await cluster.client.create(POD_NETWORKINGS, {"metadata": {"name": "other"}, "spec": spec})
+    await cluster.settle()
+
+
+async def test_a_pod_networking_that_merely_names_the_same_ids_is_not_blamed(cluster):
+    await bystander(cluster, "vsw-nope", cluster.cloud.group)
+    one = {
+        "interface": "eth0",
+        "vSwitchOptions": ["vsw-nope"],
+        "securityGroupIDs": [cluster.cloud.group],
+    }
+    asked = {f"{PREFIX}pod-networks": json.dumps({"podNetworks": [one]})}
+
+    await cluster.make_pod("web-0", "n1", annotations=asked)
+    await cluster.round()
+
+    text = told(cluster, "CreateENIFailed")
+    assert "vsw-nope in vSwitchOptions of the pod's annotation pod-networks" in text
+    assert "PodNetworking" not in text
+
+
+@pytest.mark.parametrize("is_admitted", [True, False])
+async def test_a_pod_networking_that_an_interface_asks_for_by_name_is_named(cluster, is_admitted):
+    await bystander(cluster, cluster.cloud.pod_vswitch, cluster.cloud.group)
+    cluster.cloud.cloud.faults.add(
+        Fault(action="CreateNetworkInterface", code="InvalidSecurityGroupId.NotFound", status=404)
+    )
+    asked = {
+        f"{PREFIX}pod-networks-request": json.dumps([{"interfaceName": "eth0", "network": "other"}])
+    }
+
+    await cluster.make_pod("web-0", "n1", annotations=asked, is_admitted=is_admitted)
+    await cluster.round()
+
+    assert "in spec.securityGroupIDs of PodNetworking other" in told(cluster, "CreateENIFailed")
+
+
 def refusal(code: str) -> VpcError:
     return translate(
         action="CreateNetworkInterface", status=403, code=code, message="No.", request_id="R-1"
@@ -156,7 +196,8 @@ def refusal(code: str) -> VpcError:
 )
 async def test_what_to_do_about_it_is_the_same_class(cluster, code, kind):
     error = refusal(code)
-    explained = Explainer(ClusterWorld(cluster.copies, lambda: None)).explain(error, ())
+    world = ClusterWorld(cluster.copies, lambda: None)
+    explained = Explainer(world, cluster.copies).explain(error, PodENI())
 
     assert type(explained) is kind
     assert explained.code == code
