@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
+from terway.lab.kubeapi.manifests import apply_manifests
 from tests.support.kube_server import READER_TOKEN, TOKEN
 from tests.support.live_cluster import open_live_cluster
+from tests.support.upstream_objects import daemon_set
 
 ASKED = (
     ("--dry-run",),
@@ -44,6 +47,20 @@ async def test_without_a_cluster_nothing_is_known_and_the_reason_is_told(tmp_pat
     assert "none: No such file or directory" in " ".join(said.split())
     assert "to do" not in said
     assert "clusterID" not in said
+
+
+@pytest.mark.parametrize(
+    "words", [("--dry-run",), ("--yes",), ("--back", "--yes"), ("--back", "--dry-run")]
+)
+async def test_a_node_that_is_not_there_is_refused_with_those_that_are(tmp_path, words):
+    async with open_live_cluster(tmp_path) as server:
+        apply_manifests(server.state, yaml.safe_dump(daemon_set()))
+        nodes = ("--node", "node-2", "--node", "nope")
+
+        code, said = await migrate((*words, *nodes), server.kubeconfig, tmp_path)
+
+    text = "--node nope: no such node in the cluster. There are: node-1, node-2"
+    assert (code, said) == (2, f"terway-cli: {text}\n")
 
 
 @pytest.mark.parametrize("words", ASKED)

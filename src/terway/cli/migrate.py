@@ -11,6 +11,7 @@ from terway.cli.exits import CANNOT_REACH, FOUND, OK
 from terway.cli.migrate_back import go_back, is_given_back, refuse_kept, returned_lines, returned_of
 from terway.cli.migrate_next import Action, Goal
 from terway.cli.migrate_plan import plan_migration
+from terway.cli.migrate_reach import refuse_unknown
 from terway.cli.migrate_read import read_world
 from terway.cli.migrate_text import plan_lines
 from terway.cli.migrate_whole import Wish, check, fulfil, name_of, read_manifests, rendered, report
@@ -86,6 +87,8 @@ def command(*, kubeconfig: str, node_name: str, root: str, **given: object) -> N
 
 def _forward(place: Place, asked: Asked) -> None:
     world = asyncio.run(read_world(place))
+    if world.cluster is not None:
+        refuse_unknown(asked.nodes, world.cluster.nodes)
     plan = plan_migration(world)
     is_end = asked.is_dry or plan.is_blocked or world.cluster is None
     if not asked.is_json:

@@ -1,11 +1,13 @@
-"""Can the cluster be read that is to be migrated?"""
+"""Can the cluster be read that is to be migrated, and has it the nodes that are named?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from terway.model.errors import TransientError, VpcError
+from terway.model.errors import TransientError, UsageError, VpcError
+
+_NAMED = 10
 
 
 def why_unread(error: VpcError) -> str:
@@ -22,3 +24,14 @@ def reading() -> Iterator[None]:
         yield
     except VpcError as error:
         raise TransientError(f"nothing was changed; not read: {why_unread(error)}") from error
+
+
+def refuse_unknown(wanted: Sequence[str], there: Collection[str]) -> None:
+    """Raise UsageError with the nodes of `wanted` that are not `there`, and those that are."""
+    unknown = [one for one in wanted if one not in there]
+    if unknown:
+        names = sorted(there)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        held = f"{', '.join(names[:_NAMED])}{more}" if names else "none"
+        text = f"--node {', '.join(unknown)}: no such node in the cluster. There are: {held}"
+        raise UsageError(text, field="--node")

@@ -15,7 +15,7 @@ from terway.cli.chart.render import find_chart, overlaid, read_values, render
 from terway.cli.migrate_cluster import LABEL, NAMESPACE, SAVED, Cluster, Taken
 from terway.cli.migrate_do import Performer, in_order
 from terway.cli.migrate_next import Action, Goal, next_back, next_forward
-from terway.cli.migrate_reach import reading
+from terway.cli.migrate_reach import reading, refuse_unknown
 from terway.cli.migrate_run import DEFAULT_PACE, Pace, go_through
 from terway.cli.migrate_seen import read_cluster
 from terway.cli.place import Place
@@ -72,6 +72,7 @@ async def check(place: Place, wish: Wish) -> None:
     with reading():
         async with open_client(place) as client:
             cluster = await read_cluster(client)
+    refuse_unknown(wish.goal.nodes, [one.name for one in cluster.members])
     _check_ends(cluster, wish)
 
 
