@@ -14,7 +14,7 @@ import click
 
 from terway import __version__
 from terway.config.choices import VirtualType
-from terway.lab.node.filesystem import folder_on_both
+from terway.lab.node.filesystem import ADMIN_KUBECONFIG, folder_on_both
 from terway.lab.world.client import LabClient, quoted, start_lab
 from terway.lab.world.paths import list_labs, sweep
 from terway.lab.world.plan import EXCLUSIVE_LABELS, METADATA, OPENAPI, LabPlan, NodePool
@@ -232,6 +232,8 @@ def exec_command(name: str, target: str, command: tuple[str, ...]) -> None:
 def run_command(name: str, node: str, command: tuple[str, ...]) -> None:
     """Run one of Terway's own tools on a node, with the lab's keys in its environment.
 
+    It asks the API server as the lab's administrator: a person runs it, not terwayd.
+
     terway-lab run node-1 terway-cli why default/web 192.168.32.7:80
 
     It runs in the folder that you are in, and what it writes there is yours. Below /etc, /opt, /run
@@ -250,6 +252,7 @@ def _tool_environment(node: str, ends: dict[str, str]) -> dict[str, str]:
     """Return what a tool is told, so that it needs no terwayd to find the lab's services."""
     return {
         "NODE_NAME": node,
+        "KUBECONFIG": str(ADMIN_KUBECONFIG),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         "ECS_ENDPOINT": f"http://{OPENAPI}",
         "VPC_ENDPOINT": f"http://{OPENAPI}",

@@ -19,6 +19,7 @@ from terway.lab.commands import _tool_environment
 from terway.lab.demo.measure import _run
 from terway.lab.demo.summary import instance_table, pod_table
 from terway.lab.kubelet.readiness import pause_s
+from terway.lab.node.filesystem import ADMIN_KUBECONFIG, AGENT_KUBECONFIG
 from terway.lab.world.agent_watch import wait_serving
 from terway.lab.world.client import LabClient
 from terway.lab.world.failures import explain
@@ -209,6 +210,13 @@ def test_a_tool_that_is_run_on_a_node_needs_no_terwayd_to_find_the_lab() -> None
     assert place.ecs_endpoint == place.vpc_endpoint == "http://100.100.0.10"
     assert place.metadata_url == "http://100.100.100.200"
     assert place.access_key is not None
+
+
+def test_a_tool_that_a_person_runs_on_a_node_does_not_ask_as_terwayd() -> None:
+    told = _tool_environment("node-1", {"access_key_id": "a", "access_key_secret": "b"})
+
+    assert place_of(told, root=Path("/nowhere")).kubeconfig == ADMIN_KUBECONFIG
+    assert ADMIN_KUBECONFIG != AGENT_KUBECONFIG
 
 
 @pytest.mark.parametrize(

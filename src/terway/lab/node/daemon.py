@@ -26,13 +26,12 @@ from terway.kube.resource import ObjectKey
 from terway.lab.kubelet.kubelet import Kubelet, open_kubelet
 from terway.lab.kubelet.projection import project_eni_config
 from terway.lab.node.client import SpawnerClient
+from terway.lab.node.filesystem import ADMIN_KUBECONFIG, AGENT_KUBECONFIG
 from terway.lab.node.network import configure_eth0
 from terway.lab.node.spec import NodeSpec
 from terway.lab.node.supervise import Supervisor
 from terway.model.errors import UsageError, VpcError
 
-KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")
-AGENT_KUBECONFIG = Path("/etc/kubernetes/terway.conf")
 LOG_DIR = Path("/var/log/terway")
 
 Message = dict[str, Any]
@@ -76,7 +75,7 @@ class NodeDaemon:
         await self._plugged.wait()
         await configure_eth0(self._spec)
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(KubeClient(read_kubeconfig(KUBECONFIG)))
+            client = await stack.enter_async_context(KubeClient(read_kubeconfig(ADMIN_KUBECONFIG)))
             self._kubelet = await open_kubelet(stack, self._spec, client, self._spawner, log=log)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._kubelet.run())

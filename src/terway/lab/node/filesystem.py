@@ -21,6 +21,9 @@ from pathlib import Path
 from terway.lab.node import syscalls as sys_
 from terway.lab.node.spec import NodeSpec
 
+ADMIN_KUBECONFIG = Path("/etc/kubernetes/kubelet.conf")  # of the kubelet, and of people here
+AGENT_KUBECONFIG = Path("/etc/kubernetes/terway.conf")
+
 _STORE = Path("/run/terway-lab")
 _COPY_ON_WRITE = ("/etc", "/opt", "/var")
 # Empty at first: the CNI configuration of another program on the machine is not the node's.
@@ -112,8 +115,8 @@ def _write_identity(spec: NodeSpec) -> None:
     replace("/etc/hosts", "\n".join(hosts) + "\n")
     # The VPC's own resolvers; the lab has no DNS, names fail fast instead of leaking out.
     replace("/etc/resolv.conf", "options timeout:1 attempts:1\n")
-    replace("/etc/kubernetes/kubelet.conf", spec.kubeconfig)
-    replace("/etc/kubernetes/terway.conf", spec.agent_kubeconfig or spec.kubeconfig)
+    replace(str(ADMIN_KUBECONFIG), spec.kubeconfig)
+    replace(str(AGENT_KUBECONFIG), spec.agent_kubeconfig or spec.kubeconfig)
 
 
 def replace(path: str, text: str) -> None:
