@@ -11,6 +11,7 @@ from terway.cli.migrate_cluster import APPLIED, LABEL, NAMESPACE, SAVED, Taken, 
 from terway.cli.migrate_next import DAEMON_SET, Action, Do
 from terway.cli.migrate_seen import HOOKS, KINDS, NODES, PODS, is_apart, is_ours, listed
 from terway.cli.migrate_task import task_pod
+from terway.cli.rights import RightsError
 from terway.kube.client import KubeClient, PatchType, Propagation
 from terway.model.errors import ConflictError, UsageError
 
@@ -74,7 +75,7 @@ class Performer:
         path = PODS.path(namespace=NAMESPACE, name=name, subresource="log")
         try:
             return (await self.client.request("GET", path)).decode(errors="replace").strip()
-        except (ConflictError, UsageError) as error:
+        except (ConflictError, UsageError, RightsError) as error:
             return f"its log cannot be read: {error}"
 
     async def _save(self) -> None:

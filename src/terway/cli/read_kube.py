@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from terway.cli.place import Place
+from terway.cli.rights import PersonsClient
 from terway.cli.second_addresses import read_pod_enis
 from terway.cli.snapshot import KubeNode, KubePod, KubeService, KubeView
 from terway.kube.client import EVERYTHING, KubeClient, Selector
@@ -48,8 +49,9 @@ def find_connection(place: Place) -> Connection:
 
 
 def open_client(place: Place) -> KubeClient:
-    """Return a client, for `async with`."""
-    return KubeClient(find_connection(place), timeout_s=_TIMEOUT_S, user_agent="terway-cli")
+    """Return a client, for `async with`; a missing right is RightsError with what helps."""
+    connection = find_connection(place)
+    return PersonsClient(connection, kubeconfig=place.kubeconfig, timeout_s=_TIMEOUT_S)
 
 
 async def read_kube(place: Place, *, everything: bool = False) -> KubeView:
