@@ -13,7 +13,7 @@ import yaml
 from terway.lab.kubeapi.manifests import apply_manifests
 from tests.support.kube_server import READER_TOKEN, TOKEN
 from tests.support.live_cluster import open_live_cluster
-from tests.support.upstream_objects import daemon_set
+from tests.support.upstream_objects import daemon_set, eni_config
 
 ASKED = (
     ("--dry-run",),
@@ -75,3 +75,16 @@ async def test_who_may_not_read_the_cluster_is_told_who_may(tmp_path, words):
     assert code == 3, said
     assert "reader" in flat
     assert "--kubeconfig FILE" in flat
+
+
+async def test_the_plan_of_a_node_is_shown_without_the_others(tmp_path):
+    async with open_live_cluster(tmp_path) as server:
+        for one in (eni_config(), daemon_set()):
+            apply_manifests(server.state, yaml.safe_dump(one))
+
+        words = ("--dry-run", "--node", "node-2")
+        code, said = await migrate(words, server.kubeconfig, tmp_path)
+
+    assert code == 0, said
+    assert "1 node: node-2" in said
+    assert "node-1" not in said

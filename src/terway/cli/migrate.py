@@ -89,7 +89,7 @@ def _forward(place: Place, asked: Asked) -> None:
     world = asyncio.run(read_world(place))
     if world.cluster is not None:
         refuse_unknown(asked.nodes, world.cluster.nodes)
-    plan = plan_migration(world)
+    plan = plan_migration(world, nodes=asked.nodes)
     is_end = asked.is_dry or plan.is_blocked or world.cluster is None
     if not asked.is_json:
         print_lines(plan_lines(plan))

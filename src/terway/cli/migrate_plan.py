@@ -7,7 +7,7 @@ A plan is made of what was read, and changes nothing. Each step says whether it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -58,16 +58,23 @@ class MigrationPlan:
         return any(one.state is State.BLOCKED for one in self.steps)
 
 
-def plan_migration(world: World) -> MigrationPlan:
-    """Return the steps from what there is to a cluster that is ours."""
+def plan_migration(world: World, *, nodes: Collection[str] = ()) -> MigrationPlan:
+    """Return the steps from what there is to a cluster that is ours; of `nodes` only, if named.
+
+    As long as only some nodes are meant, what upstream has for the others stays.
+    """
     steps = list(_config_steps(world))
     if world.cluster is not None:
         steps += [_resources_step(world.cluster), _agents_step(world.cluster)]
         steps.append(_control_plane_step(world.cluster))
-    steps += map(_node_step, world.nodes)
+    looked_into = {one.name: one for one in world.nodes if not nodes or one.name in nodes}
+    steps += map(_node_step, looked_into.values())
     if world.cluster is not None:
-        steps += _other_nodes(world.cluster, {one.name for one in world.nodes})
-        steps.append(_rest_step(world.cluster))
+        wanted = [one for one in world.cluster.nodes if not nodes or one in nodes]
+        others = [one for one in wanted if one not in looked_into]
+        steps += _other_nodes(others, are_others=bool(looked_into))
+        if not nodes:
+            steps.append(_rest_step(world.cluster))
     return MigrationPlan(steps=tuple(steps), unread=world.unread)
 
 
@@ -228,13 +235,12 @@ def _node_command(node: NodeWorld) -> str:
     return f"kubectl label node {node.name} {LABEL}=true"
 
 
-def _other_nodes(cluster: ClusterWorld, seen: set[str]) -> Iterator[Step]:
+def _other_nodes(names: Sequence[str], *, are_others: bool) -> Iterator[Step]:
     """Yield the step of the nodes that can be looked into only from themselves."""
-    others = [name for name in cluster.nodes if name not in seen]
-    if others:
-        names = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+    if names:
+        shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
         yield Step(
-            title=f"{counted(len(others), 'other node')}: {names}",
+            title=f"{counted(len(names), 'other node' if are_others else 'node')}: {shown}",
             state=State.TODO,
             changes=("one after the other; what becomes of their pods is shown on each of them",),
         )

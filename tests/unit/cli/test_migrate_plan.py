@@ -166,3 +166,19 @@ def test_a_cluster_that_has_no_upstream_has_nothing_left_of_it():
     titles = {one.title: one.state for one in plan.steps}
     assert titles["control plane"] is State.DONE
     assert titles["what is left of upstream"] is State.DONE
+
+
+def test_a_plan_of_named_nodes_is_of_no_others():
+    cluster = replace(CLUSTER, nodes=("node-1", "node-2", "node-3"))
+    blocked = replace(NODE, held=2)
+    world = World(cluster=cluster, nodes=(blocked,))
+
+    whole = [one.title for one in plan_migration(world).steps[4:]]
+    two = plan_migration(world, nodes=("node-3", "node-2"))
+    own = plan_migration(world, nodes=("node-1",))
+
+    assert whole == ["node node-1", "2 other nodes: node-2, node-3", "what is left of upstream"]
+    assert [one.title for one in two.steps[4:]] == ["2 nodes: node-2, node-3"]
+    assert not two.is_blocked
+    assert [one.title for one in own.steps[4:]] == ["node node-1"]
+    assert own.is_blocked
