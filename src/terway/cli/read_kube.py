@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from terway.cli.place import Place
-from terway.cli.rights import PersonsClient
+from terway.cli.rights import PersonsClient, RightsError
 from terway.cli.second_addresses import read_pod_enis
 from terway.cli.snapshot import KubeNode, KubePod, KubeService, KubeView
 from terway.kube.client import EVERYTHING, KubeClient, Selector
@@ -110,7 +110,7 @@ async def _services(client: KubeClient) -> tuple[KubeService, ...]:
     try:
         services = (await client.list(SERVICES)).items
         slices = (await client.list(SLICES)).items
-    except (UsageError, msgspec.MsgspecError):
+    except (UsageError, RightsError, msgspec.MsgspecError):
         return ()  # not all servers have them, and not every identity may list them
     return tuple(_service(one, slices) for one in services)
 
