@@ -114,7 +114,7 @@ def _share(context: Context) -> _Shared:
         writes=writes,
         maker=Maker(calls, writes, vswitches, making),
         world=world,
-        explainer=Explainer(world),
+        explainer=Explainer(world, informers),
     )
 
 
