@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from terway.agent.install import PLUGIN as OURS
-from terway.cli.chart.render import find_chart, overlaid, read_values, render
+from terway.cli.chart.render import find_chart, read_values, render
+from terway.cli.chart.settings import overlaid
 from terway.kube.resource import CONFIG_MAPS
 from terway.lab.world.controlplane import wait_control_plane
 from terway.lab.world.lab import Lab, open_lab

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from terway.cli.chart.render import find_chart, overlaid, read_values, render
+from terway.cli.chart.render import find_chart, read_values, render
+from terway.cli.chart.settings import overlaid
 from terway.cli.chart.values import values_schema
 from terway.config.agent_config import parse_agent_config
 from terway.config.choices import IPAMType

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from terway.cli.chart.render import find_chart, overlaid, read_values, render
+from terway.cli.chart.render import find_chart, read_values, render
+from terway.cli.chart.settings import overlaid
 from terway.lab.cloud.inprocess import inprocess_ecs_client
 from terway.lab.world.lab import Lab
 from terway.lab.world.plan import OPENAPI

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from terway.cli.chart.render import find_chart, overlaid, read_values, render
+from terway.cli.chart.render import find_chart, read_values, render
+from terway.cli.chart.settings import overlaid
 from terway.cli.migrate_cluster import LABEL, NAMESPACE, SAVED, Cluster, Taken
 from terway.cli.migrate_do import Performer, in_order
 from terway.cli.migrate_next import Action, Goal, next_back, next_forward

@@ -17,6 +17,7 @@ import yaml
 
 from terway.cli.chart.gotemplate.evaluate import Templates
 from terway.cli.chart.gotemplate.tokens import TemplateError
+from terway.cli.chart.settings import overlaid, with_settings
 from terway.cli.chart.values import KEYS
 from terway.config.declare import Values, read_object
 from terway.config.findings import Report
@@ -53,10 +54,10 @@ def find_chart() -> Path:
 def read_values(files: Sequence[Path], settings: Sequence[str], *, chart: Path) -> dict[str, Any]:
     """Return the values of a release: the chart's, the files' over them, the settings' over all.
 
-    A setting is NAME=VALUE, the value as YAML. Raises UsageError for what is not YAML.
+    A setting is NAME=VALUE, as `with_settings` has it. Raises UsageError for what is not YAML.
     """
     layers = [_read(path) for path in (chart / "values.yaml", *files)]
-    return reduce(overlaid, [*layers, *map(_setting, settings)])
+    return with_settings(reduce(overlaid, layers), settings)
 
 
 def check_values(values: Mapping[str, Any], report: Report) -> Values:
@@ -90,20 +91,6 @@ def render(values: Mapping[str, Any], *, chart: Path) -> str:
         raise UsageError(str(error), field=PATH) from error
 
 
-def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `below` with `above` over it, as Helm lays values: maps merge, the rest is replaced.
-
-    None takes a key away.
-    """
-    both = {**below, **above}
-    for name, value in above.items():
-        if value is None:
-            both.pop(name)
-        elif isinstance(value, Mapping) and isinstance(below.get(name), Mapping):
-            both[name] = overlaid(below[name], value)
-    return both
-
-
 def _documents(
     templates: Templates, names: Mapping[str, str], context: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -126,19 +113,6 @@ def _read(path: Path) -> dict[str, Any]:
         said = " ".join(str(error).split())
         raise UsageError(f"{path} is not a values file: {said}", field=PATH) from error
     return _object(found, str(path))
-
-
-def _setting(text: str) -> dict[str, Any]:
-    name, sign, said = text.partition("=")
-    try:
-        value: Any = yaml.safe_load(said)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: {said} is not YAML", field="--set") from error
-    if not sign:
-        raise UsageError(f"--set {text}: write NAME=VALUE, as pool.maxSize=10", field="--set")
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    return _object(value, text)
 
 
 def _object(found: object, where: str) -> dict[str, Any]:
