@@ -114,3 +114,47 @@ async def test_an_nlb_is_in_the_groups_that_its_service_names(shop: Shop) -> Non
 
     await shop.until(is_in)
     assert own_groups(shop) == {}
+
+
+async def test_nobody_is_sent_to_an_nlb_that_a_group_does_not_guard(shop: Shop) -> None:
+    key = f"{PREFIX}security-group-ids"
+    await shop.make_service(
+        annotations={**INTRANET, key: "sg-nope"},
+        loadBalancerClass=NLB_CLASS,
+        loadBalancerSourceRanges=["10.0.0.0/8"],
+    )
+
+    told = await shop.tells("SyncLoadBalancerFailed")
+
+    assert told.startswith(f"annotation {key}: 'sg-nope' is refused by the cloud: correct it")
+    assert await shop.ingress() == []
+    [instance] = await shop.nlb.list_instances()
+    assert await shop.nlb.list_listeners(instance.id) == ()
+
+    right = {"metadata": {"annotations": {key: shop.cloud.group}}}
+    await shop.client.patch(RAW, "web", right, namespace="default")
+    await shop.until(shop.ingress)
+    [instance] = await shop.nlb.list_instances()
+    assert set(instance.security_group_ids) == {shop.cloud.group, *own_groups(shop)}
+
+
+async def test_a_vswitch_that_does_not_exist_is_told_by_its_annotation(shop: Shop) -> None:
+    key = f"{PREFIX}zone-maps"
+    said = {**INTRANET, key: f"{ZONE}:vsw-nope", f"{PREFIX}hostname": "shop.example.com"}
+    await shop.make_service(annotations=said, loadBalancerClass=NLB_CLASS)
+
+    told = await shop.tells("SyncLoadBalancerFailed")
+
+    assert told.startswith(f"annotation {key}: '{ZONE}:vsw-nope' (vsw-nope) is refused")
+    assert await shop.ingress() == []
+
+
+async def test_an_address_that_is_in_use_stays_though_another_group_is_refused(shop: Shop) -> None:
+    await shop.make_service(annotations=INTRANET, loadBalancerClass=NLB_CLASS)
+    there = await shop.until(shop.ingress)
+
+    wrong = {"metadata": {"annotations": {f"{PREFIX}security-group-ids": "sg-nope"}}}
+    await shop.client.patch(RAW, "web", wrong, namespace="default")
+
+    assert "'sg-nope' is refused" in await shop.tells("SyncLoadBalancerFailed")
+    assert await shop.ingress() == there

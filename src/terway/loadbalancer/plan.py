@@ -86,6 +86,15 @@ def _has_mark(said: str, mark: str) -> bool:
     return said.startswith("k8s/") and said.endswith(f"/{mark}")
 
 
+def may_listen(wanted: Wanted, observed: Observed) -> bool:
+    """Return whether all holds that keeps others out: not a moment without it."""
+    if observed.instance is None:
+        return False
+    needs_list = wanted.sources and wanted.product is BalancerProduct.CLB
+    has_list = not needs_list or _acl_id(wanted, observed) is not None
+    return has_list and is_guarded(wanted, observed, observed.instance)
+
+
 def _check_ports(wanted: Wanted, observed: Observed) -> None:
     if not wanted.balancer_id or wanted.overrides_listeners:
         return
@@ -173,14 +182,11 @@ def _change_group(
 
 
 def _listeners(wanted: Wanted, observed: Observed, instance: BalancerInstance) -> Iterator[to.Step]:
-    if not instance.is_ready:
+    if not instance.is_ready or not may_listen(wanted, observed):
         return
     there = {(one.wish.protocol, one.wish.port): one for one in observed.listeners}
     groups = {one.name: one for one in observed.groups}
     acl_id = _acl_id(wanted, observed)
-    needs_list = wanted.sources and wanted.product is BalancerProduct.CLB
-    if (needs_list and acl_id is None) or not is_guarded(wanted, observed, instance):
-        return  # not a moment without the list
     for listener in wanted.listeners:
         group = groups.get(listener.group_name)
         if group is None:

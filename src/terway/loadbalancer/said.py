@@ -64,6 +64,10 @@ class Said:
         field = next(key for key in self._annotations if key in self._refused)
         raise UsageError("; ".join(told), field=field)
 
+    def written(self, name: str) -> tuple[str, str] | None:
+        """Return the whole name and the value, as somebody wrote them."""
+        return self._said.get(name)
+
     def words(self, name: str) -> tuple[str, ...]:
         """Read ``a,b``, each once."""
         parts = (part.strip() for part in self.text(name).split(","))

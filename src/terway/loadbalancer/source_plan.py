@@ -104,7 +104,9 @@ def _surplus(
 
 
 def is_guarded(wanted: Wanted, observed: Observed, instance: BalancerInstance) -> bool:
-    """Return whether listeners may be made: where sources are wanted, they hold already."""
+    """Return whether listeners may be made: groups and sources that are wanted hold already."""
+    if not set(_asked(wanted)) <= set(instance.security_group_ids):
+        return False
     if wanted.product is not BalancerProduct.NLB or not wanted.sources:
         return True
     found = observed.source_group

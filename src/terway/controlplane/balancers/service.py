@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from terway.controlplane.balancers.behind import Behind
 from terway.controlplane.balancers.endpoints import endpoints_of, pods_behind
+from terway.controlplane.balancers.explaining import explain
 from terway.controlplane.balancers.finalizer import hold, is_held, let_go
 from terway.controlplane.balancers.gates import Gates
 from terway.controlplane.balancers.leaving import Leaving
@@ -26,7 +27,12 @@ from terway.controlplane.balancers.objects import (
 from terway.controlplane.balancers.opening import Opening
 from terway.controlplane.balancers.owners import Owners
 from terway.controlplane.balancers.rounds import Made, Products, Rounds
-from terway.controlplane.balancers.status import ingress_of, is_said, write_ingress
+from terway.controlplane.balancers.status import (
+    ingress_of,
+    is_published,
+    is_said,
+    write_ingress,
+)
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.ports import KubePort, Recorder
 from terway.controlplane.watched import WATCHED_PODS
@@ -35,6 +41,7 @@ from terway.kube.informer import Informer
 from terway.kube.resource import ObjectKey, key_of
 from terway.kube.types import ObjectReference
 from terway.loadbalancer.annotations import Settings, parse_annotations
+from terway.loadbalancer.plan import may_listen
 from terway.loadbalancer.readiness import NOTHING_TO_WAIT_FOR
 from terway.loadbalancer.values import Cluster
 from terway.loadbalancer.wanted import wanted_of
@@ -122,6 +129,7 @@ class ServiceController:
         waiting = await self._opening.open_gates(service.name, behind.values(), made)
         trouble = next((one.trouble for one in made if one.trouble is not None), None)
         if trouble is not None:
+            trouble = explain(trouble, service.annotations, service.product)
             if not waiting:
                 raise trouble
             self._tell(found, WARNING, "SyncLoadBalancerFailed", str(trouble))
@@ -145,7 +153,14 @@ class ServiceController:
     async def _write_status(
         self, found: BalancedService, settings: Settings, made: Iterable[Made]
     ) -> None:
-        instances = [one.observed.instance for one in made if one.observed.instance is not None]
+        instances = [
+            instance
+            for one in made
+            if (instance := one.observed.instance) is not None
+            and (may_listen(one.wanted, one.observed) or is_published(found, instance))
+        ]
+        if not instances:
+            return  # a name of the user's own would lead nowhere, too
         ingress = list(ingress_of(settings, instances))
         if not ingress or is_said(found, ingress):
             return

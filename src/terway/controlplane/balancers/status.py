@@ -36,6 +36,13 @@ def is_said(found: BalancedService, ingress: Iterable[Entry]) -> bool:
     return list(map(_entry, found.status.load_balancer.ingress or ())) == list(ingress)
 
 
+def is_published(found: BalancedService, instance: BalancerInstance) -> bool:
+    """Return whether the status leads to an instance already."""
+    own = {instance.hostname, *map(str, instance.addresses)} - {""}
+    held = found.status.load_balancer.ingress or ()
+    return any(one.hostname in own or one.ip in own for one in held)
+
+
 def _entry(held: Ingress) -> Entry:
     # A server before 1.29 knows no other mode, and does not keep it.
     mode = held.ip_mode or _MODE if held.ip else ""
