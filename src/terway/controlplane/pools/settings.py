@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from terway.config.duration import parse_duration
 from terway.ipam.adopt import HIGH_PERFORMANCE
 from terway.ipam.settings import CREATE_BATCH, Half, PoolConfig, VSwitchPolicy
-from terway.kube.crds import Flavor, NodeCap, NodeENISpec, NodePoolSpec, NodeSpec
+from terway.kube.crds import Flavor, NodeCap, NodeENISpec, NodePoolSpec, NodeSpec, Reclaim
 from terway.model.address import Family
 from terway.model.eni import ENIType
 from terway.model.ids import InstanceId, SecurityGroupId, VSwitchId, ZoneId
@@ -64,9 +64,8 @@ def pool_config(
         return None
     counts = _counts(spec.flavor, cap)
     groups = tuple(map(SecurityGroupId, eni.security_group_ids)) or primary_groups
-    pool, reclaim = spec.pool or NodePoolSpec(), (spec.pool.reclaim if spec.pool else None)
-    trim_s = _seconds(pool.pool_sync_period, _SYNC_S)
-    return PoolConfig(
+    pool = spec.pool or NodePoolSpec()
+    config = PoolConfig(
         half=Half.SUPPLY,
         instance_id=InstanceId(meta.instance_id),
         zone_id=ZoneId(meta.zone_id),
@@ -96,11 +95,7 @@ def pool_config(
         resource_group_id=eni.resource_group_id,
         coalesce_s=_COALESCE_S,
         vswitch_doubt_s=_DOUBT_S,
-        trim_after_s=trim_s,
-        reclaim_after_s=parse_duration(reclaim.after) if reclaim else None,
-        reclaim_interval_s=_seconds(reclaim.interval, 600.0) if reclaim else 600.0,
-        reclaim_batch=max(1, reclaim.batch_size) if reclaim else 5,
-        reclaim_jitter=_fraction(reclaim.jitter_factor) if reclaim else 0.1,
+        trim_after_s=_seconds(pool.pool_sync_period, _SYNC_S),
         # The cloud is read for all nodes together: see readings.py.
         observe_every_s=_NEVER_S,
         orphans_every_s=_NEVER_S,
@@ -108,6 +103,18 @@ def pool_config(
         call_burst=_PLENTY,
         may_grow=around.degradation.may_grow,
         may_shrink=around.degradation.may_shrink,
+    )
+    return config if pool.reclaim is None else _with_reclaim(config, pool.reclaim)
+
+
+def _with_reclaim(config: PoolConfig, reclaim: Reclaim) -> PoolConfig:
+    """Return the settings of a pool that gives back what nobody has wanted for long."""
+    return replace(
+        config,
+        reclaim_after_s=parse_duration(reclaim.after),
+        reclaim_interval_s=_seconds(reclaim.interval, config.reclaim_interval_s),
+        reclaim_batch=max(1, reclaim.batch_size),
+        reclaim_jitter=_fraction(reclaim.jitter_factor),
     )
 
 

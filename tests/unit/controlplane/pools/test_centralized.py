@@ -172,7 +172,7 @@ def test_a_control_plane_that_is_killed_at_any_moment_leaks_nothing(tmp_path, te
 
 def test_a_control_plane_that_begins_anew_with_a_node_uses_no_token_twice(tmp_path):
     """Bug class 13: the cloud would answer with what it gave then, and has taken back since."""
-    used = Counter()
+    used: Counter[str] = Counter()
 
     def note(call):
         if call.action in ("CreateNetworkInterface", "AssignPrivateIpAddresses"):
