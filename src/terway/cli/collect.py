@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from terway.cli import read_node
-from terway.cli.place import Place
+from terway.cli.place import Place, find_guests
 from terway.cli.read_central import central_view, read_resources
 from terway.cli.read_cloud import open_cloud, open_metadata, read_cloud, read_instance
 from terway.cli.read_ebpf import read_datapath
@@ -70,6 +71,7 @@ class _Collector:
             taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
             node_name=place.node_name,
             version=version("terway"),
+            guests=find_guests(Path("/proc")),
         )
 
     async def run(self) -> Snapshot:

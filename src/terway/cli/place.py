@@ -145,17 +145,41 @@ def _access_key(environ: Mapping[str, str]) -> Credentials | None:
 def read_agent_environment(proc: Path) -> dict[str, str]:
     """Return the variables of a running terwayd that say where things are; empty without one."""
     for pid in find_agents(proc):
-        try:
-            lines = (proc / str(pid) / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has ended, or is not ours to read
-        pairs = (line.decode(errors="replace").partition("=") for line in lines)
-        return {name: value for name, _, value in pairs if name in _VARIABLES}
+        found = _environment(proc, pid)
+        if found:
+            return found
     return {}
 
 
 def find_agents(proc: Path) -> Iterator[int]:
-    """Yield the processes that are terwayd."""
+    """Yield the processes that are terwayd of this node: in the network that we are in."""
+    return (pid for pid in _terwayds(proc) if _is_here(proc, pid))
+
+
+def find_guests(proc: Path) -> tuple[NodeName, ...]:
+    """Return the nodes that run within this host, each in a network of its own, as a lab's do."""
+    guests = (pid for pid in _terwayds(proc) if not _is_here(proc, pid))
+    names = {_environment(proc, pid).get("NODE_NAME", "") for pid in guests}
+    return tuple(map(NodeName, sorted(names - {""})))
+
+
+def _environment(proc: Path, pid: int) -> dict[str, str]:
+    try:
+        lines = (proc / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}  # it has ended, or is not ours to read
+    pairs = (line.decode(errors="replace").partition("=") for line in lines)
+    return {name: value for name, _, value in pairs if name in _VARIABLES}
+
+
+def _is_here(proc: Path, pid: int) -> bool:
+    try:
+        return (proc / str(pid) / "ns/net").readlink() == (proc / "self/ns/net").readlink()
+    except OSError:
+        return True  # it has ended, or is not ours to look at
+
+
+def _terwayds(proc: Path) -> Iterator[int]:
     for folder in proc.glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")

@@ -49,6 +49,8 @@ def show_lines(snapshot: Snapshot) -> list[str]:
 
 def _head(snapshot: Snapshot) -> Iterator[str]:
     yield f"node       {snapshot.node_name}   terway {snapshot.version}   {snapshot.taken_at}"
+    for text in _not_here(snapshot):
+        yield from wrapped(text, indent=11)
     instance = snapshot.instance
     if instance is not None:
         yield f"instance   {instance.instance_id} {instance.instance_type} in {instance.zone_id}"
@@ -61,6 +63,21 @@ def _head(snapshot: Snapshot) -> Iterator[str]:
         yield f"terwayd    {state}"
         if not agent.can_add:
             yield from wrapped(f"           no pod can be added: {agent.reason}")
+
+
+def _not_here(snapshot: Snapshot) -> Iterator[str]:
+    """Yield why what follows may not be what was meant: another's name, or no node at all."""
+    kernel, kube = snapshot.kernel, snapshot.kubernetes
+    nodes = kube.nodes if kube is not None else ()
+    own = {one.address.ip for one in kernel.node.addresses} if kernel is not None else set()
+    named = next((one for one in nodes if one.name == snapshot.node_name), None)
+    if named is not None and own and own.isdisjoint(named.addresses):
+        addresses = ", ".join(map(str, named.addresses))
+        yield f"this host is not it: it has no address of the node's ({addresses})"
+    elif snapshot.guests and snapshot.agent is None and snapshot.journal is None:
+        guests = ", ".join(snapshot.guests)
+        yield f"this host is no node. Nodes run within it: {guests}"
+        yield f"ask one: terway-lab run {snapshot.guests[0]} terway-cli show"
 
 
 def _pool(snapshot: Snapshot) -> Iterator[str]:
@@ -176,7 +193,7 @@ def _pods(snapshot: Snapshot) -> Iterator[str]:
         for one in sorted(journal.attachments, key=owner_of)
         for address in one.lease.addresses
     ]
-    heads: tuple[str, ...] = ("POD", "ADDRESS", "LINK", "IN/OUT")
+    heads: tuple[str, ...] = ("POD", "ADDRESS", "LINK", "IN/OUT BIT/S")
     if all(row[3] == "-" for row in rows):
         heads, rows = heads[:3], [row[:3] for row in rows]
     yield ""

@@ -286,7 +286,10 @@ class HostView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A node at one moment. `taken_at` is ISO 8601, UTC."""
+    """A node at one moment. `taken_at` is ISO 8601, UTC.
+
+    `guests` are nodes that run within the host, each in a network of its own, as a lab's do.
+    """
 
     taken_at: str
     node_name: str
@@ -302,6 +305,7 @@ class Snapshot:
     policy: PolicyView | None = None
     ebpf: DataPathView | None = None  # None: there is none, or it was not read
     missing: tuple[Missing, ...] = ()
+    guests: tuple[str, ...] = ()
 
     @property
     def is_blind(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_interface
 
 import pytest
 
@@ -14,7 +15,8 @@ from terway.cli.snapshot import HostView, Missing, Snapshot
 from terway.cli.table import WIDTH, shorten, table_lines
 from terway.cloud.inspect import Permission
 from terway.model.address import Family
-from terway.model.network import NODE, Remove, RoutingRule
+from terway.model.interface import Bandwidth
+from terway.model.network import NODE, LinkAddress, Remove, RoutingRule
 from tests.support.snapshots import ENI_ID, NEAR, A, from_pod, healthy, host_name, link
 
 HOST = HostView(
@@ -124,6 +126,46 @@ def test_terwayd_that_is_down_is_an_error_and_hides_nothing() -> None:
 
     assert whats(down) == ["terwayd is down"]
     assert any("default/near" in line for line in show_lines(down))
+
+
+def test_a_host_that_is_not_the_node_that_is_named_says_so() -> None:
+    there = healthy()
+    assert there.kernel is not None
+    own = (LinkAddress(link="eth0", address=ip_interface("10.0.0.7/24")),)
+    elsewhere = replace(there.kernel, node=replace(there.kernel.node, addresses=own))
+
+    lines = show_lines(replace(there, kernel=elsewhere))
+
+    assert lines[0].startswith("node       node-1 ")
+    assert lines[1].strip() == (
+        "this host is not it: it has no address of the node's (192.168.0.1)"
+    )
+
+
+def test_a_host_with_nodes_in_it_is_none_of_them_and_names_them() -> None:
+    host = Snapshot(taken_at="now", node_name="vm", version="1", guests=("node-1", "node-2"))
+
+    lines = [one.strip() for one in show_lines(host)]
+
+    assert lines[1] == "this host is no node. Nodes run within it: node-1, node-2"
+    assert lines[2] == "ask one: terway-lab run node-1 terway-cli show"
+
+
+def test_a_node_says_nothing_of_that() -> None:
+    assert not any("this host" in line for line in show_lines(healthy()))
+
+
+def test_bandwidth_is_shown_with_its_unit() -> None:
+    there = healthy()
+    assert there.journal is not None
+    first, *others = there.journal.attachments
+    limited = replace(first, spec=replace(first.spec, bandwidth=Bandwidth(ingress=125_000)))
+    journal = replace(there.journal, attachments=(limited, *others))
+
+    lines = show_lines(replace(there, journal=journal))
+
+    assert any(line.endswith("IN/OUT BIT/S") for line in lines)
+    assert any(line.endswith(" 1M/-") for line in lines)
 
 
 def test_everything_fits_80_columns() -> None:
