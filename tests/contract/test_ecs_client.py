@@ -346,6 +346,12 @@ async def test_a_vswitch_that_is_not_there_is_left_out(client, world):
     assert await client.describe_vswitches([VSwitchId("vsw-gone")]) == ()
 
 
+async def test_a_security_group_that_is_not_there_is_left_out(client, world):
+    ids = [SecurityGroupId(world.group), SecurityGroupId("sg-gone")]
+
+    assert await client.existing_security_groups(ids) == {world.group}
+
+
 async def test_instance_types_have_their_limits(client, world):
     (limits,) = await client.describe_instance_types(["ecs.g7.xlarge", "ecs.no.such"])
 

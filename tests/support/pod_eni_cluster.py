@@ -31,6 +31,7 @@ from terway.controlplane.podenis.pod_networking import PodNetworkingController
 from terway.controlplane.podenis.remains import Remains
 from terway.controlplane.podenis.restoring import Restorer
 from terway.controlplane.podenis.room import Room
+from terway.controlplane.podenis.security_groups import SecurityGroups
 from terway.controlplane.podenis.strays import Strays
 from terway.controlplane.podenis.sweep import Sweep
 from terway.controlplane.podenis.telling import Teller
@@ -161,7 +162,14 @@ def make_controllers(
             clock=monotonic,
             counted=counted,
         ),
-        PodNetworkingController(client, informers, vswitches, teller, clock=clock),
+        PodNetworkingController(
+            client,
+            informers,
+            vswitches,
+            SecurityGroups(calls, clock=monotonic, ttl_s=1200.0),
+            teller,
+            clock=clock,
+        ),
     )
 
 

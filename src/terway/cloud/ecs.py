@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from terway.cloud import wire
 from terway.cloud.credentials import CredentialsProvider
 from terway.cloud.ecs_addresses import AddressCalls
@@ -175,6 +177,18 @@ class EcsClient(AddressCalls):
             )
             found += map(wire.parse_vswitch, answer.v_switches.v_switch)
         return tuple(found)
+
+    async def existing_security_groups(
+        self, ids: Sequence[SecurityGroupId]
+    ) -> frozenset[SecurityGroupId]:
+        """Return those of up to 10 `ids`, a page of the answer, that exist."""
+        page = await self.call_ecs(
+            "DescribeSecurityGroups",
+            {"SecurityGroupIds": msgspec.json.encode(ids).decode()},
+            wire.SecurityGroupsPage,
+        )
+        listed = page.security_groups.security_group
+        return frozenset(SecurityGroupId(one.security_group_id) for one in listed)
 
     async def describe_instance_types(self, types: Sequence[str]) -> tuple[InstanceLimits, ...]:
         """Return the limits of `types` that the cloud knows."""

@@ -274,6 +274,24 @@ class VSwitchesPage(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     v_switches: VSwitchesSet = VSwitchesSet()
 
 
+class SecurityGroupEntry(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """A security group in an answer."""
+
+    security_group_id: str
+
+
+class SecurityGroupsSet(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The wrapper of security groups."""
+
+    security_group: tuple[SecurityGroupEntry, ...] = ()
+
+
+class SecurityGroupsPage(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """The answer of DescribeSecurityGroups."""
+
+    security_groups: SecurityGroupsSet = SecurityGroupsSet()
+
+
 def parse_vswitch(said: VSwitchEntry) -> VSwitch:
     """Return the vSwitch that the cloud described."""
     return VSwitch(

@@ -24,6 +24,7 @@ from terway.controlplane.podenis.pod_networking import PodNetworkingController
 from terway.controlplane.podenis.remains import Remains
 from terway.controlplane.podenis.restoring import Restorer
 from terway.controlplane.podenis.room import Room
+from terway.controlplane.podenis.security_groups import SecurityGroups
 from terway.controlplane.podenis.strays import Strays
 from terway.controlplane.podenis.sweep import Sweep
 from terway.controlplane.podenis.telling import Teller
@@ -119,11 +120,12 @@ def _share(context: Context) -> _Shared:
 
 
 def _networkings(shared: _Shared) -> PodNetworkingController:
-    context = shared.context
+    context, ttl_s = shared.context, shared.context.config.vswitch_ttl_s
     return PodNetworkingController(
         context.client,
         context.informers,
         shared.vswitches,
+        SecurityGroups(shared.calls, clock=context.monotonic, ttl_s=ttl_s),
         shared.teller,
         clock=context.clock,
         is_announced=context.announced.has,

@@ -10,7 +10,7 @@ from terway.controlplane.budget import Turns
 from terway.controlplane.podenis.ports import CloudPort, Tags
 from terway.model.eni import ENI, VSwitch
 from terway.model.errors import ThrottledError
-from terway.model.ids import ClientToken, ENIId, VSwitchId
+from terway.model.ids import ClientToken, ENIId, SecurityGroupId, VSwitchId
 from terway.model.pod_network import PodNetwork
 from terway.podeni.record import Target
 
@@ -92,6 +92,11 @@ class Calls:
             call = partial(self._cloud.describe_vswitches, (vswitch_id,))
             found += await self._in_turn("DescribeVSwitches", _EVERYBODY, call)
         return tuple(found)
+
+    async def security_groups(self, ids: Sequence[SecurityGroupId]) -> frozenset[SecurityGroupId]:
+        """Return those of `ids`, of one network, that exist."""
+        call = partial(self._cloud.existing_security_groups, ids)
+        return await self._in_turn("DescribeSecurityGroups", _EVERYBODY, call)
 
     async def _in_turn(
         self, action: str, who: str, call: Callable[[], Awaitable[T]], *, is_urgent: bool = False

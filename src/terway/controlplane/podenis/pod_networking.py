@@ -1,6 +1,7 @@
-"""Controller `pod-networking`: where are the vSwitches of each PodNetworking?
+"""Controller `pod-networking`: where are the vSwitches of each PodNetworking, has it its groups?
 
-Pods can have it once all of them were found: then it is Ready.
+Pods can have it once all of them were found: then it is Ready. Without the right to look for
+security groups they are not looked for, and its message says so.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
+from terway.controlplane.podenis.security_groups import SecurityGroups
 from terway.controlplane.podenis.telling import Teller
 from terway.controlplane.podenis.vswitches import VSwitches
 from terway.controlplane.ports import KubePort
@@ -16,7 +18,7 @@ from terway.kube.clock import format_time
 from terway.kube.crds import POD_NETWORKINGS, PodNetworking
 from terway.kube.resource import ObjectKey
 from terway.model.errors import ConflictError, VpcError
-from terway.model.ids import VSwitchId
+from terway.model.ids import SecurityGroupId, VSwitchId
 
 READY, FAIL = "Ready", "Fail"
 _AGAIN_S = 30.0
@@ -36,6 +38,7 @@ class PodNetworkingController:
         client: KubePort,
         informers: Informers,
         vswitches: VSwitches,
+        groups: SecurityGroups,
         teller: Teller,
         *,
         clock: Callable[[], float],
@@ -45,6 +48,7 @@ class PodNetworkingController:
         self.concurrency = concurrency
         self._client = client
         self._vswitches = vswitches
+        self._groups = groups
         self._teller = teller
         self._clock = clock
         self._is_announced = is_announced
@@ -52,7 +56,7 @@ class PodNetworkingController:
         self.watches: tuple[Watch, ...] = (Watch(resource=POD_NETWORKINGS, keys_of=own_key),)
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
-        """Look its vSwitches up, and say so."""
+        """Look its vSwitches and security groups up, and say so."""
         found: PodNetworking | None = self._networkings.objects.get(key)
         if found is None or found.metadata.deletion_timestamp is not None:
             return DONE
@@ -67,10 +71,17 @@ class PodNetworkingController:
             rule = f"{', '.join(missing)}: no such vSwitch" if missing else "names no vSwitch"
             await self._fail(found, f"spec.vSwitchOptions: {rule}")
             return Outcome(again_in_s=_AGAIN_S)
+        looked = await self._groups.look(tuple(map(SecurityGroupId, found.spec.security_group_ids)))
+        if looked.missing:
+            rule = f"{', '.join(looked.missing)}: no such security group"
+            await self._fail(found, f"spec.securityGroupIDs: {rule}")
+            return Outcome(again_in_s=_AGAIN_S)
         if not self._is_announced(found.metadata.name):
             return Outcome(again_in_s=_ANNOUNCED_S)
         zones = [{"id": one, "zone": known[one].vswitch.zone_id} for one in wanted]
-        await self._write(found, {"status": READY, "vSwitches": zones, "message": ""})
+        unsaid = f"security groups were not looked for: {looked.unchecked}"
+        message = unsaid if looked.unchecked else ""
+        await self._write(found, {"status": READY, "vSwitches": zones, "message": message})
         return DONE
 
     async def _fail(self, found: PodNetworking, text: str) -> None:
@@ -93,5 +104,6 @@ class PodNetworkingController:
                 raise
             return
         is_ready = status["status"] == READY
-        text = "all vSwitches were found" if is_ready else status["message"]
+        all_found = "all vSwitches and security groups were found"
+        text = all_found if is_ready and not status["message"] else status["message"]
         self._teller.networking(found, is_ready=is_ready, text=text)

@@ -54,6 +54,12 @@ class CloudPort(Protocol):
         """Return the ENIs that match every given filter."""
         ...
 
+    async def existing_security_groups(
+        self, ids: Sequence[SecurityGroupId]
+    ) -> frozenset[SecurityGroupId]:
+        """Return those of up to 10 `ids` that exist."""
+        ...
+
     async def describe_vswitches(self, ids: Iterable[VSwitchId]) -> tuple[VSwitch, ...]:
         """Return the vSwitches of `ids` that exist."""
         ...

@@ -34,7 +34,7 @@ class Teller:
         self._recorder.record(target, WARNING, reason, text)
 
     def networking(self, found: PodNetworking, *, is_ready: bool, text: str) -> None:
-        """Say whether the vSwitches of a PodNetworking were found."""
+        """Say whether what a PodNetworking names was found."""
         target = ObjectReference(
             api_version=API_VERSION,
             kind=POD_NETWORKINGS.kind,

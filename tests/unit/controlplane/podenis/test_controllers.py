@@ -282,6 +282,45 @@ async def test_a_pod_networking_whose_vswitch_nobody_knows_says_so(cluster):
     assert "SyncPodNetworkingFailed" in cluster.told.reasons("PodNetworking")
 
 
+def of_groups(cluster, *groups):
+    """Return a PodNetworking `red` of these security groups."""
+    spec = {"vSwitchOptions": [cluster.cloud.pod_vswitch], "securityGroupIDs": list(groups)}
+    return {"metadata": {"name": "red"}, "spec": spec}
+
+
+async def test_a_pod_networking_whose_security_group_nobody_knows_says_so(cluster):
+    made = of_groups(cluster, cluster.cloud.group, "sg-doesnotexist")
+    await cluster.client.create(POD_NETWORKINGS.typed(dict), made)
+
+    await cluster.settle()
+
+    status = (await cluster.client.get(POD_NETWORKINGS, "red")).status
+    said = "spec.securityGroupIDs: sg-doesnotexist: no such security group"
+    assert (status.status, status.message) == ("Fail", said)
+    assert "SyncPodNetworkingFailed" in cluster.told.reasons("PodNetworking")
+
+    groups = of_groups(cluster, cluster.cloud.group)
+    await cluster.client.patch(POD_NETWORKINGS, "red", {"spec": groups["spec"]})
+    await cluster.settle()
+    status = (await cluster.client.get(POD_NETWORKINGS, "red")).status
+    assert (status.status, status.message) == ("Ready", "")
+
+
+async def test_who_may_not_look_for_security_groups_has_networks_all_the_same_and_says_so(cluster):
+    denied = Fault(action="DescribeSecurityGroups", code="NoPermission", status=403, count=100)
+    cluster.cloud.cloud.faults.add(denied)
+    made = of_groups(cluster, cluster.cloud.group)
+    await cluster.client.create(POD_NETWORKINGS.typed(dict), made)
+
+    await cluster.settle()
+
+    status = (await cluster.client.get(POD_NETWORKINGS, "red")).status
+    assert status.status == "Ready"
+    assert "security groups were not looked for" in status.message
+    assert "ecs:DescribeSecurityGroups" in status.message
+    assert any("not looked for" in text for _, _, text in cluster.told.said)
+
+
 async def test_a_gated_pod_is_let_go_to_the_zone_of_its_eni(cluster):
     cluster.settings = Settings(has_gates=True)
     pod = await cluster.make_pod("web-0", annotations=annotated(networks(cluster)))
