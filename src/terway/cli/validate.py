@@ -33,7 +33,7 @@ _BESIDE = {CONF: '{"type":"terway"}', DISABLE_NETWORK_POLICY.name: "true"}
 @click.option("--patch", type=_PATH, help="The node's own part: its eni_conf, or its ConfigMap.")
 @click.option("--strict", is_flag=True, help="Cautions count as findings, too.")
 @click.option("--values", type=_PATH, multiple=True, help="A values file of the chart; repeatable.")
-@click.option("--set", "settings", multiple=True, help="NAME=VALUE over it, as for Helm.")
+@click.option("--set", "settings", multiple=True, help="NAME=VALUE over it; repeatable.")
 @click.option("--chart", type=_PATH, help="The chart's folder; the one that came along by default.")
 @click.option("--instance-type", "types", multiple=True, help="Of nodes to come; repeatable.")
 @click.option("--kubeconfig", default="", help="A cluster to hold values against; or KUBECONFIG.")

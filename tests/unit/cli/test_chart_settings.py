@@ -21,6 +21,7 @@ VALUES = {
     ("settings", "changed"),
     [
         (["mtu=9000"], {"mtu": 9000}),
+        (["mtu='1,a=2'"], {"mtu": "1,a=2"}),
         (["groups[0]=sg-3"], {"groups": ["sg-3", "sg-2"]}),
         (["groups[2]=sg-3", "groups[3]=sg-4"], {"groups": ["sg-1", "sg-2", "sg-3", "sg-4"]}),
         (["more[0]=a"], {"more": ["a"]}),
@@ -57,6 +58,7 @@ def test_a_setting_is_laid_over_the_values_as_helm_does(settings, changed):
         ("groups[x]=sg-3", "a place of a list as a[0]"),
         ("groups[0=sg-3", "a place of a list as a[0]"),
         ("a..b=1", "write names as a.b"),
+        ("mtu=1,pool.size=2", "write --set for each of them"),
         ("mtu=[1", "[1 is not YAML"),
     ],
 )

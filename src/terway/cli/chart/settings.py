@@ -16,6 +16,7 @@ import yaml
 from terway.model.errors import UsageError
 
 _DOT = re.compile(r"(?<!\\)\.")  # one with a backslash before it is of the name
+_NEXT = re.compile(r"^[^\"'\[{].*,[A-Za-z][\w.\[\]-]*=")  # what Helm takes for one more setting
 _PART = re.compile(r"([^\[\]]+)((?:\[\d+\])*)")
 # Of a mapping in YAML or JSON; braces without one are Helm's list.
 _PAIR = re.compile(r"""["']\s*:|:[\s,}]""")
@@ -53,6 +54,8 @@ def _with_setting(values: Mapping[str, Any], text: str) -> dict[str, Any]:
     name, sign, said = text.partition("=")
     if not sign or not name:
         raise _refusal(text, "write NAME=VALUE, as pool.maxSize=10")
+    if _NEXT.search(said):
+        raise _refusal(text, "write --set for each of them, or a text with comma in quotes")
     return overlaid(values, _over(values, _path(name, text), _value(said, text), text))
 
 
