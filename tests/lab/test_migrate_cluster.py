@@ -30,7 +30,7 @@ PAUSE_S = 0.01
 # What upstream or ours may have on a node, in files and in the kernel.
 LOOK = """
     ip -o link | sed 's/ state .*//'; ip -o address | grep -v fe80; ip rule; ip -6 rule
-    ip route show table all
+    ip -4 route show table all
     ip -6 route show table all | grep -v -e fe80 -e ff00 | sed 's/ expires.*//'
     nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'
     for link in $(ls /sys/class/net); do tc filter show dev $link ingress; done
