@@ -69,7 +69,7 @@ async def assemble(outside: Outside, stop: asyncio.Event) -> Terwayd:
     terwayd.metrics.sources.append(outside.calls.metrics)
 
     def apply(now: AgentConfig) -> None:
-        _apply(terwayd, _policy(outside.mode, now), shapes.shape(now))
+        _apply(terwayd, _policy(outside.mode, now, shape.facts), shapes.shape(now))
         configure_flows(now.eni)
 
     check = shapes.shape
@@ -202,18 +202,19 @@ def _setup(options: Options, config: AgentConfig, shape: Shape) -> Setup:
         pool=shape.pool,
         conflist=shape.conflist,
         readonly_listen=options.readonly_listen,
-        interfaces=_policy(shape.mode, config),
+        interfaces=_policy(shape.mode, config, shape.facts),
         follows_mtu=config.cni.mtu_bytes is None,
         has_host_peer=shape.has_host_peer,
     )
 
 
-def _policy(mode: Mode, config: AgentConfig) -> InterfacePolicy:
+def _policy(mode: Mode, config: AgentConfig, facts: NodeFacts) -> InterfacePolicy:
     eni = config.eni
     return InterfacePolicy(
         mode=mode,
         routes=eni.extra_routes,
         has_vlan_devices=wants_vlan_devices(config.cni, mode),
+        has_programs=facts.has_datapath,
         has_erdma=eni.uses_erdma,
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from terway.agent.devices import DeviceLinks
+from terway.agent.interfaces import ONE_DEVICE
 from terway.agent.links import AttachedLinks
 from terway.agent.network import KernelNetwork
 from terway.cni.errors import CniError, Code
@@ -290,9 +291,8 @@ class ExclusiveNetwork(KernelNetwork):
 def _check_programs(attachment: Attachment, node: NodeFacts) -> None:
     """Raise UsageError for a device that no policy would see: programs know a pod by its leg."""
     if node.has_datapath and not has_leg(attachment):
-        text = f"{attachment.key}: pods of this node have one ENI each with the eBPF data path"
-        remedy = "use a node with eniip_virtual_type veth, or one whose pods share ENIs"
-        raise UsageError(f"{text}: {remedy}", field="podENI.spec.allocations")
+        name = attachment.key.ifname
+        raise UsageError(f"interface {name}: {ONE_DEVICE}", field="podENI.spec.allocations")
 
 
 def _is_inner(operation: Operation) -> bool:

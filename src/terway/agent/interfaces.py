@@ -23,6 +23,11 @@ from terway.model.attachment import AttachmentKey, Lease
 from terway.model.errors import UsageError
 from terway.model.interface import UNLIMITED, Bandwidth, InterfaceSpec, Mode, Placement
 
+# Programs know a pod by its second leg, which its first device has alone.
+ONE_DEVICE = (
+    "pods of this node have one ENI each with the eBPF data path: use a node with "
+    "eniip_virtual_type veth, or members of a trunk on one whose pods share ENIs"
+)
 ERDMA_RESOURCE = "aliyun/erdma"
 
 
@@ -39,13 +44,15 @@ class Interface:
 class InterfacePolicy:
     """What the node makes of every pod. `routes` are those of its first interface.
 
-    `bandwidth` is for pods that ask for no other.
+    `bandwidth` is for pods that ask for no other. `has_programs`: policies are those of the eBPF
+    data path, which see one device of a pod at most.
     """
 
     mode: Mode = Mode.VETH
     routes: tuple[IPNetwork, ...] = ()
     bandwidth: Bandwidth = UNLIMITED
     has_vlan_devices: bool = False  # members of a trunk: 8021q in the pod, and no veth
+    has_programs: bool = False
     has_erdma: bool = False  # else pods that ask for RDMA get it from another controller
 
 

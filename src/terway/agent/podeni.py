@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
-from terway.agent.interfaces import Interface, InterfacePolicy, common_spec
+from terway.agent.interfaces import ONE_DEVICE, Interface, InterfacePolicy, common_spec
 from terway.agent.pool_ports import ManagedENI
 from terway.cni.call import Add
 from terway.kube.crds import POD_UID, Allocation, ENIInfo, PodENI
@@ -95,6 +95,9 @@ def interfaces_of_podeni(
         for one in allocations
     )
     _check_together(found, made, is_first_default=default is allocations[0])
+    if policy.has_programs and several and made[0].spec.mode is Mode.EXCLUSIVE:
+        text = f"PodENI {_name(found)} is for {', '.join(one.key.ifname for one in made)}"
+        raise UsageError(f"{text}: {ONE_DEVICE}", field="podENI.spec.allocations")
     return made
 
 

@@ -92,6 +92,27 @@ def test_limits_and_the_nodes_routes_are_those_of_any_pod():
     assert one.spec.routes == routes
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_several_whole_enis_are_refused_where_programs_see_one_before_any_is_taken(mode):
+    manifest = podeni(allocation(31), allocation(32, interface="eth1"), is_member=False)
+    policy = InterfacePolicy(mode=mode, has_programs=True)
+
+    with pytest.raises(UsageError, match="one ENI each with the eBPF data path") as caught:
+        made(manifest, policy)
+
+    assert str(caught.value).startswith("PodENI shop/web-0 is for eth0, eth1: ")
+    assert call().key.container_id not in str(caught.value)
+    assert len(made(manifest, replace(policy, has_programs=False))) == 2
+    [one] = made(podeni(is_member=False), policy)
+    assert one.spec.mode is Mode.EXCLUSIVE
+
+
+def test_several_members_of_a_trunk_are_no_concern_of_programs():
+    manifest = podeni(allocation(31), allocation(32, interface="eth1"))
+
+    assert len(made(manifest, InterfacePolicy(mode=Mode.DATAPATHV2, has_programs=True))) == 2
+
+
 @pytest.mark.parametrize(
     ("manifest", "policy", "error", "words"),
     [
