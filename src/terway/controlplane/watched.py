@@ -25,7 +25,7 @@ from terway.kube.types import (
     PodStatus,
     _Value,
 )
-from terway.loadbalancer.readiness import GATE_PREFIX
+from terway.loadbalancer.readiness import GATE_PREFIX, REFUSED
 
 T = TypeVar("T")
 
@@ -136,10 +136,11 @@ def _container(found: Container) -> Container:
 
 
 def _condition(found: Condition) -> Condition:
-    # Times and messages differ from pod to pod, and nobody here reads them.
+    # Times and messages differ from pod to pod, and nobody here reads them but for a refusal.
     type_ = intern(found.type)
     reason = intern(found.reason) if type_.startswith(GATE_PREFIX) else ""
-    return Condition(type=type_, status=intern(found.status), reason=reason)
+    message = intern(found.message) if reason == REFUSED else ""
+    return Condition(type=type_, status=intern(found.status), reason=reason, message=message)
 
 
 WATCHED_PODS: Resource[WatchedPod] = Resource(

@@ -7,6 +7,7 @@ the new pod really gets connections. Source: product documentation, "Configure r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from terway.model.balancer import Backend, HealthStatus, ServerGroup
 GATE_PREFIX = "service.readiness.alibabacloud.com/"
 INJECT_LABEL = "k8s.alibabacloud.com/pod-readiness-gate-inject"
 INJECT_VALUE = "enabled"
+REFUSED = "ServiceRefused"  # the reason of a condition
+# Each answer of the cloud has another: what is refused again is no news.
+_REQUEST_ID = re.compile(r" \(RequestId [^)]*\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,13 @@ NOTHING_TO_WAIT_FOR = Readiness(
     reason="NoLoadBalancer",
     message="no Service of this name wants a load balancer: there is nothing to wait for",
 )
+
+
+def refused(service: str, why: str) -> Readiness:
+    """Return what a pod is told that waits for a Service which cannot be as it says."""
+    said = _REQUEST_ID.sub("", why)
+    text = f"no load balancer sends to it while Service {service} is refused: {said}"
+    return Readiness(is_true=False, reason=REFUSED, message=text)
 
 
 def gate_of(service: str) -> str:

@@ -10,7 +10,8 @@ from terway.controlplane.watched import WatchedPod
 from terway.kube.client import PatchType
 from terway.kube.clock import format_time
 from terway.kube.resource import PODS
-from terway.loadbalancer.readiness import Readiness, gate_of
+from terway.kube.types import Condition
+from terway.loadbalancer.readiness import REFUSED, Readiness, gate_of
 from terway.model.errors import ConflictError
 
 
@@ -21,13 +22,13 @@ class Gates:
         self._client = client
         self._clock = clock
 
-    async def write(self, service: str, pod: WatchedPod, said: Readiness) -> None:
-        """Write the condition that stands for `service`, if it says anything new."""
+    async def write(self, service: str, pod: WatchedPod, said: Readiness) -> bool:
+        """Write the condition that stands for `service`; return whether it says anything new."""
         type_ = gate_of(service)
         status = "True" if said.is_true else "False"
-        held = next((one for one in pod.status.conditions if one.type == type_), None)
-        if held is not None and (held.status, held.reason) == (status, said.reason):
-            return
+        held = condition_of(service, pod)
+        if held is not None and _is_said(held, status, said):
+            return False
         condition: dict[str, Any] = {
             "type": type_,
             "status": status,
@@ -48,7 +49,19 @@ class Gates:
                 subresource="status",
             )
         except ConflictError:
-            return  # it is gone, or another: the watch tells
+            return False  # it is gone, or another: the watch tells
+        return True
+
+
+def condition_of(service: str, pod: WatchedPod) -> Condition | None:
+    """Return the condition that stands for `service`."""
+    type_ = gate_of(service)
+    return next((one for one in pod.status.conditions if one.type == type_), None)
+
+
+def _is_said(held: Condition, status: str, said: Readiness) -> bool:
+    is_same = (held.status, held.reason) == (status, said.reason)
+    return is_same and (said.reason != REFUSED or held.message == said.message)
 
 
 def gated(service: str, pods: Iterable[WatchedPod | None]) -> tuple[WatchedPod, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
 from terway.controlplane.balancers.finding import Finder, Health
-from terway.controlplane.balancers.gates import Gates, gated
+from terway.controlplane.balancers.gates import Gates, condition_of, gated
 from terway.controlplane.balancers.rounds import Made
+from terway.controlplane.ports import Recorder
 from terway.controlplane.watched import WatchedPod
-from terway.loadbalancer.readiness import Readiness, readiness_of
+from terway.kube.events import WARNING
+from terway.kube.types import ObjectReference
+from terway.loadbalancer.readiness import REFUSED, Readiness, readiness_of, refused
 from terway.loadbalancer.wanted import Wanted
 from terway.model.address import IPAddress
 
@@ -17,16 +20,33 @@ _NO_ADDRESS = Readiness(is_true=False, reason="NotRegistered", message="it has n
 
 
 class Opening:
-    """Opens the gates of pods that are seen healthy."""
+    """Opens the gates of pods that are seen healthy, and tells others why they wait."""
 
-    def __init__(self, gates: Gates, finder: Finder) -> None:
+    def __init__(self, gates: Gates, finder: Finder, recorder: Recorder) -> None:
         self._gates = gates
         self._finder = finder
+        self._recorder = recorder
+
+    async def refuse(self, service: str, pods: Iterable[WatchedPod], why: str) -> None:
+        """Tell pods that wait for a Service which cannot be; gates that are open stay open."""
+        for pod in pods:
+            held = condition_of(service, pod)
+            if held is None or held.status != "True":
+                await self._write(service, pod, refused(service, why))
 
     async def open_gates(
-        self, service: str, pods: Iterable[WatchedPod | None], made: Iterable[Made]
+        self,
+        service: str,
+        pods: Iterable[WatchedPod | None],
+        made: Sequence[Made],
+        *,
+        trouble: str = "",
     ) -> bool:
-        """Write what the load balancers say of pods with a gate; return whether one waits."""
+        """Write what the load balancers say of pods with a gate; return whether one waits.
+
+        `trouble` is what the cloud refuses: where nothing listens, they wait for that.
+        """
+        is_refused = any(one.trouble is not None and not one.observed.listeners for one in made)
         waiting = False
         asking = gated(service, pods)
         instances = [
@@ -35,9 +55,26 @@ class Opening:
         ]
         for pod in asking:
             said = _readiness(pod, instances)
-            await self._gates.write(service, pod, said)
+            if is_refused and not said.is_true:
+                said = refused(service, trouble)
+            await self._write(service, pod, said)
             waiting = waiting or not said.is_true
         return waiting
+
+    async def _write(self, service: str, pod: WatchedPod, said: Readiness) -> None:
+        if await self._gates.write(service, pod, said) and said.reason == REFUSED:
+            self._recorder.record(_reference(pod), WARNING, REFUSED, said.message)
+
+
+def _reference(pod: WatchedPod) -> ObjectReference:
+    metadata = pod.metadata
+    return ObjectReference(
+        api_version="v1",
+        kind="Pod",
+        namespace=metadata.namespace,
+        name=metadata.name,
+        uid=metadata.uid,
+    )
 
 
 def _readiness(pod: WatchedPod, instances: Iterable[tuple[Made, Health]]) -> Readiness:

@@ -77,7 +77,7 @@ class ServiceController:
         self._cluster = cluster
         self._gates = Gates(client, clock=clock)
         self._leaving = Leaving(self._rounds, cluster)
-        self._opening = Opening(self._gates, products.finder)
+        self._opening = Opening(self._gates, products.finder, recorder)
         self._services: Informer[BalancedService] = informers.of(SERVICES)
         self._behind = Behind(informers)
         self.watches: tuple[Watch, ...] = (
@@ -97,7 +97,7 @@ class ServiceController:
             return await self._look_at(found)
         except VpcError as error:
             if found is not None:
-                self._tell(found, WARNING, "SyncLoadBalancerFailed", str(error))
+                await self._tell_failure(found, error)
             # What the cloud refuses today it may take soon; what a Service says stays so.
             if found is None or not isinstance(error, UsageError) or error.code:
                 raise
@@ -126,15 +126,25 @@ class ServiceController:
         made = [await self._rounds.make(one) for one in instances]
         await self._leaving.clear(found, instances)
         await self._write_status(found, settings, made)
-        waiting = await self._opening.open_gates(service.name, behind.values(), made)
         trouble = next((one.trouble for one in made if one.trouble is not None), None)
         if trouble is not None:
             trouble = explain(trouble, service.annotations, service.product)
+        waiting = await self._opening.open_gates(
+            service.name, behind.values(), made, trouble=str(trouble or "")
+        )
+        if trouble is not None:
             if not waiting:
                 raise trouble
             self._tell(found, WARNING, "SyncLoadBalancerFailed", str(trouble))
         is_settled = all(one.is_settled for one in made) and len(enis) == len(behind)
         return Outcome(again_in_s=_RESYNC_S if is_settled and not waiting else _WATCHFUL_S)
+
+    async def _tell_failure(self, found: BalancedService, error: VpcError) -> None:
+        """Tell at the Service, and at pods that wait for one that is refused."""
+        self._tell(found, WARNING, "SyncLoadBalancerFailed", str(error))
+        if isinstance(error, UsageError) and found.spec.type == "LoadBalancer":
+            key = key_of(found)
+            await self._opening.refuse(key.name, self._behind.waiting(key), str(error))
 
     async def _leave(self, found: BalancedService) -> Outcome:
         """Take away what the Service had, then let it go."""
