@@ -46,6 +46,7 @@ class KubeSide:
         rng = rng or Random()  # noqa: S311 - waits are drawn from it, not secrets
         self._clock = clock
         self._client = client
+        self.notes: dict[str, str | None] = {}  # of others, at the Node
         self._node = node
         self._cache = Informer(
             client,
@@ -91,7 +92,9 @@ class KubeSide:
 
         What `attachments` there are already is told to their pods, where nobody did.
         """
-        node = NodeReporter(self._client, self._node, status=status, clock=self._clock)
+        node = NodeReporter(
+            self._client, self._node, status=status, clock=self._clock, notes=self.notes
+        )
         async with asyncio.TaskGroup() as tasks:
             for loop in (self._cache, self._events, self.reporter, node):
                 tasks.create_task(loop.run(), name=type(loop).__name__)

@@ -7,7 +7,7 @@ Source of the names: upstream Terway (annotation ``k8s.aliyun.com/max-available-
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +21,8 @@ from terway.model.ids import NodeName
 
 CONDITION = "SufficientIP"
 MAX_AVAILABLE_IP = "k8s.aliyun.com/max-available-ip"
+# Ours: that a node has the eBPF data path, which does not take all that a pod may be given.
+DATAPATH, EBPF = "k8s.aliyun.com/datapath", "ebpf"
 LOOK_EVERY_S = 10.0
 ASSERT_EVERY_S = 300.0
 
@@ -55,7 +57,10 @@ def condition_of(says: NodeSays, *, now: float, changed_at: float) -> dict[str, 
 
 
 class NodeReporter:
-    """Writes changes at once, and all now and then. `clock` gives seconds since the epoch."""
+    """Writes changes at once, and all now and then. `clock` gives seconds since the epoch.
+
+    `notes` are annotations of the Node that stay as they are while we run; None removes one.
+    """
 
     def __init__(
         self,
@@ -64,11 +69,13 @@ class NodeReporter:
         *,
         status: Callable[[], PoolStatus],
         clock: Callable[[], float],
+        notes: Mapping[str, str | None] | None = None,
     ) -> None:
         self._client = client
         self._name = name
         self._status = status
         self._clock = clock
+        self._notes = notes or {}
         self._said: NodeSays | None = None
         self._said_at = 0.0
         self._changed_at = 0.0
@@ -94,8 +101,9 @@ class NodeReporter:
         elif before.is_sufficient is not says.is_sufficient:
             self._changed_at = now
         if before is None or before.capacity != says.capacity:
-            annotations = {"metadata": {"annotations": {MAX_AVAILABLE_IP: str(says.capacity)}}}
-            await self._client.patch(NODES, self._name, annotations)
+            annotations = {MAX_AVAILABLE_IP: str(says.capacity), **self._notes}
+            patch = {"metadata": {"annotations": annotations}}
+            await self._client.patch(NODES, self._name, patch)
         condition = condition_of(says, now=now, changed_at=self._changed_at)
         await self._client.patch(
             NODES,

@@ -52,6 +52,9 @@ def _create(world: World, pod: PodState) -> Step:
     if record.zone_id is not None and record.eni_ids:
         return do(CreateENIs(interfaces=record.missing, zone_id=record.zone_id))
     if world.node is not None:
+        problem = _too_many(record, world.node)
+        if problem:
+            return Step(problem=problem, again_in_s=NODE_WAIT_S)  # no ENI is made for nothing
         return do(CreateENIs(interfaces=record.missing, zone_id=world.node.zone_id))
     if pod.is_gated:
         return do(CreateENIs(interfaces=record.missing, zone_id=None))
@@ -67,20 +70,34 @@ def target_of(record: Record, node: NodeState) -> Target | str:
     wishes = {one.eni for one in record.interfaces}
     if {ENIOption.ENI, ENIOption.TRUNK} <= wishes:
         return "the pod asks for a whole ENI and for a trunk's member: it can have one kind"
-    is_whole = ENIOption.ENI in wishes
-    if ENIOption.TRUNK in wishes:
-        if node.is_exclusive:
-            return f"node {node.name} has whole ENIs only, and the pod asks for a trunk's member"
-    elif node.is_exclusive or (node.trunk_eni_id is None and node.gives_whole):
-        is_whole = True
-    if is_whole:
-        return Target(instance_id=node.instance_id)
+    if ENIOption.TRUNK in wishes and node.is_exclusive:
+        return f"node {node.name} has whole ENIs only, and the pod asks for a trunk's member"
+    if _is_whole(record, node):
+        return _too_many(record, node) or Target(instance_id=node.instance_id)
     if node.trunk_eni_id is None:
         return (
             f"node {node.name} has no trunk ENI (annotation k8s.aliyun.com/trunk-on): does terwayd "
             "run there, is enable_eni_trunking true, and has its instance type trunks?"
         )
     return Target(instance_id=node.instance_id, trunk_eni_id=node.trunk_eni_id)
+
+
+def _is_whole(record: Record, node: NodeState) -> bool:
+    wishes = {one.eni for one in record.interfaces}
+    is_open = ENIOption.ENI not in wishes and ENIOption.TRUNK not in wishes
+    gives_whole = node.is_exclusive or (node.trunk_eni_id is None and node.gives_whole)
+    return ENIOption.ENI in wishes or (is_open and gives_whole)
+
+
+def _too_many(record: Record, node: NodeState) -> str:
+    """Return why a node does not take so many whole ENIs of one pod; empty if it does."""
+    if len(record.interfaces) < 2 or not (node.has_programs and _is_whole(record, node)):
+        return ""
+    names = ", ".join(one.name for one in record.interfaces)
+    return (
+        f"the pod is to have whole ENIs for {names}, and pods of node {node.name} have one each "
+        "with the eBPF data path: put it on a node with eniip_virtual_type veth, or with a trunk"
+    )
 
 
 def lost_interfaces(world: World) -> tuple[Interface, ...]:

@@ -99,7 +99,8 @@ class PodState:
 class NodeState:
     """A node that the cluster knows. `trunk_eni_id` is None until its agent has told of one.
 
-    `gives_whole`: its pods share ENIs, and it says that some may have one whole.
+    `gives_whole`: its pods share ENIs, and it says that some may have one whole. `has_programs`:
+    its data path is in eBPF, which sees one device of a pod at most.
     """
 
     name: NodeName
@@ -108,6 +109,7 @@ class NodeState:
     trunk_eni_id: ENIId | None = None
     is_exclusive: bool = False
     gives_whole: bool = False
+    has_programs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from terway.agent.node_report import ASSERT_EVERY_S, NodeReporter
+from terway.agent.node_report import ASSERT_EVERY_S, DATAPATH, NodeReporter
 from terway.agent.pool_ports import PoolStatus
 from terway.kube.types import Condition, Node, NodeStatus
 from terway.model.ids import NodeName
@@ -66,6 +66,24 @@ async def test_capacity_and_condition_are_written_at_first():
     (one,) = condition[1]["status"]["conditions"]
     assert condition[2] == "status"
     assert (one["type"], one["status"], one["reason"]) == ("SufficientIP", "True", "SufficientIP")
+
+
+async def test_what_others_note_at_the_node_is_written_with_it_and_taken_away():
+    client = FakeClient()
+    for notes in ({DATAPATH: "ebpf"}, {DATAPATH: None}):
+        reporter = NodeReporter(
+            client,  # type: ignore[arg-type]  # has the one method that is used
+            NodeName("n1"),
+            status=lambda: GOOD,
+            clock=lambda: 0.0,
+            notes=notes,
+        )
+
+        await reporter.report()
+
+        (_, patch, _), _ = client.take()
+        held = {"k8s.aliyun.com/max-available-ip": "45"}
+        assert patch == {"metadata": {"annotations": {**held, **notes}}}
 
 
 async def test_nothing_is_written_while_nothing_changes_until_it_is_old():

@@ -9,6 +9,7 @@ import msgspec
 from terway.agent.ebpf.bringup import Bringup
 from terway.agent.ebpf.choice import CHANGED, Chosen
 from terway.agent.kube_side import KubeSide
+from terway.agent.node_report import DATAPATH, EBPF
 from terway.agent.readonly import Page
 from terway.agent.terwayd import Terwayd
 from terway.config.cni_conf import CniConf
@@ -18,8 +19,10 @@ PATH = "/debug/datapath"
 
 
 def show_choice(terwayd: Terwayd, kube: KubeSide | None, chosen: Chosen, cni: CniConf) -> None:
-    """Have tools read which data path the node has; tell the Node where it is another one."""
+    """Have tools and the Node say which data path it has; tell where it is another one."""
     terwayd.pages[PATH] = page_of(chosen, cni, terwayd.bringup)
+    if kube is not None:
+        kube.notes[DATAPATH] = EBPF if chosen.has_datapath else None
     if kube is not None and chosen.lacks:
         asked = f"{cni.virtual_type.value} was asked for: {chosen.lacks}"
         kube.tell_node("Warning", CHANGED, f"pods have {chosen.mode.value}; {asked}")

@@ -28,6 +28,7 @@ from terway.podeni.settings import Settings
 POD_ENI = "k8s.aliyun.com/pod-eni"
 NODE_LABEL = "k8s.aliyun.com/node"  # of a PodENI: where its pod is
 TRUNK_ON = "k8s.aliyun.com/trunk-on"
+DATAPATH, EBPF = "k8s.aliyun.com/datapath", "ebpf"  # of a Node, as its agent writes it
 _EXCLUSIVE = "k8s.aliyun.com/exclusive-mode-eni-type"
 _ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
 _VIRTUAL = {"type": "virtual-kubelet"}
@@ -96,6 +97,7 @@ def node_of(found: Node | None) -> NodeState | None:
         trunk_eni_id=ENIId(found.metadata.annotations.get(TRUNK_ON, "")) or None,
         is_exclusive=is_exclusive(labels),
         gives_whole=_gives_whole(found),
+        has_programs=found.metadata.annotations.get(DATAPATH) == EBPF,
     )
 
 

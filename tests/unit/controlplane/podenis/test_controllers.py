@@ -104,6 +104,26 @@ async def test_a_pod_for_a_trunk_is_refused_by_a_node_of_whole_enis(cluster):
     assert "UpdatePodENIFailed" in cluster.told.reasons("Pod")
 
 
+async def test_several_whole_enis_are_refused_for_an_ebpf_node_before_one_is_made(cluster):
+    cluster.settings = Settings(has_whole_nodes=True)
+    said = {"metadata": {"annotations": {f"{PREFIX}datapath": "ebpf"}}}
+    await cluster.client.patch(NODES, "x1", said)
+    both = networks(cluster), networks(cluster) | {"interface": "eth1"}
+    await cluster.make_pod("web-0", "x1", annotations=annotated(*both))
+
+    await cluster.settle()
+
+    assert cluster.our_enis() == []
+    record = await cluster.record("web-0")
+    assert "whole ENIs for eth0, eth1" in record.status.msg
+    assert "UpdatePodENIFailed" in cluster.told.reasons("Pod")
+
+    none = {"metadata": {"annotations": {f"{PREFIX}datapath": None}}}
+    await cluster.client.patch(NODES, "x1", none)
+    await bound(cluster)
+    assert len(cluster.our_enis()) == 2
+
+
 async def test_the_same_name_has_the_same_address_mac_and_eni_on_another_node(cluster):
     await cluster.make_pod("web-0", "n1", annotations=annotated(fixed(cluster)))
     (before,) = (await bound(cluster)).spec.allocations
