@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from terway.lab.cloud.faults import Fault
+from terway.model.errors import ConflictError
 from tests.support.balancer_shop import (
     GATE,
     INTRANET,
@@ -96,3 +98,29 @@ async def test_a_service_that_is_no_load_balancer_any_more_says_so_before_it_is_
     await shop.until(is_let_go)
     assert await shop.ingress() == []
     assert await shop.slb.list_instances() == ()
+
+
+async def test_a_service_that_another_writes_meanwhile_is_tried_again_without_a_word(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch = shop.client.patch
+    raced: list[str] = []
+
+    async def patch_after_another(
+        resource: Any, name: str, change: dict[str, Any], **options: Any
+    ) -> Any:
+        if "finalizers" in change.get("metadata", {}) and not raced:
+            await patch(resource, name, {"metadata": {"labels": {"seen": "1"}}}, **options)
+        try:
+            return await patch(resource, name, change, **options)
+        except ConflictError:
+            raced.append(name)
+            raise
+
+    monkeypatch.setattr(shop.client, "patch", patch_after_another)
+
+    await shop.make_service()
+    await shop.until(shop.ingress)
+
+    assert raced == ["web"]
+    assert [why for why, _ in shop.told] == ["EnsuredLoadBalancer"]

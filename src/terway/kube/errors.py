@@ -55,6 +55,11 @@ def translate(status: Status, *, tried: str, retry_after_s: float | None = None)
     return UsageError(text, code=status.reason)
 
 
+def is_raced(error: VpcError) -> bool:
+    """Say whether `error` means that somebody else wrote the object meanwhile (409)."""
+    return isinstance(error, ConflictError) and error.code == "Conflict"
+
+
 def is_expired(error: VpcError) -> bool:
     """Say whether `error` means "list again": the resourceVersion or page is too old (410)."""
     return isinstance(error, ConflictError) and error.code in ("Expired", "Gone")

@@ -36,6 +36,7 @@ from terway.controlplane.balancers.status import (
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.ports import KubePort, Recorder
 from terway.controlplane.watched import WATCHED_PODS
+from terway.kube.errors import is_raced
 from terway.kube.events import NORMAL, WARNING
 from terway.kube.informer import Informer
 from terway.kube.resource import ObjectKey, key_of
@@ -96,7 +97,8 @@ class ServiceController:
                 return DONE
             return await self._look_at(found)
         except VpcError as error:
-            if found is not None:
+            # Who was slower than another writer reads again: nobody has to do anything.
+            if found is not None and not is_raced(error):
                 await self._tell_failure(found, error)
             # What the cloud refuses today it may take soon; what a Service says stays so.
             if found is None or not isinstance(error, UsageError) or error.code:
