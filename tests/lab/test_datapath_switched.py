@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from terway.kube.resource import CONFIG_MAPS
+from terway.agent.node_report import DATAPATH, EBPF
+from terway.kube.resource import CONFIG_MAPS, NODES
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
@@ -87,6 +88,20 @@ async def gone(lab: Lab, pods: dict[str, PodHandle]) -> None:
                 return
 
 
+async def said_of(lab: Lab, name: str) -> str:
+    node = await lab.kube.get(NODES, name)
+    assert node is not None
+    return node.metadata.annotations.get(DATAPATH, "")
+
+
+async def noted(lab: Lab, wanted: str) -> None:
+    """Wait until the Nodes say of their data path what the control plane is to go by."""
+    async with asyncio.timeout(60):
+        for name in (SHARED, EXCLUSIVE):
+            while await said_of(lab, name) != wanted:
+                await lab.node(name).exec("true")
+
+
 async def test_connections_and_policies_of_pods_go_on(lab: Lab) -> None:
     """Bug class 20."""
     places = {"a": SHARED, "b": SHARED, "own": EXCLUSIVE}
@@ -102,6 +117,7 @@ async def test_connections_and_policies_of_pods_go_on(lab: Lab) -> None:
             (link, *_) = await host_links(lab, SHARED)
             assert "terway_from_pod" in await filters(lab.node(SHARED), link)
             assert "terway_out_of_pod" in await filters(pods["own"], "eth0")
+        await noted(lab, EBPF if kind != "veth" else "")
         for flow in (near, far):
             assert await flow.echo(kind.encode()) == kind.encode()
         new = await lab.pod("new", node=SHARED)
