@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from terway.controlplane.balancers.finding import Finder, Health
@@ -12,7 +12,7 @@ from terway.controlplane.ports import Recorder
 from terway.controlplane.watched import WatchedPod
 from terway.kube.events import WARNING
 from terway.kube.types import ObjectReference
-from terway.loadbalancer.readiness import REFUSED, Readiness, readiness_of, refused
+from terway.loadbalancer.readiness import Readiness, readiness_of, refused
 from terway.loadbalancer.wanted import Wanted
 from terway.model.address import IPAddress
 
@@ -32,21 +32,17 @@ class Opening:
         for pod in pods:
             held = condition_of(service, pod)
             if held is None or held.status != "True":
-                await self._write(service, pod, refused(service, why))
+                said = refused(service, why)
+                if await self._gates.write(service, pod, said):
+                    self._recorder.record(_reference(pod), WARNING, said.reason, said.message)
 
     async def open_gates(
         self,
         service: str,
         pods: Iterable[WatchedPod | None],
-        made: Sequence[Made],
-        *,
-        trouble: str = "",
+        made: Iterable[Made],
     ) -> bool:
-        """Write what the load balancers say of pods with a gate; return whether one waits.
-
-        `trouble` is what the cloud refuses: where nothing listens, they wait for that.
-        """
-        is_refused = any(one.trouble is not None and not one.observed.listeners for one in made)
+        """Write what the load balancers say of pods with a gate; return whether one waits."""
         waiting = False
         asking = gated(service, pods)
         instances = [
@@ -55,15 +51,9 @@ class Opening:
         ]
         for pod in asking:
             said = _readiness(pod, instances)
-            if is_refused and not said.is_true:
-                said = refused(service, trouble)
-            await self._write(service, pod, said)
+            await self._gates.write(service, pod, said)
             waiting = waiting or not said.is_true
         return waiting
-
-    async def _write(self, service: str, pod: WatchedPod, said: Readiness) -> None:
-        if await self._gates.write(service, pod, said) and said.reason == REFUSED:
-            self._recorder.record(_reference(pod), WARNING, REFUSED, said.message)
 
 
 def _reference(pod: WatchedPod) -> ObjectReference:

@@ -46,7 +46,7 @@ from terway.loadbalancer.plan import may_listen
 from terway.loadbalancer.readiness import NOTHING_TO_WAIT_FOR
 from terway.loadbalancer.values import Cluster
 from terway.loadbalancer.wanted import wanted_of
-from terway.model.errors import UsageError, VpcError
+from terway.model.errors import CapacityError, UsageError, VpcError
 
 _WATCHFUL_S = 1.0  # while a pod waits for health, or the cloud works on something
 _RESYNC_S = 300.0  # somebody may have changed the instance by hand
@@ -131,9 +131,9 @@ class ServiceController:
         trouble = next((one.trouble for one in made if one.trouble is not None), None)
         if trouble is not None:
             trouble = explain(trouble, service.annotations, service.product)
-        waiting = await self._opening.open_gates(
-            service.name, behind.values(), made, trouble=str(trouble or "")
-        )
+            if any(one.trouble is not None and not one.observed.listeners for one in made):
+                raise trouble  # no health to wait for
+        waiting = await self._opening.open_gates(service.name, behind.values(), made)
         if trouble is not None:
             if not waiting:
                 raise trouble
@@ -144,7 +144,7 @@ class ServiceController:
     async def _tell_failure(self, found: BalancedService, error: VpcError) -> None:
         """Tell at the Service, and at pods that wait for one that is refused."""
         self._tell(found, WARNING, "SyncLoadBalancerFailed", str(error))
-        if isinstance(error, UsageError) and found.spec.type == "LoadBalancer":
+        if isinstance(error, UsageError | CapacityError) and found.spec.type == "LoadBalancer":
             key = key_of(found)
             await self._opening.refuse(key.name, self._behind.waiting(key), str(error))
 
