@@ -116,7 +116,8 @@ class Showing:
 
     def _turn_of(self, one: NodePool) -> float:
         shown, moments = one.shown.next_sync_open_api_time, self._moments
-        since = moments.began_at if shown is None else moments.moment(shown)
+        said = moments.began_at if shown is None else moments.moment(shown)
+        since = max(said, moments.began_at)  # nor are all a restarted process's first work
         return since + moments.spread_s * chance.fraction(one.uid, 0)
 
     async def _write(self, one: NodePool, name: str, status: NodeStatus) -> None:
