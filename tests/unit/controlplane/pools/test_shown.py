@@ -69,6 +69,20 @@ async def synced(cluster, pools, level):
         task.cancel()
 
 
+@asynccontextmanager
+async def quiet_node(tmp_path, level=("",)):
+    """Have a node with one pod, where nothing changes."""
+    cluster, agent = make(tmp_path)
+    async with (
+        control_plane(cluster) as pools,
+        agent.running() as service,
+        synced(cluster, pools, level),
+    ):
+        (pod,) = cluster.schedule("node-1")
+        await add(service, pod)
+        yield cluster
+
+
 def test_a_vswitch_that_runs_out_is_a_condition_of_its_enis(tmp_path):
     async def main():
         small = Cluster(pod_cidr="192.168.32.0/28")
@@ -143,15 +157,7 @@ def test_a_quiet_node_says_when_the_cloud_was_read_and_will_be(tmp_path):
     """Within half a period of the reading, so that not all nodes are written at once."""
 
     async def main():
-        cluster, agent = make(tmp_path)
-        level = [""]
-        async with (
-            control_plane(cluster) as pools,
-            agent.running() as service,
-            synced(cluster, pools, level),
-        ):
-            (pod,) = cluster.schedule("node-1")
-            await add(service, pod)
+        async with quiet_node(tmp_path) as cluster:
             for _ in range(3):
                 await asyncio.sleep(EVERY_S)
                 await eventually(lambda: is_fresh(cluster.status()), within_s=EVERY_S / 2 + 90)
@@ -169,15 +175,7 @@ def is_fresh(status) -> bool:
 
 def test_a_quiet_node_is_written_once_for_each_reading(tmp_path):
     async def main():
-        cluster, agent = make(tmp_path)
-        level = [""]
-        async with (
-            control_plane(cluster) as pools,
-            agent.running() as service,
-            synced(cluster, pools, level),
-        ):
-            (pod,) = cluster.schedule("node-1")
-            await add(service, pod)
+        async with quiet_node(tmp_path) as cluster:
             await asyncio.sleep(2 * EVERY_S)
             seen = set()
             for _ in range(600):
@@ -190,15 +188,8 @@ def test_a_quiet_node_is_written_once_for_each_reading(tmp_path):
 
 def test_while_nothing_is_read_no_time_is_promised(tmp_path):
     async def main():
-        cluster, agent = make(tmp_path)
         level = [""]
-        async with (
-            control_plane(cluster) as pools,
-            agent.running() as service,
-            synced(cluster, pools, level),
-        ):
-            (pod,) = cluster.schedule("node-1")
-            await add(service, pod)
+        async with quiet_node(tmp_path, level) as cluster:
             await asyncio.sleep(2 * EVERY_S)
             assert "nextSyncOpenAPITime" in cluster.status()
             level[0] = "l1"
