@@ -219,3 +219,12 @@ async def pod_eni_control_plane(
         finally:
             for one in running:
                 one.cancel()
+
+
+@asynccontextmanager
+async def one_shared_node() -> AsyncIterator[LivePodENIs]:
+    """Run the controllers for a cluster with the node `n1`, which has room for three ENIs."""
+    cluster = LivePodENIs()
+    cluster.add_shared_node("n1", eni="3")
+    async with pod_eni_control_plane(cluster):
+        yield cluster

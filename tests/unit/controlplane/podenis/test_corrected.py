@@ -9,7 +9,7 @@ import pytest
 from terway.kube.crds import POD_ENIS, POD_UID
 from terway.lab.faults.virtual import run_virtually
 from tests.support.centralized import eventually
-from tests.support.pod_eni_live import LivePodENIs, pod_eni_control_plane
+from tests.support.pod_eni_live import one_shared_node
 from tests.unit.controlplane.podenis.test_room import bound
 
 NEVER = {"type": "Fixed", "releaseStrategy": "Never"}
@@ -36,9 +36,7 @@ WRONG = {
 )
 def test_what_is_wrong_about_a_pod_that_runs_is_put_right_and_told(field, text, allocation):
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("db-0", "n1", **allocation)
             await bound(cluster, "db-0")
             cluster.give_status("db-0")
@@ -63,9 +61,7 @@ def test_what_is_wrong_about_a_pod_that_runs_is_put_right_and_told(field, text, 
 
 def test_what_was_put_right_still_goes_with_its_pod():
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("web-0", "n1")
             await bound(cluster, "web-0")
             cluster.give_status("web-0")

@@ -13,7 +13,7 @@ from terway.kube.crds import POD_NETWORKINGS
 from terway.kube.resource import NAMESPACES
 from terway.lab.faults.virtual import run_virtually
 from tests.support.centralized import eventually
-from tests.support.pod_eni_live import LivePodENIs, pod_eni_control_plane
+from tests.support.pod_eni_live import LivePodENIs, one_shared_node, pod_eni_control_plane
 from tests.unit.controlplane.podenis.test_room import bound
 
 TTL_S = 300.0
@@ -48,9 +48,7 @@ def test_a_pod_that_comes_back_as_its_time_runs_out_has_the_old_address_or_a_new
     """Never both, never none, never a deleted one; and no ENI is left over."""
 
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("db-0", "n1", **FIXED)
             await bound(cluster, "db-0")
             had = cluster.addresses_of("db-0")
@@ -71,9 +69,7 @@ def test_a_pod_that_comes_back_as_its_time_runs_out_has_the_old_address_or_a_new
 @pytest.mark.parametrize("is_bound", [True, False], ids=["running", "waiting"])
 def test_a_namespace_goes_with_the_addresses_that_were_to_stay_for_ever(pods_first, is_bound):
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             for name in ("db-0", "db-1"):
                 cluster.make_pod(name, "n1", **NEVER)
             await bound(cluster, "db-0", "db-1")
@@ -102,9 +98,7 @@ def test_a_namespace_goes_with_the_addresses_that_were_to_stay_for_ever(pods_fir
 
 def test_a_pod_in_a_namespace_that_ends_gets_nothing_and_stops_nobody():
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("db-0", "n1", **NEVER)
             await bound(cluster, "db-0")
             cluster.state.delete(cluster.row(NAMESPACES), "default")
@@ -181,9 +175,7 @@ def make_networking(cluster, name="red"):
 
 def test_a_pod_that_names_a_network_before_it_is_there_has_it_when_it_is():
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_asking("web-0", "n1", pod_networking="red")
             await eventually(lambda: "PodCreateFailed" in cluster.told.reasons("Pod"))
 
@@ -196,9 +188,7 @@ def test_a_pod_that_names_a_network_before_it_is_there_has_it_when_it_is():
 
 def test_a_network_that_goes_leaves_its_pods_what_they_have_and_gives_nothing_new():
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             make_networking(cluster)
             await asyncio.sleep(2)
             cluster.make_asking("web-0", "n1", pod_networking="red")

@@ -10,7 +10,7 @@ import pytest
 from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS
 from terway.lab.faults.virtual import run_virtually
 from tests.support.centralized import eventually
-from tests.support.pod_eni_live import LivePodENIs, pod_eni_control_plane
+from tests.support.pod_eni_live import LivePodENIs, one_shared_node, pod_eni_control_plane
 from tests.unit.controlplane.podenis.test_room import bound
 
 NEVER = {"type": "Fixed", "releaseStrategy": "Never"}
@@ -60,9 +60,7 @@ async def kept(cluster, enis, addresses):
 @KINDS
 def test_the_pod_keeps_its_eni_and_its_address(kinds, runs, allocation):
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("db-0", "n1", **allocation)
             await bound(cluster, "db-0")
             if runs:
@@ -80,9 +78,7 @@ def test_the_pod_keeps_its_eni_and_its_address(kinds, runs, allocation):
 @KINDS
 def test_what_was_taken_while_no_control_plane_ran_is_found_by_the_pods_address(kinds):
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("db-0", "n1", **NEVER)
             await bound(cluster, "db-0")
             cluster.give_status("db-0")
@@ -134,9 +130,7 @@ def test_each_interface_of_the_pod_is_given_the_eni_that_was_its(kinds, restarts
 
 def test_what_was_made_again_still_goes_with_its_pod():
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("db-0", "n1")
             await bound(cluster, "db-0")
             strip(cluster, "PodENI")
@@ -152,9 +146,7 @@ def test_what_was_made_again_still_goes_with_its_pod():
 
 def test_what_is_taken_with_its_pod_is_not_given_to_the_next_one_and_does_not_leak():
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("db-0", "n1")
             await bound(cluster, "db-0")
             (old,) = cluster.pod_enis()
@@ -171,9 +163,7 @@ def test_what_is_taken_with_its_pod_is_not_given_to_the_next_one_and_does_not_le
 
 def test_no_sweep_takes_the_eni_of_a_pod_that_runs_while_nothing_says_whose_it_is():
     async def main():
-        cluster = LivePodENIs()
-        cluster.add_shared_node("n1", eni="3")
-        async with pod_eni_control_plane(cluster):
+        async with one_shared_node() as cluster:
             cluster.make_pod("db-0", "n1")
             await bound(cluster, "db-0")
             cluster.give_status("db-0")
