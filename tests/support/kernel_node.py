@@ -60,9 +60,12 @@ async def links_are_gone(name: str) -> None:
 
 
 def node_state() -> list[str]:
-    """Return what terwayd has in the node: rules and routes, less what the kernel makes itself."""
+    """Return what terwayd has in the node: rules and routes, less what the kernel makes itself.
+
+    Nor does it say which links have no carrier: the kernel finds that out a little later.
+    """
     said = [sh(f"ip {family} rule; ip {family} route show table all") for family in ("-4", "-6")]
-    lines = [line for text in said for line in text.splitlines()]
+    lines = [line.replace(" linkdown", "") for text in said for line in text.splitlines()]
     return [line for line in lines if "proto kernel" not in line and "table local" not in line]
 
 

@@ -32,6 +32,7 @@ with socket.socket(kind, socket.SOCK_DGRAM) as sock:
     sock.sendto(b"done", (host, fence))
 time.sleep(1000)
 """
+DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)"
 CONNECTS_ONCE = """
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.9) as sock:
@@ -121,23 +122,23 @@ async def test_a_pod_made_again_under_its_name_is_held_to_its_own_policy(
     world: PolicyLab, crew: Crew, wires: Wires
 ):
     """The DEL of the one that was deleted by force comes after the ADD of the other."""
-    name, waits = unique("again"), "import time; time.sleep(1000)"
+    name = unique("again")
     labels = {"app": name, "role": "barred"}
     await world.policies(network_policy("barred", selects=labels, ingress=NOBODY))
-    await world.lab.kube.create(PODS, speaker(name, crew, waits, labels={"app": name}))
+    await world.lab.kube.create(PODS, speaker(name, crew, DEAF, labels={"app": name}))
     first = end_of(await world.lab.wait_pod(name), crew.family)
     assert await wires.passes(crew.server, first, PORT)
     wires.forget(first)
 
     await world.lab.kube.delete(PODS, name, namespace="default", grace_s=0)
-    await world.lab.kube.create(PODS, speaker(name, crew, waits, labels=labels))
-    await world.lab.wait_pod(name)
+    await world.lab.kube.create(PODS, speaker(name, crew, DEAF, labels=labels))
+    again = end_of(await world.lab.wait_pod(name), crew.family)
+    assert again.address != first.address
     socket = world.lab.node(f"{crew.pool}-1").inside(SOCKET)
     while str(first.address) in json.dumps((await read_state_of(socket))["attachments"]):
         await world.in_force()
 
     await world.in_force()
-    again = end_of(await world.lab.wait_pod(name), crew.family)
     assert not await wires.passes(crew.server, again, PORT)
     wires.forget(again)
     await world.lab.delete_pod(name)
@@ -145,9 +146,8 @@ async def test_a_pod_made_again_under_its_name_is_held_to_its_own_policy(
 
 async def lingering(world: PolicyLab, crew: Crew) -> PodHandle:
     """Return a pod of the client's node that does not end when it is told to."""
-    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)"
     name = unique("deaf")
-    manifest = speaker(name, crew, deaf, labels={"app": name})
+    manifest = speaker(name, crew, DEAF, labels={"app": name})
     manifest["spec"]["terminationGracePeriodSeconds"] = 300
     await world.lab.kube.create(PODS, manifest)
     return await world.lab.wait_pod(name)

@@ -23,7 +23,7 @@ from terway.kube.client import KubeClient, PatchType, Selector
 from terway.kube.events import NORMAL, EventRecorder, node_reference
 from terway.kube.informer import Change, Informer
 from terway.kube.lease import renew_lease
-from terway.kube.resource import NODES, ObjectKey
+from terway.kube.resource import NODES
 from terway.lab.kubelet.network import CniNetwork
 from terway.lab.kubelet.node_status import node_object, node_status, status_patch
 from terway.lab.kubelet.pod import NodePorts, PodWorker
@@ -176,14 +176,6 @@ class Kubelet:
             except VpcError as error:
                 self.log(f"CNI GC: {error}")
             await asyncio.sleep(_COLLECT_EVERY_S)
-
-    def find_pod(self, key: ObjectKey) -> PodWorker | None:
-        """Return the worker of a pod by name."""
-        for worker in self.workers.values():
-            meta = worker.pod.metadata
-            if (meta.namespace, meta.name) == (key.namespace, key.name):
-                return worker
-        return None
 
 
 async def open_kubelet(

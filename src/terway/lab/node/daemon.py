@@ -4,7 +4,7 @@ Line by line over the control socket, JSON each:
 
     lab → node   {"id": 1, "do": "go"}        eth0 is plugged in: configure it and begin
                  {"id": 2, "do": "restart-agent"}, "kill-agent", "stop-agent", "start-agent"
-                 {"id": 3, "do": "pod", "namespace": …, "name": …}
+                 {"id": 3, "do": "pod", "namespace": …, "name": …, "uid": …}
     node → lab   {"id": 1, …} or {"id": 1, "error": …};  {"event": "agent", "pid": … | null}
 """
 
@@ -102,15 +102,17 @@ class NodeDaemon:
             case "go":
                 self._plugged.set()
             case "pod":
-                return self._pod(ObjectKey(namespace=message["namespace"], name=message["name"]))
+                key = ObjectKey(namespace=message["namespace"], name=message["name"])
+                return self._pod(key, uid=message["uid"])
             case str(name) if name in actions:
                 await actions[name]()
             case unknown:
                 raise UsageError(f"unknown request {unknown!r}")
         return {}
 
-    def _pod(self, key: ObjectKey) -> Message:
-        worker = self._kubelet.find_pod(key) if self._kubelet is not None else None
+    def _pod(self, key: ObjectKey, *, uid: str) -> Message:
+        # By uid: while a pod that was deleted by force still ends, another may have its name.
+        worker = self._kubelet.workers.get(uid) if self._kubelet is not None else None
         if worker is None or worker.sandbox is None:
             raise UsageError(f"pod {key} is not running on {self._spec.name}")
         return {"netns": worker.sandbox.path("net"), "pids": worker.pids()}

@@ -233,7 +233,7 @@ class Lab:
         """Return a handle on a running pod."""
         node = self.node(pod.spec.node_name)
         meta = pod.metadata
-        found = await node.request("pod", namespace=meta.namespace, name=meta.name)
+        found = await node.request("pod", namespace=meta.namespace, name=meta.name, uid=meta.uid)
         pids: dict[str, int] = found["pids"]
         path = found["netns"]
         return PodHandle(
