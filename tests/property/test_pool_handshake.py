@@ -16,6 +16,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from terway.kube.crds import NETWORK_INTERFACES
 from terway.lab.faults.virtual import run_virtually
 from tests.support.centralized import Agent, Cluster, add, control_plane, delete
 
@@ -36,6 +37,7 @@ happenings = st.lists(
                 "lag",
                 "lose",
                 "rest",
+                "alone",
             ]
         ),
         moments,
@@ -148,6 +150,9 @@ class Story:
                     kube.lost = count % 3
             case "rest":
                 await asyncio.sleep(10.0 * count)
+            case "alone":  # pods that want whole ENIs come to the node
+                for one in range(count % 4):
+                    self.cluster.bind_whole(f"eni-alone-{one}")
             case _:
                 pass
 
@@ -172,6 +177,8 @@ class Story:
             kube.is_away, kube.lag_s, kube.stale_by, kube.lost = False, 0.0, 0, 0
         while len(self.leaders) > 1:
             await self.leaders.pop(0).aclose()
+        for found in self.cluster.objects(NETWORK_INTERFACES):
+            self.cluster.delete(NETWORK_INTERFACES, found["metadata"]["name"])
         await asyncio.gather(*self.adding.values())
         await asyncio.sleep(200)
         for pod in self.pods:

@@ -29,7 +29,7 @@ from terway.controlplane.pools.nodes import NodeController
 from terway.controlplane.pools.readings import SharedReadings
 from terway.controlplane.pools.rounds import Outside, PoolController
 from terway.controlplane.pools.settings import Surroundings
-from terway.kube.crds import NODE_RUNTIMES, POOL_NODES
+from terway.kube.crds import GROUP, NETWORK_INTERFACES, NODE_RUNTIMES, POOL_NODES
 from terway.kube.resource import NODES, PODS
 from terway.lab.cloud import provision
 from terway.lab.cloud.inprocess import inprocess_ecs_client
@@ -135,6 +135,16 @@ class Cluster:
     def remove(self, pod: PodRef) -> None:
         """Take a pod's object away."""
         self.state.store.remove(self.row(PODS), Key(pod.namespace, pod.name))
+
+    def bind_whole(self, name: str, node: str = "node-1") -> None:
+        """Wish to have an ENI of a single pod on a node, as its PodENI does."""
+        body = {
+            "apiVersion": f"{GROUP}/v1beta1",
+            "kind": "NetworkInterface",
+            "metadata": {"name": name},
+            "status": {"phase": "Binding", "nodeName": node},
+        }
+        self.state.store.put(self.row(NETWORK_INTERFACES), body)
 
     def delete(self, resource, name: str) -> None:
         """Delete an object of the cluster."""

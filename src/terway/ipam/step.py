@@ -29,6 +29,7 @@ from terway.ipam.growth import plan_growth
 from terway.ipam.holding import expected, holding, number_recalls, place_held
 from terway.ipam.issue import issue
 from terway.ipam.leases import acquire, grant, release, withdraw
+from terway.ipam.making_way import make_way
 from terway.ipam.outlook import refuse
 from terway.ipam.pool import Pool
 from terway.ipam.prefixes import plan_prefixes
@@ -86,7 +87,7 @@ def _settle(pool: Pool, binds: tuple[Bind, ...], now: float) -> tuple[Pool, tupl
     pool, flushes = plan_flush(pool, now)
     pool = plan_growth(mark_warm(pool), now)
     pool, refusals = refuse(pool, now)
-    pool = number_recalls(plan_trim(pool, now))
+    pool = number_recalls(make_way(plan_trim(pool, now), now))
     pool, calls = issue(pool, now)
     pool, readings = plan_readings(pool, now)
     return pool, (*binds, *grants, *refusals, *flushes, *calls, *readings)

@@ -144,11 +144,11 @@ def _spare(pool: Pool, eni: PoolENI, family: Family) -> list[Slot]:
 
 def _apply(pool: Pool, cut: _Cut, now: float) -> Pool:
     for eni in cut.enis:
-        pool = _give_up(pool, eni, now)
+        pool = give_up(pool, eni, now)
     return pool.with_slots(replace(slot, phase=AddressPhase.RETIRING) for slot in cut.slots)
 
 
-def _give_up(pool: Pool, eni: PoolENI, now: float) -> Pool:
+def give_up(pool: Pool, eni: PoolENI, now: float) -> Pool:
     """Let a whole ENI go."""
     leaving = replace(eni, phase=ENIPhase.DETACHING, attempt=Attempt(), changed_at=now)
     retiring = (replace(s, phase=AddressPhase.RETIRING) for s in pool.slots_of(eni.id))
