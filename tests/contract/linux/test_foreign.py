@@ -122,8 +122,8 @@ async def test_what_is_done_inside_of_a_pod_is_heard_with_the_pods_number(netns,
 
         found = [one for one in await heard(change) if one.kind is kind and one.nsid is not None]
 
-    assert found
-    assert found[0].process not in (0, os.getpid())
+    # Its link-local address the pod's kernel makes itself, at a moment of its own.
+    assert any(one.process not in (0, os.getpid()) for one in found)
 
 
 async def test_more_events_than_fit_are_told_as_lost(netns):
