@@ -243,16 +243,18 @@ def _send_until(
     """Send to both ports until it is over, on whichever core is free.
 
     Return how often, and how much of it has been heard. Few are under way at once: a core that is
-    late with its work has a queue for 1000 packets, and loses the rest with no policy's help.
+    late with its work has a queue for 1000 packets, and loses the rest with no policy's help. All
+    have come in the end: a fence from another core would overtake those of a late one.
     """
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     sent = arrived = 0
-    while not is_over.is_set():
-        for port in (53, 54):
-            sender.sendto(b"x", (target, port))
-        sent += 1
-        while sent - arrived >= _UNDER_WAY:
-            if not select.select([allowed], [], [], _WAIT_S)[0]:
-                return sent, arrived
+    while not (is_over.is_set() and arrived == sent):
+        if sent - arrived < _UNDER_WAY and not is_over.is_set():
+            for port in (54, 53):
+                sender.sendto(b"x", (target, port))
+            sent += 1
+        elif select.select([allowed], [], [], _WAIT_S)[0]:
             arrived += len(heard(allowed))
+        else:
+            break
     return sent, arrived
