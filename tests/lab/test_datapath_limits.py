@@ -107,7 +107,7 @@ async def test_a_limit_holds_by_a_service_and_beside_policies(lab, others, node,
         found = await held_bytes_s(flow, limit=16 * _MBIT)
 
     assert found == pytest.approx(16 * _MBIT, rel=0.1)
-    assert not await pod.can_reach(others["near"])
+    assert not await pod.can_reach(others["near"], timeout_s=2.0)
 
 
 @pytest.mark.parametrize("other", ["near", "far"])

@@ -53,7 +53,7 @@ async def test_a_pod_whose_eni_was_detached_is_reached_again(lab: Lab) -> None:
         while (after := await table_of_eth1(node)) in (None, before):
             await node.exec("true")
         for family in Family:
-            while not await far.can_reach(near, family=family):
+            while not await far.can_reach(near, family=family, timeout_s=2.0):
                 await node.exec("true")
         while await eni_tables(node) != {after}:
             await node.exec("true")

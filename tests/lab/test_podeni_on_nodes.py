@@ -102,7 +102,7 @@ async def test_policies_hold_for_members_and_whole_enis(made, pods, family):
     try:
         for target in OWN:
             async with asyncio.timeout(20):
-                while await pods["far"].can_reach(pods[target], family=family):
+                while await pods["far"].can_reach(pods[target], family=family, timeout_s=2.0):
                     pass
             assert await pods["near"].can_reach(pods[target], family=family)
     finally:

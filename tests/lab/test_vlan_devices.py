@@ -123,7 +123,7 @@ async def test_a_policy_holds_for_a_member(made, pods):
     try:
         for family in Family:
             async with asyncio.timeout(PATIENCE_S):
-                while await pods["far"].can_reach(pods["member"], family=family):
+                while await pods["far"].can_reach(pods["member"], family=family, timeout_s=5.0):
                     pass
             assert await pods["near"].can_reach(pods["member"], family=family)
     finally:
@@ -139,7 +139,7 @@ async def test_why_walks_by_the_vlan_device_and_names_one_that_is_down(made, pod
         ended = await why(made.lab, *asked)
     await made.lab.node(HERE).restart_agent()  # it looks at everything when it starts
     async with asyncio.timeout(PATIENCE_S):
-        while not await pods["far"].can_reach(pods["member"]):
+        while not await pods["far"].can_reach(pods["member"], timeout_s=5.0):
             pass
 
     assert [hop for hop in walked if hop["state"] == "FAIL"] == []
@@ -186,7 +186,7 @@ async def test_a_device_that_is_gone_is_made_again(made, pods):
     await pods["member"].exec("ip", "link", "del", "eth0")
 
     async with asyncio.timeout(PATIENCE_S):
-        while not await pods["member"].can_reach(pods["far"]):
+        while not await pods["member"].can_reach(pods["far"], timeout_s=5.0):
             pass
 
 
@@ -199,7 +199,7 @@ async def test_a_member_that_was_attached_again_has_a_device_of_its_new_id(made,
 
     assert again.vlan_id != eni.vlan_id
     async with asyncio.timeout(PATIENCE_S):
-        while not await pods["far"].can_reach(pods["member"]):
+        while not await pods["far"].can_reach(pods["member"], timeout_s=5.0):
             pass
     shown = json.loads(await pods["member"].exec("ip", "-j", "-d", "link", "show", "eth0"))
     assert shown[0]["linkinfo"]["info_data"]["id"] == again.vlan_id

@@ -26,6 +26,7 @@ from terway.kube.resource import (
     Resource,
     metadata_of,
 )
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.errors import ConflictError, TransientError
 
 SOCKET = "/var/run/eni/eni_debug.socket"
@@ -37,11 +38,10 @@ POLICY_KINDS = (
 )
 _PAGE = "http://terwayd/debug/policy"
 _LOOK_EVERY_S = 0.02
-_TIMEOUT_S = 30.0
 
 
 async def wait_in_force(
-    kube: KubeClient, sockets: Mapping[str, Path], *, timeout_s: float = _TIMEOUT_S
+    kube: KubeClient, sockets: Mapping[str, Path], *, timeout_s: float = PATIENCE_S
 ) -> tuple[str, ...]:
     """Return once all nodes have in force what the API says; `sockets` are terwayd's, by node.
 

@@ -14,13 +14,11 @@ from terway.kube.crds import POD_NETWORKINGS
 from terway.kube.resource import NODES, ObjectKey
 from terway.kube.types import Node
 from terway.lab.policy.manifests import MARK
-from terway.lab.world.waiting import wait_until
+from terway.lab.world.waiting import PATIENCE_S, wait_until
 from terway.model.errors import ConflictError, UsageError
 
 NAME = "case-members"
 MEMBER_RESOURCE = "aliyun/member-eni"
-_READY_S = 30.0
-_TRUNK_S = 60.0  # what a node needs to have a trunk, and its kubelet to say so
 _RAW = POD_NETWORKINGS.typed(dict[str, Any])
 _EVERY_NAMESPACE = {"key": "kubernetes.io/metadata.name", "operator": "Exists"}
 _MANIFEST: Mapping[str, Any] = {
@@ -43,7 +41,7 @@ async def select_members(kube: KubeClient) -> None:
     except ConflictError as error:  # the server does not have the kind
         text = "the lab has no control plane; bring one up with --control-plane, or take another"
         raise UsageError(f"{text} by --name", field="--mode") from error
-    await wait_until(kube, POD_NETWORKINGS, _trouble, timeout_s=_READY_S)
+    await wait_until(kube, POD_NETWORKINGS, _trouble, timeout_s=PATIENCE_S)
 
 
 async def select_nobody(kube: KubeClient) -> None:
@@ -71,7 +69,7 @@ async def wait_for_trunks(kube: KubeClient, nodes: Iterable[str]) -> dict[str, i
         bare = [name for name in names if not held.get(name)]
         return f"no {MEMBER_RESOURCE} at {', '.join(bare)}" if bare else ""
 
-    found = await wait_until(kube, NODES, trouble, timeout_s=_TRUNK_S)
+    found = await wait_until(kube, NODES, trouble, timeout_s=PATIENCE_S)
     return {name: members_at_most(found[ObjectKey(namespace="", name=name)]) for name in names}
 
 

@@ -18,12 +18,11 @@ from terway.kube.client import KubeClient
 from terway.kube.resource import PODS, ObjectKey
 from terway.kube.types import Pod as KubePod
 from terway.lab.policy.manifests import MARK
-from terway.lab.world.waiting import wait_until
+from terway.lab.world.waiting import PATIENCE_S, wait_until
 from terway.model.address import IPAddress
 from terway.model.errors import ConflictError
 from terway.policy.cluster import NamedPort, Pod, PodKey
 
-_READY_S = 60.0
 _LONG_S = 3600  # how long a pod that is to be seen terminating may take
 _HAS_ENI = "k8s.aliyun.com/pod-eni"  # what the webhook writes at pods with ENIs of their own
 _RAW_PODS = PODS.typed(dict[str, Any])
@@ -183,7 +182,7 @@ class CasePods:
                     return f"pod {key} is {pod.status.phase if pod else 'not there'}"
             return ""
 
-        return await wait_until(self._kube, PODS, trouble, timeout_s=_READY_S)
+        return await wait_until(self._kube, PODS, trouble, timeout_s=PATIENCE_S)
 
     async def _end_those_that_end(self, wishes: Iterable[Wish]) -> None:
         for wish in wishes:

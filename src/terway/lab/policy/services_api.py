@@ -17,6 +17,7 @@ import aiohttp
 from terway.agent.service.objects import ENDPOINT_SLICES, SERVICES
 from terway.kube.client import KubeClient
 from terway.lab.policy.prober import Attempt
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import IPAddress
 from terway.model.errors import TransientError
 from terway.policy.cluster import Protocol
@@ -25,7 +26,7 @@ NAMESPACE, _PREFIX = "default", "case-"
 _SERVICES = SERVICES.typed(dict[str, Any])
 _SLICES = ENDPOINT_SLICES.typed(dict[str, Any])
 _PAGE = "http://terwayd/debug/services"
-_LOOK_EVERY_S, _TIMEOUT_S = 0.05, 20.0
+_LOOK_EVERY_S = 0.05
 
 Door = tuple[Protocol, int]  # of a service
 Doors = Mapping[Door, tuple[IPAddress, int]]  # and to whom it leads
@@ -73,7 +74,7 @@ class ServicesInApi:
         connector = aiohttp.UnixConnector(path=str(path))
         try:
             async with (
-                asyncio.timeout(_TIMEOUT_S),
+                asyncio.timeout(PATIENCE_S),
                 aiohttp.ClientSession(connector=connector) as http,
             ):
                 while await _led(http) != wanted:  # noqa: ASYNC110 - terwayd is another process

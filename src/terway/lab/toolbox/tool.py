@@ -58,10 +58,14 @@ def report(facts: dict[str, object]) -> None:
 def serve() -> None:
     """Serve until SIGTERM, in both families."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    for port, handler in ((HTTP_PORT, _http), (ECHO_PORT, _echo), (SINK_PORT, _sink)):
-        listener = _listen(port)
-        threading.Thread(target=_accept, args=(listener, handler), daemon=True).start()
-    _udp_echo()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams:
+        datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        datagrams.bind(("::", ECHO_PORT))
+        # The port that the readiness probe asks for is the last: who is Ready has all of them.
+        for port, handler in ((HTTP_PORT, _http), (SINK_PORT, _sink), (ECHO_PORT, _echo)):
+            listener = _listen(port)
+            threading.Thread(target=_accept, args=(listener, handler), daemon=True).start()
+        _udp_echo(datagrams)
 
 
 def round_trip(host: str, count: int) -> dict[str, object]:
@@ -169,13 +173,10 @@ def _sink(connection: socket.socket) -> None:
     connection.sendall(f"{total}\n".encode())
 
 
-def _udp_echo() -> None:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind(("::", ECHO_PORT))
-        while True:
-            data, peer = sock.recvfrom(65536)
-            sock.sendto(data, peer)
+def _udp_echo(sock: socket.socket) -> None:
+    while True:
+        data, peer = sock.recvfrom(65536)
+        sock.sendto(data, peer)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from terway.lab.world.lastwords import agent_trouble
 from terway.lab.world.node import NodeHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.errors import TransientError
 
 _SOCKET = "/var/run/eni/cni.socket"
@@ -15,7 +16,7 @@ _LOOK_EVERY_S = 0.05
 _TRIES = 3  # starts after which it counts as a crash loop
 
 
-async def wait_serving(node: NodeHandle, *, timeout_s: float = 30.0) -> None:
+async def wait_serving(node: NodeHandle, *, timeout_s: float = PATIENCE_S) -> None:
     """Return once terwayd takes connections. TransientError with its last error when it does not.
 
     Its socket is outside of what we are told of, and so is looked at again and again.

@@ -20,6 +20,7 @@ from terway.lab.node.supervise import Supervisor
 from terway.lab.world.lastwords import last_error
 from terway.lab.world.plan import CONTROL_PLANE, LabPlan
 from terway.lab.world.sockets import connect_in
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.errors import TransientError, UsageError
 from terway.model.ids import VpcId
 
@@ -27,7 +28,6 @@ WEBHOOK_PORT = 4443
 HEALTH_PORT = 8085
 IDENTITY = "terway-controlplane"  # the service account, in kube-system
 
-_READY_S = 30.0
 _LOOK_EVERY_S = 0.05
 
 
@@ -146,7 +146,7 @@ def controlplane_config(plan: LabPlan, vpc_id: VpcId) -> dict[str, Any]:
 async def wait_control_plane(process: ControlPlane, netns_path: str) -> None:
     """Return once it is ready. TransientError with its last words when it is not in time."""
     try:
-        async with asyncio.timeout(_READY_S):
+        async with asyncio.timeout(PATIENCE_S):
             # The process is outside of what tells us of itself.
             while not await _is_ready(netns_path):  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK_EVERY_S)

@@ -20,7 +20,7 @@ from pathlib import Path
 from terway.lab.cloud.provision import add_route, authorize, disable_source_check
 from terway.lab.node.spawner import raise_loopback
 from terway.lab.world.node import run_command
-from terway.lab.world.pods import Flow
+from terway.lab.world.pods import ANSWER_S, Flow
 from terway.lab.world.running import Lab
 from terway.lab.world.sockets import connect_in
 from terway.linux.netns import OWN_NETNS
@@ -52,7 +52,7 @@ class Outside:
         return await run_command(["nsenter", f"--net={self.netns_path}", *command], check=check)
 
     async def connect(
-        self, address: IPAddress, *, port: int, source: str = "", timeout_s: float = 5.0
+        self, address: IPAddress, *, port: int, source: str = "", timeout_s: float = ANSWER_S
     ) -> Flow:
         """Connect from here; from an address that was added, where one is named."""
         async with asyncio.timeout(timeout_s):

@@ -99,7 +99,7 @@ class LabPlan:
     pools: tuple[NodePool, ...] = ()  # beside the `nodes`
     zones: tuple[ZonePlan, ...] = ()  # beside `zone_id`, for pools
     vswitches: tuple[VSwitchPlan, ...] = ()  # for pods that ask for them
-    ready_timeout_s: float = 60.0  # for all nodes together, at the start
+    ready_timeout_s: float = 120.0  # for all nodes together, at the start
 
     @property
     def service_cidrs(self) -> tuple[IPNetwork, ...]:

@@ -15,6 +15,7 @@ from terway.lab.world.node import NodeHandle, run_command
 from terway.lab.world.sockets import connect_in
 from terway.model.address import Family, IPAddress, IPPair, family_of
 
+ANSWER_S = 30.0  # for what is answered at once on an idle machine
 SERVE = ("/usr/bin/env", "python3", "-I", "-S", toolbox.TOOL, "serve")
 
 
@@ -71,13 +72,13 @@ class Flow:
         self._reader = reader
         self._writer = writer
 
-    async def echo(self, data: bytes, *, timeout_s: float = 5.0) -> bytes:
+    async def echo(self, data: bytes, *, timeout_s: float = ANSWER_S) -> bytes:
         """Send `data` and return what comes back, as much as was sent."""
         self._writer.write(data)
         async with asyncio.timeout(timeout_s):
             return await self._reader.readexactly(len(data))
 
-    async def line(self, data: bytes, *, timeout_s: float = 5.0) -> bytes:
+    async def line(self, data: bytes, *, timeout_s: float = ANSWER_S) -> bytes:
         """Send `data` and return the line that comes back."""
         self._writer.write(data)
         async with asyncio.timeout(timeout_s):
@@ -142,7 +143,7 @@ class PodHandle:
         *,
         family: Family = Family.V4,
         port: int = toolbox.ECHO_PORT,
-        timeout_s: float = 5.0,
+        timeout_s: float = ANSWER_S,
     ) -> Flow:
         """Connect from this pod's namespace; `family` chooses among a pod's addresses."""
         address = target.address(family) if isinstance(target, PodHandle) else target
@@ -150,7 +151,11 @@ class PodHandle:
             return Flow(*await connect_in(self.netns_path, str(address), port))
 
     async def can_reach(
-        self, target: PodHandle | IPAddress, *, family: Family = Family.V4, timeout_s: float = 2.0
+        self,
+        target: PodHandle | IPAddress,
+        *,
+        family: Family = Family.V4,
+        timeout_s: float = ANSWER_S,
     ) -> bool:
         """Whether a byte goes there and comes back."""
         try:

@@ -34,6 +34,7 @@ from terway.lab.world.plan import LabPlan
 from terway.lab.world.pods import SERVE, PodHandle, pair_of, pod_manifest
 from terway.lab.world.services import Services
 from terway.lab.world.tasks import BackgroundTasks
+from terway.lab.world.waiting import PATIENCE_S
 from terway.linux.netns import open_netns
 from terway.model.errors import UsageError, VpcError
 
@@ -181,11 +182,11 @@ class Lab:
             raise UsageError(f"no attached instance is named {name!r}", field="name")
         return f"/proc/{os.getpid()}/fd/{self._held[name]}"
 
-    async def wait_ready(self, *names: str, timeout_s: float = 60.0) -> None:
+    async def wait_ready(self, *names: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until the named nodes, or all, are Ready: pods can get addresses there."""
         await self._wait_nodes(names, timeout_s, registered=False)
 
-    async def wait_begun(self, *names: str, timeout_s: float = 60.0) -> None:
+    async def wait_begun(self, *names: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until the named nodes, or all, are as far as they come by themselves.
 
         That is Ready, but without terwayd only registered: somebody brings another CNI plugin.
@@ -211,7 +212,7 @@ class Lab:
         node: str | None = None,
         namespace: str = "default",
         command: Sequence[str] = SERVE,
-        timeout_s: float = 30.0,
+        timeout_s: float = PATIENCE_S,
         **more: Any,
     ) -> PodHandle:
         """Create a pod, wait until it is Ready and return a handle on it.
@@ -223,7 +224,7 @@ class Lab:
         return await self.wait_pod(name, namespace=namespace, timeout_s=timeout_s)
 
     async def wait_pod(
-        self, name: str, *, namespace: str = "default", timeout_s: float = 30.0
+        self, name: str, *, namespace: str = "default", timeout_s: float = PATIENCE_S
     ) -> PodHandle:
         """Wait until a pod is Ready and return a handle on it."""
         key = ObjectKey(namespace=namespace, name=name)
@@ -245,7 +246,7 @@ class Lab:
         )
 
     async def delete_pod(
-        self, name: str, *, namespace: str = "default", timeout_s: float = 30.0
+        self, name: str, *, namespace: str = "default", timeout_s: float = PATIENCE_S
     ) -> None:
         """Delete a pod and wait until nothing of it is left."""
         await self.kube.delete(PODS, name, namespace=namespace)

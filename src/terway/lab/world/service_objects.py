@@ -8,7 +8,7 @@ from typing import Any
 
 from terway.kube.client import KubeClient
 from terway.kube.resource import ObjectKey, Resource
-from terway.lab.world.waiting import wait_until
+from terway.lab.world.waiting import PATIENCE_S, wait_until
 from terway.model.address import IPAddress
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ ENDPOINT_SLICES: Resource[Json] = Resource(
 
 
 async def wait_load_balancer(
-    client: KubeClient, name: str, *, namespace: str = "default", timeout_s: float = 15.0
+    client: KubeClient, name: str, *, namespace: str = "default", timeout_s: float = PATIENCE_S
 ) -> tuple[IPAddress, ...]:
     """Return the addresses of a load balancer, in the order of the Service's families."""
     key = ObjectKey(namespace=namespace, name=name)
@@ -48,7 +48,7 @@ async def wait_endpoints(
     is_as_wished: Callable[[list[Json]], bool],
     *,
     namespace: str = "default",
-    timeout_s: float = 15.0,
+    timeout_s: float = PATIENCE_S,
 ) -> list[Json]:
     """Return the endpoints of all slices of a Service as soon as they are as wished."""
 

@@ -13,6 +13,9 @@ from terway.kube.informer import Informer
 from terway.kube.resource import ObjectKey, Resource
 from terway.model.errors import TransientError
 
+# A safety net: what comes at once on an idle machine comes late on a busy one.
+PATIENCE_S = 120.0
+
 T = TypeVar("T")
 Objects = Mapping[ObjectKey, T]
 
