@@ -79,6 +79,7 @@ def two_ends() -> Iterator[tuple[ScratchNetns, ScratchNetns]]:
             f"; ip address add {CLIENT}/24 dev eth0; ip link set eth0 up"
         )
         server.run(f"ip address add {SERVER}/24 dev eth0; ip link set eth0 up")
+        assert client.pings(SERVER)  # few packets have room to wait for a neighbour
         yield client, server
 
 
