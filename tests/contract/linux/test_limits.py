@@ -29,6 +29,7 @@ GATEWAYS = IPPair(v4=dual_stack(0x1FFD).v4, v6=dual_stack(0xFFFD).v6)
 FAR = ("198.51.100.1", "2001:db8::1")
 Limited = Callable[[Bandwidth], AttachmentState]
 _MBIT = 125_000  # bytes per second
+_TRIES = 5
 
 
 @pytest.fixture
@@ -85,16 +86,20 @@ async def test_a_pod_is_held_to_its_limits_within_a_tenth(
 async def test_high_rates_are_kept_and_not_slowed_down_by_the_queue_that_keeps_them(
     world, kernel, pod, limited, gbit
 ):
-    # What this machine can do without a limit is the measure: it may be less than the limit.
+    # What this machine can do without a limit is the measure, at that time: it may be less than
+    # the limit, and it changes with what else the machine does.
+    limit = 1000 * gbit * _MBIT
     await attach(kernel, limited(UNLIMITED))
-    free = await rate_bytes_s(pod, world.gateway, FAR[0])
-    limits = Bandwidth(ingress=1000 * gbit * _MBIT, egress=1000 * gbit * _MBIT)
+    shares: list[float] = []
+    while not shares or (shares[-1] < 0.5 and len(shares) < _TRIES):
+        await change(kernel, limited(UNLIMITED))
+        free = await rate_bytes_s(pod, world.gateway, FAR[0])
+        await change(kernel, limited(Bandwidth(ingress=limit, egress=limit)))
+        held = await rate_bytes_s(pod, world.gateway, FAR[0])
+        assert held <= 1.1 * limit
+        shares.append(held / min(free, limit))
 
-    await change(kernel, limited(limits))
-    enough = 0.5 * min(free, 1000 * gbit * _MBIT)
-    held = await held_bytes_s(pod, world.gateway, FAR[0], enough=enough)
-
-    assert enough <= held <= 1.1 * 1000 * gbit * _MBIT
+    assert shares[-1] >= 0.5, shares
 
 
 async def test_a_limit_that_changes_or_goes_cuts_no_connection(world, kernel, pod, limited):
