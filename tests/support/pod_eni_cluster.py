@@ -129,8 +129,9 @@ def make_controllers(
     clock: Callable[[], float],
     monotonic: Callable[[], float],
     counted: Counted | None = None,
+    began: float = 0.0,
 ) -> tuple[Controller, ...]:
-    """Make the controllers of pods' ENIs."""
+    """Make the controllers of pods' ENIs. `began`: pods from before may have any already."""
     writes = Writes(client, clock=clock)
     room = Room(informers, vswitches, clock=monotonic)
     maker = Maker(calls, writes, vswitches, Making(cluster_id=CLUSTER, ip_stack=IPStack.DUAL))
@@ -145,7 +146,7 @@ def make_controllers(
             world,
             teller,
             missed=missed,
-            restorer=Restorer(client, calls, maker, writes, teller, remains=remains),
+            restorer=Restorer(client, calls, maker, writes, teller, remains=remains, began=began),
             settings=settings,
         ),
         PodENIController(

@@ -206,6 +206,7 @@ async def pod_eni_control_plane(
         settings=lambda: chosen,
         clock=wall_clock,
         monotonic=virtual_clock,
+        began=wall_clock(),
     )
     async with asyncio.TaskGroup() as tasks:
         running = [

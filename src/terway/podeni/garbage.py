@@ -15,6 +15,7 @@ from datetime import datetime
 
 from terway.model.eni import ENI, ENIStatus, ENIType
 from terway.model.ids import ENIId
+from terway.model.pod_network import PRIMARY_INTERFACE
 from terway.podeni.eni_life import place_of
 from terway.podeni.record import Target
 
@@ -22,6 +23,8 @@ CLUSTER_TAG = "ack.aliyun.com"
 CREATOR_TAG = "creator"
 CREATOR = "terway-controller"
 OWNER_TAG = "k8s.aliyun.com/pod-eni-uid"  # ours: which PodENI it was made for
+POD_TAG = "k8s.aliyun.com/pod-uid"  # ours: which pod; a Fixed ENI has others later
+INTERFACE_TAG = "k8s.aliyun.com/interface"  # ours: which of its pod it is
 LEAST_AGE_S = 600.0
 
 
@@ -33,9 +36,18 @@ class Garbage:
     place: Target | None
 
 
-def tags_of(cluster_id: str, pod_eni_uid: str) -> tuple[tuple[str, str], ...]:
-    """Return the tags of an ENI that is made for a PodENI."""
-    return ((CLUSTER_TAG, cluster_id), (CREATOR_TAG, CREATOR), (OWNER_TAG, pod_eni_uid))
+def tags_of(
+    cluster_id: str, pod_eni_uid: str, *, pod_uid: str = "", interface: str = PRIMARY_INTERFACE
+) -> tuple[tuple[str, str], ...]:
+    """Return the tags of an ENI that is made for a PodENI, and for its pod if there is one."""
+    whose = ((POD_TAG, pod_uid),) if pod_uid else ()
+    return (
+        (CLUSTER_TAG, cluster_id),
+        (CREATOR_TAG, CREATOR),
+        (OWNER_TAG, pod_eni_uid),
+        *whose,
+        (INTERFACE_TAG, interface),
+    )
 
 
 def find_garbage(
@@ -71,6 +83,11 @@ def made_with(enis: Iterable[ENI], addresses: Collection[str]) -> tuple[ENIId, .
     listed = tuple((eni, dict(eni.tags).get(OWNER_TAG) or eni.id) for eni in enis)
     owners = {owner for eni, owner in listed if not addresses_of_eni(eni).isdisjoint(addresses)}
     return tuple(eni.id for eni, owner in listed if owner in owners)
+
+
+def made_for(enis: Iterable[ENI], pod_uid: str) -> tuple[ENIId, ...]:
+    """Return the ENIs that were made for this very pod."""
+    return tuple(eni.id for eni in enis if dict(eni.tags).get(POD_TAG) == pod_uid)
 
 
 def addresses_of_eni(eni: ENI) -> frozenset[str]:

@@ -151,6 +151,7 @@ def _pods(shared: _Shared) -> PodController:
         remains=Remains(
             context.informers, shared.calls, cluster_id=cluster_id, clock=context.clock
         ),
+        began=context.clock(),
     )
     return PodController(
         context.client,

@@ -100,7 +100,7 @@ class Maker:
                 networks_of(found)[name_of(one)],
                 vswitch_id,
                 has_ipv6=self._making.has_ipv6,
-                tags=(*tags_of(self._making.cluster_id, found.metadata.uid), *self._making.tags),
+                tags=self._tags_of(found, one),
                 token=token_of(found, one),
             )
             self._vswitches.take(vswitch_id)
@@ -111,6 +111,15 @@ class Maker:
                 self._vswitches.refuse(vswitch_id)
             return error
         return made
+
+    def _tags_of(self, found: PodENI, one: Allocation) -> tuple[tuple[str, str], ...]:
+        ours = tags_of(
+            self._making.cluster_id,
+            found.metadata.uid,
+            pod_uid=found.metadata.annotations.get(POD_UID, ""),
+            interface=name_of(one),
+        )
+        return (*ours, *self._making.tags)
 
     async def with_eni(self, one: Allocation, eni: ENI) -> Allocation:
         """Return an interface that has this ENI."""

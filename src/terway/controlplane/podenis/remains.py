@@ -1,7 +1,8 @@
 """Which ENIs has a pod that runs, when no PodENI says so? And which is of which interface?
 
 Those that were made together are the pod's if it has an address of one of them: by the reference in
-their NetworkInterfaces, and by their tag at the cloud, where these are gone, too.
+their NetworkInterfaces, and by their tag at the cloud, where these are gone, too. Of a pod that has
+not told an address yet the tags say what was made for it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from terway.podeni.garbage import (
     CLUSTER_TAG,
     CREATOR,
     CREATOR_TAG,
+    INTERFACE_TAG,
     addresses_of_eni,
+    made_for,
     made_with,
 )
 
@@ -42,6 +45,10 @@ class Remains:
         self._one_asks = asyncio.Lock()
         self._listed: tuple[ENI, ...] = ()
         self._listed_at: float | None = None
+
+    async def made_for(self, pod_uid: str) -> tuple[ENIId, ...]:
+        """Return what was made for a pod; where it is, is not asked."""
+        return made_for(await self._list(), pod_uid)
 
     async def of(self, key: ObjectKey, addresses: Collection[str]) -> tuple[ENIId, ...]:
         """Return what a pod with these addresses may have; where they are, is not asked."""
@@ -88,7 +95,8 @@ class Remains:
 
     def _said_of(self, eni: ENI) -> str:
         known: NetworkInterface | None = self._interfaces.get(eni.id)
-        return "" if known is None else known.metadata.annotations.get(INTERFACE, "")
+        said = "" if known is None else known.metadata.annotations.get(INTERFACE, "")
+        return said or dict(eni.tags).get(INTERFACE_TAG, "")
 
 
 def uid_of(found: NetworkInterface) -> str:

@@ -1,8 +1,8 @@
 """How does a pod that runs get its PodENI back, that somebody took away past its finalizer?
 
 With the ENIs that it has: those of the PodENI as it was last seen, if this process saw it go; if
-not, what remains (`remains`). Either way the cloud is asked where they are: what is not at the
-pod's node, the pod does not have.
+not, what remains (`remains`) of a pod that is older than this process. Either way the cloud is
+asked where they are: what is not at the pod's node, the pod does not have.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from terway.controlplane.podenis.words import name_of
 from terway.controlplane.podenis.writes import Writes
 from terway.controlplane.ports import KubePort
 from terway.controlplane.watched import WatchedPod
+from terway.kube.clock import parse_time
 from terway.kube.crds import POD_ENI_FINALIZER, POD_ENIS, Allocation, PodENI
 from terway.kube.informer import Change
 from terway.kube.resource import ObjectKey, key_of
@@ -40,7 +41,7 @@ _TOLD = (
 
 
 class Restorer:
-    """Writes PodENIs again."""
+    """Writes PodENIs again. It sees what goes since `began`, in seconds since the epoch."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Restorer:
         teller: Teller,
         *,
         remains: Remains,
+        began: float,
     ) -> None:
         self._client = client
         self._calls = calls
@@ -58,6 +60,7 @@ class Restorer:
         self._writes = writes
         self._teller = teller
         self._remains = remains
+        self._began = began
         self._gone: dict[ObjectKey, PodENI] = {}
 
     def saw(self, change: Change[PodENI]) -> None:
@@ -93,7 +96,12 @@ class Restorer:
         if copy is not None:
             return record_of(copy).eni_ids
         addresses = addresses_of(pod)
-        return await self._remains.of(key_of(pod), addresses) if addresses else ()
+        if addresses:
+            return await self._remains.of(key_of(pod), addresses)
+        # A pod that is new has nothing yet, as nearly always: that is not worth a list of all ENIs.
+        made = pod.metadata.creation_timestamp
+        is_older = made is not None and parse_time(made) < self._began
+        return await self._remains.made_for(pod.metadata.uid) if is_older else ()
 
     async def _at_node(self, eni_ids: Sequence[ENIId], node: NodeState) -> Mapping[str, ENI]:
         """Return those that the cloud has at a node, by their ids."""

@@ -76,12 +76,18 @@ def test_the_pod_keeps_its_eni_and_its_address(kinds, runs, allocation):
 
 
 @KINDS
-def test_what_was_taken_while_no_control_plane_ran_is_found_by_the_pods_address(kinds):
+@pytest.mark.parametrize(
+    ("runs", "allocation"), [(True, NEVER), (False, {})], ids=["running", "not told yet"]
+)
+def test_what_was_taken_while_no_control_plane_ran_is_found_again(kinds, runs, allocation):
+    """By the pod's address, and by the tag of who it was made for."""
+
     async def main():
         async with one_shared_node() as cluster:
-            cluster.make_pod("db-0", "n1", **NEVER)
+            cluster.make_pod("db-0", "n1", **allocation)
             await bound(cluster, "db-0")
-            cluster.give_status("db-0")
+            if runs:
+                cluster.give_status("db-0")
             await asyncio.sleep(1)
         had, before = cluster.addresses_of("db-0"), dict(cluster.record("db-0") or {})
         enis = set(cluster.pod_enis())
@@ -95,8 +101,12 @@ def test_what_was_taken_while_no_control_plane_ran_is_found_by_the_pods_address(
 
 
 @KINDS
-@pytest.mark.parametrize("restarts", [True, False], ids=["restarted", "seen"])
-def test_each_interface_of_the_pod_is_given_the_eni_that_was_its(kinds, restarts):
+@pytest.mark.parametrize(
+    ("restarts", "runs"),
+    [(True, True), (True, False), (False, True)],
+    ids=["restarted", "restarted, not told yet", "seen"],
+)
+def test_each_interface_of_the_pod_is_given_the_eni_that_was_its(kinds, restarts, runs):
     async def main():
         cluster = LivePodENIs()
         cluster.add_shared_node("n1", eni="3")
@@ -114,7 +124,8 @@ def test_each_interface_of_the_pod_is_given_the_eni_that_was_its(kinds, restarts
         async with pod_eni_control_plane(cluster):
             cluster.make_asking("db-0", "n1", pod_networks=asked)
             await bound(cluster, "db-0")
-            cluster.give_status("db-0", interface="eth0")
+            if runs:
+                cluster.give_status("db-0", interface="eth0")
             await asyncio.sleep(1)
             had, enis = cluster.addresses_of("db-0"), set(cluster.pod_enis())
             if not restarts:
@@ -157,6 +168,34 @@ def test_what_is_taken_with_its_pod_is_not_given_to_the_next_one_and_does_not_le
 
             await eventually(lambda: cluster.is_served("db-0") and len(cluster.pod_enis()) == 1)
             assert old not in cluster.pod_enis()
+
+    run_virtually(main())
+
+
+def test_nor_is_what_was_taken_with_its_pod_while_no_control_plane_ran():
+    async def main():
+        async with one_shared_node() as cluster:
+            cluster.make_pod("db-0", "n1")
+            await bound(cluster, "db-0")
+            (old,) = cluster.pod_enis()
+        cluster.delete_pod("db-0")
+        strip(cluster, "PodENI")
+        cluster.make_pod("db-0", "n1")
+
+        async with pod_eni_control_plane(cluster):
+            await eventually(lambda: cluster.is_served("db-0") and len(cluster.pod_enis()) == 1)
+            assert old not in cluster.pod_enis()
+
+    run_virtually(main())
+
+
+def test_a_pod_that_is_new_is_not_looked_for_among_all_enis():
+    async def main():
+        async with one_shared_node() as cluster:
+            cluster.make_pod("db-0", "n1")
+            await bound(cluster, "db-0")
+            looks = cluster.cloud.cloud.calls.of("DescribeNetworkInterfaces")
+            assert not [one for one in looks if "Tag.1.Key" in one.parameters]
 
     run_virtually(main())
 
