@@ -96,31 +96,50 @@ def control_plane() -> list[dict[str, Any]]:
             {"apiGroups": ["crd.projectcalico.org"], "resources": ["*"], "verbs": ["get", "list"]}
         ],
     }
-    return [role, _webhook("Mutating", "Ignore"), _webhook("Validating", "Fail"), deployment]
+    return [role, *webhooks(), deployment]
 
 
-def _webhook(kind: str, policy: str) -> dict[str, Any]:
+def webhooks(**client: Any) -> list[dict[str, Any]]:
+    """Return upstream's webhook configurations; `client` says where it is, beside its Service."""
+    pods = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["pods"],
+        "scope": "Namespaced",
+    }
+    opted = {"key": "k8s.aliyun.com/pod-eni", "operator": "NotIn", "values": ["false"]}
+    return [
+        _webhook("Mutating", "Ignore", "/mutating", client, pods, opted=opted),
+        _webhook("Validating", "Fail", "/validate", client),
+    ]
+
+
+def _webhook(
+    kind: str, policy: str, path: str, client: dict[str, Any], *rules: Any, opted: Any = None
+) -> dict[str, Any]:
+    service = {"name": CONTROL_PLANE, "namespace": NAMESPACE, "path": path}
+    networkings = {
+        "apiGroups": ["network.alibabacloud.com"],
+        "apiVersions": ["*"],
+        "operations": ["CREATE"],
+        "resources": ["podnetworkings"],
+        "scope": "Cluster",
+    }
+    verb = "mutating" if kind == "Mutating" else "validate"
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": f"{kind}WebhookConfiguration",
         "metadata": {"name": CONTROL_PLANE},
         "webhooks": [
             {
-                "name": f"{CONTROL_PLANE}.{NAMESPACE}.svc",
-                "clientConfig": {
-                    "service": {"name": CONTROL_PLANE, "namespace": NAMESPACE, "path": "/mutating"},
-                },
-                "rules": [
-                    {
-                        "apiGroups": ["network.alibabacloud.com"],
-                        "apiVersions": ["v1beta1"],
-                        "operations": ["CREATE"],
-                        "resources": ["podnetworkings"],
-                    }
-                ],
+                "name": f"{CONTROL_PLANE}.{verb}.k8s.io",
+                "clientConfig": client or {"service": service},
+                **({"namespaceSelector": {"matchExpressions": [opted]}} if opted else {}),
+                "rules": [*rules, networkings],
                 "failurePolicy": policy,
                 "sideEffects": "None",
-                "admissionReviewVersions": ["v1"],
+                "admissionReviewVersions": ["v1", "v1beta1"],
             }
         ],
     }

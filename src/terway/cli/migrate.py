@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import click
 
 from terway.cli.exits import CANNOT_REACH, FOUND, OK
+from terway.cli.migrate_action import Action, Goal
 from terway.cli.migrate_back import go_back, is_given_back, refuse_kept, returned_lines, returned_of
-from terway.cli.migrate_next import Action, Goal
+from terway.cli.migrate_hold import answers_webhook
 from terway.cli.migrate_plan import plan_migration
 from terway.cli.migrate_reach import refuse_unknown
 from terway.cli.migrate_read import read_world
@@ -102,7 +103,12 @@ def _forward(place: Place, asked: Asked) -> None:
         manifests = read_manifests(asked.manifests)
     else:
         manifests = rendered(asked.files, asked.settings)
-    goal = Goal(applied=name_of(manifests), nodes=asked.nodes, is_finishing=asked.is_finishing)
+    goal = Goal(
+        applied=name_of(manifests),
+        nodes=asked.nodes,
+        is_asked=answers_webhook(manifests),
+        is_finishing=asked.is_finishing,
+    )
     _do(place, asked, (Wish(goal=goal, manifests=manifests, is_json=asked.is_json), ()))
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from terway.cli.migrate_action import DAEMON_SET, Action, Do
 from terway.cli.migrate_cluster import APPLIED, LABEL, NAMESPACE, SAVED, Taken, Workload
-from terway.cli.migrate_next import DAEMON_SET, Action, Do
 from terway.cli.migrate_seen import HOOKS, KINDS, NODES, PODS, is_apart, is_ours, listed
 from terway.cli.migrate_task import task_pod
+from terway.cli.migrate_webhooks import hold, release, with_ca
 from terway.cli.rights import RightsError
 from terway.kube.client import KubeClient, PatchType, Propagation
 from terway.model.errors import ConflictError, UsageError
@@ -40,6 +41,8 @@ class Performer:
                 await self._patch_workload(action.workload, _placing(action))
             case Do.SCALE_DOWN:
                 await self._patch_workload(action.workload, _without_replicas)
+            case Do.HOLD | Do.RELEASE:
+                await self._change_hook(action)
             case Do.REMOVE | Do.REMOVE_HOOK:
                 await self._remove(action)
             case Do.APPLY:
@@ -107,6 +110,15 @@ class Performer:
         found = [json.loads(text) for text in texts.values()]
         return tuple(sorted(found, key=lambda one: list(KINDS).index(one["kind"])))
 
+    async def _change_hook(self, action: Action) -> None:
+        assert action.hook is not None
+        if action.do is Do.HOLD:
+            await hold(self.client, action.hook)
+            return
+        key = f"{action.hook.kind}..{action.hook.name}"
+        saved = next((one for one in await self._saved() if _key(one) == key), None)
+        await release(self.client, action.hook, saved)
+
     async def _patch_workload(
         self, workload: Workload | None, change: Callable[[Object], Object]
     ) -> None:
@@ -151,8 +163,16 @@ class Performer:
             is_agent = one["kind"] == DAEMON_SET
             if is_agent and only_agents:
                 await self._replace(_kept_apart(one))
+            elif not only_agents and one["kind"] in HOOKS:
+                await self._create_hook(one)
             elif not only_agents and _key(one) != f"ConfigMap.{NAMESPACE}.{_CONFIG}":
                 await self._replace(one)
+
+    async def _create_hook(self, one: Object) -> None:
+        """Make a webhook configuration that is gone; one that is held is released later."""
+        resource, name = KINDS[one["kind"]], one["metadata"]["name"]
+        if await self.client.get(resource, name) is None:
+            await self._create(resource, await with_ca(self.client, one))
 
     async def _replace(self, one: Object) -> None:
         """Have an object be exactly so, whether it is there or not."""

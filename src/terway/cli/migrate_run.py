@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from terway.cli.migrate_action import Action, Do, Goal
 from terway.cli.migrate_cluster import Cluster
-from terway.cli.migrate_next import Action, Do, Goal
 from terway.model.errors import ConflictError, TransientError, UsageError, VpcError
 
 Next = Callable[[Cluster, Goal], Action | None]

@@ -13,10 +13,12 @@ import yaml
 
 from terway.cli.chart.render import find_chart, read_values, render
 from terway.cli.chart.settings import overlaid
+from terway.cli.migrate_action import Action, Goal
 from terway.cli.migrate_cluster import LABEL, NAMESPACE, SAVED, Cluster, Taken
 from terway.cli.migrate_do import Performer, in_order
-from terway.cli.migrate_next import Action, Goal, next_back, next_forward
+from terway.cli.migrate_next import next_forward
 from terway.cli.migrate_reach import reading, refuse_unknown
+from terway.cli.migrate_return import next_back
 from terway.cli.migrate_run import DEFAULT_PACE, Pace, go_through
 from terway.cli.migrate_seen import read_cluster
 from terway.cli.place import Place
