@@ -59,7 +59,7 @@ async def test_members_of_trunks_whole_enis_and_pooled_addresses_are_backends(
             heard.add(who)
         return heard == {one.name for one in pods}
 
-    await eventually(is_each_heard, timeout_s=60)
+    await eventually(is_each_heard)
     state = market.lab.cloud.world.state
     owners = {one.id for pod in pods if (one := state.plugged_owner(pod.address(Family.V4)))}
     groups = state.balancing.server_groups if class_ else state.balancing.vserver_groups

@@ -59,7 +59,7 @@ async def test_tcp_and_udp_of_one_number_in_both_families(market: Market, class_
     async def has_both() -> bool:
         return {one.version for one in await market.addresses(name)} == {4, 6}
 
-    await eventually(has_both, timeout_s=60)
+    await eventually(has_both)
     for address in await market.addresses(name):
         source = FAR if address.version == 4 else FAR_V6
         assert (await market.answered_by(address, [f"{name}-1"], source=source))[1] == source
@@ -67,7 +67,7 @@ async def test_tcp_and_udp_of_one_number_in_both_families(market: Market, class_
         async def is_heard(address=address, source=source) -> bool:
             return (await market.datagram(address, source=source)).split() == [f"{name}-1", source]
 
-        await eventually(is_heard, timeout_s=60)
+        await eventually(is_heard)
     await market.remove(name)
     assert not await market.clb.list_instances()
     assert not await market.nlb.list_groups()
@@ -114,12 +114,12 @@ async def test_an_instance_is_protected_and_made_again_if_somebody_deletes_it(ma
         held = await market.clb.list_instances()
         return bool(held) and held[0].id != instance.id
 
-    await eventually(has_another, timeout_s=60)
+    await eventually(has_another)
 
     async def is_reached() -> bool:
         return await market.is_answered((await market.addresses("kept"))[0])
 
-    await eventually(is_reached, timeout_s=60)
+    await eventually(is_reached)
     await market.remove("kept")
 
 
@@ -137,7 +137,7 @@ async def test_an_instance_that_was_there_is_used_and_left_as_it_was(market: Mar
     async def is_told() -> bool:
         return await market.has_said("guest", "is not this Service's: take another port")
 
-    await eventually(is_told, timeout_s=60)
+    await eventually(is_told)
     ports = [{"name": "web", "port": 81, "targetPort": SERVED}]
     await market.change("guest", {"spec": {"ports": ports}})
     await market.answered_by(address, ["guest-1"], port=81)
@@ -159,7 +159,7 @@ async def test_a_control_plane_that_dies_at_any_moment_leaves_one_of_each(market
     async def has_begun() -> bool:
         return bool(await market.clb.list_instances())
 
-    await eventually(has_begun, timeout_s=60)
+    await eventually(has_begun)
     await market.kill_control_plane()
 
     async def is_reached() -> bool:

@@ -22,6 +22,7 @@ from terway.lab.cloud.records import ENIRecord
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -359,14 +360,14 @@ async def test_a_test_that_is_interrupted_leaves_nothing(lab: Lab) -> None:
 
     assert process.returncode != 0
     assert lab.kube is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await lab.kube.get(NAMESPACES, "terway-connectivity-test") is not None:
             await node.exec("true")
 
 
 async def only_own_pods(lab: Lab, node: str) -> None:
     """Wait until the DELs of the connectivity tests' pods are done: their objects go before."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             journal = (await run(lab, "show", "--json", node=node)).value["journal"]
             if {one["pod"]["namespace"] for one in journal["attachments"]} == {"default"}:
@@ -415,7 +416,7 @@ async def test_an_eni_that_somebody_unplugged_is_one_finding_and_named_by_why(
     node, instance = lab.node("node-1"), lab.instances["node-1"].id
     async with nobody_mends(lab):
         await client.detach_eni(eni.id, instance)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while eni.mac in await node.exec("ip", "link"):
                 await node.exec("true")
         found = (await run(lab, "doctor", "--json")).value["findings"]

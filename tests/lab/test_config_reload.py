@@ -14,6 +14,7 @@ import pytest_asyncio
 from terway.kube.resource import CONFIG_MAPS, EVENTS, NODES
 from terway.kube.types import ConfigMap, ObjectMeta
 from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -39,7 +40,7 @@ async def read_page(lab: Lab, path: str) -> str:
 
 async def state_when(lab: Lab, what: str, wanted: Any) -> dict[str, Any]:
     """Return terwayd's state when `what` of its configuration's state is `wanted`."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             state: dict[str, Any] = json.loads(await read_page(lab, "/debug/state"))
             if state["config"][what] == wanted:
@@ -57,7 +58,7 @@ async def change(lab: Lab, **keys: Any) -> None:
 
 async def said(lab: Lab, reason: str, part: str) -> str:
     """Wait for an event about the node, and return its message."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             for event in (await lab.kube.list(EVENTS)).items:
                 if event.reason == reason and part in event.message:
@@ -72,7 +73,7 @@ async def test_a_larger_pool_is_filled_without_a_restart(lab: Lab) -> None:
     await change(lab, min_pool_size=7, max_pool_size=9)
 
     await state_when(lab, "applied", before["config"]["applied"] + 1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while json.loads(await read_page(lab, "/debug/state"))["pool"]["free"] < 7:
             await lab.node(NODE).exec("true")
     assert await said(lab, "ConfigCheck", "eni_conf.max_pool_size")
@@ -147,7 +148,7 @@ async def test_a_start_that_is_refused_is_told_until_it_succeeds(lab: Lab) -> No
 async def last_error_when(lab: Lab, beginning: str) -> None:
     """Wait until what terwayd left at its end begins so; empty: until it has left nothing."""
     path = "/var/run/eni/last_error"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             said = await lab.node(NODE).exec("sh", "-c", f"cat {path} 2>/dev/null || true")
             if said.startswith(beginning) if beginning else not said:
@@ -156,6 +157,6 @@ async def last_error_when(lab: Lab, beginning: str) -> None:
 
 async def projected(lab: Lab, part: str) -> None:
     """Wait until the node's file of eni-config has `part`: what terwayd begins with."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while part not in await lab.node(NODE).exec("cat", "/etc/eni/eni_conf"):
             pass

@@ -14,6 +14,7 @@ from terway.kube.resource import LEASES, PODS
 from terway.kube.types import ObjectMeta
 from terway.lab.world.controlplane import wait_control_plane
 from terway.lab.world.lab import open_lab
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.errors import UsageError
 
 pytestmark = [pytest.mark.lab]
@@ -50,7 +51,7 @@ async def test_a_lab_with_a_control_plane_has_its_resources_and_its_webhook():
 
         # After a crash the next one works as soon as the lease is free.
         await lab.control_plane.kill()
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE_S):
             while lease is None or lease.spec.holder_identity == first:
                 await asyncio.sleep(0.1)
                 lease = await lab.kube.get(

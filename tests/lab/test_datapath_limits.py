@@ -20,6 +20,7 @@ from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
 from terway.lab.world.service_objects import SERVICES, wait_endpoints
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family, IPAddress
 from tests.lab.test_limits import EGRESS, INGRESS, annotate, held_bytes_s, wait_for_queue
 from tests.lab.test_services_of_pods import PORT, connect_soon
@@ -123,7 +124,7 @@ async def test_a_limit_that_comes_while_the_pod_runs_holds_and_one_that_goes_doe
         assert await held_bytes_s(flow, limit=12 * _MBIT) == pytest.approx(12 * _MBIT, rel=0.15)
 
         await annotate(lab, pod, ingress=None)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while "rate 12Mbit" in await pod.node.exec("tc", "qdisc"):
                 await pod.node.exec("true")
         assert await held_bytes_s(flow, limit=40 * _MBIT / 0.9) > 40 * _MBIT

@@ -15,6 +15,7 @@ import terway.bpf_objects
 from terway.agent.ebpf.choice import CHANGED
 from terway.kube.resource import EVENTS
 from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.waiting import PATIENCE_S
 from tests.lab.test_cli import run
 from tests.lab.test_datapath_switched import filters, host_links, page
 
@@ -22,7 +23,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
 NODE = "node-1"
 OBJECT = Path(*terway.bpf_objects.__path__) / "datapath.bpf.o"
-_WITHIN_S = 60.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -34,7 +34,7 @@ async def lab() -> AsyncIterator[Lab]:
 
 async def until_up(lab: Lab, *, is_up: bool) -> str:
     """Wait until the node's data path is up, or is not; return what it lacks."""
-    async with asyncio.timeout(_WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         while (said := await page(lab, NODE)).get("is_up", not is_up) != is_up:
             await lab.node(NODE).exec("true")
     return str(said.get("lacks", ""))
@@ -42,7 +42,7 @@ async def until_up(lab: Lab, *, is_up: bool) -> str:
 
 async def told(lab: Lab) -> str:
     """Wait for the event at the Node, and return what it says."""
-    async with asyncio.timeout(_WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             for event in (await lab.kube.list(EVENTS)).items:
                 if event.reason == CHANGED and event.involved_object.name == NODE:
@@ -51,7 +51,7 @@ async def told(lab: Lab) -> str:
 
 
 async def without_programs(lab: Lab) -> None:
-    async with asyncio.timeout(_WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         for link in await host_links(lab, NODE):
             while "terway_from_pod" in await filters(lab.node(NODE), link):
                 await lab.node(NODE).exec("true")

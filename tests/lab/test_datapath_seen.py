@@ -20,6 +20,7 @@ from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
 from terway.lab.world.service_objects import SERVICES, wait_endpoints
+from terway.lab.world.waiting import PATIENCE_S
 from terway.linux.netns import entered, open_netns
 from terway.model.address import Family
 from tests.lab.test_cli import nobody_mends, run, why
@@ -54,7 +55,7 @@ class Monitor:
         self._lines = lines
 
     async def next(self) -> Happened | LeftOut:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             return read_line((await self._lines.readline()).decode())
 
     async def happened(self, what: What, pod: str) -> Happened:

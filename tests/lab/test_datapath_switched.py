@@ -16,6 +16,7 @@ from terway.kube.resource import CONFIG_MAPS, NODES
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -53,7 +54,7 @@ async def switch(lab: Lab, kind: str) -> None:
     data = {"data": {KEY: json.dumps(conf)}}
     await lab.kube.patch(CONFIG_MAPS, "eni-config", data, namespace="kube-system")
     for name in (SHARED, EXCLUSIVE):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while (said := await page(lab, name)).get("asked") != kind:
                 if said:  # it answers, and has read what was written before
                     await lab.node(name).restart_agent()
@@ -76,7 +77,7 @@ async def host_links(lab: Lab, name: str) -> list[str]:
 
 async def gone(lab: Lab, pods: dict[str, PodHandle]) -> None:
     """Wait until no program of the data path is left, at links and inside pods."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             seen = [
                 await filters(lab.node(name), link)
@@ -96,7 +97,7 @@ async def said_of(lab: Lab, name: str) -> str:
 
 async def noted(lab: Lab, wanted: str) -> None:
     """Wait until the Nodes say of their data path what the control plane is to go by."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         for name in (SHARED, EXCLUSIVE):
             while await said_of(lab, name) != wanted:
                 await lab.node(name).exec("true")

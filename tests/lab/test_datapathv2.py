@@ -95,7 +95,7 @@ async def test_the_node_reaches_pods_and_pods_the_node(lab, pods, target, family
     seen = await lab.node("node-1").exec("python3", "-c", script, f"http://{host}:8080/")
 
     assert str(own) in seen
-    await pods[target].exec("ping", "-c1", "-W2", str(own))
+    await pods[target].exec("ping", "-c1", "-w20", str(own))
 
 
 @both
@@ -133,7 +133,7 @@ async def test_the_nodes_own_dns_cache_answers_pods(lab, pods):
     node = lab.node("node-1")
     await node.exec("ip", "address", "add", "169.254.20.10/32", "dev", "lo")
     try:
-        await pods["a"].exec("ping", "-c1", "-W2", "169.254.20.10")
+        await pods["a"].exec("ping", "-c1", "-w20", "169.254.20.10")
     finally:
         await node.exec("ip", "address", "del", "169.254.20.10/32", "dev", "lo")
 

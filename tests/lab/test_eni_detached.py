@@ -11,13 +11,11 @@ import pytest
 from terway.lab.cloud.inprocess import inprocess_ecs_client
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.node import NodeHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 from tests.support.iproute import ip_in
 
 pytestmark = pytest.mark.lab
-
-# detached, seen by the node, asked of the cloud, attached, configured; the lab's delays are 0.5 s
-RECOVERY_S = 60.0
 
 
 @pytest.fixture(params=["veth", "datapathv2"])
@@ -49,7 +47,7 @@ async def test_a_pod_whose_eni_was_detached_is_reached_again(lab: Lab) -> None:
 
     await client.detach_eni(eni.id, lab.instances["node-1"].id)
 
-    async with asyncio.timeout(RECOVERY_S):
+    async with asyncio.timeout(PATIENCE_S):
         while (after := await table_of_eth1(node)) in (None, before):
             await node.exec("true")
         for family in Family:

@@ -19,6 +19,7 @@ from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.node import NodeHandle, run_command
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle, pod_manifest
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family, IPAddress
 from tests.support.iproute import ip_in
 
@@ -89,7 +90,7 @@ def log_of(node: NodeHandle) -> str:
 
 async def wait_back(node: NodeHandle, mac: str, *, only_down: bool = True) -> None:
     """Wait until a device is on the node; down: DEL, or what makes up for it, has run."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while mac not in await devices(node, only_down=only_down):
             await node.exec("true")
 
@@ -126,13 +127,13 @@ async def test_the_node_reaches_its_pods_and_pods_their_node(lab, pods, family):
     own, other = (node_address(lab, name, family) for name in ("eni-1", "eni-2"))
     before = await lab.fabric.counters()
 
-    await lab.node("eni-1").exec("ping", "-c1", "-W2", str(pods["a"].address(family)))
-    await pods["a"].exec("ping", "-c1", "-W2", str(own))
+    await lab.node("eni-1").exec("ping", "-c1", "-w20", str(pods["a"].address(family)))
+    await pods["a"].exec("ping", "-c1", "-w20", str(own))
     route = await pods["a"].exec("ip", "route", "get", str(own))
 
     assert "dev veth1" in route
-    await pods["a"].exec("ping", "-c1", "-W2", str(other))
-    await lab.node("eni-2").exec("ping", "-c1", "-W2", str(pods["a"].address(family)))
+    await pods["a"].exec("ping", "-c1", "-w20", str(other))
+    await lab.node("eni-2").exec("ping", "-c1", "-w20", str(pods["a"].address(family)))
     assert before.keys() == (await lab.fabric.counters()).keys()
 
 
@@ -204,7 +205,7 @@ async def test_the_nodes_own_dns_cache_answers_pods(lab, pods):
     node = lab.node("eni-1")
     await node.exec("ip", "address", "add", "169.254.20.10/32", "dev", "lo")
     try:
-        await pods["a"].exec("ping", "-c1", "-W2", "169.254.20.10")
+        await pods["a"].exec("ping", "-c1", "-w20", "169.254.20.10")
     finally:
         await node.exec("ip", "address", "del", "169.254.20.10/32", "dev", "lo")
 
@@ -282,7 +283,7 @@ async def test_a_full_node_says_how_its_pods_are_counted(lab):
         pod_manifest("full-5", namespace="default", node="eni-1", command=SLEEP),
         namespace="default",
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while "EniQuantity - 1 = 8 - 1" not in log_of(lab.node("eni-1")):
             await lab.node("eni-1").exec("true")
     await asyncio.gather(*(lab.delete_pod(one) for one in names))
@@ -293,7 +294,7 @@ async def test_kill_after_kill_while_pods_start_leaves_no_device_and_no_pod_behi
     node = lab.node("eni-2")
     before = await host_links(node)
     names = [f"churn-{number}" for number in range(5)]
-    starting = asyncio.gather(*(lab.pod(name, node="eni-2", timeout_s=60) for name in names))
+    starting = asyncio.gather(*(lab.pod(name, node="eni-2") for name in names))
 
     for _ in range(3):
         await node.kill_agent()
@@ -306,7 +307,7 @@ async def test_kill_after_kill_while_pods_start_leaves_no_device_and_no_pod_behi
     await asyncio.gather(*(lab.delete_pod(name) for name in names))
     for mac in macs:
         await wait_back(node, mac)
-    async with asyncio.timeout(20):  # what a killed terwayd left, the next one sweeps away
+    async with asyncio.timeout(PATIENCE_S):  # what a killed terwayd left, the next one sweeps away
         while await host_links(node) != before:
             await node.exec("true")
 
@@ -318,7 +319,7 @@ async def test_an_eni_that_is_plugged_again_goes_back_into_its_pod(lab, pods):
 
     await run_command(["nsenter", f"--net={lab.fabric.vpc_netns_path}", "ip", "link", "del", link])
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not await pods["a"].can_reach(pods["far"], timeout_s=0.5):
             await lab.node("eni-1").exec("true")
     assert (await link_of(pods["a"]))["address"] == mac
@@ -328,7 +329,7 @@ async def test_what_others_change_in_the_pod_is_put_right(lab, pods):
     """Bug class 27."""
     await run_command(["nsenter", f"--net={pods['a'].netns_path}", "ip", "route", "flush", "all"])
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not await pods["a"].can_reach(pods["far"], timeout_s=0.5):
             await lab.node("eni-1").exec("true")
     assert "veth1" in await pods["a"].exec("ip", "route", "get", "172.21.0.10")
@@ -368,7 +369,7 @@ async def test_the_vpc_drops_what_a_pod_claims_falsely(lab, pods, what):
     v4 = (str(pod.address(Family.V4)), str(far.address(Family.V4)))
     await pod.exec("python3", "-c", SEND.replace("FRAME", SPOOFED[what]), mac, *v4)
 
-    async with asyncio.timeout(20):  # the frame may wait for ksoftirqd after it was sent
+    async with asyncio.timeout(PATIENCE_S):  # the frame may wait for ksoftirqd after it was sent
         while (after := _refused((await lab.fabric.counters())[eni])) == before:
             pass
     assert after == before + 1
@@ -387,13 +388,13 @@ async def test_a_changed_label_is_refused_until_it_is_changed_back(lab):
     before = len(log_of(node))
     try:
         await node.restart_agent()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while "exclusive eni mode changed" not in log_of(node)[before:]:
                 await node.exec("true")
     finally:
         await label(lab, "eni-2", name, value)
 
-    pod = await lab.pod("again", node="eni-2", timeout_s=60)
+    pod = await lab.pod("again", node="eni-2")
     assert mac_of(lab, pod)
     await lab.delete_pod("again")
 

@@ -14,6 +14,7 @@ from terway.kube.resource import EVENTS
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -62,8 +63,8 @@ async def test_the_node_reaches_its_pods_and_pods_their_node(lab, pods, family):
     instance = lab.instances["eni-1"]
     own = instance.ipv4 if family is Family.V4 else instance.ipv6
 
-    await lab.node("eni-1").exec("ping", "-c1", "-W2", str(pods["a"].address(family)))
-    await pods["a"].exec("ping", "-c1", "-W2", str(own))
+    await lab.node("eni-1").exec("ping", "-c1", "-w20", str(pods["a"].address(family)))
+    await pods["a"].exec("ping", "-c1", "-w20", str(own))
 
 
 async def test_a_pod_cannot_send_from_another_address(pods):
@@ -110,7 +111,7 @@ async def test_a_pod_that_takes_its_programs_away_gets_them_back_and_is_told(lab
     past = "filter add dev eth0 egress pref 7 u32 match u32 0 0 flowid 1:1"
     for deed in ("qdisc del dev eth0 clsact", past) * 4:
         await pod.exec("tc", *deed.split())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not await is_guarded(pod):
                 await pod.exec("true")
 

@@ -78,7 +78,7 @@ async def test_a_control_plane_that_dies_in_the_middle_of_a_move_ends_it(lab):
     manifest = pod_manifest("db-0", namespace="default", node="node-2", annotations=ASKED)
     await lab.kube.create(PODS, manifest, namespace="default")
     await lab.control_plane.kill()
-    after = await lab.wait_pod("db-0", timeout_s=60)
+    after = await lab.wait_pod("db-0")
 
     has = await allocation(lab, "db-0")
     assert (has.eni.id, str(after.addresses.v4)) == (had.eni.id, had.ipv4)

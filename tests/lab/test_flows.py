@@ -22,6 +22,7 @@ from terway.lab.policy.inforce import SOCKET, wait_in_force
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.linux.netns import entered, open_netns
 from terway.model.address import Family
 from terway.policy.policies import Direction
@@ -85,7 +86,7 @@ class Followed:
         self._lines = lines
 
     async def next(self) -> RecordedFlow | Remark:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             line = await self._lines.readline()
         return read_line(line.decode())
 
@@ -223,7 +224,7 @@ async def configure(lab: Lab, **keys: Any) -> None:
 
 async def told_of(lab: Lab, wanted: set[str]) -> None:
     """Wait until rules or programs of a node tell of these verdicts."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await told(lab) != wanted:
             await lab.node("node-1").exec("true")
 
@@ -235,7 +236,7 @@ async def test_what_eni_config_wants_recorded_is_kept_while_nobody_follows(lab, 
     await told_of(lab, {"denied"})
     client, db = pods["client"], pods["near-db"]
     await asyncio.to_thread(send, client, db, 2222, Family.V4, socket.SOCK_STREAM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while '"port":2222' not in await node.exec("cat", kept, check=False):
             pass
     assert (await node.exec("stat", "--format=%a", kept)).strip() == "600"

@@ -21,6 +21,7 @@ from terway.lab.world.controlplane import wait_control_plane
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.pods import Flow, PodHandle
 from terway.lab.world.sockets import socket_in
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 from terway.model.errors import UsageError
 from tests.support.streams import Lockstep, lockstep
@@ -66,7 +67,7 @@ async def release(lab: Lab, values: dict[str, Any]) -> None:
     for name in NODES:
         node = lab.node(name)
         wanted = f'"max_pool_size": {values["pool"]["maxSize"]}'
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while wanted not in await node.exec("cat", "/etc/eni/eni_conf"):
                 await node.exec("true")  # the kubelet has not written it yet
         await node.exec(*TERWAYD, "--prepare", "--config=/etc/eni/eni_conf")
@@ -82,7 +83,7 @@ async def put_other_plugin(lab: Lab, name: str) -> None:
 
 async def healthy(lab: Lab, name: str) -> None:
     """Wait as the kubelet's probe does."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await lab.node(name).exec(*CLI, "health", "--ready")
@@ -126,7 +127,7 @@ async def uninstall(lab: Lab) -> None:
         node = lab.node(name)
         await node.exec("rm", "/etc/eni/eni_conf")  # which the DaemonSet's pods had mounted
         await node.exec("kill", str(node.agent_pid), check=False)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not await left(lab, name):
                 await node.exec("true")
 

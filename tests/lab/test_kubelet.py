@@ -325,7 +325,7 @@ async def test_a_container_that_will_not_end_is_killed(lab: Lab, runs: Runs) -> 
     name = await runs.create({"command": SLEEP})  # as PID 1 it ignores SIGTERM
     await runs.phase(name, "Running")
 
-    await lab.delete_pod(name, timeout_s=10)
+    await lab.delete_pod(name)
 
     assert name not in await lab.node("node-1").exec("ps", "ax")
 

@@ -15,6 +15,7 @@ from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.node import run_command
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import Flow, PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -45,7 +46,7 @@ async def queues(pod: PodHandle) -> str:
 
 
 async def wait_for_queue(pod: PodHandle, rate: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while f"rate {rate}" not in await queues(pod):
             await pod.node.exec("true")
 
@@ -88,7 +89,7 @@ async def test_a_pod_that_runs_is_held_to_what_its_annotation_says_now(lab, node
             assert found == pytest.approx(mbit * _MBIT, rel=0.15)
 
         await annotate(lab, pod, egress=None, ingress=None)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while "tbf" in await queues(pod):
                 await pod.node.exec("true")
         # twice the highest limit: what it would be on an idle machine says nothing of a busy one
@@ -106,6 +107,6 @@ async def test_a_limit_that_somebody_takes_from_a_pod_is_back_within_seconds(lab
     await run_command(["nsenter", f"--net={pod.netns_path}", *harm.split()])
 
     for rate in ("8Mbit", "16Mbit"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while f"rate {rate}" not in await pod.exec("tc", "qdisc"):
                 await pod.node.exec("true")

@@ -24,6 +24,7 @@ from terway.lab.world.service_objects import (
     wait_endpoints,
     wait_load_balancer,
 )
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import IPAddress, family_of
 from tests.support import balanced_node
 from tests.support.instances import socket_in
@@ -87,7 +88,7 @@ async def ask(flow: Flow) -> tuple[str, str]:
 
 async def eventually(question: Callable[[], Awaitable[object]]) -> None:
     """Wait until a question that is asked again and again is answered with yes."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while not await question():  # each waits for an answer of its own
             pass
 
@@ -132,7 +133,7 @@ async def test_datagrams_are_answered_from_the_address_they_were_sent_to(web, ou
     with socket_in(outside.netns_path, family, socket.SOCK_DGRAM) as sock:
         sock.connect((str(web[version]), PORT))  # hears nobody else
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await loop.sock_sendall(sock, b"?")
             first = await loop.sock_recv(sock, 100)
             await loop.sock_sendall(sock, b"?")
@@ -180,7 +181,7 @@ async def test_only_nodes_that_say_so_are_sent_to_with_a_local_policy(lab, outsi
 
 async def test_an_address_goes_with_its_service(lab, outside):
     (vip,) = await balance(lab, "short", 30095)
-    await outside.exec("ping", "-c", "1", "-W", "1", str(vip))
+    await outside.exec("ping", "-c", "1", "-w", "20", str(vip))
 
     await lab.kube.delete(SERVICES, "short", namespace="default")
 
@@ -198,7 +199,7 @@ async def test_a_port_without_a_node_port_is_not_forwarded(lab, outside):
     manifest = {"metadata": {"name": "bare"}, "spec": spec}
     await lab.kube.create(SERVICES, manifest, namespace="default")
     (vip,) = await wait_load_balancer(lab.kube, "bare")
-    await outside.exec("ping", "-c", "1", "-W", "1", str(vip))
+    await outside.exec("ping", "-c", "1", "-w", "20", str(vip))
 
     with pytest.raises(TimeoutError):
         await outside.connect(vip, port=PORT, timeout_s=0.5)

@@ -18,6 +18,7 @@ from terway.cli.migrate_seen import PODS
 from terway.cli.migrate_task import task_words
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 from terway.store.upstream import parse_record, read_relations
 from tests.support.flows_of_pods import Traffic, traffic
@@ -87,7 +88,7 @@ async def look(lab: Lab, words: Sequence[str]) -> str:
     made = look_pod("node-1", "terway-cli", *words)
     await lab.kube.create(PODS, made, namespace="kube-system")
     path = PODS.path(namespace="kube-system", name="look")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while json.loads(await lab.kube.request("GET", path))["status"].get("phase") not in (
             "Succeeded",
             "Failed",
@@ -136,7 +137,7 @@ def known(lab: Lab, node: str) -> dict[str, set[str]]:
 
 async def felix_is_gone(lab: Lab) -> None:
     """Wait until our policies are in force, and what felix left is gone: new pods need it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while "cali-" in await lab.node("node-1").exec("nft", "list", "ruleset"):
             await lab.node("node-1").exec("true")  # it is not told to anybody here
 

@@ -90,10 +90,10 @@ async def test_each_interface_has_an_address_and_reaches_everything_from_it(
         address = (await addresses_on(one, link))[family]
         for target in ("near", "far"):
             await one.exec(
-                "ping", "-c1", "-W2", "-I", str(address), str(pods[target].address(family))
+                "ping", "-c1", "-w20", "-I", str(address), str(pods[target].address(family))
             )
-            await pods[target].exec("ping", "-c1", "-W2", str(address))
-        await one.exec("ping", "-c1", "-W2", "-I", link, str(pods["far"].address(family)))
+            await pods[target].exec("ping", "-c1", "-w20", str(address))
+        await one.exec("ping", "-c1", "-w20", "-I", link, str(pods["far"].address(family)))
 
 
 async def test_the_second_interface_is_on_the_vswitch_that_was_asked_for(
@@ -161,7 +161,7 @@ async def test_all_interfaces_survive_a_restart_and_are_mended_together(
     await lab.wait_ready("node-1")
 
     assert await pods["one"].exec("ip", "rule") == before
-    await pods["one"].exec("ping", "-c1", "-W2", "-I", "eth1", str(pods["far"].address(Family.V4)))
+    await pods["one"].exec("ping", "-c1", "-w20", "-I", "eth1", str(pods["far"].address(Family.V4)))
 
 
 async def test_with_the_pod_all_its_interfaces_go(lab: Lab, pods: dict[str, PodHandle]) -> None:
@@ -190,7 +190,7 @@ async def test_a_pod_without_metadata_access_is_told_so_and_others_have_it(
     await lab.wait_ready("node-1")
     await mended(lab, "ip rule show priority 1024", "prohibit")
     assert await refusal_of(closed, "100.100.100.200") == "113"
-    await closed.exec("ping", "-c1", "-W2", str(pods["far"].address(Family.V4)))
+    await closed.exec("ping", "-c1", "-w20", str(pods["far"].address(Family.V4)))
 
 
 async def refusal_of(pod: PodHandle, address: str) -> str:

@@ -71,7 +71,7 @@ async def test_a_full_zone_holds_up_no_pod_that_can_be_elsewhere():
         await exhaust(lab, small)
         await make_networking(lab, [small, far], own)
 
-        pod = await lab.pod("web", timeout_s=60)
+        pod = await lab.pod("web")
 
         found = await lab.kube.get(POD_ENIS, "web", namespace="default")
         assert found is not None

@@ -16,6 +16,7 @@ from terway.lab.toolbox import HTTP_PORT
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
 from terway.lab.world.service_objects import SERVICES, wait_endpoints
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family, IPAddress
 from terway.model.errors import UsageError
 from tests.lab.test_cli import run, why
@@ -101,7 +102,7 @@ async def test_policies_hold_for_members_and_whole_enis(made, pods, family):
     await made.lab.kube.create(NETWORK_POLICIES, policy, namespace="default")
     try:
         for target in OWN:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while await pods["far"].can_reach(pods[target], family=family, timeout_s=2.0):
                     pass
             assert await pods["near"].can_reach(pods[target], family=family)
@@ -128,7 +129,7 @@ async def test_services_of_the_cluster_are_reached(made, pods, name, backend):
         target = pods[backend].address(Family(address.version))
         if made.lab.plan.cni["eniip_virtual_type"] == "veth":
             await node.exec("nft", _translating(address, target))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (seen := await _asked(pods[name], address)) is None:
                 pass
         assert seen["own"] == str(target)
@@ -166,8 +167,8 @@ async def test_a_pod_with_an_eni_of_its_own_and_its_node_reach_each_other(made, 
     node = made.lab.instances[NODE_OF[name]]
     own = node.ipv4 if family is Family.V4 else node.ipv6
 
-    await pods[name].exec("ping", "-c1", "-W2", str(own))
-    await made.lab.node(NODE_OF[name]).exec("ping", "-c1", "-W2", str(pods[name].address(family)))
+    await pods[name].exec("ping", "-c1", "-w20", str(own))
+    await made.lab.node(NODE_OF[name]).exec("ping", "-c1", "-w20", str(pods[name].address(family)))
 
 
 async def test_a_restart_is_not_seen_by_a_connection_of_a_member(made, pods):
@@ -185,7 +186,7 @@ async def test_a_member_is_gone_with_its_pod_and_stays_attached(made):
     await made.lab.delete_pod("brief")
 
     node = made.lab.node("node-1")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while str(address) in json.dumps(await ip_in(node, "route")):
             await node.exec("true")
     (found,) = await made.client.describe_enis(eni_ids=[eni.id])

@@ -16,6 +16,7 @@ from terway.kube.resource import NODES, PODS
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle, pod_manifest
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -47,7 +48,7 @@ async def create(
 ) -> PodHandle:
     manifest = pod_manifest(name, namespace="default", node=node, annotations=dict(annotations))
     await lab.kube.create(PODS, manifest, namespace="default")
-    return await lab.wait_pod(name, timeout_s=60)
+    return await lab.wait_pod(name)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ async def test_a_pod_has_an_eni_of_its_own_and_gives_it_back(lab, ordinary, node
 
     await lab.delete_pod(name)
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while await lab.kube.get(POD_ENIS, name, namespace="default") is not None:
             await lab.node(node).exec("true")
     assert not found.status.eni_infos.keys() & lab.cloud.world.state.enis.keys()

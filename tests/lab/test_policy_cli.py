@@ -19,6 +19,7 @@ from terway.kube.resource import NETWORK_POLICIES
 from terway.lab.policy.inforce import SOCKET, wait_in_force
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
+from terway.lab.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -95,7 +96,7 @@ async def broken(lab: Lab, node: str, *command: str, pod: str = "") -> AsyncIter
         yield
     finally:
         await handle.exec("kill", "-CONT", pid)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while (await ask(lab, node, "policy", "verify")).code:
                 await handle.exec("true")
 
@@ -128,7 +129,7 @@ async def test_a_rule_that_somebody_adds_is_named_by_verify_and_told_when_it_is_
 
     assert found.code == 1
     assert any("forward" in text for text in failures(found)["the node"])
-    async with asyncio.timeout(20):  # it is mended first, and told then
+    async with asyncio.timeout(PATIENCE_S):  # it is mended first, and told then
         while "NetworkPolicyDiffers" not in (await ask(lab, "node-1", "events")).text:
             pass
 

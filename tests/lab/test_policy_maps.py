@@ -13,11 +13,11 @@ import pytest_asyncio
 from terway.kube.resource import NETWORK_POLICIES
 from terway.lab.policy.inforce import SOCKET, wait_in_force
 from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.waiting import PATIENCE_S
 from tests.lab.test_policy_cli import DB_FROM_WEB, answer_of, ask, failures
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
-WITHIN_S = 30.0
 # What root may do by bpf(2): every pod of the node is free.
 FREE_ALL = """
 from terway.linux.ebpf.pins import Pins
@@ -78,7 +78,7 @@ async def test_pods_that_somebody_frees_are_named_by_verify_told_and_judged_agai
 
     assert found.code == 1
     assert "ingress of default/db is free" in failures(found)["the data path"][0]
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         while (await ask(lab, "node-1", "policy", "verify")).code:
             pass
         while "NetworkPolicyDiffers" not in (await ask(lab, "node-1", "events")).text:

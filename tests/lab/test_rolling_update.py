@@ -48,7 +48,7 @@ async def test_ten_pods_are_replaced_under_load_and_no_request_is_lost(
     await market.service(name, loadBalancerClass=class_)
     address = (await market.addresses(name))[0]
     await market.lab.kube.create(DEPLOYMENTS, deployment(name, 10))
-    await eventually(lambda: is_rolled_out(market, name, 10), timeout_s=90)
+    await eventually(lambda: is_rolled_out(market, name, 10))
     before = await names_of(market, name)
     over = asyncio.Event()
     clients = [asyncio.create_task(market.load(address, over)) for _ in range(4)]
@@ -59,7 +59,7 @@ async def test_ten_pods_are_replaced_under_load_and_no_request_is_lost(
     async def are_gone() -> bool:
         return not before & await names_of(market, name)
 
-    await eventually(are_gone, timeout_s=60)
+    await eventually(are_gone)
     over.set()
     answers = sum((await asyncio.gather(*clients)), start=type(clients[0].result())())
     after = await names_of(market, name)

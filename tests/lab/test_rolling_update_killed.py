@@ -45,7 +45,7 @@ async def market() -> AsyncIterator[Market]:
 async def one_ends(market: Market) -> None:
     """Return at the moment that a pod is told to end."""
     listing = await market.lab.kube.list(RAW_PODS, namespace="default")
-    events = market.lab.kube.watch(RAW_PODS, since=listing.resource_version, timeout_s=60)
+    events = market.lab.kube.watch(RAW_PODS, since=listing.resource_version)
     async with aclosing(events):
         async for event in events:
             if isinstance(event, WatchEvent) and "deletionTimestamp" in event.object["metadata"]:
@@ -60,7 +60,7 @@ async def test_no_request_is_lost_when_the_control_plane_is_killed_in_a_rolling_
     await market.service("web")
     address = (await market.addresses("web"))[0]
     await market.lab.kube.create(DEPLOYMENTS, deployment("web", REPLICAS))
-    await eventually(lambda: is_rolled_out(market, "web", REPLICAS), timeout_s=90)
+    await eventually(lambda: is_rolled_out(market, "web", REPLICAS))
     before = await names_of(market, "web")
     over = asyncio.Event()
     clients = [asyncio.create_task(market.load(address, over)) for _ in range(4)]
@@ -75,7 +75,7 @@ async def test_no_request_is_lost_when_the_control_plane_is_killed_in_a_rolling_
     async def are_gone() -> bool:
         return not before & await names_of(market, "web")
 
-    await eventually(are_gone, timeout_s=60)
+    await eventually(are_gone)
     over.set()
     answers = sum((await asyncio.gather(*clients)), start=type(clients[0].result())())
 

@@ -80,7 +80,7 @@ async def scheduled(lab: Lab, name: str) -> None:
     """Create an ordinary pod, and return once it has a node."""
     made = await lab.kube.create(RAW, pod_manifest(name, namespace="default", node=None))
     since = made["metadata"]["resourceVersion"]
-    async for event in lab.kube.watch(RAW, since=since, namespace="default", timeout_s=10):
+    async for event in lab.kube.watch(RAW, since=since, namespace="default"):
         assert isinstance(event, WatchEvent)
         found = event.object
         if found["metadata"]["name"] == name and found["spec"].get("nodeName"):
@@ -111,7 +111,7 @@ async def test_a_pod_is_kept_back_until_its_eni_exists_whoever_is_away_meanwhile
         assert held["spec"]["schedulingGates"] == [GATE]
         assert "nodeName" not in held["spec"]
         assert await lab.kube.get(POD_ENIS, "kept", namespace="default") is None
-    pod = await lab.wait_pod("kept", timeout_s=60)
+    pod = await lab.wait_pod("kept")
 
     record = await lab.kube.get(POD_ENIS, "kept", namespace="default")
     assert record is not None
@@ -125,13 +125,13 @@ async def test_a_pod_is_kept_back_until_its_eni_exists_whoever_is_away_meanwhile
 async def test_a_fixed_address_draws_its_next_pod_to_its_zone(lab, node):
     zone_id = lab.plan.zone_of(node)
     name = f"web-{node}"
-    before = await lab.pod(name, annotations=asking(lab, zone_id, **FIXED), timeout_s=60)
+    before = await lab.pod(name, annotations=asking(lab, zone_id, **FIXED))
     await lab.delete_pod(name)
     # The next one may have either zone's vSwitch, by what it asks for.
     ids = [held.pod_vswitch_id for held in lab.ground.zones.values()]
     wide = asking(lab, zone_id, **FIXED, vSwitchOptions=ids)
 
-    after = await lab.pod(name, annotations=wide, timeout_s=60)
+    after = await lab.pod(name, annotations=wide)
 
     assert before.node.name == after.node.name == node
     assert before.addresses == after.addresses

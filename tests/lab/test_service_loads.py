@@ -17,6 +17,7 @@ from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import NodePool
 from terway.lab.world.pods import PodHandle
 from terway.lab.world.service_objects import SERVICES, wait_endpoints
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family, IPAddress
 from tests.support.wires import End, Wires
 
@@ -74,7 +75,7 @@ async def offered(lab: Lab, pods: dict[str, PodHandle]) -> dict[str, dict[Family
 
 async def reached(pod: PodHandle, address: IPAddress) -> None:
     """Return once the node has heard of a service."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 async with await pod.connect(address, port=80, timeout_s=1.0):
@@ -104,7 +105,7 @@ class Pair:
         await asyncio.get_running_loop().sock_sendall(self.client, data)
 
     async def take(self) -> tuple[bytes, tuple[str, int]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return await asyncio.get_running_loop().sock_recvfrom(self.server, 65535)
 
     async def answered(self, data: bytes) -> bytes:
@@ -112,7 +113,7 @@ class Pair:
         await self.send(data)
         got, peer = await self.take()
         await asyncio.get_running_loop().sock_sendto(self.server, got, peer)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return await asyncio.get_running_loop().sock_recv(self.client, 65535)
 
 
@@ -130,7 +131,7 @@ async def learn_size(wires: Wires, client: PodHandle, address: IPAddress, family
     with wires.borrowed(await wires.udp(end(client, family))) as sender:
         sender.connect((str(address), UDP_PORT))
         sender.setsockopt(*DISCOVER[family])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             with suppress(OSError):
                 while True:
                     sender.send(bytes(4000))

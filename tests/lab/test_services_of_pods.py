@@ -17,6 +17,7 @@ from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.node import NodeHandle
 from terway.lab.world.pods import Flow, PodHandle
 from terway.lab.world.service_objects import SERVICES, wait_endpoints
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family, IPAddress
 from tests.support import balanced_node
 
@@ -77,7 +78,7 @@ async def who_answers(pod: PodHandle, address: IPAddress) -> tuple[str, str]:
 
 async def connect_soon(pod: PodHandle, address: IPAddress) -> Flow:
     """Connect as soon as the node has heard of the service."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 return await pod.connect(address, port=PORT, timeout_s=1.0)
@@ -121,7 +122,7 @@ async def test_an_endpoint_that_goes_is_asked_no_more(lab, pods, web):
     """Bug class 39."""
     await lab.delete_pod("web-2")
     await wait_endpoints(lab.kube, "web", lambda held: len(held) == 2)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while len((await services_of(lab.node("node-1")))["web"]["endpoints"]) != 2:
             pass  # each look is a process, and takes a while
 

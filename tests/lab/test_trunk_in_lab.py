@@ -21,6 +21,7 @@ from terway.lab.cloud.provision import authorize, create_security_group
 from terway.lab.vpc.state import Port
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import METADATA
+from terway.lab.world.waiting import PATIENCE_S
 from terway.lab.world.zones import VSwitchPlan
 from terway.model.eni import ENI, ENIStatus, ENIType
 from terway.model.ids import ClientToken, ENIId, InstanceId, SecurityGroupId
@@ -63,7 +64,7 @@ async def until(lab: Lab, eni_id: ENIId, status: ENIStatus) -> None:
     """Wait until an ENI has a status."""
     changed = asyncio.Event()
     unsubscribe = lab.cloud.subscribe(changed.set)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while lab.cloud.world.state.enis[eni_id].status is not status:
             changed.clear()
             await changed.wait()

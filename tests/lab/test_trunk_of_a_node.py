@@ -12,6 +12,7 @@ import pytest_asyncio
 from terway.agent.trunk_note import TRUNK_ON
 from terway.kube.resource import NODES
 from terway.lab.world.lab import Lab, open_lab
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.eni import ENIStatus, ENIType
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -28,7 +29,7 @@ async def lab() -> AsyncIterator[Lab]:
 async def test_a_node_makes_one_trunk_and_notes_it_on_its_node_object(lab):
     await lab.pod("ordinary", node="node-1")
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not (trunk := await _noted(lab)):
             pass
 

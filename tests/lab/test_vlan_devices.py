@@ -84,8 +84,8 @@ async def test_a_member_reaches_its_node_and_is_reached_by_it(made, pods, family
     instance = made.lab.instances[HERE]
     own = instance.ipv4 if family is Family.V4 else instance.ipv6
 
-    await pods["member"].exec("ping", "-c1", "-W5", str(own))
-    await made.lab.node(HERE).exec("ping", "-c1", "-W5", str(pods["member"].address(family)))
+    await pods["member"].exec("ping", "-c1", "-w60", str(own))
+    await made.lab.node(HERE).exec("ping", "-c1", "-w60", str(pods["member"].address(family)))
 
 
 async def test_a_member_reaches_services_in_both_families(made, pods):

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 from terway.model.errors import UsageError
 from tests.lab.test_cli import run
@@ -28,7 +29,7 @@ async def made() -> AsyncIterator[PodENILab]:
 
 async def asked(one: PodHandle, other: PodHandle, family: Family) -> str:
     """Return whom `other` sees, as soon as it hears `one`."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 seen = await one.tool("whoami", str(other.address(family)))

@@ -14,6 +14,7 @@ import pytest
 
 from terway.lab.vpc.contract import DropReason
 from terway.lab.vpc.state import RouteEntry
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import gateway_of
 from tests.support.frames import ip_frame, ipv4, udp
 from tests.support.instances import (
@@ -175,7 +176,7 @@ async def test_an_error_about_a_packet_to_a_service_comes_back(network):
         client.send(b"nobody listens")
 
         with pytest.raises(ConnectionRefusedError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await asyncio.get_running_loop().sock_recv(client, 1)
 
 
@@ -227,7 +228,7 @@ async def test_large_datagrams_arrive_in_fragments(network):
             receiver.bind((str(address), 5000))
             with one.socket(family(address), socket.SOCK_DGRAM) as sender:
                 sender.sendto(b"x" * 20_000, (str(address), 5000))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE_S):
                     received = await asyncio.get_running_loop().sock_recv(receiver, 1 << 16)
         assert received == b"x" * 20_000
 
@@ -240,7 +241,7 @@ async def test_frames_of_every_length_leave_the_fabric_standing(network):
         for length in range(15, len(good)):
             raw.send(good[:length])
 
-    async with asyncio.timeout(5):  # frames may wait for ksoftirqd after they were sent
+    async with asyncio.timeout(PATIENCE_S):  # frames may wait for ksoftirqd after they were sent
         while await network.drops(A, DropReason.MALFORMED) < len(good) - 15:
             pass
     assert one.can_reach(B.ipv4[0])

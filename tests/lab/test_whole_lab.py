@@ -14,6 +14,7 @@ from terway.kube.resource import CONFIG_MAPS
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import POD_CIDR
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family, IPAddress
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -102,7 +103,7 @@ async def test_a_pod_reaches_its_own_node_and_another(
 ) -> None:
     for name in ("node-1", "node-2"):
         address = str(node_address(lab, name, family))
-        await pods["a"].exec("ping", "-c1", "-W2", address)
+        await pods["a"].exec("ping", "-c1", "-w20", address)
 
 
 @both
@@ -111,7 +112,7 @@ async def test_a_node_reaches_its_own_pods_and_others(
 ) -> None:
     for name in ("near", "far"):
         address = str(pods[name].address(family))
-        await lab.node("node-1").exec("ping", "-c1", "-W2", address)
+        await lab.node("node-1").exec("ping", "-c1", "-w20", address)
 
 
 async def test_metadata_is_found_from_node_and_pod(lab: Lab, pods: dict[str, PodHandle]) -> None:
@@ -185,7 +186,7 @@ async def test_a_changed_eni_config_reaches_the_nodes(lab: Lab) -> None:
     await lab.kube.patch(CONFIG_MAPS, "eni-config", patch, namespace="kube-system")
 
     # the kubelet projects it; terwayd follows the ConfigMap itself (test_config_reload.py)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (conf / "note").exists() or (conf / "note").read_text() != stamp:
             await lab.node("node-1").exec("true")
     assert {path.name for path in conf.iterdir()} == {*before.data, "note"}

@@ -25,6 +25,7 @@ from terway.lab.world.paths import ROOT, LabPaths, leftovers, list_labs, sweep
 from terway.lab.world.paths import ROOT as LABS
 from terway.lab.world.plan import LabPlan
 from terway.lab.world.processes import read_record
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import IPStack
 from terway.model.eni import ENIType
 from terway.model.errors import TransientError, UsageError
@@ -195,8 +196,8 @@ async def test_a_namespace_of_somebody_else_becomes_an_instance() -> None:
         instance = await lab.attach_instance("mine", path)
         node = lab.node("node-1").spec.addresses[0].partition("/")[0]
 
-        await run("nsenter", f"--net={path}", "ping", "-c1", "-W2", node)
-        await lab.node("node-1").exec("ping", "-c1", "-W2", str(instance.ipv4))
+        await run("nsenter", f"--net={path}", "ping", "-c1", "-w20", node)
+        await lab.node("node-1").exec("ping", "-c1", "-w20", str(instance.ipv4))
         await lab.detach_instance("mine")
 
         assert (await run("nsenter", f"--net={path}", "ls", "/sys/class/net")).split() == ["lo"]
@@ -232,7 +233,7 @@ async def test_a_node_that_dies_is_told_and_does_not_end_the_lab() -> None:
         node = lab.node("node-1")
         await node.exec("sh", "-c", "kill -KILL 2", check=False)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not (await told.get()).startswith("node node-1 has ended"):
                 pass
         with pytest.raises(TransientError, match="has ended"):

@@ -100,7 +100,7 @@ class Market:
         async def is_gone() -> bool:
             return await self.lab.kube.get(SERVICES, name, namespace="default") is None
 
-        await eventually(is_gone, timeout_s=60)
+        await eventually(is_gone)
 
     async def addresses(self, name: str) -> tuple[IPAddress, ...]:
         """Return where a Service is reached, once it says so."""
@@ -113,7 +113,7 @@ class Market:
             return bool(found)
 
         # A control plane that was killed is followed when its lease is over.
-        await eventually(has_address, timeout_s=90)
+        await eventually(has_address)
         return tuple(found)
 
     async def ask(
@@ -144,7 +144,7 @@ class Market:
             found.append(await self.ask(address, **more))
             return found[-1][0] in names
 
-        await eventually(is_one, timeout_s=60)
+        await eventually(is_one)
         return found[-1]
 
     async def datagram(self, address: IPAddress, *, port: int = PORT, source: str = FAR) -> str:

@@ -12,6 +12,7 @@ from terway.lab.cloud.inprocess import inprocess_nlb_client, inprocess_slb_clien
 from terway.lab.world.lab import Lab
 from terway.lab.world.outside import Outside
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family, IPAddress
 from terway.model.balancer import (
     Backend,
@@ -155,7 +156,9 @@ class Shop:
         return True
 
 
-async def eventually(question: Callable[[], Awaitable[bool]], *, timeout_s: float = 20.0) -> None:
+async def eventually(
+    question: Callable[[], Awaitable[bool]], *, timeout_s: float = PATIENCE_S
+) -> None:
     """Wait until a question that is asked again and again is answered with yes."""
     async with asyncio.timeout(timeout_s):
         # Health is found out by packets, which no event tells the cloud's callers of.

@@ -14,6 +14,7 @@ from terway.agent.flows.followers import Wish
 from terway.agent.flows.keep import KeptFlows
 from terway.agent.flows.ring import Programs
 from terway.agent.flows.service import FlowLog, Outside
+from terway.lab.world.waiting import PATIENCE_S
 from terway.linux.nflog import LoggedPacket, Taken
 from terway.model.address import IPAddress
 from terway.model.errors import ConflictError, TransientError
@@ -73,7 +74,7 @@ class FakeTap:
 
     async def emptied(self) -> None:
         """Wait until all that was pushed has been taken."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await self._emptied.wait()
 
     def link_name(self, index: int) -> str:
@@ -143,7 +144,7 @@ class FakeNode:
 
     async def is_told(self, wish: Wish | None) -> None:
         """Wait until the rules are told this."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while await self._heard.get() != wish:
                 pass
 

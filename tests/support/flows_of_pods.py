@@ -15,7 +15,7 @@ from terway.model.address import IPAddress
 from tests.support.netns import ScratchNetns
 from tests.support.streams import Lockstep, lockstep
 
-_LOST_S = 5.0
+_LOST_S = 30.0
 
 
 def _socket(netns: str, kind: socket.SocketKind, family: int) -> socket.socket:

@@ -137,9 +137,12 @@ class KernelNode:
                 ip -n {self.vpc} neigh replace {address} lladdr {mac} dev {far} nud permanent
             """)
 
-    def ping(self, pod: str, address: str) -> None:
-        """Send one packet from a pod and wait for the answer."""
-        sh(f"nsenter --net={pod} ping -n -c1 -W2 {address}")
+    def ping(self, pod: str, address: str, *, within_s: int = 20) -> None:
+        """Ask from a pod, once a second, until there is an answer.
+
+        What a link is given before the kernel has found its carrier is lost.
+        """
+        sh(f"nsenter --net={pod} ping -n -c1 -w{within_s} {address}")
 
     def remove(self) -> None:
         for name in (*self.pods, self.vpc):

@@ -17,6 +17,7 @@ from terway.kube.resource import PODS
 from terway.lab.cloud.inprocess import inprocess_ecs_client
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.pods import PodHandle, pod_manifest
+from terway.lab.world.waiting import PATIENCE_S
 from terway.lab.world.zones import VSwitchPlan
 from terway.model.eni import ENI, ENIStatus
 from terway.model.ids import ClientToken, ENIId
@@ -71,7 +72,7 @@ class PodENILab:
         """Wait until an ENI is of a status."""
         changed = asyncio.Event()
         unsubscribe = self.lab.cloud.subscribe(changed.set)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while self.lab.cloud.world.state.enis[eni_id].status is not status:
                 changed.clear()
                 await changed.wait()

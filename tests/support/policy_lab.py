@@ -15,13 +15,12 @@ from terway.lab.policy.inforce import SOCKET, wait_in_force
 from terway.lab.world.lab import Lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import PodHandle
-from terway.lab.world.waiting import wait_until
+from terway.lab.world.waiting import PATIENCE_S, wait_until
 from terway.model.address import Family, IPAddress
 from tests.support.policy_objects import Object
 from tests.support.wires import End
 
 POOL = NodePool(name="eni", nodes=2, labels=EXCLUSIVE_LABELS)
-_WAIT_S = 20.0
 _AT_ONCE = 8  # pods
 _ROOM = {"node": 43, "eni": 5}  # beside the two of a crew; each ENI of the latter serves one pod
 
@@ -87,7 +86,7 @@ class PolicyLab:
             return "" if key in pods and pods[key].status.phase == phase else f"not {phase}"
 
         found = await wait_until(
-            self.lab.kube, PODS, trouble, timeout_s=_WAIT_S, namespace="default"
+            self.lab.kube, PODS, trouble, timeout_s=PATIENCE_S, namespace="default"
         )
         return found[key]
 

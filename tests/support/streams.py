@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from terway.model.address import IPAddress
 
 _ASKED_AGAIN_S = 1.0
-_LOST_S = 5.0  # a datagram that is answered so late was lost
+_LOST_S = 30.0  # a datagram that is answered so late was lost
 _SIZE = 64
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from terway.lab.world.waiting import PATIENCE_S
 from terway.linux.netns import entered, open_netns
 
 _EVERY = 0x0003  # ETH_P_ALL
 _OUTGOING = socket.PACKET_OUTGOING
 _LONGEST = 65535
-_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ def write_frame(tap: socket.socket, frame: bytes) -> None:
 
 async def hear(tap: socket.socket, mark: bytes) -> None:
     """Wait until a frame with this in it has passed; TimeoutError if none does."""
-    async with asyncio.timeout(_WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while mark not in await asyncio.get_running_loop().sock_recv(tap, _LONGEST):
             pass
 

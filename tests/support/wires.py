@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from terway.lab.vpc.oracle.answers import checksum
+from terway.lab.world.waiting import PATIENCE_S
 from terway.linux.netns import entered, open_netns
 from terway.model.address import IPAddress
 
 FENCE = 7009  # the port that every policy of a test leaves open, UDP
 SYN, RST, ACK = 0x02, 0x04, 0x10
-_WAIT_S = 10.0  # for what must arrive
 _AT_ONCE = 65535  # bytes: any datagram
 
 _numbers = itertools.count(1)
@@ -89,7 +89,7 @@ class Wires:
 
     async def accept(self, listener: socket.socket) -> socket.socket:
         """Return the next connection that somebody makes."""
-        async with asyncio.timeout(_WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             made, _ = await asyncio.get_running_loop().sock_accept(listener)
         made.setblocking(False)
         return self._stack.enter_context(made)
@@ -98,7 +98,7 @@ class Wires:
         """Return a TCP connection from one end to a port; TimeoutError when nobody answers."""
         made = await self.open(source, socket.SOCK_STREAM)
         made.bind((str(source.address), 0))
-        async with asyncio.timeout(_WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.get_running_loop().sock_connect(made, (str(target.address), port))
         return made
 
@@ -170,7 +170,7 @@ def heard(receiver: socket.socket) -> list[bytes]:
 
 async def hears(receiver: socket.socket, token: bytes) -> None:
     """Wait until exactly this has arrived; TimeoutError if it does not."""
-    async with asyncio.timeout(_WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while await asyncio.get_running_loop().sock_recv(receiver, _AT_ONCE) != token:
             pass
 

@@ -114,7 +114,7 @@ async def test_the_node_and_its_pods_reach_each_other(node):
         pod, addresses = await node.add("a")
 
         for address in addresses:
-            sh(f"ping -n -c1 -W2 {address}")
+            sh(f"ping -n -c1 -w20 {address}")
         for address in ("192.168.0.10", "fd00::10"):
             node.machine.ping(pod, address)
 

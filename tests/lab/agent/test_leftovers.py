@@ -119,4 +119,4 @@ async def test_a_living_pod_of_calico_is_told_and_keeps_its_packets(world, machi
 
     assert "left alone" in told[0]
     assert "10.244.0.5 dev cali0123456789a" in sh("ip route")
-    sh("ping -n -c1 -W2 10.244.0.5")
+    sh("ping -n -c1 -w20 10.244.0.5")

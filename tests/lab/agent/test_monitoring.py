@@ -18,6 +18,7 @@ from terway.agent.call_metrics import CallMetrics
 from terway.agent.policy.service import Outside, PolicyService
 from terway.kube.client import KubeClient
 from terway.kube.connection import Connection
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.errors import ThrottledError
 from terway.model.ids import NodeName
 from tests.support.emulated_node import emulated_cloud, in_process_terwayd
@@ -29,7 +30,6 @@ FOLDER = Path(__file__).resolve().parents[3] / "deploy/monitoring"
 # The namespace is the test's own: so are its ports.
 TERWAYD, PROMETHEUS = 9121, 9090
 API = f"http://127.0.0.1:{PROMETHEUS}/api/v1"
-START_S = 30.0
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def ask(session, query):
 
 async def has_scraped(session):
     """Wait until a rate can be told of two scrapes."""
-    async with asyncio.timeout(START_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 if await ask(session, 'rate(process_cpu_seconds_total{job="terway"}[10s])'):

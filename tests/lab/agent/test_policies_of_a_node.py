@@ -17,6 +17,7 @@ from terway.kube.resource import CONFIG_MAPS, EVENTS, NODES
 from terway.lab.world.lab import open_lab
 from terway.lab.world.node import NodeHandle
 from terway.lab.world.plan import KUBE_API
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 from tests.support.policy_lab import Crew, PolicyLab, open_crew
 from tests.support.policy_objects import Object, network_policy, peers
@@ -25,7 +26,6 @@ from tests.support.wires import Wires
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
 FIRST, SECOND = 7500, 7501
-WITHIN_S = 30.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -92,7 +92,7 @@ async def test_who_asks_is_told_on_which_nodes_a_policy_is_in_force(world: Polic
     everybody = network_policy("everybody", selects={}, ingress=[{}])
     await world.policies(into_server(crew, FIRST), everybody)
 
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         code, found = await policy_status(world.lab.node("node-1"))
         while code != 0:
             code, found = await policy_status(world.lab.node("node-1"))
@@ -112,13 +112,13 @@ async def test_policy_that_is_switched_off_is_taken_away_and_told(
 
     off = {"data": {"disable_network_policy": "true"}}
     await lab.kube.patch(CONFIG_MAPS, "eni-config", off, namespace="kube-system")
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         while await node.exec("cat", "/etc/eni/disable_network_policy") != "true":
             await node.exec("true")
     assert not await wires.passes(crew.client, crew.server, SECOND)  # until it starts again
     await node.restart_agent()
 
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not await wires.passes(crew.client, crew.server, SECOND):
             await node.exec("true")
         while await lab.kube.get(POLICY_NODE_STATUSES, "node-2") is not None:

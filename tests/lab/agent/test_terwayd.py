@@ -51,7 +51,7 @@ async def test_the_first_pod_gets_addresses_of_the_vpc_from_a_new_eni(world, mac
         addresses = [ip["address"].partition("/")[0] for ip in ran.json["ips"]]
         assert len(addresses) == 2
         for address in addresses:
-            sh(f"ping -n -c1 -W2 {address}")
+            sh(f"ping -n -c1 -w20 {address}")
         (port,) = (one for one in world.cloud.vpc_state().ports if one.ifname == "eth1")
         assert addresses[0] in map(str, port.ipv4)
         assert addresses[1] in map(str, port.ipv6)

@@ -170,7 +170,7 @@ async def test_nothing_in_anothers_name_leaves_by_any_interface(
     target = kinds.interface("far" if sender.pod.node.name != "node-2" else "near")
     played = kinds.interface("other" if sender.pod.node.name == "node-2" else "member")
     played = played if played.pod is not sender.pod else kinds.interface("members")
-    await sender.pod.exec("ping", "-c1", "-W2", "-I", link, str(target.addresses[Family.V4]))
+    await sender.pod.exec("ping", "-c1", "-w20", "-I", link, str(target.addresses[Family.V4]))
     writer = Writer(
         own=await party(kinds, sender),
         other=await party(kinds, played),

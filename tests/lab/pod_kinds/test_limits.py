@@ -8,6 +8,7 @@ import pytest
 
 from terway.kube.resource import PODS
 from terway.lab.world.pods import PodHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 from tests.lab.test_limits import EGRESS, INGRESS, held_bytes_s
 from tests.support.pod_kinds import NODE_OF, Interface, PodKinds
@@ -44,7 +45,7 @@ async def limit(kinds: PodKinds, pod: PodHandle, way: str, value: str | None) ->
     await kinds.made.lab.kube.patch(PODS, pod.name, change, namespace=pod.namespace)
     is_whole = pod.node.name == NODE_OF["wholes"]
     wanted, word = (1 if is_whole else 2, f"rate {value[:-1]}Mbit") if value else (0, "tbf")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while await queues(pod, word) != wanted:
             await pod.node.exec("true")
 

@@ -16,6 +16,7 @@ import pytest
 from terway.lab.cloud.provision import create_security_group
 from terway.lab.cloud.records import ENIRecord
 from terway.lab.world.lab import Lab
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 from tests.lab.test_cli import nobody_mends, why
 from tests.support.pod_kinds import NODE_OF, Interface, PodKinds
@@ -146,7 +147,7 @@ async def without_device(kinds: PodKinds) -> AsyncIterator[None]:
 async def mend(kinds: PodKinds) -> None:
     """Have terwayd look at everything now, as it does when it starts."""
     await kinds.made.lab.node("node-1").restart_agent()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not await kinds.pods["member"].can_reach(kinds.pods["far"], timeout_s=0.5):
             pass
 

@@ -135,7 +135,7 @@ async def test_a_pod_made_again_under_its_name_is_held_to_its_own_policy(
     again = end_of(await world.lab.wait_pod(name), crew.family)
     assert again.address != first.address
     socket = world.lab.node(f"{crew.pool}-1").inside(SOCKET)
-    while str(first.address) in json.dumps((await read_state_of(socket))["attachments"]):
+    while f'"{first.address}"' in json.dumps((await read_state_of(socket))["attachments"]):
         await world.in_force()
 
     await world.in_force()
