@@ -12,22 +12,29 @@ from terway.controlplane.install import read_definitions
 from terway.kube.client import KubeClient
 from terway.kube.crds import POD_ENIS
 from terway.kube.resource import NAMESPACES
+from terway.lab.kubeapi.faults import Effect, Fault
 from terway.lab.kubeapi.resources import CUSTOM_RESOURCE_DEFINITION
 from terway.model.errors import TransientError
 from terway.model.ids import InstanceId
 from tests.support.cluster import make_cluster
-from tests.support.kube_server import open_client
+from tests.support.kube_server import open_kube_server
 from tests.support.podenis import HERE, TRUNK, call, pod, podeni
 
 LONG_S = 30.0
 
 
 @pytest.fixture
-async def client(tmp_path):
+async def server(tmp_path):
     state = make_cluster()
     for one in read_definitions():
         state.create(CUSTOM_RESOURCE_DEFINITION, one)
-    async with open_client(state, tmp_path) as client:
+    async with open_kube_server(state, tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server):
+    async with KubeClient(server.unix) as client:
         await client.create(NAMESPACES, {"metadata": {"name": "shop"}})
         yield client
 
@@ -84,6 +91,16 @@ async def test_who_has_waited_enough_is_told_what_is_missing(client):
     with pytest.raises(TransientError, match="phase is Binding, not Bind: vsw-1 is full") as told:
         await claims(client, 0.2).interfaces(call(), pod(), InterfacePolicy())
     assert told.value.code == "PodENINotReady"
+
+
+async def test_who_waits_at_an_API_server_that_answers_late_is_told_what_was_seen_first(
+    server, client
+):
+    await create(client, phase="Binding", msg="vsw-1 is full")
+    server.fail(Fault(effect=Effect.DELAY, verbs=("list",), delay_s=LONG_S))
+
+    with pytest.raises(TransientError, match="phase is Binding, not Bind: vsw-1 is full"):
+        await claims(client, 0.0).interfaces(call(), pod(), InterfacePolicy())
 
 
 async def test_only_pods_that_are_said_to_have_one_wait_for_one(client):

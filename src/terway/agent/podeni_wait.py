@@ -51,7 +51,9 @@ async def wait_for(
         async with asyncio.timeout(patience_s):
             return await _follow(informer, missing)
     except TimeoutError as error:
-        why = missing(informer.get(ref.name, namespace=ref.namespace))
+        if informer.synced.is_set():  # otherwise what was seen at first is all that is known
+            found = informer.get(ref.name, namespace=ref.namespace)
+        why = missing(found)
         text = f"{resource.kind} of pod {ref} is not ready after {patience_s:g} s: {why}"
         raise TransientError(text, code="PodENINotReady") from error
 
