@@ -117,6 +117,9 @@ async def test_without_the_API_server_an_ADD_is_refused_with_the_reason(api, tmp
     _, server = api
     server.fail(Fault(effect=Effect.REFUSE, resources=("networkpolicies",), times=1000))
     async with open_paper_node(server, patience_s=0.2) as node:
+        async with asyncio.timeout(WITHIN_S):
+            while not any("503" in one for one in node.view.troubles):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.001)
         with pytest.raises(TransientError, match=r"networkpolicies: .*503") as caught:
             await add(node)
 
