@@ -82,15 +82,12 @@ class _Balancers:
         now, state = self._cloud.now(), self._cloud.world.state
         listeners = forwarding_listeners(state, now=now)
         self._check(listeners, tasks)
-        self._publish()
+        health = self._health()
         self._carried = carried(
-            self._carried,
-            standing_addresses(state, now=now),
-            listeners,
-            state.balancing.health,
-            now=now,
+            self._carried, standing_addresses(state, now=now), listeners, health, now=now
         )
         is_told = await self._tell()
+        state.balancing.health = health  # last: who is told so relies on where packets go
         due = min(
             (at for at in (self._carried.next_due(), self._next_ready(now)) if at is not None),
             default=None,
@@ -142,9 +139,8 @@ class _Balancers:
                 self.changed.set()
             await asyncio.sleep(check.interval_s)
 
-    def _publish(self) -> None:
-        """Let the cloud's answers know who is healthy."""
+    def _health(self) -> HealthSeen:
+        """Return who is healthy, as the cloud's answers are to say."""
         healthy = frozenset(key for key, seen in self._seen.items() if seen.is_healthy)
         asked = {key for key, seen in self._seen.items() if seen.is_healthy is not None}
-        balancing = self._cloud.world.state.balancing
-        balancing.health = HealthSeen(healthy=healthy, unhealthy=frozenset(asked) - healthy)
+        return HealthSeen(healthy=healthy, unhealthy=frozenset(asked) - healthy)
