@@ -1,7 +1,8 @@
 """How does a node go back to upstream Terway? Its journal is written, and what is ours goes.
 
-ours ─► ResRelation.db, read back    the old one beside it, with .before
-     ─► terway.db beside it, with .given-back: a later take-over reads upstream's journal anew
+ours ─► ResRelation.db and pod.db, read back    the old ones beside them, with .before
+     ─► terway.db beside it, with .given-back: a later take-over reads upstream's journal anew,
+        and takes what the control plane then says, whichever rounds this one has answered
      ─► the kernel: what upstream has not; running pods keep links, addresses, routes and rules
 """
 
@@ -30,14 +31,18 @@ from terway.model.traffic import TrunkMember
 from terway.store.readonly import read_journal
 from terway.store.records import Journal
 from terway.store.upstream import (
+    PODS,
     RELATIONS,
     parse_record,
+    read_pods,
     read_relations,
     record_of,
+    write_pods,
     write_relations,
 )
 
 BEFORE, GIVEN_BACK = ".before", ".given-back"
+_ROUNDS = "supply.json"  # upstream counts no rounds, and its control plane drops ours
 
 
 class Folders(Protocol):
@@ -120,7 +125,7 @@ def members_of_journal(sock: RouteSocket, journal: Journal) -> tuple[TrunkMember
 
 def returned_lines(returned: Returned) -> Iterator[str]:
     """Yield in lines of a terminal what upstream would know, and what would go."""
-    yield f"ResRelation.db would have {counted(len(returned.pods), 'pod')}"
+    yield f"ResRelation.db and pod.db would have {counted(len(returned.pods), 'pod')}"
     for one in returned.pods:
         addresses = ", ".join(str(ip) for part in one.interfaces for ip in part.addresses)
         yield from wrapped(f"{one.pod}  {addresses}", indent=2)
@@ -138,16 +143,20 @@ def refuse_kept(returned: Returned) -> None:
 
 
 def _write(paths: Folders, returned: Returned) -> Iterator[str]:
-    """Write upstream's journal, and prove it by reading it."""
-    path = paths.state_dir / RELATIONS
-    if path.is_file():
-        path.replace(path.with_name(path.name + BEFORE))
+    """Write upstream's journal and what it remembers of pods, and prove both by reading them."""
+    path, pods = paths.state_dir / RELATIONS, paths.state_dir / PODS
+    for old in (path, pods):
+        if old.is_file():
+            old.replace(old.with_name(old.name + BEFORE))
     wanted = {str(one.pod): one for one in returned.pods}
     write_relations(path, {key: record_of(one) for key, one in wanted.items()})
+    write_pods(pods, wanted.values())
     found = {key: parse_record(key, value) for key, value in read_relations(path).items()}
     if found != wanted:
         raise BugError(f"{path}: what was written is not what is read")
-    yield f"{path}: {len(wanted)} pods"
+    if read_pods(pods) != {key: one.pod.uid for key, one in wanted.items()}:
+        raise BugError(f"{pods}: what was written is not what is read")
+    yield f"{path}, {pods.name}: {len(wanted)} pods"
 
 
 async def _remove_rules() -> tuple[str, ...]:
@@ -160,7 +169,8 @@ async def _remove_rules() -> tuple[str, ...]:
 
 
 def _set_aside(paths: Folders) -> Iterator[str]:
-    for name in (paths.journal.name, f"{paths.journal.name}-wal", f"{paths.journal.name}-shm"):
+    journal = paths.journal.name
+    for name in (journal, f"{journal}-wal", f"{journal}-shm", _ROUNDS):
         path = paths.state_dir / name
         if path.exists():
             path.replace(Path(f"{path}{GIVEN_BACK}"))

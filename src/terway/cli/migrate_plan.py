@@ -209,7 +209,7 @@ def _node_changes(node: NodeWorld, taken: list[PodFate], gone: list[PodFate]) ->
     if node.conflist:
         yield f"10-terway.conflist: list {node.conflist!r} is replaced; ResRelation.db stays"
     for name in node.kept:
-        yield f"{name} stays, and is not read: upstream finds it on the way back"
+        yield f"{name} stays, and is not read: it is written anew on the way back"
     if node.links:
         names = ", ".join(node.links)
         yield f"links of upstream's data path: {names}"

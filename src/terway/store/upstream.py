@@ -5,8 +5,9 @@ ResRelation.db  bucket "relation"  "<namespace>/<pod>" ─► PodResources: JSON
 pod.db          bucket "pods"      what upstream remembers of a pod that the API has forgotten
 
 Of ENIs that come by a PodENI, `Resources` is empty and NetConf alone says what there is. Records of
-versions before 1.9 have no NetConf. Source: upstream Terway, daemon/daemon.go, types/daemon/res.go,
-rpc/rpc.proto.
+versions before 1.9 have no NetConf. By pod.db upstream answers the DEL of a pod whose object has
+gone already; one that is not in it is refused by GetIPInfo, again and again. Source: upstream
+Terway, daemon/daemon.go, types/daemon/res.go, rpc/rpc.proto, pkg/k8s/k8s.go (GetPod, storageItem).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from terway.store.bbolt_write import write_buckets
 
 RELATIONS = "ResRelation.db"
 PODS = "pod.db"
-BUCKET = b"relation"
+BUCKET, POD_BUCKET = b"relation", b"pods"
 _ENI, _ENI_IP = "eni", "eniIp"
 _PRIORITIES = frozenset(one.value for one in NetworkPriority)
 
@@ -117,6 +118,37 @@ def write_relations(path: Path, records: Mapping[str, bytes]) -> None:
     write_buckets(path, {BUCKET: {key.encode(): value for key, value in records.items()}})
 
 
+class _Remembered(msgspec.Struct, frozen=True):
+    pod: _Pod = msgspec.field(name="Pod", default=_Pod())
+
+
+def read_pods(path: Path) -> dict[str, str]:
+    """Return the uids of the pods that upstream remembers, by name; empty without such a file.
+
+    Raises UsageError when the file is there and is none.
+    """
+    held = read_bucket(path, POD_BUCKET) if path.is_file() else {}
+    try:
+        return {
+            key.decode(errors="replace"): msgspec.json.decode(value, type=_Remembered).pod.uid
+            for key, value in held.items()
+        }
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: {error}", field=PODS) from error
+
+
+def write_pods(path: Path, pods: Iterable[UpstreamPod]) -> None:
+    """Make `path` what upstream remembers of these pods. Nobody may have it open.
+
+    Without the five minutes for which it keeps addresses of a StatefulSet's pods: it asks the API
+    for each pod that is still there, and writes that again.
+    """
+    said = {
+        str(one.pod).encode(): msgspec.json.encode(_Remembered(pod=_pod_info(one))) for one in pods
+    }
+    write_buckets(path, {POD_BUCKET: said})
+
+
 def parse_record(key: str, value: bytes) -> UpstreamPod:
     """Return what a record says. Raises UsageError, with the pod, for one that is none."""
     try:
@@ -189,28 +221,32 @@ def _ranges(ips: _IPs | None) -> tuple[IPNetwork, ...]:
 
 def record_of(pod: UpstreamPod, *, service_ranges: Iterable[IPNetwork] = ()) -> bytes:
     """Return the record that upstream would have written of `pod`."""
-    first = pod.interfaces[0]
-    ips = _ips(first.addresses)
     services = _texts(service_ranges)
     record = _Record(
         items=() if pod.has_pod_eni else tuple(map(_item, pod.interfaces)),
-        pod=_Pod(
-            name=pod.pod.name,
-            namespace=pod.pod.namespace,
-            tc_ingress=first.bandwidth.ingress or 0,
-            tc_egress=first.bandwidth.egress or 0,
-            pod_network_type=pod.type.value,
-            pod_ip=ips.v4 or ips.v6,
-            pod_ips=ips,
-            has_pod_eni=pod.has_pod_eni,
-            uid=pod.pod.uid,
-            network_priority="" if first.priority is None else first.priority.value,
-        ),
+        pod=_pod_info(pod),
         netns=pod.netns,
         container_id=pod.container_id,
         conf=msgspec.json.encode([_conf(one, services) for one in pod.interfaces]).decode(),
     )
     return msgspec.json.encode(record)
+
+
+def _pod_info(pod: UpstreamPod) -> _Pod:
+    first = pod.interfaces[0]
+    ips = _ips(first.addresses)
+    return _Pod(
+        name=pod.pod.name,
+        namespace=pod.pod.namespace,
+        tc_ingress=first.bandwidth.ingress or 0,
+        tc_egress=first.bandwidth.egress or 0,
+        pod_network_type=pod.type.value,
+        pod_ip=ips.v4 or ips.v6,
+        pod_ips=ips,
+        has_pod_eni=pod.has_pod_eni,
+        uid=pod.pod.uid,
+        network_priority="" if first.priority is None else first.priority.value,
+    )
 
 
 def _item(one: UpstreamInterface) -> _Item:

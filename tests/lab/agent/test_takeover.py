@@ -11,7 +11,7 @@ from terway.datapath.takeover import Outcome
 from terway.linux.guard import read_drops
 from terway.linux.netlink.socket import open_route_socket
 from terway.model.interface import Bandwidth, Mode
-from terway.store.upstream import parse_record, read_relations
+from terway.store.upstream import parse_record, read_pods, read_relations
 from tests.support.emulated_node import emulated_cloud, in_process_terwayd
 from tests.support.flows_of_pods import traffic
 from tests.support.iproute import ip_here
@@ -173,6 +173,7 @@ async def test_the_node_goes_back_to_upstream_and_no_packet_is_lost(node, tmp_pa
         asked = {"CNI_NETNS": new, "CNI_CONTAINERID": "c-new", "CNI_ARGS": args}
         assert (await daemon.node.run("ADD", **asked)).exit_code == 0
         paths = daemon.paths
+        (paths.state_dir / "supply.json").write_text("{}")
         given = {
             str(one.pod): tuple(one.lease.addresses) for one in daemon.terwayd.pool.attachments()
         }
@@ -187,12 +188,14 @@ async def test_the_node_goes_back_to_upstream_and_no_packet_is_lost(node, tmp_pa
     found = read_relations(paths.state_dir / "ResRelation.db")
     known = {key: parse_record(key, value) for key, value in found.items()}
     assert {key: both(pod) for key, pod in known.items()} == given
+    assert set(read_pods(paths.state_dir / "pod.db")) == set(given)
     assert known["default/new"].container_id == "c-new"
     assert known["default/new"].interfaces[0].gateways == node.gateways
     assert any("guard of cali" in line for line in done)
     with open_route_socket() as sock:
         assert read_drops(sock, host_link(old.pod)) is None
     assert not paths.journal.exists()
+    assert not (paths.state_dir / "supply.json").exists()
     verdicts = await node.take_over()
     assert [one.outcome for one in verdicts] == [Outcome.TAKEN, Outcome.TAKEN]
 

@@ -13,7 +13,16 @@ from terway.model.errors import UsageError
 from terway.model.ids import ContainerId, ENIId, MacAddress
 from terway.model.interface import Bandwidth, NetworkPriority
 from terway.model.upstream import UpstreamInterface, UpstreamPod, UpstreamType
-from terway.store.upstream import parse_record, read_relations, record_of, write_relations
+from terway.store.bbolt import read_bucket
+from terway.store.upstream import (
+    POD_BUCKET,
+    parse_record,
+    read_pods,
+    read_relations,
+    record_of,
+    write_pods,
+    write_relations,
+)
 
 MAC = MacAddress("00:16:3e:00:00:01")
 POD = UpstreamPod(
@@ -97,3 +106,15 @@ def test_a_record_that_is_none_is_refused_with_the_pod(value):
 
 def test_where_there_is_no_journal_there_are_no_records(tmp_path):
     assert read_relations(tmp_path / "ResRelation.db") == {}
+    assert read_pods(tmp_path / "pod.db") == {}
+
+
+def test_upstream_remembers_each_pod_as_its_journal_has_it(tmp_path):
+    """So it answers the DEL of a pod whose object has gone before it could ask the API for it."""
+    path = tmp_path / "pod.db"
+
+    write_pods(path, [POD])
+
+    assert read_pods(path) == {"default/web-0": "uid-0"}
+    (said,) = read_bucket(path, POD_BUCKET).values()
+    assert json.loads(said) == {"Pod": json.loads(record_of(POD))["PodInfo"]}
