@@ -41,7 +41,7 @@ def review() -> dict[str, Any]:
 
 
 async def test_who_sends_half_a_request_is_sent_away_and_others_are_answered_meanwhile():
-    async with client(send_s=0.05) as asked:
+    async with client(send_s=0.5) as asked:  # in which a busy machine sends the whole of another
         reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
         writer.write(HALF)
 
