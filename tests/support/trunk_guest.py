@@ -120,7 +120,7 @@ def packet_socket(instance: Instance, ifname: str) -> socket.socket:
     made = socket_in(instance.netns, socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(3))
     made.bind((ifname, 3))
     made.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-    made.settimeout(5)
+    made.settimeout(20)
     return made
 
 

@@ -44,7 +44,7 @@ def test_a_connected_socket_is_ended_and_no_other(kind, family, named, host):
         if kind == socket.SOCK_STREAM:
             server.listen()
         for client in (victim, other):
-            client.settimeout(5)
+            client.settimeout(20)
             client.connect((named, 8080))
         wanted = ConnectedSocket(
             cookie=cookie_of(victim),
