@@ -16,7 +16,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from terway.kube.crds import NETWORK_INTERFACES
+from terway.kube.crds import NETWORK_INTERFACES, NODE_RUNTIMES
 from terway.lab.faults.virtual import run_virtually
 from tests.support.centralized import Agent, Cluster, add, control_plane, delete
 
@@ -38,6 +38,7 @@ happenings = st.lists(
                 "lose",
                 "rest",
                 "alone",
+                "forget",
             ]
         ),
         moments,
@@ -153,6 +154,8 @@ class Story:
             case "alone":  # pods that want whole ENIs come to the node
                 for one in range(count % 4):
                     self.cluster.bind_whole(f"eni-alone-{one}")
+            case "forget" if self.cluster.find(NODE_RUNTIMES, "node-1"):
+                self.cluster.delete(NODE_RUNTIMES, "node-1")  # a person does
             case _:
                 pass
 

@@ -81,6 +81,7 @@ class SupplyLink:
         self._history = PodHistory(clock)
         self._said: NodeRuntimeStatus | None = None
         self._said_of = ""  # the uid of the node's resource, when that was said
+        self._answered = 0  # the round of the resource, when that was said
         self._backoff = Backoff(rng or Random())  # noqa: S311 - waits are drawn from it
         self.changed = asyncio.Event()
         self.informer: Informer[PoolNode] = Informer(
@@ -145,14 +146,15 @@ class SupplyLink:
         if uid != self._said_of:
             self._said = None  # what was said went with the one before
         status = report_of(pool.pool, pool.attachments(), node, self._history)
-        if status == self._said or _says_no_more(status, self._said):
+        asked = self._answered if node is None else node.status.round
+        if asked == self._answered and _says_no_more(status, self._said):
             return
         # What is said to be released must not be there any more after a crash.
         await pool.flushed()
         if node is not None and status.released:
             await self._kept.keep(node)
         await self._write(status)
-        self._said, self._said_of = status, uid
+        self._said, self._said_of, self._answered = status, uid, asked
 
     async def _write(self, status: NodeRuntimeStatus) -> None:
         patch = [{"op": "add", "path": "/status", "value": msgspec.to_builtins(status)}]

@@ -21,7 +21,7 @@ from terway.ipam.events import Configured, Event, Expected, Holding, Observed, T
 from terway.ipam.pool import Pool
 from terway.ipam.settings import PoolConfig
 from terway.ipam.step import step
-from terway.kube.crds import NodeRuntimeStatus, NodeStatus, PoolNode
+from terway.kube.crds import HeldIP, NodeRuntime, NodeRuntimeStatus, NodeStatus, PoolNode
 from terway.model.address import IPAddress, IPNetwork
 from terway.model.eni import ENIType
 from terway.model.ids import SecurityGroupId
@@ -45,6 +45,7 @@ class NodePool:
     changing: int = 0  # calls that change something, and are not answered
     primary_groups: tuple[SecurityGroupId, ...] = ()
     runtime: NodeRuntimeStatus | None = None  # as last taken over
+    is_asked_again: bool = False  # the agent was asked to say again what somebody deleted
     synced_at: float | None = None  # when the cloud was last compared with this
     troubles: Troubles = field(default_factory=dict)
 
@@ -99,6 +100,32 @@ def news_of(
     wishes = expected_on(needs, runtime, has_erdma=one.pool.config.erdma_enis > 0)
     events.append(Expected(wishes=wishes))
     return events
+
+
+def said_by_agent(one: NodePool, runtime: NodeRuntime | None) -> NodeRuntimeStatus:
+    """Return what a node's agent says; where somebody deleted that, what it said last.
+
+    Then it is asked to say it again, once, by a round of the node's resource: it answers each.
+    """
+    if runtime is not None:
+        one.is_asked_again = False
+        return runtime.status
+    if not one.pool.enis:
+        return SILENT  # a node that has just come
+    if not one.is_asked_again:
+        one.is_asked_again = True
+        one.pool = replace(one.pool, recalls=one.pool.recalls + 1)
+    return one.runtime or NodeRuntimeStatus(held=_held_in(one.shown))
+
+
+def _held_in(status: NodeStatus) -> dict[str, HeldIP]:
+    """Return what pods have, as the node's resource was told it."""
+    return {
+        address.ip: HeldIP(pod_uid=address.pod_uid, pod_id=address.pod_id)
+        for eni in status.network_interfaces.values()
+        for address in (*eni.ipv4.values(), *eni.ipv6.values())
+        if address.pod_uid or address.pod_id
+    }
 
 
 def primary_groups(event: Observed) -> tuple[SecurityGroupId, ...]:

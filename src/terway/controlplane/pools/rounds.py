@@ -21,7 +21,14 @@ from typing import Any
 from terway.controlplane.budget import Turns
 from terway.controlplane.controller import DONE, Informers, Outcome, Watch, own_key
 from terway.controlplane.counted import Counted
-from terway.controlplane.pools.believed import SILENT, NodePool, believe, news_of, primary_groups
+from terway.controlplane.pools.believed import (
+    SILENT,
+    NodePool,
+    believe,
+    news_of,
+    primary_groups,
+    said_by_agent,
+)
 from terway.controlplane.pools.calls import Desk
 from terway.controlplane.pools.demand import PodsByNode, newest
 from terway.controlplane.pools.facts import is_exclusive
@@ -193,8 +200,7 @@ class PoolController:
             if isinstance(event, Observed):
                 one.primary_groups = primary_groups(event) or one.primary_groups
                 one.synced_at = event.asked_at
-        runtime = self._runtimes.get(name)
-        status = SILENT if runtime is None else runtime.status
+        status = said_by_agent(one, self._runtimes.get(name))
         news = news_of(
             one, node, self._around(), status, self._pods.on(name), pod_enis=self._whole.on(name)
         )
