@@ -86,8 +86,8 @@ class Server:
         self.said: list[str] = []
 
     async def has_said(self, word: str) -> None:
-        """Wait for a line with `word` in it; at most 20 s."""
-        async with asyncio.timeout(20):
+        """Wait for a line with `word` in it; at most 60 s."""
+        async with asyncio.timeout(60):
             while await self._read_line():
                 if word in self.said[-1]:
                     return

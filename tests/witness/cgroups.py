@@ -6,7 +6,7 @@ import asyncio
 
 from tests.support.place import Place
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 30.0
 
 
 async def remove_cgroups(node: Place, name: str) -> None:

@@ -22,7 +22,7 @@ from tests.witness.podman import Podman, open_podman
 from tests.witness.rootfs import make_rootfs
 
 NETWORK = "witness"
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 _TRACES = {"cali", "512:", "2048:"}  # host links and their routes, rules to and from pods
 
 

@@ -12,7 +12,7 @@ from tests.witness.containerd import Containerd
 
 pytestmark = pytest.mark.witness
 
-SERVE = ("/bin/sh", "-c", "echo up; exec /bin/httpd -f -p 80 -h /www")
+SERVE = ("/bin/sh", "-c", "/bin/httpd -p 80 -h /www; echo up; exec /bin/sleep 1000")
 NODE = "node-1"
 
 
@@ -38,7 +38,7 @@ async def test_a_container_and_a_pod_of_another_node_reach_each_other(
         for own, peer in ((v4, pod.addresses.v4), (f"[{v6}]", pod.addresses.v6)):
             page = await pod.exec("busybox", "wget", "-q", "-O-", f"http://{own}/")
             assert "hello" in page
-            await containerd.exec("web", "/bin/ping", "-c", "1", "-W", "2", str(peer))
+            await containerd.exec("web", "/bin/ping", "-c", "1", "-W", "10", str(peer))
 
 
 async def test_the_end_of_a_container_releases_its_address_and_leaves_nothing(

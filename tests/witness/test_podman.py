@@ -13,6 +13,7 @@ from tests.witness.podman import Podman, open_podman
 pytestmark = pytest.mark.witness
 
 SERVE = ("/bin/httpd", "-f", "-p", "80", "-h", "/www")
+LISTENS = ("/bin/sh", "-c", "until netstat -ltn | grep -q ':80 '; do :; done")
 NODE = "node-1"
 
 
@@ -37,6 +38,7 @@ async def test_containers_on_two_nodes_reach_each_other(site: Site, podman: Podm
         second.container("ask", "/bin/sleep", "1000", network=NETWORK),
     ):
         v4, v6 = await site.addresses_of(NODE, web_id)
+        await podman.exec("web", *LISTENS)
         for host in (v4, f"[{v6}]"):
             page = await second.exec("ask", "/bin/wget", "-q", "-O-", f"http://{host}/")
             assert "hello" in page
@@ -51,7 +53,7 @@ async def test_a_restarted_container_has_one_address_and_reaches_out(site: Site,
         assert container_id in await site.attachments(NODE)
         v4, _ = await site.addresses_of(NODE, container_id)
         assert f"inet {v4}/32" in await podman.exec("web", "/bin/ip", "addr", "show", "eth0")
-        await podman.exec("web", "/bin/ping", "-c", "1", "-W", "2", str(pod.addresses.v4))
+        await podman.exec("web", "/bin/ping", "-c", "1", "-W", "10", str(pod.addresses.v4))
 
 
 async def test_a_removed_container_leaves_nothing(site: Site, podman: Podman):
