@@ -29,19 +29,20 @@ def parse_seconds(text: str) -> float | None:
 def read_stream(
     place: Place, page: str, words: dict[str, str], *, seconds: float | None, absent: str
 ) -> Iterator[str]:
-    """Yield the lines that terwayd sends until it ends, or `seconds` are over.
+    """Yield the lines that terwayd sends until it ends, or `seconds` after its answer are over.
 
     Raises TransientError when terwayd is down, or goes; UsageError when it refuses the question,
     or has no such page: `absent` says what that means.
     """
     get_page(place, "/healthz")  # says why terwayd is down
-    until = None if seconds is None else time.monotonic() + seconds
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
         opened.settimeout(_ANSWER_S)
         try:
             opened.connect(str(place.debug_socket))
             opened.sendall(f"GET {page}?{urlencode(words)} HTTP/1.0\r\n\r\n".encode())
             rest = _past_head(opened, page, absent)
+            # Whoever asks for ten seconds has them, however late a busy terwayd answers.
+            until = None if seconds is None else time.monotonic() + seconds
             yield from _lines(opened, rest, until)
         except OSError as error:
             raise TransientError(f"terwayd at {place.debug_socket}: {error}") from error

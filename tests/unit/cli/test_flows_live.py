@@ -64,7 +64,7 @@ async def test_lines_are_read_until_terwayd_ends(tmp_path):
 async def test_lines_are_read_until_the_time_is_over(tmp_path):
     place = place_at(tmp_path)
     async with terwayd(place, {PAGE: Telling(ends=False).stream}):
-        assert await asyncio.to_thread(_all, place, {}, 0.5) == [DENIED, LOST]
+        assert await asyncio.to_thread(_all, place, {}, 1.0) == [DENIED, LOST]
 
 
 async def test_a_refusal_is_told_in_terwayds_words(tmp_path):

@@ -166,7 +166,7 @@ def dns_server(code: int) -> Iterator[int]:
     """Answer one query with a code; yield the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
+        sock.settimeout(20)
 
         def answer() -> None:
             query, peer = sock.recvfrom(512)
