@@ -107,7 +107,11 @@ async def test_a_gate_opens_when_the_load_balancer_sees_the_pod_healthy(shop: Sh
         return await shop.backends() == {a: 100}
 
     await shop.until(is_behind)
-    assert (await gate(shop, a)) != "True"
+
+    async def is_shut() -> bool:  # it was open while there was no Service
+        return await gate(shop, a) == "False"
+
+    await shop.until(is_shut)
     await shop.see_healthy(a)
 
     async def is_open() -> bool:
@@ -223,7 +227,11 @@ async def test_nothing_is_changed_when_all_is_as_wanted(shop: Shop) -> None:
     ("changes", "words"),
     [
         ({"annotations": {f"{PREFIX}scheduler": "best"}}, "scheduler: 'best' is none of wrr"),
-        ({"annotations": {f"{PREFIX}cert-id": "c"}}, "cert-id: 'c' is not done here"),
+        ({"annotations": {f"{PREFIX}cps": "9"}}, "cps: '9' is not done here"),
+        (
+            {"annotations": {f"{PREFIX}protocol-port": "https:80", f"{PREFIX}cert-id": "c"}},
+            "cert-id: 'c' is refused by the cloud: correct it, or take it out",
+        ),
         ({"annotations": {f"{PREFIX}id": "lb-none"}}, "lb-none does not exist"),
         ({"ipFamilyPolicy": "RequireDualStack"}, "IPv6 is of the internet"),
     ],

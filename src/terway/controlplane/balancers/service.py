@@ -16,6 +16,7 @@ from terway.controlplane.balancers.endpoints import endpoints_of, pods_behind
 from terway.controlplane.balancers.explaining import explain
 from terway.controlplane.balancers.finalizer import hold, is_held, let_go
 from terway.controlplane.balancers.gates import Gates
+from terway.controlplane.balancers.labels import is_labelled, label, unlabel
 from terway.controlplane.balancers.leaving import Leaving
 from terway.controlplane.balancers.objects import (
     SERVICES,
@@ -132,8 +133,10 @@ class ServiceController:
         if trouble is not None:
             trouble = explain(trouble, service.annotations, service.product)
             if any(one.trouble is not None and not one.observed.listeners for one in made):
+                await label(self._client, found, made)
                 raise trouble  # no health to wait for
         waiting = await self._opening.open_gates(service.name, behind.values(), made)
+        await label(self._client, found, made)  # after the pods, who are in a hurry
         if trouble is not None:
             if not waiting:
                 raise trouble
@@ -155,7 +158,9 @@ class ServiceController:
         if not await self._leaving.take_all(found):
             return Outcome(again_in_s=_WATCHFUL_S)
         self._owners.forget(key_of(found))
-        if found.metadata.deletion_timestamp is None and found.status.load_balancer.ingress:
+        is_said = bool(found.status.load_balancer.ingress) or is_labelled(found)
+        if found.metadata.deletion_timestamp is None and is_said:
+            await unlabel(self._client, found)
             await write_ingress(self._client, SERVICES, found, [])
             return DONE  # this change has us look again; once it is let go, nobody does
         await let_go(self._client, found)
@@ -178,7 +183,8 @@ class ServiceController:
             return
         await write_ingress(self._client, SERVICES, found, ingress)
         where = ", ".join(one.get("hostname") or one["ip"] for one in ingress)
-        self._tell(found, NORMAL, "EnsuredLoadBalancer", f"reached at {where}")
+        which = ", ".join(instance.id for instance in instances)
+        self._tell(found, NORMAL, "EnsuredLoadBalancer", f"{which}, reached at {where}")
 
     def _tell(self, found: BalancedService, type_: str, reason: str, text: str) -> None:
         metadata = found.metadata
