@@ -105,9 +105,10 @@ def news_of(
 def said_by_agent(one: NodePool, runtime: NodeRuntime | None) -> NodeRuntimeStatus:
     """Return what a node's agent says; where somebody deleted that, what it said last.
 
+    As long as it is upstream's, what upstream's control plane wrote of who has which address.
     Then it is asked to say it again, once, by a round of the node's resource: it answers each.
     """
-    if runtime is not None:
+    if runtime is not None and not _is_of_upstream(runtime.status):
         one.is_asked_again = False
         return runtime.status
     if not one.pool.enis:
@@ -116,6 +117,14 @@ def said_by_agent(one: NodePool, runtime: NodeRuntime | None) -> NodeRuntimeStat
         one.is_asked_again = True
         one.pool = replace(one.pool, recalls=one.pool.recalls + 1)
     return one.runtime or NodeRuntimeStatus(held=_held_in(one.shown))
+
+
+def _is_of_upstream(status: NodeRuntimeStatus) -> bool:
+    """Return whether this is what upstream Terway's daemon wrote: it says of pods when they came.
+
+    Who has which address it leaves to the node's resource, where its control plane wrote it.
+    """
+    return not (status.seen or status.held or status.released or status.waiting)
 
 
 def _held_in(status: NodeStatus) -> dict[str, HeldIP]:
