@@ -65,6 +65,32 @@ static __always_inline bool is_let_in(const struct packet *p, const struct liste
 	return is_listed == !!(listener->flags & LISTENER_ALLOWS);
 }
 
+/* Whether the port that a packet is for is proxied. A function: the key is too much for a stack. */
+bool is_proxied(const struct packet *p, __u32 vpc)
+{
+	struct listener_key at = {};
+	const struct listener *listener;
+
+	if (!p)
+		return false;
+	make_listener_key(&at, p, vpc);
+	listener = bpf_map_lookup_elem(&listeners, &at);
+	return listener && listener->flags & LISTENER_PROXIED;
+}
+
+/* Whether the listener's access list lets in who sends a packet to a port that is proxied. */
+bool is_welcome(const struct packet *p, __u32 vpc)
+{
+	struct listener_key at = {};
+	const struct listener *listener;
+
+	if (!p)
+		return false;
+	make_listener_key(&at, p, vpc);
+	listener = bpf_map_lookup_elem(&listeners, &at);
+	return listener && is_let_in(p, listener);
+}
+
 /*
  * Whether a connection goes on where it was. Datagrams have no end: whoever sends on and on would
  * reach a backend that has gone for ever, so they are led away from one that is not healthy.

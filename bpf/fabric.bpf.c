@@ -124,11 +124,33 @@ static __always_inline int reach_gateway(struct __sk_buff *skb, const struct pas
 	return answer_gateway(skb, &way->in, p);
 }
 
+/* To who listens in the load balancer's name: past the groups of backends, not of the client. */
+static __always_inline int cross_to_proxy(struct __sk_buff *skb, struct passage *way,
+					  const struct packet *p, __u32 services)
+{
+	struct view egress = {way->in.number, EGRESS, 0};
+	enum drop_reason reason = pass_groups(skb, p, &egress);
+
+	if (!reason && opens_connection(p) && !is_welcome(p, way->in.port->vpc))
+		reason = DROP_ACCESS;
+	if (reason)
+		return drop(way->in.number, reason);
+	way->out_number = services;
+	way->out = bpf_map_lookup_elem(&ports, &way->out_number);
+	if (!way->out)
+		return drop(way->in.number, DROP_NO_BACKEND);
+	return cross_to_services(skb, way, p);
+}
+
 /* To an address that is a load balancer's; it answers echo requests as the gateway does. */
 static __always_inline int reach_balancer(struct __sk_buff *skb, struct passage *way,
-					  const struct packet *p)
+					  const struct packet *p, __u32 services)
 {
-	return is_icmp(p) ? reach_gateway(skb, way, p) : cross_to_backend(skb, way, p);
+	if (is_icmp(p))
+		return reach_gateway(skb, way, p);
+	if (is_proxied(p, way->in.port->vpc))
+		return cross_to_proxy(skb, way, p, services);
+	return cross_to_backend(skb, way, p);
 }
 
 static __always_inline bool is_services(const struct owner *owner)
@@ -145,7 +167,7 @@ static __always_inline int route_packet(struct __sk_buff *skb, struct passage *w
 	if (owner && owner->kind == OWNER_GATEWAY)
 		return reach_gateway(skb, way, p);
 	if (owner && owner->kind == OWNER_BALANCER)
-		return reach_balancer(skb, way, p);
+		return reach_balancer(skb, way, p, owner->port);
 	way->out_number = owner ? owner->port : 0;
 	reason = owner ? DROP_NONE : find_next_hop(way, p);
 	if (reason)

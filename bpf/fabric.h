@@ -106,7 +106,7 @@ enum owner_kind {
 	OWNER_PORT = 1,     /* an address of the ENI at this port */
 	OWNER_GATEWAY = 2,  /* the router's own address in a vSwitch */
 	OWNER_SERVICES = 3, /* answered behind the services port */
-	OWNER_BALANCER = 4, /* a load balancer's; 0 for its port */
+	OWNER_BALANCER = 4, /* a load balancer's; behind the services port where it is proxied */
 	OWNER_PROBER = 5,   /* as a service's, and it may speak first: to ENIs of its VPC */
 };
 
@@ -202,6 +202,7 @@ struct fragment {
 #define LISTENER_CUTS      0x4  /* connections to a backend that is not listed end */
 #define LISTENER_ALLOWS    0x8  /* only sources of the access list are let in */
 #define LISTENER_REFUSES   0x10 /* all but those are */
+#define LISTENER_PROXIED   0x20 /* behind the services port, who listen at the address */
 
 /* In backend.flags. */
 #define BACKEND_HEALTHY 0x1

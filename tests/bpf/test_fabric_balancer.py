@@ -13,6 +13,7 @@ from terway.lab.vpc.oracle.answers import checksum
 from terway.lab.vpc.oracle.fabric import Answered, Delivered, Dropped, Oracle, Outcome
 from terway.lab.vpc.oracle.packet import parse_packet
 from terway.lab.vpc.state import (
+    Access,
     Balancer,
     Listener,
     Port,
@@ -369,6 +370,32 @@ def test_a_connection_that_was_silent_for_long_is_forgotten(program):
 # Health
 
 
+@FAMILIES
+def test_what_is_proxied_goes_to_who_listens_at_the_address_and_is_answered(program, v6):
+    web = Listener(protocol=6, port=80, is_proxied=True)
+    world = World(program, state_of(replace(balancer(v6, NODE1), listeners=(web,))))
+    client, there = address(CLIENT, v6), vip(v6)
+
+    asked = world.send(CLIENT, ip(client, there, 6, tcp(5000, 80)))
+    answer = ip(there, client, 6, tcp(80, 5000, flags=SYN | ACK))
+    answered = program.send(SERVICES, from_services(answer))
+
+    assert isinstance(asked, Delivered)
+    assert asked.to is None
+    assert ends(asked.frame) == (client, 5000, there, 80)
+    assert (answered.verdict, answered.delivered_to) == (REDIRECT, (CLIENT.eni_id,))
+
+
+def test_only_who_is_on_the_list_opens_a_connection_that_is_proxied(program):
+    far = Access(is_allowed=True, ranges=(IPv4Network("203.0.113.0/24"),))
+    web = Listener(protocol=6, port=80, is_proxied=True, access=far)
+    world = World(program, state_of(replace(balancer(False, NODE1), listeners=(web,))))
+
+    asked = world.send(CLIENT, ip(CLIENT.ipv4[0], VIP4, 6, tcp(5000, 80)))
+
+    assert asked == dropped(DropReason.ACCESS)
+
+
 def probing() -> VpcState:
     state = state_of(balancer(False, NODE1))
     prober = Prober(vpc_id=VPC, address=PROBER)
@@ -376,7 +403,8 @@ def probing() -> VpcState:
 
 
 def from_services(packet: bytes) -> bytes:
-    return pack_mac(ROUTER_MAC) + pack_mac(SERVICES_MAC) + b"\x08\x00" + packet
+    kind = b"\x08\x00" if packet[0] >> 4 == 4 else b"\x86\xdd"
+    return pack_mac(ROUTER_MAC) + pack_mac(SERVICES_MAC) + kind + packet
 
 
 def test_the_prober_may_speak_first_and_is_answered(program):

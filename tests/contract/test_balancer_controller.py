@@ -38,10 +38,15 @@ async def test_a_service_becomes_an_instance_with_pods_right_behind_it(shop: Sho
     [instance] = await shop.slb.list_instances()
     assert [where["ip"]] == [str(one) for one in instance.addresses]
     assert instance.is_protected_from_deletion
-    assert await shop.backends() == {a: 100, b: 100}
+    await shop.until(lambda: serves(shop, a, b))
     [listener] = await shop.slb.list_listeners(instance.id)
     assert listener.is_running
     assert listener.wish.port == 80
+
+
+async def serves(shop: Shop, *addresses: str) -> bool:
+    """Return whether these are behind: of pods a controller may hear after the Service."""
+    return await shop.backends() == dict.fromkeys(addresses, 100)
 
 
 async def test_nothing_is_left_when_the_service_goes(shop: Shop) -> None:
@@ -169,8 +174,11 @@ async def test_an_nlb_has_both_families_and_both_protocols(shop: Shop) -> None:
 
 async def test_each_family_has_an_address_of_its_own(shop: Shop) -> None:
     await shop.make_service(ipFamilyPolicy="RequireDualStack", annotations={})
-    held = await shop.until(shop.ingress)
-    assert sorted(":" in one["ip"] for one in held) == [False, True]
+
+    async def has_both() -> bool:
+        return sorted(":" in one["ip"] for one in await shop.ingress()) == [False, True]
+
+    await shop.until(has_both)
 
 
 async def test_only_the_source_ranges_are_let_in(shop: Shop) -> None:
@@ -209,6 +217,7 @@ async def test_nothing_is_changed_when_all_is_as_wanted(shop: Shop) -> None:
     }
     await shop.make_service(annotations=annotations)
     await shop.until(shop.ingress)
+    await shop.until(lambda: serves(shop, a))
     before = shop.cloud.cloud.calls.count()
     made = len(shop.cloud.cloud.calls.mutating)
     # Whoever changes a label of the Service has its controller look again, at all of it.
@@ -278,8 +287,11 @@ async def test_a_service_goes_whatever_it_says_by_then(shop: Shop) -> None:
 
 async def test_the_instance_of_a_family_goes_with_the_family(shop: Shop) -> None:
     await shop.make_service(ipFamilyPolicy="RequireDualStack", annotations={})
-    await shop.until(shop.ingress)
-    assert len(await shop.slb.list_instances()) == 2
+
+    async def has_two() -> bool:
+        return len(await shop.slb.list_instances()) == len(await shop.ingress()) == 2
+
+    await shop.until(has_two)
     await change(shop, {"spec": {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}})
 
     async def has_one() -> bool:

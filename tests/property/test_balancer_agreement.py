@@ -89,6 +89,7 @@ def listeners_of(draw, protocol: int, healthy: tuple[IPAddress, ...]) -> Listene
         persistence_s=draw(st.sampled_from([0, 600])),
         cuts=draw(st.booleans()),
         access=draw(st.sampled_from([None, access])),
+        is_proxied=protocol == 6 and draw(st.booleans()),
     )
 
 
@@ -157,6 +158,8 @@ def answer_to(outcome: Delivered) -> tuple[ENIId, bytes] | None:
     """What the receiver sends back: the same packet, its ends exchanged, or an error about it."""
     family = Family.V4 if outcome.frame[12] == 8 else Family.V6
     packet = parse_packet(outcome.frame[14:], family)
+    if outcome.to is None:
+        return None  # to who listens in the balancer's name
     receiver = next(one for one in PORTS if one.eni_id == outcome.to)
     if len(outcome.frame) % 2:  # now an answer, now an error
         error = icmp_error(outcome.frame[14:], **({} if family is Family.V4 else V6_ERROR))

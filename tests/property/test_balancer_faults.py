@@ -11,20 +11,37 @@ from hypothesis import strategies as st
 
 from terway.loadbalancer.plan import plan
 from terway.model.balancer import ListenerProtocol
-from tests.support.balancer_story import FAULTS, LOST, NAMES, PODS, SLOW, Story, Wish
+from terway.model.http_listener import CookieKind, StickySession
+from tests.support.balancer_story import (
+    CERTIFICATES,
+    FAULTS,
+    LOST,
+    NAMES,
+    PODS,
+    SLOW,
+    Story,
+    Wish,
+)
 
 ENOUGH = 40  # rounds without faults
+STICKY = StickySession(kind=CookieKind.INSERT, timeout_s=60)
 POD_SETS = st.frozensets(st.integers(0, PODS - 1), min_size=1)
 WISHES = st.builds(
     Wish,
-    ports=st.frozensets(
-        st.tuples(st.sampled_from(ListenerProtocol), st.integers(80, 81)), min_size=1
-    ),
+    ports=st.lists(
+        st.tuples(st.sampled_from(ListenerProtocol), st.integers(80, 81)),
+        min_size=1,
+        unique_by=lambda one: (one[0].transport, one[1]),
+    ).map(frozenset),
     pods=POD_SETS,
     ending=st.just(frozenset()) | POD_SETS,
     ranges=st.lists(
         st.sampled_from([ip_network("10.0.0.0/8"), ip_network("203.0.113.0/24")]), unique=True
     ).map(tuple),
+    leads_on=st.booleans(),
+    sticky=st.sampled_from([None, STICKY]),
+    certificate_id=st.sampled_from(CERTIFICATES),
+    is_checked=st.booleans(),
 )
 Event = Callable[[Story], None]
 

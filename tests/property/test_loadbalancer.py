@@ -31,6 +31,7 @@ from terway.loadbalancer.steps import (
 )
 from terway.loadbalancer.values import NLB_CLASS, Cluster, Endpoint, Observed, Port, Service
 from terway.loadbalancer.wanted import Wanted, holdings_of, mark_of, wanted_of
+from terway.loadbalancer.web_annotations import WebSettings
 from terway.model.address import Family
 from terway.model.balancer import (
     AccessList,
@@ -51,6 +52,12 @@ from terway.model.balancer import (
     SourceRule,
 )
 from terway.model.errors import UsageError
+from terway.model.http_listener import (
+    CookieKind,
+    HttpForwarding,
+    StickySession,
+    TlsTermination,
+)
 from terway.model.ids import ENIId, SecurityGroupId, VpcId, VSwitchId, ZoneId
 from tests.support.balancer_paper import Paper, foreign
 
@@ -60,7 +67,6 @@ CLUSTER = Cluster(
 ID = LoadBalancerId("lb-1")
 ROUNDS = 6
 SEARCH = settings(max_examples=5000, phases=[Phase.generate], database=None)
-PROTOCOLS = st.sampled_from(ListenerProtocol)
 PORTS = st.integers(80, 83)
 # Marks of ours, of a Service whose name ends as ours does, and words of somebody else.
 OWN = "web/default/c1"
@@ -78,16 +84,43 @@ BACKENDS = st.lists(
     max_size=5,
 ).map(tuple)
 FORWARDINGS = st.sampled_from([Forwarding(), Forwarding(scheduler="rr", drain_s=10)])
+STICKY = StickySession(kind=CookieKind.SERVER, cookie="session")
+HTTPS = st.sampled_from([HttpForwarding(), HttpForwarding(sticky=STICKY)])
 SOURCES = st.lists(
     st.sampled_from([ip_network("203.0.113.0/24"), ip_network("198.51.100.0/24")]), unique=True
 ).map(tuple)
+
+
+def protocols(*, is_clb: bool) -> st.SearchStrategy[ListenerProtocol]:
+    """Draw what a listener of the product can be of."""
+    return st.sampled_from(
+        [one for one in ListenerProtocol if is_clb or one is one.transport],
+    )
+
+
+def place_of(one: tuple[ListenerProtocol, int] | tuple[ListenerProtocol, int, str]) -> object:
+    return one[0].transport, one[1]
+
+
+@st.composite
+def webs(draw: st.DrawFn, ports: list[tuple[ListenerProtocol, int]]) -> WebSettings:
+    """Draw what a Service says of ports of HTTP."""
+    plain = [port for protocol, port in ports if protocol is ListenerProtocol.HTTP]
+    return WebSettings(
+        protocols=tuple(ports),
+        http=draw(HTTPS),
+        tls=TlsTermination(certificate_id=draw(st.sampled_from(["cert-1", "cert-2"]))),
+        redirects=tuple((one, 443) for one in plain if draw(st.booleans())),
+        is_checked=draw(st.booleans()),
+    )
 
 
 @st.composite
 def services(draw: st.DrawFn, *, named: bool | None = None) -> Wanted:
     """Draw what a Service wants, by way of `wanted_of`."""
     is_nlb = draw(st.booleans())
-    ports = draw(st.lists(st.tuples(PROTOCOLS, PORTS), unique=True, max_size=3))
+    one_port = st.tuples(protocols(is_clb=not is_nlb), PORTS)
+    ports = draw(st.lists(one_port, unique_by=place_of, max_size=3))
     endpoints = draw(
         st.lists(
             st.builds(
@@ -105,7 +138,7 @@ def services(draw: st.DrawFn, *, named: bool | None = None) -> Wanted:
         namespace="default",
         name="web",
         uid="6f1a",
-        ports=tuple(Port(name="", protocol=one, port=port) for one, port in ports),
+        ports=tuple(Port(name="", protocol=one.transport, port=port) for one, port in ports),
         families=(Family.V4,),
         load_balancer_class=NLB_CLASS if is_nlb else "",
         source_ranges=draw(SOURCES),
@@ -119,9 +152,17 @@ def services(draw: st.DrawFn, *, named: bool | None = None) -> Wanted:
         tags=(("team", "shop"),),
         forwarding=draw(FORWARDINGS),
         security_group_ids=draw(st.sampled_from([(), ("sg-asked",)])) if is_nlb else (),
+        web=WebSettings() if is_nlb else draw(webs(ports)),
     )
     (wanted,) = wanted_of(service, said, endpoints, CLUSTER)
     return wanted
+
+
+@st.composite
+def _http(draw: st.DrawFn, protocol: ListenerProtocol) -> HttpForwarding:
+    if protocol is ListenerProtocol.HTTPS:
+        return replace(draw(HTTPS), tls=TlsTermination(certificate_id="cert-1"))
+    return draw(HTTPS | st.just(HttpForwarding(redirect_port=443)))
 
 
 @st.composite
@@ -150,6 +191,7 @@ def _listener(
             description=said,
             forwarding=draw(FORWARDINGS) if is_clb else None,
             access=draw(st.sampled_from(rules)) if is_clb and is_own else None,
+            http=draw(_http(protocol)) if protocol.is_http else None,
         ),
     )
 
@@ -176,7 +218,7 @@ SOURCE_GROUPS = st.none() | st.builds(
 def worlds(draw: st.DrawFn, product: BalancerProduct) -> Observed:
     """Draw what may be there: of ours, of others, half made, or nothing."""
     is_clb = product is BalancerProduct.CLB
-    named = st.tuples(PROTOCOLS, PORTS, MARKS)
+    named = st.tuples(protocols(is_clb=is_clb), PORTS, MARKS)
     names = draw(st.lists(named, unique=True, max_size=4))
     groups = tuple(
         ServerGroup(
@@ -216,7 +258,7 @@ def worlds(draw: st.DrawFn, product: BalancerProduct) -> Observed:
         else tuple(draw(st.lists(st.sampled_from(joinable), unique=True))),
         tags=(("kubernetes.do.not.delete", "a6f1a"),),
     )
-    held = draw(st.lists(named, unique_by=lambda one: one[:2], max_size=4))
+    held = draw(st.lists(named, unique_by=place_of, max_size=4))
     listeners = tuple(draw(_listener(*one, groups, rules, is_clb=is_clb)) for one in held)
     return Observed(
         instance=instance,

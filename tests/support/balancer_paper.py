@@ -16,6 +16,7 @@ from terway.model.balancer import (
     BalancerProduct,
     Listener,
     ListenerId,
+    ListenerWish,
     LoadBalancerId,
     ServerGroup,
     ServerGroupId,
@@ -192,10 +193,10 @@ class Paper:
     def _set_listeners(
         self, step: to.CreateListener | to.UpdateListener | to.StartListener | to.DeleteListener
     ) -> None:
-        held = {(one.wish.protocol, one.wish.port): one for one in self.seen.listeners}
+        held = {one.wish.place: one for one in self.seen.listeners}
         match step:
             case to.CreateListener(balancer_id=balancer_id, wish=wish):
-                if (wish.protocol, wish.port) in held:
+                if wish.place in held:
                     raise RefusedError("the port is taken")
                 made = Listener(
                     id=ListenerId(self._id("lsn")),
@@ -203,15 +204,16 @@ class Paper:
                     is_running=True,
                     wish=wish,
                 )
-                held[wish.protocol, wish.port] = made
+                held[wish.place] = made
                 self.bare_moments += self._is_bare(wish.access)
             case to.UpdateListener(listener=found, wish=wish):
-                held[wish.protocol, wish.port] = replace(found, wish=wish)
+                assert _fixed(held[wish.place].wish) == _fixed(wish)
+                held[wish.place] = replace(found, wish=wish)
                 self.bare_moments += self._is_bare(wish.access)
             case to.StartListener(listener=found):
-                held[found.wish.protocol, found.wish.port] = replace(found, is_running=True)
+                held[found.wish.place] = replace(found, is_running=True)
             case to.DeleteListener(listener=found):
-                del held[found.wish.protocol, found.wish.port]
+                del held[found.wish.place]
         self.seen = replace(self.seen, listeners=tuple(held.values()))
 
     def _delete_instance(self) -> None:
@@ -222,6 +224,11 @@ class Paper:
         # CLB's groups are of the instance; those of NLB stand for themselves.
         groups = self.seen.groups if self.product is BalancerProduct.NLB else ()
         self.seen = replace(self.seen, instance=None, listeners=(), groups=groups)
+
+
+def _fixed(wish: ListenerWish) -> tuple[object, ...]:
+    """What of a listener cannot be changed."""
+    return wish.protocol, 0 if wish.http is None else wish.http.redirect_port
 
 
 def foreign(seen: Observed, wanted: Wanted) -> tuple[object, ...]:

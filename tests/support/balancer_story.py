@@ -23,20 +23,25 @@ from terway.lab.cloud.balancer_records import (
     VServerGroupRecord,
 )
 from terway.lab.cloud.faults import Fault
+from terway.lab.cloud.http_records import CertificateRecord
 from terway.lab.cloud.inprocess import InProcessCaller
 from terway.lab.cloud.transitions import Delays
 from terway.loadbalancer.annotations import Settings
 from terway.loadbalancer.values import NLB_CLASS, Cluster, Endpoint, Port, Service
 from terway.loadbalancer.wanted import OWNER_TAG, Wanted, holdings_of, wanted_of
+from terway.loadbalancer.web_annotations import WebSettings
 from terway.model.address import Family, IPNetwork
 from terway.model.balancer import ListenerProtocol
 from terway.model.errors import VpcError
+from terway.model.http_listener import HttpForwarding, StickySession, TlsTermination
 from terway.model.ids import ENIId, RegionId
 from tests.support.cloud_world import REGION, ZONE, CloudWorld, make_world
 
 Answer = TypeVar("Answer")
-Where = tuple[str, ListenerProtocol, int]
+Where = tuple[str, ListenerProtocol, int, int]
+"""Whose, its protocol and port, and where it leads on to."""
 NAMES = ("clb", "nlb")
+CERTIFICATES = ("cert-1", "cert-2")
 PODS = 4
 LOST = Fault(loses_reply=True)
 FAULTS = (
@@ -59,6 +64,22 @@ class Wish:
     pods: frozenset[int]
     ending: frozenset[int] = frozenset()
     ranges: tuple[IPNetwork, ...] = ()
+    leads_on: bool = False  # from HTTP to HTTPS, where there are both
+    sticky: StickySession | None = None
+    certificate_id: str = "cert-1"
+    is_checked: bool = False
+
+    def web(self, ports: frozenset[tuple[ListenerProtocol, int]]) -> WebSettings:
+        """Return what of this is said of HTTP."""
+        plain = [port for protocol, port in ports if protocol is ListenerProtocol.HTTP]
+        ended = [port for protocol, port in ports if protocol is ListenerProtocol.HTTPS]
+        return WebSettings(
+            protocols=tuple(sorted(ports, key=str)),
+            http=HttpForwarding(sticky=self.sticky),
+            tls=TlsTermination(certificate_id=self.certificate_id) if ended else None,
+            redirects=tuple((one, ended[0]) for one in plain if ended and self.leads_on),
+            is_checked=self.is_checked,
+        )
 
 
 @dataclass
@@ -73,6 +94,21 @@ class Kept:
     @property
     def owner(self) -> str:
         return f"a{self.name}{self.generation}"
+
+    @property
+    def ports(self) -> frozenset[tuple[ListenerProtocol, int]]:
+        """The listeners' protocols: an NLB knows no HTTP."""
+        if self.name != "nlb":
+            return self.wish.ports
+        return frozenset((protocol.transport, port) for protocol, port in self.wish.ports)
+
+    @property
+    def places(self) -> set[Where]:
+        redirects = dict(self.wish.web(self.ports).redirects)
+        return {
+            (self.owner, one, port, redirects.get(port, 0) if one is ListenerProtocol.HTTP else 0)
+            for one, port in self.ports
+        }
 
 
 @dataclass
@@ -92,6 +128,7 @@ class Story:
         zones = ((ZONE, self.world.pod_vswitch),)
         self.cluster = Cluster(cluster_id="c1", vpc_id=self.world.vpc_id, zones=zones)
         self.before = frozenset(self.world.cloud.world.state.groups)
+        self.world.cloud.world.state.balancing.put(*map(certificate, CERTIFICATES))
         self._starts = 0
         self._made = 0
         self.restart()
@@ -119,7 +156,7 @@ class Story:
         held.wish = wish
         stay = {str(self.addresses[one]) for one in wish.pods - wish.ending}
         for where in [one for one in self.serving if one[0] == held.owner]:
-            if where[1:] in wish.ports:
+            if where in held.places:
                 self.serving[where] &= stay
             else:
                 del self.serving[where]
@@ -156,8 +193,8 @@ class Story:
             name=held.name,
             uid=held.owner[1:],
             ports=tuple(
-                Port(name="", protocol=protocol, port=port)
-                for protocol, port in sorted(held.wish.ports, key=str)
+                Port(name="", protocol=protocol.transport, port=port)
+                for protocol, port in sorted(held.ports, key=str)
             ),
             families=(Family.V4,),
             load_balancer_class=NLB_CLASS if held.name == "nlb" else "",
@@ -174,7 +211,8 @@ class Story:
             )
             for one in sorted(held.wish.pods)
         ]
-        (wanted,) = wanted_of(self._service(held), Settings(), endpoints, self.cluster)
+        said = Settings(web=held.wish.web(held.ports))
+        (wanted,) = wanted_of(self._service(held), said, endpoints, self.cluster)
         return wanted
 
     def check(self) -> None:
@@ -185,8 +223,7 @@ class Story:
         for held in self.kept.values():
             wished = {str(self.addresses[one]) for one in held.wish.pods - held.wish.ending}
             for where, who in now.items():
-                is_wished = where[1:] in held.wish.ports and not held.is_leaving
-                if where[0] == held.owner and is_wished:
+                if where in held.places and not held.is_leaving:
                     self.serving[where] = self.serving.get(where, frozenset()) | (who & wished)
 
     def _serving_now(self) -> Iterator[tuple[Where, frozenset[str]]]:
@@ -198,12 +235,13 @@ class Story:
                 owner = dict(held.clbs[listener.balancer_id].tags).get(OWNER_TAG, "")
                 group = held.vserver_groups[listener.group_id]
                 protocol = ListenerProtocol(listener.protocol.upper())
-                yield (owner, protocol, listener.port), _who(group)
+                target = listener.http.redirect_port if listener.http is not None else 0
+                yield (owner, protocol, listener.port, target), _who(group)
         for listener in held.nlb_listeners.values():
             if listener.is_running:
                 owner = dict(held.nlbs[listener.balancer_id].tags).get(OWNER_TAG, "")
                 group = held.server_groups[listener.group_id]
-                yield (owner, ListenerProtocol(listener.protocol), listener.port), _who(group)
+                yield (owner, ListenerProtocol(listener.protocol), listener.port, 0), _who(group)
 
     def left(self) -> dict[str, int]:
         """Return how many things of load balancing there are, by kind."""
@@ -222,7 +260,9 @@ class Story:
     def due(self) -> dict[str, int]:
         """Return what `left` has to say, by what is wanted."""
         wishes = {one.name: one.wish for one in self.kept.values()}
-        ports = {name: len(wishes[name].ports) if name in wishes else 0 for name in NAMES}
+        ports = dict.fromkeys(NAMES, 0) | {
+            one.name: len(one.ports) for one in self.kept.values()
+        }
         ranged = {name: int(name in wishes and bool(wishes[name].ranges)) for name in NAMES}
         return {
             "clb": int("clb" in wishes),
@@ -233,6 +273,22 @@ class Story:
             "lists": ranged["clb"],
             "security groups": ranged["nlb"],
         }
+
+
+def certificate(certificate_id: str) -> CertificateRecord:
+    """A certificate by its name alone: nobody speaks TLS here."""
+    return CertificateRecord(
+        id=certificate_id,
+        serial=0,
+        name=certificate_id,
+        certificate_pem="",
+        key_pem="",
+        fingerprint="",
+        common_name="",
+        names=(),
+        created_at=0.0,
+        expires_at=0.0,
+    )
 
 
 def _who(group: VServerGroupRecord | ServerGroupRecord) -> frozenset[str]:

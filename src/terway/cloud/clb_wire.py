@@ -13,20 +13,11 @@ import msgspec
 from terway.cloud.balancer_calls import said_address
 from terway.cloud.wire import TagEntry, Tags
 from terway.model.balancer import (
-    AccessListId,
-    AccessRule,
     Backend,
     BackendHealth,
     BalancerInstance,
     BalancerProduct,
-    CheckKind,
-    Forwarding,
-    HealthCheck,
     HealthStatus,
-    Listener,
-    ListenerId,
-    ListenerProtocol,
-    ListenerWish,
     LoadBalancerId,
     ServerGroup,
     ServerGroupId,
@@ -162,93 +153,6 @@ def _clb_backend(said: ClbServer) -> Backend:
         instance_id=None if is_eni else InstanceId(said.server_id),
         weight=said.weight,
         description=said.description,
-    )
-
-
-class ClbListenerConfig(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
-    """What is a TCP or UDP listener's own."""
-
-    health_check: str = _ON
-    health_check_type: str = "tcp"
-    health_check_connect_port: int = 0
-    health_check_connect_timeout: int = 5
-    health_check_interval: int = 2
-    healthy_threshold: int = 3
-    unhealthy_threshold: int = 3
-    health_check_domain: str = ""
-    health_check_uri: str = msgspec.field(default="/", name="HealthCheckURI")
-    health_check_method: str = "head"
-    health_check_http_code: str = "http_2xx"
-    persistence_timeout: int = 0
-    connection_drain: str = "off"
-    connection_drain_timeout: int = 0
-
-
-class ClbListener(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
-    """A listener in the answer of DescribeLoadBalancerListeners."""
-
-    load_balancer_id: str
-    listener_port: int
-    listener_protocol: str
-    status: str = "running"
-    scheduler: str = "wrr"
-    v_server_group_id: str = ""
-    description: str = ""
-    acl_status: str = "off"
-    acl_type: str = ""
-    acl_id: str = ""
-    tcp: ClbListenerConfig | None = msgspec.field(default=None, name="TCPListenerConfig")
-    udp: ClbListenerConfig | None = msgspec.field(default=None, name="UDPListenerConfig")
-
-
-class ClbListeners(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
-    """The answer of DescribeLoadBalancerListeners."""
-
-    listeners: tuple[ClbListener, ...] = ()
-    next_token: str = ""
-
-
-def parse_clb_listener(said: ClbListener) -> Listener | None:
-    """Return the listener that CLB described; None for HTTP and HTTPS, which are not ours."""
-    config = said.tcp or said.udp
-    if config is None:
-        return None
-    access = AccessRule(acl_id=AccessListId(said.acl_id), is_allowed=said.acl_type == "white")
-    wish = ListenerWish(
-        protocol=ListenerProtocol(said.listener_protocol.upper()),
-        port=said.listener_port,
-        group_id=ServerGroupId(said.v_server_group_id),
-        description=said.description,
-        forwarding=_clb_forwarding(said, config),
-        access=access if said.acl_status == _ON else None,
-    )
-    return Listener(
-        id=ListenerId(f"{said.load_balancer_id}/{wish.protocol.value}/{wish.port}"),
-        balancer_id=LoadBalancerId(said.load_balancer_id),
-        is_running=said.status == "running",
-        wish=wish,
-    )
-
-
-def _clb_forwarding(said: ClbListener, config: ClbListenerConfig) -> Forwarding:
-    kind = CheckKind.UDP if said.udp is not None else CheckKind(config.health_check_type)
-    return Forwarding(
-        scheduler=said.scheduler,
-        drain_s=config.connection_drain_timeout if config.connection_drain == _ON else None,
-        persistence_s=config.persistence_timeout,
-        check=HealthCheck(
-            is_on=config.health_check == _ON,
-            kind=kind,
-            port=config.health_check_connect_port,
-            timeout_s=config.health_check_connect_timeout,
-            interval_s=config.health_check_interval,
-            healthy_after=config.healthy_threshold,
-            unhealthy_after=config.unhealthy_threshold,
-            domain=config.health_check_domain,
-            uri=config.health_check_uri,
-            method=config.health_check_method,
-            http_codes=tuple(config.health_check_http_code.split(",")),
-        ),
     )
 
 

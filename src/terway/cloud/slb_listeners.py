@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from terway.cloud import clb_wire as answers
 from terway.cloud.balancer_calls import BalancerCalls
+from terway.cloud.clb_listener_wire import ClbListeners, parse_clb_listener
 from terway.cloud.query import Value
+from terway.cloud.slb_http import http_parameters, redirect_parameters
 from terway.cloud.wire import Done
 from terway.model.balancer import (
     AccessRule,
@@ -28,25 +30,30 @@ class SlbListenerCalls(BalancerCalls):
     """Listeners of instances."""
 
     async def list_listeners(self, balancer_id: LoadBalancerId) -> tuple[Listener, ...]:
-        """Return an instance's TCP and UDP listeners, from all pages."""
+        """Return an instance's listeners, from all pages."""
         parameters: dict[str, Value] = {
             "LoadBalancerId": (balancer_id,),
             "MaxResults": LISTENERS_PER_PAGE,
         }
         action = "DescribeLoadBalancerListeners"
-        pages = await self.list_pages(action, parameters, answers.ClbListeners)
-        parsed = (answers.parse_clb_listener(one) for page in pages for one in page.listeners)
-        return tuple(one for one in parsed if one is not None)
+        pages = await self.list_pages(action, parameters, ClbListeners)
+        return tuple(parse_clb_listener(one) for page in pages for one in page.listeners)
 
     async def create_listener(self, balancer_id: LoadBalancerId, wish: ListenerWish) -> None:
         """Make a listener, stopped. Raises ConflictError when there is one at the port."""
         parameters = _parameters(balancer_id, wish)
-        parameters["healthCheckInterval"] = parameters.pop("HealthCheckInterval")
+        if wish.http is None:  # the interval is spelt so there, and only when a listener is made
+            parameters["healthCheckInterval"] = parameters.pop("HealthCheckInterval")
+        else:
+            parameters |= redirect_parameters(wish.http)
         parameters.pop("VServerGroup")
         await self.call(f"CreateLoadBalancer{wish.protocol.value}Listener", parameters, Done)
 
     async def update_listener(self, balancer_id: LoadBalancerId, wish: ListenerWish) -> None:
-        """Make a listener as wished. Raises ConflictError when there is none. Safe to repeat."""
+        """Make a listener as wished. Raises ConflictError when there is none. Safe to repeat.
+
+        Its protocol, and where HTTP leads on to, stay.
+        """
         action = f"SetLoadBalancer{wish.protocol.value}ListenerAttribute"
         await self.call(action, _parameters(balancer_id, wish), Done)
 
@@ -98,8 +105,11 @@ def _parameters(balancer_id: LoadBalancerId, wish: ListenerWish) -> dict[str, Va
         "Scheduler": forwarding.scheduler,
         "Description": wish.description,
         **_access(wish.access),
-        **_check(forwarding.check),
-        **(_tcp(forwarding) if is_tcp else {}),
+        **(
+            {**_check(forwarding.check), **(_tcp(forwarding) if is_tcp else {})}
+            if wish.http is None
+            else http_parameters(forwarding.check, wish.http)
+        ),
     }
 
 

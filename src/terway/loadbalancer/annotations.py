@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from terway.loadbalancer.said import Said
+from terway.loadbalancer.web_annotations import OF_HTTP, OF_HTTPS, WebSettings, parse_web
 from terway.model.balancer import BalancerProduct, CheckKind, Forwarding, HealthCheck, Tags
 from terway.model.ids import SecurityGroupId, VSwitchId, ZoneId
 
@@ -21,28 +22,22 @@ SCHEDULERS = {
     BalancerProduct.CLB: ("wrr", "rr", "sch", "tch"),
     BalancerProduct.NLB: ("wrr", "rr", "wlc", "sch", "tch"),
 }
-# They are of forwarding by HTTP, of certificates, of bandwidth packages: not of this data path.
+# They are of certificates of clients, of bandwidth packages, of nodes: not of this data path.
 NOT_DONE = (
     "bandwidth-package-id",
     "cacert",
     "cacert-id",
-    "cert-id",
-    "cookie",
-    "cookie-timeout",
     "cps",
+    "domain-extensions",
     "external-ip-type",
-    "forward-port",
-    "http2-enabled",
     "master-zoneid",
-    "protocol-port",
     "proxy-protocol",
     "slave-zoneid",
-    "sticky-session",
-    "sticky-session-type",
-    "tls-cipher-policy",
     "vgroup-port",
     "weight",
 )
+# An NLB has them for TCPSSL, which is not done here.
+NOT_DONE_OF_NLB = ("cert-id", "idle-timeout", "protocol-port", "tls-cipher-policy")
 ONLY_OF = {
     BalancerProduct.CLB: (
         "acl-id",
@@ -55,6 +50,7 @@ ONLY_OF = {
         "persistence-timeout",
         "spec",
         "vswitch-id",
+        *(one for one in (*OF_HTTP, *OF_HTTPS) if one not in NOT_DONE_OF_NLB),
     ),
     BalancerProduct.NLB: ("security-group-ids", "server-group-type", "zone-maps"),
 }
@@ -91,6 +87,7 @@ class Settings:
     has_acl: bool = False
     groups_are_of_addresses: bool = False  # NLB
     security_group_ids: tuple[SecurityGroupId, ...] = ()  # NLB
+    web: WebSettings = field(default_factory=WebSettings)  # CLB
 
 
 def parse_annotations(annotations: Mapping[str, str], product: BalancerProduct) -> Settings:
@@ -100,6 +97,8 @@ def parse_annotations(annotations: Mapping[str, str], product: BalancerProduct) 
     """
     said = Said(annotations)
     said.refuse(NOT_DONE, "is not done here: take it out")
+    if product is BalancerProduct.NLB:
+        said.refuse(NOT_DONE_OF_NLB, "is not done here for NLBs, nor is tcpssl: take it out")
     for owner, names in ONLY_OF.items():
         if owner is not product:
             said.refuse(names, _CLASS_RULES[owner])
@@ -145,6 +144,7 @@ def _settings(said: Said, product: BalancerProduct) -> Settings:
         groups_are_of_addresses=said.choice("server-group-type", ("Instance", "Ip"), "Instance")
         == "Ip",
         security_group_ids=tuple(map(SecurityGroupId, said.words("security-group-ids"))),
+        web=parse_web(said) if product is BalancerProduct.CLB else WebSettings(),
     )
 
 

@@ -11,6 +11,7 @@ that was there before, what others made stays, unless the Service says otherwise
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from terway.loadbalancer import steps as to
 from terway.loadbalancer.source_plan import is_guarded, plan_leaving, plan_source_group
@@ -98,10 +99,9 @@ def may_listen(wanted: Wanted, observed: Observed) -> bool:
 def _check_ports(wanted: Wanted, observed: Observed) -> None:
     if not wanted.balancer_id or wanted.overrides_listeners:
         return
-    ports = {(one.protocol, one.port) for one in wanted.listeners}
+    places = {one.place for one in wanted.listeners}
     for one in observed.listeners:
-        taken = (one.wish.protocol, one.wish.port)
-        if taken in ports and not _is_marked(one, wanted.mark):
+        if one.wish.place in places and not _is_marked(one, wanted.mark):
             raise UsageError(
                 f"{wanted.balancer_id} has a listener at {one.wish.protocol.value} "
                 f"{one.wish.port} that is not this Service's: take another port, or set "
@@ -184,21 +184,44 @@ def _change_group(
 def _listeners(wanted: Wanted, observed: Observed, instance: BalancerInstance) -> Iterator[to.Step]:
     if not instance.is_ready or not may_listen(wanted, observed):
         return
-    there = {(one.wish.protocol, one.wish.port): one for one in observed.listeners}
+    there = {one.wish.place: one for one in observed.listeners}
     groups = {one.name: one for one in observed.groups}
     acl_id = _acl_id(wanted, observed)
-    for listener in wanted.listeners:
+    # Where a listener leads on to has to be there first.
+    for listener in sorted(wanted.listeners, key=lambda one: bool(_redirect_of(one))):
         group = groups.get(listener.group_name)
-        if group is None:
-            continue
-        wish = _listener_wish(wanted, listener, group, acl_id)
-        found = there.get((listener.protocol, listener.port))
-        if found is None:
-            yield to.CreateListener(balancer_id=instance.id, wish=wish)
-        elif found.wish != wish:
-            yield to.UpdateListener(listener=found, wish=wish)
-        elif not found.is_running:
-            yield to.StartListener(listener=found)
+        if group is not None:
+            wish = _listener_wish(wanted, listener, group, acl_id)
+            yield from _listener(instance, wish, there.get(listener.place))
+
+
+def _listener(
+    instance: BalancerInstance, wish: ListenerWish, found: Listener | None
+) -> Iterator[to.Step]:
+    if found is not None and not _can_become(found.wish, wish):
+        yield to.DeleteListener(listener=found)
+        found = None
+    if found is None:
+        yield to.CreateListener(balancer_id=instance.id, wish=wish)
+    elif not _is_as_wished(found.wish, wish):
+        yield to.UpdateListener(listener=found, wish=wish)
+    elif not found.is_running:
+        yield to.StartListener(listener=found)
+
+
+def _can_become(there: ListenerWish, wish: ListenerWish) -> bool:
+    """Return whether a listener can be changed so: its protocol and where it leads on cannot."""
+    return (there.protocol, _redirect_of(there)) == (wish.protocol, _redirect_of(wish))
+
+
+def _is_as_wished(there: ListenerWish, wish: ListenerWish) -> bool:
+    if _redirect_of(wish):  # of whom it would ask, and how, says nothing
+        there = replace(there, group_id=wish.group_id, forwarding=wish.forwarding, http=wish.http)
+    return there == wish
+
+
+def _redirect_of(wish: ListenerWish | WantedListener) -> int:
+    return 0 if wish.http is None else wish.http.redirect_port
 
 
 def _acl_id(wanted: Wanted, observed: Observed) -> AccessListId | None:
@@ -220,16 +243,17 @@ def _listener_wish(
         description=listener.description,
         forwarding=listener.forwarding if is_clb else None,
         access=access if is_clb else None,
+        http=listener.http,
     )
 
 
 def _surplus(wanted: Wanted, observed: Observed) -> Iterator[to.Step]:
     """Yield the removal of what is ours and not wanted, each after what stands on it."""
-    ports = {(one.protocol, one.port) for one in wanted.listeners}
+    places = {one.place for one in wanted.listeners}
     names = {one.group_name for one in wanted.listeners}
     for one in observed.listeners:
         mine = _is_marked(one, wanted.mark) or not wanted.balancer_id
-        if mine and (one.wish.protocol, one.wish.port) not in ports:
+        if mine and one.wish.place not in places:
             yield to.DeleteListener(listener=one)
     kept = {one.wish.group_id for one in observed.listeners}
     for group in observed.groups:

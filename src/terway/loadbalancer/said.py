@@ -41,6 +41,10 @@ class Said:
     def refuse(self, names: Collection[str], rule: str) -> None:
         """Refuse all of `names` that are said."""
         self._banned.update(names)
+        self.fault(names, rule)
+
+    def fault(self, names: Collection[str], rule: str) -> None:
+        """Refuse those of `names` that are said, for what is said beside them."""
         for name in names:
             if name in self._said:
                 self._refuse(name, rule)

@@ -15,18 +15,20 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from terway.loadbalancer.annotations import Settings
+from terway.loadbalancer.fitting import check_protocols, fit_forwarding, fit_http
 from terway.loadbalancer.values import Cluster, Endpoint, Port, Service
 from terway.model.address import Family, IPNetwork
 from terway.model.balancer import (
     Backend,
     BalancerProduct,
-    CheckKind,
     Forwarding,
     InstanceWish,
     ListenerProtocol,
+    Place,
     Tags,
 )
 from terway.model.errors import UsageError
+from terway.model.http_listener import HttpForwarding
 from terway.model.ids import SecurityGroupId, VSwitchId, ZoneId
 
 OWNER_TAG = "kubernetes.do.not.delete"
@@ -47,6 +49,12 @@ class WantedListener:
     group_name: str
     backends: tuple[Backend, ...]
     forwarding: Forwarding
+    http: HttpForwarding | None = None  # of HTTP and HTTPS
+
+    @property
+    def place(self) -> Place:
+        """Return where it listens."""
+        return self.protocol.transport, self.port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +85,7 @@ def wanted_of(
     service: Service, settings: Settings, endpoints: Sequence[Endpoint], cluster: Cluster
 ) -> tuple[Wanted, ...]:
     """Return the instances that a Service wants. Raises UsageError for what cannot be."""
+    check_protocols(service, settings.web)
     if service.product is BalancerProduct.NLB:
         return (_wanted(service, settings, endpoints, cluster, service.families),)
     if settings.balancer_id and len(service.families) > 1:
@@ -241,23 +250,17 @@ def _ip_version(product: BalancerProduct, families: tuple[Family, ...]) -> str:
 def _listener(
     port: Port, settings: Settings, endpoints: Sequence[Endpoint], mark: str
 ) -> WantedListener:
-    label = f"{port.protocol.value}-{port.port}"
+    protocol = settings.web.protocol_at((port.protocol, port.port))
+    label = f"{protocol.value}-{port.port}"
     return WantedListener(
-        protocol=port.protocol,
+        protocol=protocol,
         port=port.port,
         description=f"k8s/{label}/{mark}",
         group_name=f"k8s/{label}/{mark}",
         backends=tuple(sorted(_backends(port, settings, endpoints), key=_order)),
-        forwarding=_fitting(settings.forwarding, port.protocol),
+        forwarding=fit_forwarding(settings.forwarding, protocol, settings.web, port.port),
+        http=fit_http(protocol, settings.web, port.port),
     )
-
-
-def _fitting(forwarding: Forwarding, protocol: ListenerProtocol) -> Forwarding:
-    """Return settings that listeners of the protocol can have."""
-    if protocol is ListenerProtocol.TCP:
-        return forwarding
-    check = replace(forwarding.check, kind=CheckKind.UDP)
-    return replace(forwarding, check=check, persistence_s=0)
 
 
 def _backends(port: Port, settings: Settings, endpoints: Iterable[Endpoint]) -> Iterable[Backend]:

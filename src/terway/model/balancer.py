@@ -11,6 +11,7 @@ from enum import Enum
 from typing import NewType
 
 from terway.model.address import IPAddress, IPNetwork
+from terway.model.http_listener import HttpForwarding
 from terway.model.ids import ENIId, InstanceId, SecurityGroupId, VpcId, VSwitchId, ZoneId
 
 LoadBalancerId = NewType("LoadBalancerId", str)
@@ -34,6 +35,22 @@ class ListenerProtocol(Enum):
 
     TCP = "TCP"
     UDP = "UDP"
+    HTTP = "HTTP"  # CLB alone, as the next one
+    HTTPS = "HTTPS"
+
+    @property
+    def is_http(self) -> bool:
+        """Return whether requests are forwarded, not connections."""
+        return self in (ListenerProtocol.HTTP, ListenerProtocol.HTTPS)
+
+    @property
+    def transport(self) -> ListenerProtocol:
+        """Return whose port numbers it is at: one listener has a number of TCP."""
+        return ListenerProtocol.TCP if self.is_http else self
+
+
+Place = tuple[ListenerProtocol, int]
+"""Where a listener listens: TCP or UDP, and a port."""
 
 
 class CheckKind(Enum):
@@ -158,6 +175,12 @@ class ListenerWish:
     description: str = ""
     forwarding: Forwarding | None = None
     access: AccessRule | None = None
+    http: HttpForwarding | None = None  # of HTTP and HTTPS, always
+
+    @property
+    def place(self) -> Place:
+        """Return where it listens: nobody else can there."""
+        return self.protocol.transport, self.port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

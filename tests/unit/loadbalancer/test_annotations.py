@@ -12,6 +12,7 @@ import pytest
 from terway.loadbalancer.annotations import (
     BACKEND_TYPE,
     NOT_DONE,
+    NOT_DONE_OF_NLB,
     ONLY_OF,
     SCHEDULERS,
     Settings,
@@ -19,6 +20,7 @@ from terway.loadbalancer.annotations import (
     parse_annotations,
 )
 from terway.loadbalancer.said import PREFIXES
+from terway.loadbalancer.web_annotations import OF_HTTP, OF_HTTPS
 from terway.model.balancer import BalancerProduct, CheckKind, Forwarding, HealthCheck
 from terway.model.errors import UsageError
 
@@ -113,6 +115,12 @@ def test_what_is_not_done_is_refused_by_its_name(name: str, product: BalancerPro
         parse_annotations({PREFIXES[1] + name: "x"}, product)
 
 
+@pytest.mark.parametrize("name", NOT_DONE_OF_NLB)
+def test_what_an_nlb_has_for_tcpssl_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}: 'x' is not done here for NLBs, nor is tcpssl"):
+        parse_annotations({PREFIXES[0] + name: "x"}, NLB)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
@@ -160,7 +168,7 @@ def test_an_instance_that_is_named_is_known_whatever_else_is_said() -> None:
     ("product", "name"), [(one, name) for one, names in ONLY_OF.items() for name in names]
 )
 def test_what_the_other_product_has_is_refused(product: BalancerProduct, name: str) -> None:
-    value, _ = MEANINGS[name]
+    value, _ = MEANINGS.get(name, ("on", DEFAULT))
     other = NLB if product is CLB else CLB
 
     with pytest.raises(UsageError, match=f"{name}: .* is for {product.name}s.*take it out"):
@@ -215,13 +223,14 @@ def test_each_setting_has_an_annotation() -> None:
         if getattr(meaning, field.name) != getattr(DEFAULT, field.name)
     }
 
-    assert changed == {field.name for field in fields(Settings)}
+    # What is said of HTTP needs a port of it: test_web_annotations has that.
+    assert changed == {field.name for field in fields(Settings)} - {"web"}
 
 
 def test_the_guide_names_each_annotation_once_and_no_other() -> None:
     rows = re.findall(r"^\| `([a-z-0-9]+)`", GUIDE.read_text(), flags=re.MULTILINE)
 
-    assert sorted(rows) == sorted(MEANINGS)
+    assert sorted(rows) == sorted((*MEANINGS, "protocol-port", *OF_HTTP, *OF_HTTPS))
     (refused,) = re.findall(r"^Refused: (.*?)\.\n", GUIDE.read_text(), flags=re.M | re.S)
     assert re.findall(r"`([a-z-0-9]+)`", refused) == list(NOT_DONE)
 

@@ -33,6 +33,7 @@ _MEANT = (
     _Meant(mark="zone", product=BalancerProduct.NLB, name="zone-maps", default=_VSWITCHES),
     _Meant(mark="securitygroup", product=BalancerProduct.NLB, name="security-group-ids"),
     _Meant(mark="acl", product=BalancerProduct.CLB, name="acl-id"),
+    _Meant(mark="certificate", product=BalancerProduct.CLB, name="cert-id"),
 )
 
 

@@ -4,6 +4,9 @@ Addresses are of mode VIP: packets come to pods with the client's address and th
 port, as kube-proxy's and our own short cuts need it. So a client in the cluster goes to a pod right
 away, itself among them, and neither waits for the load balancer nor meets its limits. With an NLB
 its addresses stand beside the name for that reason alone.
+
+With a port of HTTP or HTTPS they are of mode Proxy: pods speak no TLS, and would get no
+X-Forwarded-For. Then whoever is inside goes to the load balancer, as all do.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from terway.loadbalancer.annotations import Settings
 from terway.model.balancer import BalancerInstance
 
 Entry = dict[str, str]
-_MODE = "VIP"
+_VIP, _PROXY = "VIP", "Proxy"
 
 
 def ingress_of(settings: Settings, instances: Iterable[BalancerInstance]) -> Iterator[Entry]:
@@ -25,15 +28,21 @@ def ingress_of(settings: Settings, instances: Iterable[BalancerInstance]) -> Ite
     if settings.hostname:
         yield {"hostname": settings.hostname}
         return
+    is_proxied = any(protocol.is_http for protocol, _ in settings.web.protocols)
+    mode = _PROXY if is_proxied else _VIP
     for one in instances:
         if one.hostname:
             yield {"hostname": one.hostname}
-        yield from ({"ip": str(address), "ipMode": _MODE} for address in one.addresses)
+        yield from ({"ip": str(address), "ipMode": mode} for address in one.addresses)
 
 
 def is_said(found: BalancedService, ingress: Iterable[Entry]) -> bool:
     """Return whether the status has these entries already."""
-    return list(map(_entry, found.status.load_balancer.ingress or ())) == list(ingress)
+    wanted = list(ingress)
+    # A server before 1.29 knows no modes, and does not keep them.
+    mode = next((one["ipMode"] for one in wanted if "ipMode" in one), "")
+    held = found.status.load_balancer.ingress or ()
+    return [_entry(one, mode) for one in held] == wanted
 
 
 def is_published(found: BalancedService, instance: BalancerInstance) -> bool:
@@ -43,9 +52,8 @@ def is_published(found: BalancedService, instance: BalancerInstance) -> bool:
     return any(one.hostname in own or one.ip in own for one in held)
 
 
-def _entry(held: Ingress) -> Entry:
-    # A server before 1.29 knows no other mode, and does not keep it.
-    mode = held.ip_mode or _MODE if held.ip else ""
+def _entry(held: Ingress, default_mode: str) -> Entry:
+    mode = held.ip_mode or default_mode if held.ip else ""
     said = (("ip", held.ip), ("hostname", held.hostname), ("ipMode", mode))
     return {name: value for name, value in said if value}
 

@@ -115,6 +115,9 @@ def _balancer(
 def _listener(
     said: ForwardingListener, leaving: Mapping[Ends, float], health: HealthSeen
 ) -> Listener:
+    if said.requests is not None:
+        access = _access(said)
+        return Listener(protocol=said.protocol, port=said.port, access=access, is_proxied=True)
     return Listener(
         protocol=said.protocol,
         port=said.port,

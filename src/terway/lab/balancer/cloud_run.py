@@ -1,6 +1,7 @@
 """Who keeps the fabric as the cloud's load balancers are? A task of the lab's process.
 
 Cloud ── listeners ─► carrying ─► Fabric.balance      each change, each backend that leaves
+  │                     └─► http_run, http_proxy       servers of HTTP and HTTPS
   ▲ who is healthy                                    (DescribeHealthStatus says it)
   └── checks ◄── checking ── packets from the prober  one task for each backend of a listener
 """
@@ -14,6 +15,7 @@ from contextlib import suppress
 from terway.lab.balancer.carrying import Carried, carried
 from terway.lab.balancer.checking import Asker, ask
 from terway.lab.balancer.checks import Seen
+from terway.lab.balancer.http_run import HttpProxies
 from terway.lab.balancer.run import BalancerPlace
 from terway.lab.cloud.balancer_records import HealthCheckRecord, HealthKey, HealthSeen
 from terway.lab.cloud.balancer_view import (
@@ -54,6 +56,7 @@ async def run_cloud_balancers(
                         await balancers.changed.wait()
     finally:
         stop()
+        await balancers.http.close()
 
 
 class _Balancers:
@@ -71,6 +74,7 @@ class _Balancers:
         self._fabric = fabric
         self._prober = Prober(vpc_id=place.vpc_id, address=place.prober, address_v6=place.prober_v6)
         self._asker = Asker(netns_path=place.netns_path, sources=self._prober.addresses)
+        self.http = HttpProxies(self._asker)
         self._progress = progress
         self._carried = Carried()
         self._told: Balancing | None = None
@@ -86,7 +90,7 @@ class _Balancers:
         self._carried = carried(
             self._carried, standing_addresses(state, now=now), listeners, health, now=now
         )
-        is_told = await self._tell()
+        is_told = await self._tell() and await self.http.follow(listeners, health)
         state.balancing.health = health  # last: who is told so relies on where packets go
         due = min(
             (at for at in (self._carried.next_due(), self._next_ready(now)) if at is not None),

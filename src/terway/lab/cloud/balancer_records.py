@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from terway.lab.cloud.http_records import HttpListenerRecord
 from terway.lab.cloud.records import Tags
 from terway.model.address import IPAddress, IPNetwork
 from terway.model.ids import SecurityGroupId, VpcId, VSwitchId, ZoneId
@@ -105,9 +106,10 @@ class ClbListenerRecord:
 
     serial: int
     balancer_id: str
-    protocol: str  # "tcp" or "udp"
+    protocol: str  # "tcp", "udp", "http" or "https"
     port: int
     group_id: str
+    http: HttpListenerRecord | None = None  # of the last two
     check: HealthCheckRecord = HealthCheckRecord()
     backend_port: int = 0
     is_running: bool = False

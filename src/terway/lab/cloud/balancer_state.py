@@ -16,6 +16,7 @@ from terway.lab.cloud.balancer_records import (
     ServerGroupRecord,
     VServerGroupRecord,
 )
+from terway.lab.cloud.http_records import CertificateRecord
 from terway.lab.cloud.refusal import Refusal, not_found
 from terway.model.address import IPAddress
 from terway.model.ids import VSwitchId
@@ -25,6 +26,7 @@ Record = (
     | VServerGroupRecord
     | ClbListenerRecord
     | AclRecord
+    | CertificateRecord
     | NlbRecord
     | ServerGroupRecord
     | NlbListenerRecord
@@ -40,6 +42,7 @@ class BalancingState:
         self.vserver_groups: dict[str, VServerGroupRecord] = {}
         self.clb_listeners: dict[str, ClbListenerRecord] = {}
         self.acls: dict[str, AclRecord] = {}
+        self.certificates: dict[str, CertificateRecord] = {}
         self.nlbs: dict[str, NlbRecord] = {}
         self.server_groups: dict[str, ServerGroupRecord] = {}
         self.nlb_listeners: dict[str, NlbListenerRecord] = {}
@@ -85,6 +88,13 @@ class BalancingState:
         if acl_id not in self.acls:
             raise Refusal("InvalidAclId.NotExist", f"The specified AclId does not exist: {acl_id}.")
         return self.acls[acl_id]
+
+    def certificate(self, certificate_id: str) -> CertificateRecord:
+        """Return a server certificate. Raises Refusal."""
+        if certificate_id not in self.certificates:
+            message = f"The specified server certificate does not exist: {certificate_id}."
+            raise Refusal("ServerCertificateId.NotFound", message)
+        return self.certificates[certificate_id]
 
     def nlb(self, balancer_id: str) -> NlbRecord:
         """Return an NLB instance. Raises Refusal."""
@@ -152,6 +162,8 @@ class BalancingState:
                 table = self.clb_listeners
             case AclRecord():
                 table = self.acls
+            case CertificateRecord():
+                table = self.certificates
             case NlbRecord():
                 table = self.nlbs
             case ServerGroupRecord():

@@ -18,11 +18,12 @@ from terway.lab.cloud.balancer_records import (
     NlbRecord,
     ServerRecord,
 )
+from terway.lab.cloud.http_view import RequestHandling, request_handling
 from terway.lab.cloud.state import State
 from terway.model.address import IPAddress, IPNetwork
 from terway.model.ids import VpcId
 
-PROTOCOLS = {"tcp": 6, "udp": 17}
+PROTOCOLS = {"tcp": 6, "udp": 17, "http": 6, "https": 6}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class ForwardingListener:
     persistence_s: int = 0
     drain_s: int | None = None  # None: connections stay where they are as long as they live
     access: Access | None = None
+    requests: RequestHandling | None = None  # of HTTP and HTTPS
 
 
 def server_addresses(state: State, server: ServerRecord) -> tuple[IPAddress, ...]:
@@ -123,7 +125,8 @@ def _of_clb(
     state: State, clb: ClbRecord, listener: ClbListenerRecord
 ) -> Iterator[ForwardingListener]:
     group = state.balancing.vserver_groups.get(listener.group_id)
-    if group is None or not listener.is_running or not clb.is_active:
+    leads_on = listener.http is not None and bool(listener.http.redirect_port)
+    if (group is None and not leads_on) or not listener.is_running or not clb.is_active:
         return
     for vpc_id in _vpcs(state, clb.vpc_id):
         yield ForwardingListener(
@@ -134,10 +137,11 @@ def _of_clb(
             port=listener.port,
             scheduler=listener.scheduler,
             check=listener.check,
-            servers=_servers(state, group.servers, clb.address.version),
+            servers=_servers(state, group.servers if group else (), clb.address.version),
             persistence_s=listener.persistence_s,
             drain_s=listener.drain_s if listener.is_drained else None,
             access=_access(state, listener),
+            requests=request_handling(state.balancing, listener),
         )
 
 

@@ -31,7 +31,9 @@ from terway.lab.cloud.actions import (
     routes,
     security_groups,
     slb_access,
+    slb_certificates,
     slb_groups,
+    slb_http_listeners,
     slb_instances,
     slb_listener_queries,
     slb_listeners,
@@ -80,7 +82,9 @@ SLB = Product(
         **slb_groups.ACTIONS,
         **slb_listeners.ACTIONS,
         **slb_listener_queries.ACTIONS,
+        **slb_http_listeners.ACTIONS,
         **slb_access.ACTIONS,
+        **slb_certificates.ACTIONS,
     },
 )
 NLB = Product(

@@ -30,7 +30,7 @@ from terway.lab.vpc.state import (
     Server,
     VpcState,
 )
-from terway.model.address import IPNetwork, family_of
+from terway.model.address import IPAddress, IPNetwork, family_of
 from terway.model.errors import UsageError
 from terway.model.ids import VpcId
 
@@ -85,6 +85,16 @@ def balanced(state: VpcState, balancing: Balancing) -> VpcState:
 def balancers_of(state: VpcState, vpc_id: VpcId) -> Iterator[Balancer]:
     """Yield the load balancers of a VPC."""
     return (one for one in state.balancers if one.vpc_id == vpc_id)
+
+
+def served_addresses(state: VpcState) -> tuple[IPAddress, ...]:
+    """Return all that the provider's services answer at: theirs, and load balancers' for them."""
+    proxied = (
+        one.address
+        for one in state.balancers
+        if any(listener.is_proxied for listener in one.listeners)
+    )
+    return tuple(dict.fromkeys((*state.services, *proxied)))
 
 
 def listener_entries(state: VpcState, numbers: Numbers) -> Iterator[tuple[bytes, bytes]]:
@@ -145,6 +155,8 @@ def _flags(listener: Listener) -> ListenerFlag:
     flags = _SCHEDULED.get(listener.scheduler, ListenerFlag(0))
     if listener.cuts:
         flags |= ListenerFlag.CUTS
+    if listener.is_proxied:
+        flags |= ListenerFlag.PROXIED
     if listener.access is not None:
         flags |= ListenerFlag.ALLOWS if listener.access.is_allowed else ListenerFlag.REFUSES
     return flags

@@ -85,6 +85,7 @@ class ListenerFlag(IntFlag):
     CUTS = 4
     ALLOWS = 8
     REFUSES = 16
+    PROXIED = 32
 
 
 class BackendFlag(IntFlag):

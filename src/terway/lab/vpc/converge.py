@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from terway.lab.vpc.balancers import served_addresses
 from terway.lab.vpc.contract import SERVICES_MAC, SERVICES_MTU_BYTES
 from terway.lab.vpc.kernel import FabricKernel
 from terway.lab.vpc.numbers import Numbers
@@ -48,7 +49,7 @@ def _change(kernel: FabricKernel, wish: Wish) -> list[VpcError]:
     made, removed = plan_counters((*wiring.ports.values(), wiring.services), kernel.counter_keys())
     kernel.change_counters(made, ())
     kernel.change_tables(plan_tables(_desired(wish, wiring), kernel.tables()))
-    kernel.services.ensure_addresses(wish.state.services)
+    kernel.services.ensure_addresses(served_addresses(wish.state))
     kernel.unplug(links.gone)
     kernel.change_counters((), removed)
     return failures

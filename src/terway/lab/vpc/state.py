@@ -132,7 +132,8 @@ class Listener:
     `protocol` is TCP or UDP, by its number. Backends are addresses of ENIs, of the family of the
     load balancer: `backends` all at `backend_port` and healthy, or `servers` each as it says.
     A TCP connection goes on to a listed backend, healthy or not; to one that is not listed too,
-    unless the listener `cuts`.
+    unless the listener `cuts`. What comes to one that `is_proxied` goes to the provider's services,
+    who listen at the load balancer's address, and to no backend.
     """
 
     protocol: int
@@ -144,6 +145,7 @@ class Listener:
     persistence_s: int = 0  # how long a client's address keeps its backend
     cuts: bool = False
     access: Access | None = None
+    is_proxied: bool = False
 
     @property
     def all_servers(self) -> tuple[Server, ...]:

@@ -183,7 +183,7 @@ def _addresses(
             kind = OwnerKind.PROBER if _is_prober(state, vpc_id, service) else OwnerKind.SERVICES
             yield _owned(numbers.vpc(vpc_id), service, kind, wiring.services)
         for balancer in balancers_of(state, vpc_id):
-            yield _owned(numbers.vpc(vpc_id), balancer.address, OwnerKind.BALANCER, 0)
+            yield _owned(numbers.vpc(vpc_id), balancer.address, OwnerKind.BALANCER, wiring.services)
     for vswitch in state.vswitches:
         for cidr in ranges_of(vswitch):
             vpc = numbers.vpc(vswitch.vpc_id)

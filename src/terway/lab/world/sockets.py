@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from terway.linux.netns import entered, open_netns
+from terway.model.address import IPAddress
 
 
-async def listen_in(netns_path: str, address: IPv4Address, port: int) -> socket.socket:
+async def listen_in(netns_path: str, address: IPAddress, port: int) -> socket.socket:
     """Return a listening TCP socket of another network namespace."""
     # In a thread: the event loop's own must never be found in a foreign namespace.
     return await asyncio.to_thread(_listen, netns_path, str(address), port)
@@ -51,13 +52,17 @@ def _close_made(making: asyncio.Future[socket.socket]) -> None:
 
 
 def _listen(netns_path: str, address: str, port: int) -> socket.socket:
+    family = _family_of(address)
     with open_netns(netns_path) as opened, entered(opened.fd):
-        return socket.create_server((address, port), backlog=512)
+        return socket.create_server((address, port), family=family, backlog=512)
 
 
 def _make(netns_path: str, host: str, kind: socket.SocketKind) -> socket.socket:
-    family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
     with open_netns(netns_path) as opened, entered(opened.fd):
-        sock = socket.socket(family, kind)
+        sock = socket.socket(_family_of(host), kind)
     sock.setblocking(False)
     return sock
+
+
+def _family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET

@@ -1,6 +1,6 @@
 """CLB: describe listeners, and the health of their backends.
 
-Source: OpenAPI SLB 2014-05-15, DescribeLoadBalancer{TCP,UDP}ListenerAttribute,
+Source: OpenAPI SLB 2014-05-15, DescribeLoadBalancer{TCP,UDP,HTTP,HTTPS}ListenerAttribute,
 DescribeLoadBalancerListeners and DescribeHealthStatus.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from terway.lab.cloud.action import Action, Actions, Answer
 from terway.lab.cloud.actions.eni_queries import has_tags
+from terway.lab.cloud.actions.slb_http_queries import http_settings
 from terway.lab.cloud.actions.slb_words import on_off
 from terway.lab.cloud.balancer_records import ClbListenerRecord, ServerRecord
 from terway.lab.cloud.balancer_view import server_address
@@ -37,6 +38,16 @@ def describe_udp(world: World, request: OneListener) -> Answer:
     return _attribute(world, request, "udp")
 
 
+def describe_http(world: World, request: OneListener) -> Answer:
+    """Describe an HTTP listener."""
+    return _attribute(world, request, "http")
+
+
+def describe_https(world: World, request: OneListener) -> Answer:
+    """Describe an HTTPS listener."""
+    return _attribute(world, request, "https")
+
+
 def _attribute(world: World, request: OneListener, protocol: str) -> Answer:
     held = world.state.balancing
     listener = held.clb_listener(request.load_balancer_id, protocol, request.listener_port)
@@ -61,6 +72,8 @@ def _general(one: ClbListenerRecord) -> dict[str, Any]:
 
 
 def _of_protocol(one: ClbListenerRecord) -> dict[str, Any]:
+    if one.http is not None:
+        return http_settings(one, one.http)
     check = one.check
     common = {
         "HealthCheck": on_off(check.is_on),
@@ -184,6 +197,8 @@ def _word(world: World, listener: ClbListenerRecord, server: ServerRecord) -> st
 ACTIONS: Actions = {
     "DescribeLoadBalancerTCPListenerAttribute": Action(request=OneListener, run=describe_tcp),
     "DescribeLoadBalancerUDPListenerAttribute": Action(request=OneListener, run=describe_udp),
+    "DescribeLoadBalancerHTTPListenerAttribute": Action(request=OneListener, run=describe_http),
+    "DescribeLoadBalancerHTTPSListenerAttribute": Action(request=OneListener, run=describe_https),
     "DescribeLoadBalancerListeners": Action(
         request=DescribeLoadBalancerListeners, run=describe_listeners
     ),

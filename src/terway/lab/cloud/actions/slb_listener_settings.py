@@ -19,13 +19,15 @@ from terway.lab.cloud.world import World
 SCHEDULERS = {
     "tcp": ("wrr", "rr", "wlc", "sch", "tch"),
     "udp": ("wrr", "rr", "wlc", "sch", "tch", "qch"),
+    "http": ("wrr", "rr"),
+    "https": ("wrr", "rr"),
 }
 CODES = ("http_2xx", "http_3xx", "http_4xx", "http_5xx")
 LONGEST_DRAIN_S = 900
 
 
 class Settings(Request):
-    """What both protocols have. None stays as it is."""
+    """What all protocols have. None stays as it is."""
 
     load_balancer_id: str
     listener_port: int
@@ -35,15 +37,20 @@ class Settings(Request):
     acl_id: str | None = None
     acl_type: str | None = None
     acl_status: str | None = None
-    health_check_switch: str | None = None
     health_check_connect_port: int | None = None
-    health_check_connect_timeout: int | None = None
     health_check_interval: int | None = None
     healthy_threshold: int | None = None
     unhealthy_threshold: int | None = None
 
 
-class TcpSettings(Settings):
+class TransportSettings(Settings):
+    """What TCP and UDP listeners have besides."""
+
+    health_check_switch: str | None = None
+    health_check_connect_timeout: int | None = None
+
+
+class TcpSettings(TransportSettings):
     """What a TCP listener has besides."""
 
     persistence_timeout: int | None = None
@@ -56,7 +63,7 @@ class TcpSettings(Settings):
     health_check_http_code: str | None = None
 
 
-class UdpSettings(Settings):
+class UdpSettings(TransportSettings):
     """What a UDP listener has besides. Its drain is the console's alone."""
 
     request_text: str | None = msgspec.field(default=None, name="healthCheckReq")
@@ -65,25 +72,14 @@ class UdpSettings(Settings):
 
 def changed_check(check: HealthCheckRecord, said: Settings) -> HealthCheckRecord:
     """Return a health check with what a request says. Raises Refusal."""
-    changed = replace(
-        check,
-        is_on=_switch("HealthCheckSwitch", said.health_check_switch, check.is_on),
-        port=_number(
-            "HealthCheckConnectPort", said.health_check_connect_port, check.port, 0, 65535
-        ),
-        timeout_s=_number(
-            "HealthCheckConnectTimeout", said.health_check_connect_timeout, check.timeout_s, 1, 300
-        ),
-        interval_s=_number(
-            "HealthCheckInterval", said.health_check_interval, check.interval_s, 1, 50
-        ),
-        healthy_after=_number(
-            "HealthyThreshold", said.healthy_threshold, check.healthy_after, 2, 10
-        ),
-        unhealthy_after=_number(
-            "UnhealthyThreshold", said.unhealthy_threshold, check.unhealthy_after, 2, 10
-        ),
-    )
+    changed = with_counts(check, said)
+    if isinstance(said, TransportSettings):
+        timeout_s = said.health_check_connect_timeout
+        changed = replace(
+            changed,
+            is_on=switch("HealthCheckSwitch", said.health_check_switch, check.is_on),
+            timeout_s=number("HealthCheckConnectTimeout", timeout_s, check.timeout_s, 1, 300),
+        )
     match said:
         case TcpSettings():
             return _changed_tcp(changed, said)
@@ -97,20 +93,40 @@ def changed_check(check: HealthCheckRecord, said: Settings) -> HealthCheckRecord
             return changed
 
 
+def with_counts(check: HealthCheckRecord, said: Settings) -> HealthCheckRecord:
+    """Return a health check with what requests of all protocols say of it. Raises Refusal."""
+    return replace(
+        check,
+        port=number("HealthCheckConnectPort", said.health_check_connect_port, check.port, 0, 65535),
+        interval_s=number(
+            "HealthCheckInterval", said.health_check_interval, check.interval_s, 1, 50
+        ),
+        healthy_after=number(
+            "HealthyThreshold", said.healthy_threshold, check.healthy_after, 2, 10
+        ),
+        unhealthy_after=number(
+            "UnhealthyThreshold", said.unhealthy_threshold, check.unhealthy_after, 2, 10
+        ),
+    )
+
+
+def parse_codes(text: str | None, held: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a HealthCheckHttpCode. Raises Refusal."""
+    codes = tuple(text.split(",")) if text else held
+    if unknown := next((one for one in codes if one not in CODES), ""):
+        raise invalid("HealthCheckHttpCode", f"{unknown} is none of {', '.join(CODES)}")
+    return codes
+
+
 def _changed_tcp(check: HealthCheckRecord, said: TcpSettings) -> HealthCheckRecord:
     if said.health_check_type not in (None, "tcp", "http"):
         raise invalid("HealthCheckType", "it must be tcp or http")
-    codes = check.http_codes
-    if said.health_check_http_code:
-        codes = tuple(said.health_check_http_code.split(","))
-        if unknown := next((one for one in codes if one not in CODES), ""):
-            raise invalid("HealthCheckHttpCode", f"{unknown} is none of {', '.join(CODES)}")
     return replace(
         check,
         kind=said.health_check_type or check.kind,
         domain=check.domain if said.health_check_domain is None else said.health_check_domain,
         uri=said.health_check_uri or check.uri,
-        http_codes=codes,
+        http_codes=parse_codes(said.health_check_http_code, check.http_codes),
     )
 
 
@@ -147,7 +163,7 @@ def _group(world: World, listener: ClbListenerRecord, group_id: str) -> str:
 
 
 def _with_acl(world: World, listener: ClbListenerRecord, said: Settings) -> ClbListenerRecord:
-    is_on = _switch("AclStatus", said.acl_status, listener.is_acl_on)
+    is_on = switch("AclStatus", said.acl_status, listener.is_acl_on)
     acl_id, acl_type = said.acl_id or listener.acl_id, said.acl_type or listener.acl_type
     if is_on:
         if not acl_id or acl_type not in ("white", "black"):
@@ -157,7 +173,7 @@ def _with_acl(world: World, listener: ClbListenerRecord, said: Settings) -> ClbL
 
 
 def _with_times(listener: ClbListenerRecord, said: TcpSettings) -> ClbListenerRecord:
-    is_drained = _switch("ConnectionDrain", said.connection_drain, listener.is_drained)
+    is_drained = switch("ConnectionDrain", said.connection_drain, listener.is_drained)
     drain_s = said.connection_drain_timeout or listener.drain_s
     if is_drained:
         check_range("ConnectionDrainTimeout", drain_s, 10, LONGEST_DRAIN_S)
@@ -165,18 +181,20 @@ def _with_times(listener: ClbListenerRecord, said: TcpSettings) -> ClbListenerRe
         listener,
         is_drained=is_drained,
         drain_s=drain_s,
-        persistence_s=_number(
+        persistence_s=number(
             "PersistenceTimeout", said.persistence_timeout, listener.persistence_s, 0, 3600
         ),
-        established_s=_number(
+        established_s=number(
             "EstablishedTimeout", said.established_timeout, listener.established_s, 10, 900
         ),
     )
 
 
-def _switch(parameter: str, said: str | None, held: bool) -> bool:
+def switch(parameter: str, said: str | None, held: bool) -> bool:
+    """Return a switch that may not be said. Raises Refusal."""
     return held if said is None else parse_on_off(parameter, said)
 
 
-def _number(parameter: str, said: int | None, held: int, low: int, high: int) -> int:
+def number(parameter: str, said: int | None, held: int, low: int, high: int) -> int:
+    """Return a number that may not be said. Raises Refusal."""
     return held if said is None else check_range(parameter, said, low, high)

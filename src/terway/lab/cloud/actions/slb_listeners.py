@@ -1,7 +1,7 @@
-"""CLB: make, change, start, stop and delete TCP and UDP listeners.
+"""CLB: make and change TCP and UDP listeners; start, stop and delete all.
 
-Source: OpenAPI SLB 2014-05-15, the actions' own pages. A new listener is stopped. HTTP and HTTPS
-listeners, groups without a name ("default server group") and master-slave groups are not emulated.
+Source: OpenAPI SLB 2014-05-15, the actions' own pages. A new listener is stopped. Groups without a
+name ("default server group") and master-slave groups are not emulated.
 """
 
 from __future__ import annotations
@@ -60,30 +60,44 @@ def create_udp(world: World, request: CreateUdpListener) -> Answer:
 
 
 def _create(world: World, request: CreateTcpListener | CreateUdpListener, protocol: str) -> Answer:
+    new = new_listener(world, request, protocol, tags=request.tag)
+    if not request.v_server_group_id:
+        raise missing("VServerGroupId")
+    new = replace(
+        new,
+        bandwidth=request.bandwidth,
+        backend_port=request.backend_server_port,
+        check=changed_check(CHECK_DEFAULTS[protocol], request),
+    )
+    world.state.balancing.put(changed_listener(world, new, request))
+    return {}
+
+
+def new_listener(
+    world: World, request: Settings, protocol: str, *, tags: tuple[Tag, ...]
+) -> ClbListenerRecord:
+    """Return the beginning of a listener. Raises Refusal when its port is taken, or the quota."""
     held = world.state.balancing
     clb = held.clb(request.load_balancer_id)
     port = check_range("ListenerPort", request.listener_port, 1, 65535)
-    if f"{clb.id}/{protocol}/{port}" in held.clb_listeners:
-        message = f"There is already a {protocol} listener at port {port} of {clb.id}."
+    there = held.listeners_of_clb(clb.id)
+    # TCP, HTTP and HTTPS share their port numbers.
+    if taken := [
+        one for one in there if one.port == port and (one.protocol == "udp") == (protocol == "udp")
+    ]:
+        message = f"There is already a {taken[0].protocol} listener at port {port} of {clb.id}."
         raise Refusal("ListenerAlreadyExists", message)
-    if len(held.listeners_of_clb(clb.id)) >= world.limits.listeners_per_balancer:
+    if len(there) >= world.limits.listeners_per_balancer:
         message = f"{clb.id} has as many listeners as its quota."
         raise Refusal("OperationDenied.ListenerQuotaExceeded", message)
-    if not request.v_server_group_id:
-        raise missing("VServerGroupId")
-    new = ClbListenerRecord(
+    return ClbListenerRecord(
         serial=world.ids.serial(),
         balancer_id=clb.id,
         protocol=protocol,
         port=port,
         group_id="",
-        bandwidth=request.bandwidth,
-        backend_port=request.backend_server_port,
-        check=changed_check(CHECK_DEFAULTS[protocol], request),
-        tags=check_tags(world, request.tag),
+        tags=check_tags(world, tags),
     )
-    held.put(changed_listener(world, new, request))
-    return {}
 
 
 class SetTcpListener(TcpSettings):

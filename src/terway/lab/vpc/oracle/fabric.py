@@ -25,10 +25,10 @@ from terway.lab.vpc.oracle.balancer import (
     translated,
     translated_error,
 )
-from terway.lab.vpc.oracle.choice import Target
+from terway.lab.vpc.oracle.choice import Target, find_listener, is_let_in
 from terway.lab.vpc.oracle.groups import Flow, accepts
 from terway.lab.vpc.oracle.packet import ICMP, ICMPV6, MalformedError, Packet, parse_packet
-from terway.lab.vpc.state import Balancer, Direction, Port, VpcState
+from terway.lab.vpc.state import Balancer, Direction, Listener, Port, VpcState
 from terway.model.address import Family, IPAddress, IPNetwork, family_of, gateway_of
 from terway.model.eni import VSwitch
 from terway.model.ids import ENIId, MacAddress, SecurityGroupId
@@ -232,6 +232,9 @@ class Oracle:
         port, packet = way.port, way.packet
         if packet.protocol == (ICMP if packet.family is Family.V4 else ICMPV6):
             return self._reach_gateway(way)
+        listener = find_listener(balancer, packet)
+        if listener is not None and listener.is_proxied:
+            return self._to_proxy(way, listener)
         _drop_if(not is_balanced(packet), DropReason.NO_LISTENER)
         _drop_if(not self._passes(port, packet, Direction.EGRESS, None), DropReason.EGRESS)
         target = self._connections.choose(balancer, packet)
@@ -249,6 +252,14 @@ class Oracle:
             return self._too_big(way, mtu)
         frame = translated(way.frame, packet, target)
         return Delivered(to=out.eni_id, frame=_readdressed(frame, out.mac))
+
+    def _to_proxy(self, way: _Transit, listener: Listener) -> Outcome:
+        """Who listens in the balancer's name is behind the services; a list is for who opens."""
+        port, packet = way.port, way.packet
+        _drop_if(not self._passes(port, packet, Direction.EGRESS, None), DropReason.EGRESS)
+        is_let = not packet.opens_connection or is_let_in(packet.source, listener)
+        _drop_if(not is_let, DropReason.ACCESS)
+        return self._to_services(way)
 
     def _error_to_client(self, way: _Transit, out: Port, quoted: Packet, target: Target) -> Outcome:
         frame = translated_error(way.frame, way.packet, quoted, target)

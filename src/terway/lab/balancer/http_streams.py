@@ -1,0 +1,66 @@
+"""How do heads and bodies of HTTP/1 go from one connection to another?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from terway.lab.balancer.http_heads import End, Framing, Head, MalformedError, parse_head
+
+_PIECE_BYTES = 65536
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+async def read_head(reader: asyncio.StreamReader) -> Head:
+    """Return the next head. Raises MalformedError, IncompleteReadError at the end, and OSError."""
+    try:
+        return parse_head(await reader.readuntil(_END_OF_HEAD))
+    except asyncio.LimitOverrunError as error:
+        raise MalformedError(str(error)) from error
+
+
+async def relay_body(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, framing: Framing
+) -> None:
+    """Pass on a body as it is. Raises as `read_head` does."""
+    match framing:
+        case End.CHUNKED:
+            await _relay_chunks(reader, writer)
+        case End.CLOSE:
+            await relay_all(reader, writer)
+        case length:
+            await _relay_bytes(reader, writer, length)
+
+
+async def relay_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on whatever comes, until its end."""
+    while piece := await reader.read(_PIECE_BYTES):
+        writer.write(piece)
+        await writer.drain()
+
+
+async def _relay_bytes(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int
+) -> None:
+    while length:
+        piece = await reader.read(min(length, _PIECE_BYTES))
+        if not piece:
+            raise asyncio.IncompleteReadError(b"", length)
+        writer.write(piece)
+        await writer.drain()
+        length -= len(piece)
+
+
+async def _relay_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    size = 1
+    while size:
+        line = await reader.readuntil(b"\r\n")
+        writer.write(line)
+        try:
+            size = int(line.split(b";")[0], 16)
+        except ValueError as error:
+            raise MalformedError(f"no size of a chunk: {line!r}") from error
+        await _relay_bytes(reader, writer, size + 2 if size else 0)
+    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":  # trailers
+        writer.write(line)
+    writer.write(line)
+    await writer.drain()
