@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,16 +24,18 @@ from terway.model.address import Family
 from terway.store.upstream import parse_record, read_relations
 from tests.support.flows_of_pods import Traffic, traffic
 from tests.support.upstream_cluster import add_upstream, look_pod, our_manifests
+from tests.support.upstream_resources import read_all
 
 pytestmark = pytest.mark.lab
 
 NODES = ("node-1", "node-2")
 PAUSE_S = 0.01
-# What upstream or ours may have on a node, in files and in the kernel.
+# What upstream or ours may have on a node, in files and in the kernel. Less what the kernel finds
+# out by itself some time later: which link has a carrier.
 LOOK = """
-    ip -o link | sed 's/ state .*//'; ip -o address | grep -v fe80; ip rule; ip -6 rule
-    ip -4 route show table all
-    ip -6 route show table all | grep -v -e fe80 -e ff00 | sed 's/ expires.*//'
+    ip -o link | sed 's/<.*> //; s/ qdisc .*//'; ip -o address | grep -v fe80; ip rule; ip -6 rule
+    ip -4 route show table all | sed 's/ linkdown//'
+    ip -6 route show table all | grep -v -e fe80 -e ff00 | sed 's/ expires.*//; s/ linkdown//'
     nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'
     for link in $(ls /sys/class/net); do tc filter show dev $link ingress; done
     find /var/lib/cni /etc/cni /opt/cni /sys/fs/bpf /var/run/eni -type f -o -type s | sort
@@ -103,11 +106,18 @@ async def state(lab: Lab) -> list[str]:
     """Return all of the cluster that a migration may change, line by line."""
     found = [await lab.node(name).exec("sh", "-c", LOOK) for name in NODES]
     lists = [await lab.kube.request("GET", path) for path in LISTS]
-    objects = [one for body in lists for one in json.loads(body)["items"]]
+    objects = [as_written(one) for body in lists for one in json.loads(body)["items"]]
     return [
         *(line for text in found for line in text.splitlines()),
         *(json.dumps(one, sort_keys=True) for one in objects),
     ]
+
+
+def as_written(one: dict[str, Any]) -> dict[str, Any]:
+    """Return an object less what controllers report of it whenever a pod is ready."""
+    reported = ("resourceVersion", "managedFields")
+    meta = {key: value for key, value in one["metadata"].items() if key not in reported}
+    return {**one, "metadata": meta, "status": None}
 
 
 async def goes_on(flows: list[Traffic]) -> None:
@@ -172,7 +182,10 @@ async def test_pods_keep_addresses_connections_and_packets_there_and_back(tmp_pa
             await lab.node("node-1").exec("sh", "-ec", FELIX)
 
             before = await state(lab)
-            await migrate(lab, dry, ours)
+            resources = await read_all(lab.kube)
+            said = " ".join((await migrate(lab, dry, ours)).split())
+            assert "PodENI default/db-0 keeps 192.168.32.9" in said
+            assert "not carried over" not in said
             json.loads(await migrate(lab, as_json, ours))
             shown = await look(lab, on_node)
             assert "3 pods taken over" in shown, shown
@@ -201,3 +214,4 @@ async def test_pods_keep_addresses_connections_and_packets_there_and_back(tmp_pa
             await migrate(lab, all_back, ours)
             await goes_on(flows)
             assert set(known(lab, "node-2")) == {"default/far"}
+            assert await read_all(lab.kube) == resources

@@ -14,12 +14,14 @@ import yaml
 
 from terway.cli.chart.render import find_chart, read_values, render
 from terway.cli.chart.settings import overlaid
+from terway.controlplane.install import read_definitions
 from terway.lab.cloud.inprocess import inprocess_ecs_client
 from terway.lab.world.lab import Lab
 from terway.lab.world.plan import OPENAPI
 from terway.model.ids import ClientToken
 from tests.support.upstream_agent import MOUNTS
 from tests.support.upstream_objects import control_plane, daemon_set
+from tests.support.upstream_resources import definitions, examples, put
 
 _REPOSITORY = Path(__file__).parents[2]
 _PROGRAMS = Path(sys.executable).parent
@@ -46,6 +48,9 @@ async def add_upstream(lab: Lab, *nodes: str) -> None:
             token=ClientToken(f"upstream-{name}"),
         )
         await client.attach_eni(made.id, lab.instances[name].id)
+    await lab.apply(yaml.safe_dump_all(definitions(read_definitions())))
+    for one in examples(nodes[0], is_central=False):  # before the webhook, which nobody answers
+        await put(lab.kube, one)
     command = (sys.executable, "-m", "tests.support.upstream_agent")
     agents = daemon_set(command=command, mounts=MOUNTS)
     objects = [with_programs(agents), *control_plane()]

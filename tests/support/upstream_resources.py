@@ -10,6 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from terway.kube.client import KubeClient
+from terway.kube.crds import (
+    NETWORK_INTERFACES,
+    NODE_RUNTIMES,
+    POD_ENIS,
+    POD_NETWORKINGS,
+    POOL_NODES,
+)
+from terway.kube.resource import Resource
+
 GROUP = "network.alibabacloud.com"
 PREFIX = "k8s.aliyun.com/"
 # As upstream's binary has them: ours are later, and replace them.
@@ -21,7 +31,31 @@ VERSIONS = {
     "NetworkInterface": "v0.1.0",
 }
 
+_RESOURCES: dict[str, Resource[Any]] = {
+    one.kind: one
+    for one in (POD_ENIS, POD_NETWORKINGS, NETWORK_INTERFACES, POOL_NODES, NODE_RUNTIMES)
+}
+_LASTING = ("name", "namespace", "labels", "annotations", "finalizers")
+
 Object = dict[str, Any]
+
+
+async def put(client: KubeClient, one: Mapping[str, Any]) -> None:
+    """Create a resource with its status."""
+    resource = _RESOURCES[one["kind"]].typed(dict[str, Any])
+    made = await client.create(resource, one, namespace=one["metadata"].get("namespace"))
+    if "status" in one:
+        await client.update(resource, {**made, "status": one["status"]}, subresource="status")
+
+
+async def read_all(client: KubeClient) -> dict[str, Object]:
+    """Return all resources of upstream's kinds, without what the server counts."""
+    found = {}
+    for kind, resource in _RESOURCES.items():
+        for one in (await client.list(resource.typed(dict[str, Any]))).items:
+            meta = {name: held for name, held in one["metadata"].items() if name in _LASTING}
+            found[f"{kind}/{meta['name']}"] = {**one, "metadata": meta}
+    return found
 
 
 def definitions(ours: Iterable[Mapping[str, Any]]) -> list[Object]:
@@ -244,3 +278,39 @@ def node_runtime(name: str, pods: Mapping[str, str]) -> Object:
         "spec": {},
         "status": {"pods": {uid: {"podID": one, "status": moment} for uid, one in pods.items()}},
     }
+
+
+POD_ENI_EXAMPLE = "PodENI/db-0"
+
+
+def examples(node: str = "node-1", *, is_central: bool = True) -> list[Object]:
+    """Return one resource of each kind, of a node and a pod that there need not be.
+
+    Without centralized IPAM upstream's daemons write nothing, and a Node says what it is only.
+    """
+    eni = {
+        "NetworkInterfaceId": "eni-example",
+        "VpcId": "vpc-1",
+        "MacAddress": "00:16:3e:00:00:01",
+        "ZoneId": "cn-hangzhou-i",
+        "VSwitchId": "vsw-1",
+        "SecurityGroupIds": {"SecurityGroupId": ["sg-1"]},
+        "PrivateIpAddress": "192.168.32.9",
+        "PrivateIpSets": {
+            "PrivateIpSet": [
+                {"PrivateIpAddress": f"192.168.32.{last}", "Primary": last == 9}
+                for last in (9, 10, 11)
+            ]
+        },
+    }
+    record = pod_eni("db-0", eni, uid="u-0", node=node, instance="i-1", trunk="eni-t", vid=1)
+    held = {"192.168.32.10": ("default/web-0", "u-1")}
+    central = pool_node(node, [eni], instance="i-1", held=held, cidr="192.168.32.0/19")
+    facts = {name: central["spec"][name] for name in ("nodeMetadata", "nodeCap")}
+    plain = {name: one for name, one in {**central, "spec": facts}.items() if name != "status"}
+    return [
+        record,
+        network_interface(record, eni, vid=1),
+        pod_networking("fixed", vswitch="vsw-1", group="sg-1", app="fixed"),
+        *([central, node_runtime(node, {"u-1": "default/web-0"})] if is_central else [plain]),
+    ]

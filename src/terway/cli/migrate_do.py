@@ -9,7 +9,17 @@ from typing import Any
 
 from terway.cli.migrate_action import DAEMON_SET, Action, Do
 from terway.cli.migrate_cluster import APPLIED, LABEL, NAMESPACE, SAVED, Taken, Workload
-from terway.cli.migrate_seen import HOOKS, KINDS, NODES, PODS, is_apart, is_ours, listed
+from terway.cli.migrate_pools import give_pools_back
+from terway.cli.migrate_seen import (
+    HOOKS,
+    KINDS,
+    NODES,
+    PODS,
+    definitions,
+    is_apart,
+    is_ours,
+    listed,
+)
 from terway.cli.migrate_task import task_pod
 from terway.cli.migrate_webhooks import hold, release, with_ca
 from terway.cli.rights import RightsError
@@ -89,7 +99,8 @@ class Performer:
         theirs = [one for one in found if not is_ours(one)]
         hooks = [one for kind in HOOKS for one in await listed(self.client, kind)]
         in_place = [one async for one in self._in_place()]
-        data = {_key(one): json.dumps(_bare(one)) for one in (*theirs, *hooks, *in_place)}
+        kept = (*theirs, *hooks, *in_place, *await definitions(self.client))
+        data = {_key(one): json.dumps(_bare(one)) for one in kept}
         body = {"metadata": {"name": SAVED, "namespace": NAMESPACE}, "data": data}
         await self._create(KINDS["ConfigMap"], body)
 
@@ -159,6 +170,8 @@ class Performer:
         )
 
     async def _restore(self, *, only_agents: bool) -> None:
+        if not only_agents and await definitions(self.client):
+            await give_pools_back(self.client)
         for one in await self._saved():
             is_agent = one["kind"] == DAEMON_SET
             if is_agent and only_agents:

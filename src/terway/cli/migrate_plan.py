@@ -116,7 +116,7 @@ def _odd(node: NodeWorld) -> Iterator[tuple[str, str]]:
 
 
 def _resources_step(cluster: ClusterWorld) -> Step:
-    held = ", ".join(counted(count, kind) for kind, count in cluster.objects.items() if count)
+    held = ", ".join(counted(one.count, one.kind) for one in cluster.carried if one.count)
     versions = ", ".join(f"{name} {one}".strip() for name, one in sorted(cluster.crds.items()))
     return Step(
         title="custom resources and webhook",
@@ -124,9 +124,10 @@ def _resources_step(cluster: ClusterWorld) -> Step:
         changes=(
             f"definitions stay, the control plane adds fields: {versions or 'none yet'}",
             f"objects stay, with names, finalizers and tags: {held or 'none'}",
+            *(line for one in cluster.carried for line in one.lines()),
             *(f"webhook configuration {name}: replaced by ours" for name in cluster.webhooks),
         ),
-        risk="pods that are created meanwhile wait for the webhook, if they ask for a PodENI",
+        risk="pods that are created meanwhile wait for the webhook, if a network is for them",
     )
 
 

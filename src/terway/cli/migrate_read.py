@@ -5,14 +5,18 @@ from __future__ import annotations
 import configparser
 import fcntl
 from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
+from terway.cli.migrate_carried import Carried, carry
 from terway.cli.migrate_cluster import NAMESPACE
 from terway.cli.migrate_reach import why_unread
-from terway.cli.migrate_seen import HOOKS, is_apart, is_ours, listed, raw
+from terway.cli.migrate_seen import GROUP, HOOKS, definitions, is_apart, is_ours, listed, raw
 from terway.cli.migrate_world import ClusterWorld, NodeWorld, PodFate, Workload, World
 from terway.cli.place import Place
 from terway.cli.read_kube import open_client
@@ -34,16 +38,8 @@ from terway.store.readonly import read_journal
 from terway.store.records import Journal, StoreError
 from terway.store.upstream import PODS, RELATIONS
 
-GROUP = "network.alibabacloud.com"
 _FOREIGN = ("cilium_", "ipvl_")
-_KINDS = {"podenis": "PodENI", "podnetworkings": "PodNetworking", "networkinterfaces": "ENI object"}
-_DEFINITIONS = raw(
-    "apiextensions.k8s.io",
-    "v1",
-    "customresourcedefinitions",
-    "CustomResourceDefinition",
-    namespaced=False,
-)
+_VERSION = f"crd.{GROUP}/version"
 
 
 async def read_world(place: Place) -> World:
@@ -77,32 +73,43 @@ async def _read_cluster(client: KubeClient) -> ClusterWorld:
         for kind in ("DaemonSet", "Deployment")
         for one in await listed(client, kind)
     ]
-    crds = await client.list(_DEFINITIONS)
-    ours = [one for one in crds.items if one["spec"]["group"] == GROUP]
+    there = await definitions(client)
     hooks = [one for kind in HOOKS for one in await listed(client, kind)]
     config = await client.get(CONFIG_MAPS, CONFIG_MAP, namespace=NAMESPACE)
     return ClusterWorld(
         workloads=tuple(found),
-        crds={one["spec"]["names"]["plural"]: _version(one) for one in ours},
-        objects=await _count(client, {one["spec"]["names"]["plural"] for one in ours}),
+        crds={one["spec"]["names"]["plural"]: _version(one) for one in there},
+        carried=tuple([await _carried(client, one) for one in there]),
         webhooks=tuple(dict.fromkeys(one["metadata"]["name"] for one in hooks)),
         nodes=tuple(one.metadata.name for one in (await client.list(NODES)).items),
         config={} if config is None else config.data,
     )
 
 
-async def _count(client: KubeClient, there: set[str]) -> dict[str, int]:
-    counts = {}
-    for plural, kind in _KINDS.items():
-        if plural in there:
-            resource = raw(GROUP, "v1beta1", plural, kind, namespaced=plural == "podenis")
-            counts[kind] = len((await client.list(resource)).items)
-    return counts
+async def _carried(client: KubeClient, there: Mapping[str, Any]) -> Carried:
+    """Return what becomes of the objects of one definition, which ours would replace."""
+    names, is_namespaced = there["spec"]["names"], there["spec"]["scope"] == "Namespaced"
+    kind = names["kind"]
+    resource = raw(GROUP, "v1beta1", names["plural"], kind, namespaced=is_namespaced)
+    ours = _our_definitions().get(kind)
+    if ours is None or _version(ours) == _version(there):
+        return carry(kind, (await client.list(resource)).items, None)
+    schema = ours["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return carry(kind, (await client.list(resource)).items, schema)
+
+
+@cache
+def _our_definitions() -> dict[str, Any]:
+    """Return what the control plane brings along, by kind."""
+    folder = resources.files("terway") / "controlplane" / "crds"
+    texts = (one.read_text() for one in folder.iterdir() if one.name.endswith(".yaml"))
+    found = [yaml.safe_load(text) for text in texts]
+    return {one["spec"]["names"]["kind"]: one for one in found}
 
 
 def _version(crd: Mapping[str, Any]) -> str:
     notes = crd["metadata"].get("annotations") or {}
-    return str(notes.get("crd.network.alibabacloud.com/version", ""))
+    return str(notes.get(_VERSION, ""))
 
 
 def _workload(kind: str, one: Mapping[str, Any]) -> Workload:

@@ -45,11 +45,20 @@ def raw(group: str, version: str, plural: str, kind: str, *, namespaced: bool) -
     )
 
 
+DEFINITION = "CustomResourceDefinition"
+GROUP = "network.alibabacloud.com"  # of the custom resources of both
 _RBAC, _ADMISSION = "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
 # Every kind that a migration writes, and how it is found.
 KINDS: Mapping[str, Resource[Any]] = {
     one.kind: one
     for one in (
+        raw(
+            "apiextensions.k8s.io",
+            "v1",
+            "customresourcedefinitions",
+            DEFINITION,
+            namespaced=False,
+        ),
         raw("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True),
         raw("", "v1", "configmaps", "ConfigMap", namespaced=True),
         raw("", "v1", "services", "Service", namespaced=True),
@@ -97,6 +106,14 @@ async def read_cluster(client: KubeClient) -> Cluster:
         members=tuple(_member(one, pods, workloads) for one in nodes),
         is_saved=saved is not None,
     )
+
+
+async def definitions(client: KubeClient) -> tuple[dict[str, Any], ...]:
+    """Return the definitions of both Terways' custom resources, with their kind."""
+    resource = KINDS[DEFINITION]
+    about = {"apiVersion": resource.api_version, "kind": DEFINITION}
+    found = (await client.list(resource)).items
+    return tuple({**one, **about} for one in found if one["spec"]["group"] == GROUP)
 
 
 async def listed(client: KubeClient, kind: str) -> tuple[dict[str, Any], ...]:

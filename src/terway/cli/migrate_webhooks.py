@@ -11,7 +11,7 @@ from typing import Any
 
 from terway.cli.migrate_cluster import NAMESPACE, Hook
 from terway.cli.migrate_hold import held_entries
-from terway.cli.migrate_seen import KINDS, raw
+from terway.cli.migrate_seen import GROUP, KINDS, definitions, raw
 from terway.kube.client import FIELD_MANAGER, KubeClient, encode_object
 from terway.kube.errors import lacks_rights
 from terway.kube.resource import Resource, metadata_of
@@ -19,9 +19,7 @@ from terway.model.errors import UsageError
 
 Object = dict[str, Any]
 
-_NETWORKINGS = raw(
-    "network.alibabacloud.com", "v1beta1", "podnetworkings", "PodNetworking", namespaced=False
-)
+_NETWORKINGS = raw(GROUP, "v1beta1", "podnetworkings", "PodNetworking", namespaced=False)
 _SECRETS = raw("", "v1", "secrets", "Secret", namespaced=True)
 _SECRET = "terway-controlplane-webhook-cert"  # noqa: S105 - its name: upstream's and ours
 
@@ -32,7 +30,9 @@ async def hold(client: KubeClient, hook: Hook) -> None:
     held = await client.get(resource, hook.name)
     if held is None:
         return
-    networkings = (await client.list(_NETWORKINGS)).items if await _has_networkings(client) else ()
+    names = {one["metadata"]["name"] for one in await definitions(client)}
+    there = f"{_NETWORKINGS.plural}.{GROUP}" in names
+    networkings = (await client.list(_NETWORKINGS)).items if there else ()
     wanted = [
         {**held, "webhooks": held_entries(held["webhooks"], networkings, with_conditions=one)}
         for one in (True, False)
@@ -69,17 +69,6 @@ async def with_ca(client: KubeClient, saved: Object) -> Object:
 def _known_by(entry: Mapping[str, Any], bundle: str) -> Object:
     config = entry["clientConfig"]
     return {**entry, "clientConfig": {**config, "caBundle": bundle}}
-
-
-async def _has_networkings(client: KubeClient) -> bool:
-    definitions = raw(
-        "apiextensions.k8s.io",
-        "v1",
-        "customresourcedefinitions",
-        "CustomResourceDefinition",
-        namespaced=False,
-    )
-    return await client.get(definitions, "podnetworkings.network.alibabacloud.com") is not None
 
 
 async def _keeps_conditions(client: KubeClient, resource: Resource[Any], wanted: Object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from terway.cli.migrate_carried import Carried
 from terway.datapath.takeover import Outcome
 
 
@@ -56,12 +57,12 @@ class Workload:
 class ClusterWorld:
     """The cluster as its API server shows it. `crds` are versions by name, "" where none is said.
 
-    `objects` counts custom resources by kind, `webhooks` are names of configurations.
+    `carried` are custom resources by kind, `webhooks` are names of configurations.
     """
 
     workloads: tuple[Workload, ...] = ()
     crds: Mapping[str, str] = field(default_factory=dict)
-    objects: Mapping[str, int] = field(default_factory=dict)
+    carried: tuple[Carried, ...] = ()
     webhooks: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)  # eni-config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from terway.cli.migrate_carried import Carried
 from terway.cli.migrate_plan import State, plan_migration
 from terway.cli.migrate_text import plan_lines
 from terway.cli.migrate_world import ClusterWorld, NodeWorld, PodFate, Workload, World
@@ -56,7 +57,11 @@ CLUSTER = ClusterWorld(
         ),
     ),
     crds={"podenis": "v0.4.2", "nodes": "v0.10.0"},
-    objects={"PodENI": 2, "PodNetworking": 0},
+    carried=(
+        Carried(kind="PodENI", count=2, said=("PodENI default/db-0 keeps 192.168.32.9, eni-1",)),
+        Carried(kind="PodNetworking", count=0),
+        Carried(kind="NetworkInterface", count=2, lost=("status.cardIndex, of 1 object",)),
+    ),
     webhooks=("terway-controlplane",),
     nodes=("node-1",),
 )
@@ -68,10 +73,13 @@ GOLDEN = """\
 2 [ ] custom resources and webhook
       definitions stay, the control plane adds fields: nodes v0.10.0, podenis
         v0.4.2
-      objects stay, with names, finalizers and tags: 2 PodENIs
+      objects stay, with names, finalizers and tags: 2 PodENIs, 2
+        NetworkInterfaces
+      PodENI default/db-0 keeps 192.168.32.9, eni-1
+      not carried over: NetworkInterface status.cardIndex, of 1 object
       webhook configuration terway-controlplane: replaced by ours
-      risk: pods that are created meanwhile wait for the webhook, if they ask
-        for a PodENI
+      risk: pods that are created meanwhile wait for the webhook, if a network
+        is for them
 3 [ ] agents side by side, by a label of the node
       DaemonSet kube-system/terway-eniip (registry/terway:v1.17.5): not where
         terway.alibabacloud.com/taken-over=true

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from terway.kube.crds import NETWORK_INTERFACES, POD_ENIS
+from terway.kube.crds import POD_ENIS
 from terway.kube.resource import PODS
 from tests.support.pod_eni_cluster import CLUSTER, PREFIX, PodENICluster, open_pod_eni_cluster
-from tests.support.upstream_resources import network_interface, pod_eni
+from tests.support.upstream_resources import network_interface, pod_eni, put
 
 VID = 1
 ANNOTATIONS = {f"{PREFIX}pod-eni": "true", f"{PREFIX}pod-networking": "fixed"}
@@ -20,12 +20,6 @@ ANNOTATIONS = {f"{PREFIX}pod-eni": "true", f"{PREFIX}pod-networking": "fixed"}
 async def cluster(tmp_path) -> AsyncIterator[PodENICluster]:
     async with open_pod_eni_cluster(tmp_path) as cluster:
         yield cluster
-
-
-async def put(cluster: PodENICluster, resource: Any, one: dict[str, Any]) -> None:
-    typed = resource.typed(dict[str, Any])
-    made = await cluster.client.create(typed, one, namespace=one["metadata"].get("namespace"))
-    await cluster.client.update(typed, {**made, "status": one["status"]}, subresource="status")
 
 
 async def of_upstream(cluster: PodENICluster, name: str = "web-0") -> str:
@@ -56,8 +50,8 @@ async def of_upstream(cluster: PodENICluster, name: str = "web-0") -> str:
         trunk=cluster.trunks["n1"],
         vid=VID,
     )
-    await put(cluster, NETWORK_INTERFACES, network_interface(record, eni, vid=VID))
-    await put(cluster, POD_ENIS, record)
+    await put(cluster.client, network_interface(record, eni, vid=VID))
+    await put(cluster.client, record)
     status = {"status": {"phase": "Running", "podIP": eni["PrivateIpAddress"]}}
     await cluster.client.patch(PODS, name, status, namespace="default", subresource="status")
     return eni_id
