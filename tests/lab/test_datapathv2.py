@@ -89,7 +89,7 @@ async def test_a_connection_between_pods_passes_the_stacks_of_their_nodes_by(
 async def test_the_node_reaches_pods_and_pods_the_node(lab, pods, target, family):
     """Bug class 50."""
     address, own = pods[target].address(family), node_address(lab, "node-1", family)
-    script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read())"
+    script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=60).read())"
     host = f"[{address}]" if family is Family.V6 else str(address)
 
     seen = await lab.node("node-1").exec("python3", "-c", script, f"http://{host}:8080/")
@@ -142,7 +142,7 @@ async def test_the_metadata_service_is_reached_unless_the_pod_may_not(lab, pods)
     notes = {"k8s.aliyun.com/metadata-access": "false"}
     closed = await lab.pod("closed", node="node-1", annotations=notes)
     url = "http://100.100.100.200/latest/meta-data/instance-id"
-    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read())"
+    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=60).read())"
 
     assert lab.instances["node-1"].id in await pods["a"].exec("python3", "-c", script)
     assert "URLError" in await closed.exec("python3", "-c", script, check=False)
@@ -161,7 +161,7 @@ async def test_what_entered_by_eth0_is_answered_by_eth0(lab, pods, family):
     await lab.node("node-1").exec("nft", f"table {table} {{\nchain prerouting {chain}\n}}")
     at = f"[{own}]" if family is Family.V6 else str(own)
     script = (
-        "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
+        "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=60).read().decode())"
     )
     try:
         said = await lab.node("node-2").exec("python3", "-c", script, f"http://{at}:31999/")

@@ -149,7 +149,7 @@ async def test_the_node_probes_pods_over_tcp(lab, pods, family, target):
     address = pods[target].address(family)
     host = f"[{address}]" if family is Family.V6 else str(address)
     script = (
-        f"import urllib.request as u; print(u.urlopen('http://{host}:8080/', timeout=5).read())"
+        f"import urllib.request as u; print(u.urlopen('http://{host}:8080/', timeout=60).read())"
     )
 
     answer = await node.exec("python3", "-c", script)
@@ -171,7 +171,7 @@ async def test_a_service_is_reached_by_the_node(lab, pods, family, backend):
     try:
         script = (
             "import urllib.request as u, sys; "
-            "print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
+            "print(u.urlopen(sys.argv[1], timeout=60).read().decode())"
         )
         address = f"[{SERVICE[family]}]" if family is Family.V6 else SERVICE[family]
         answer = await pods["a"].exec("python3", "-c", script, f"http://{address}/")
@@ -214,7 +214,7 @@ async def test_the_metadata_service_is_reached_unless_the_pod_may_not(lab, pods)
     notes = {"k8s.aliyun.com/metadata-access": "false"}
     closed = await lab.pod("closed", node="eni-1", annotations=notes)
     url = "http://100.100.100.200/latest/meta-data/instance-id"
-    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read())"
+    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=60).read())"
 
     assert lab.instances["eni-1"].id in await pods["a"].exec("python3", "-c", script)
     assert "URLError" in await closed.exec("python3", "-c", script, check=False)

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import pytest_asyncio
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 SERVER = Path(balanced_node.__file__).read_text()  # a pod has a /tmp of its own
 FAR = {4: "203.0.113.7", 6: "2001:db8:ffff::7"}
 PORT, NODE_PORT = 80, 30080
+T = TypeVar("T")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["veth", "datapathv2"])
@@ -86,11 +88,12 @@ async def ask(flow: Flow) -> tuple[str, str]:
     return node, seen.strip()
 
 
-async def eventually(question: Callable[[], Awaitable[object]]) -> None:
-    """Wait until a question that is asked again and again is answered with yes."""
+async def eventually(question: Callable[[], Awaitable[T]]) -> T:
+    """Wait until a question that is asked again and again is answered with yes; return that."""
     async with asyncio.timeout(PATIENCE_S):
-        while not await question():  # each waits for an answer of its own
+        while not (answer := await question()):  # each waits for an answer of its own
             pass
+        return answer
 
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
@@ -118,12 +121,12 @@ async def test_a_pod_reaches_another_node_by_the_address_with_its_own(lab):
     async def answer(vip: IPAddress) -> tuple[str, str] | None:
         try:
             return await ask(await pod.connect(vip, port=PORT, timeout_s=0.5))
-        except TimeoutError:  # nobody has asked the node for its health so far
+        except (OSError, TimeoutError):  # nobody has asked the node for its health so far
             return None
 
     for vip in addresses:
-        await eventually(partial(answer, vip))
-        assert await answer(vip) == ("node-2", str(pod.address(family_of(vip))))
+        answered = await eventually(partial(answer, vip))
+        assert answered == ("node-2", str(pod.address(family_of(vip))))
 
 
 @FAMILIES
@@ -158,7 +161,7 @@ async def test_only_nodes_that_say_so_are_sent_to_with_a_local_policy(lab, outsi
     async def is_answered() -> bool:
         try:
             await ask(await outside.connect(vip, port=PORT, timeout_s=0.5))
-        except TimeoutError:
+        except (OSError, TimeoutError):
             return False
         return True
 
@@ -215,7 +218,8 @@ spec: {selector: {app: draining}, ports: [{port: 80, targetPort: 7000}]}
 
 async def test_a_pod_that_drains_stays_an_endpoint_that_serves_until_it_is_gone(lab):
     await lab.apply(DRAINS)
-    pod = await lab.pod("draining", node="node-1", pre_stop=("sleep", "2"))
+    until_told = ("sh", "-c", "until [ -e /tmp/enough ]; do sleep 0.1; done")
+    pod = await lab.pod("draining", node="node-1", pre_stop=until_told)
     await wait_endpoints(
         lab.kube, "draining", lambda held: _conditions(held) == [(True, True, False)]
     )
@@ -226,6 +230,7 @@ async def test_a_pod_that_drains_stays_an_endpoint_that_serves_until_it_is_gone(
         lab.kube, "draining", lambda held: _conditions(held) == [(False, True, True)]
     )
     assert await pod.can_reach(pod)
+    await pod.exec("touch", "/tmp/enough")
     await wait_endpoints(lab.kube, "draining", lambda held: not held)
 
 

@@ -154,7 +154,7 @@ async def _asked(pod: PodHandle, address: IPAddress) -> dict[str, Any] | None:
 @pytest.mark.parametrize("name", OWN)
 async def test_the_metadata_service_is_reached(made, pods, name):
     url = "http://100.100.100.200/latest/meta-data/instance-id"
-    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read())"
+    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=60).read())"
 
     answer = await pods[name].exec("python3", "-c", script)
 

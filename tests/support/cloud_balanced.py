@@ -11,7 +11,7 @@ from pathlib import Path
 from terway.lab.cloud.inprocess import inprocess_nlb_client, inprocess_slb_client
 from terway.lab.world.lab import Lab
 from terway.lab.world.outside import Outside
-from terway.lab.world.pods import PodHandle
+from terway.lab.world.pods import ANSWER_S, PodHandle
 from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family, IPAddress
 from terway.model.balancer import (
@@ -141,16 +141,18 @@ class Shop:
             listener=listener,
         )
 
-    async def ask(self, address: IPAddress, *, source: str = FAR) -> tuple[str, str]:
+    async def ask(
+        self, address: IPAddress, *, source: str = FAR, timeout_s: float = ANSWER_S
+    ) -> tuple[str, str]:
         """Return which pod answers a new connection, and whom it sees."""
-        flow = await self.outside.connect(address, port=PORT, source=source, timeout_s=2.0)
+        flow = await self.outside.connect(address, port=PORT, source=source, timeout_s=timeout_s)
         async with flow:
-            name, _, seen = (await flow.line(b"?", timeout_s=2.0)).decode().partition(" ")
+            name, _, seen = (await flow.line(b"?", timeout_s=timeout_s)).decode().partition(" ")
         return name, seen.strip()
 
     async def is_answered(self, address: IPAddress, *, source: str = FAR) -> bool:
         try:
-            await self.ask(address, source=source)
+            await self.ask(address, source=source, timeout_s=2.0)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return False
         return True

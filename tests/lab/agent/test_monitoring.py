@@ -92,6 +92,14 @@ async def ask(session, query):
     return said["data"]["result"]
 
 
+async def series(session, query):
+    """Return the series that answer `query` as soon as there are: a rate needs two scrapes."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (found := await ask(session, query)):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.2)
+    return found
+
+
 async def has_scraped(session):
     """Wait until a rate can be told of two scrapes."""
     async with asyncio.timeout(PATIENCE_S):
@@ -167,12 +175,13 @@ async def test_every_query_is_answered(machine, tmp_path):
 
         for title, query in dashboard_queries():
             asked = query.replace("$__rate_interval", "10s").replace("$instance", ".*")
-            assert await ask(session, asked), (title, asked)
+            assert await series(session, asked), (title, asked)
         for alert, query in alert_queries():
             await ask(session, query)
             for name in metrics_of(query):
-                assert await ask(session, f"count({name})"), (alert, name)
-        assert await ask(session, 'ALERTS{alertname="TerwaydDown"}') == []
+                assert await series(session, f"count({name})"), (alert, name)
+        # A scrape that was too slow is no more than pending.
+        assert await ask(session, 'ALERTS{alertname="TerwaydDown",alertstate="firing"}') == []
 
 
 def test_alerts_fire_when_they_should_and_not_otherwise():

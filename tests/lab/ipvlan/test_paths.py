@@ -81,7 +81,7 @@ async def test_the_node_reaches_pods_and_pods_the_node(
 ) -> None:
     """Bug class 50: the kubelet's probes."""
     address, own = pods[target].address(family), node_address(lab, HERE, family)
-    script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read())"
+    script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=60).read())"
     host = f"[{address}]" if family is Family.V6 else str(address)
 
     seen = await lab.node(HERE).exec("python3", "-c", script, f"http://{host}:8080/")
@@ -102,7 +102,7 @@ async def test_the_nodes_own_dns_cache_answers_pods(lab: Lab, pods: dict[str, Po
 
 async def test_the_metadata_service_is_reached_from_pods(pods: dict[str, PodHandle]) -> None:
     url = "http://100.100.100.200/latest/meta-data/instance-id"
-    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read().decode())"
+    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=60).read().decode())"
 
     for name in ("a", "other"):
         assert (await pods[name].exec("python3", "-c", script)).strip().startswith("i-")
