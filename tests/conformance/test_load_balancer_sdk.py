@@ -19,6 +19,7 @@ from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from terway.lab.cloud import products
 from terway.lab.cloud.openapi_http import create_openapi_app
 from terway.lab.cloud.transitions import Delays
+from terway.lab.kubeapi.tls import make_identity
 from tests.support.cloud_world import REGION, ZONE, make_world, serving
 
 SDKS = {"slb": (SlbSdk, slb_models), "nlb": (NlbSdk, nlb_models)}
@@ -196,6 +197,59 @@ async def test_a_clb_instance_lives_from_creation_to_deletion(sdk):
         "InvalidLoadBalancerId.NotFound",
     )
     await sdk.slb("DeleteAccessControlList", AclId=acl)
+
+
+async def test_listeners_of_http_and_certificates_are_as_the_vendor_has_them(sdk):
+    identity = make_identity(("shop.example.com",), now=sdk.world.clock.now)
+    pair = {"ServerCertificate": identity.cert_pem, "PrivateKey": identity.key_pem}
+    made = await sdk.slb("CreateLoadBalancer", AddressType="internet", LoadBalancerName="web")
+    balancer = made["LoadBalancerId"]
+    group = (await sdk.slb("CreateVServerGroup", LoadBalancerId=balancer))["VServerGroupId"]
+    other = make_identity(("a",), now=sdk.world.clock.now).key_pem
+    wrong = sdk.slb("UploadServerCertificate", **{**pair, "PrivateKey": other})
+    await _is_refused(wrong, "CertificateNotMatchPrivateKey")
+    certificate = (await sdk.slb("UploadServerCertificate", **pair))["ServerCertificateId"]
+    settings = {
+        "LoadBalancerId": balancer,
+        "VServerGroupId": group,
+        "HealthCheck": "on",
+        "HealthCheckURI": "/healthz",
+        "StickySession": "on",
+        "StickySessionType": "insert",
+        "CookieTimeout": 60,
+        "Bandwidth": -1,
+    }
+    https = {**settings, "ListenerPort": 443, "ServerCertificateId": certificate}
+    redirect = {"ListenerForward": "on", "ForwardPort": 443}
+    http = {"LoadBalancerId": balancer, "ListenerPort": 80}
+
+    await _is_refused(
+        sdk.slb("CreateLoadBalancerHTTPListener", **http, **redirect), "InvalidParameter"
+    )
+    await _is_refused(
+        sdk.slb("CreateLoadBalancerHTTPSListener", **{**https, "ServerCertificateId": "none"}),
+        "ServerCertificateId.NotFound",
+    )
+    await sdk.slb("CreateLoadBalancerHTTPSListener", **https)
+    await sdk.slb("CreateLoadBalancerHTTPListener", **http, **redirect)
+    taken = sdk.slb("CreateLoadBalancerTCPListener", **http, VServerGroupId=group, Bandwidth=-1)
+    await _is_refused(taken, "ListenerAlreadyExists")
+    described = await sdk.slb(
+        "DescribeLoadBalancerHTTPSListenerAttribute", LoadBalancerId=balancer, ListenerPort=443
+    )
+    assert (described["ServerCertificateId"], described["CookieTimeout"]) == (certificate, 60)
+    described = await sdk.slb("DescribeLoadBalancerHTTPListenerAttribute", **http)
+    assert (described["ListenerForward"], described["ForwardPort"]) == ("on", 443)
+    listed = await sdk.slb("DescribeLoadBalancerListeners", LoadBalancerId=[balancer])
+    assert [one["ListenerProtocol"] for one in listed["Listeners"]] == ["https", "http"]
+
+    used = sdk.slb("DeleteServerCertificate", ServerCertificateId=certificate)
+    await _is_refused(used, "CertificateAndPrivateKeyIsRefered")
+    held = await sdk.slb("DescribeServerCertificates")
+    names = held["ServerCertificates"]["ServerCertificate"][0]["SubjectAlternativeNames"]
+    assert names["SubjectAlternativeName"] == ["shop.example.com"]
+    await sdk.slb("DeleteLoadBalancer", LoadBalancerId=balancer)
+    await sdk.slb("DeleteServerCertificate", ServerCertificateId=certificate)
 
 
 async def test_an_nlb_instance_lives_from_creation_to_deletion(sdk):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from terway.lab.world.plan import PROBER
 from terway.lab.world.service_objects import SERVICES
+from tests.support import web_client, web_server
 from tests.support.balanced_services import (
     FAR,
     FAR_V6,
     NLB_CLASS,
     OTHER,
     PORT,
+    RAW_PODS,
     SERVED,
     Market,
     open_market,
@@ -149,6 +155,76 @@ async def test_an_instance_that_was_there_is_used_and_left_as_it_was(market: Mar
     assert len(await market.clb.list_groups(instance.id)) == 1
     assert await market.ask(address) == ("first-1", FAR)
     await market.remove("first")
+
+
+WEB = ("/usr/bin/env", "python3", "-I", "-S", "-c", Path(web_server.__file__).read_text())
+HOST = "shop.example.com"
+
+
+async def test_requests_come_by_https_with_the_certificate_of_the_service(market: Market):
+    identity = web_client.identity_of(HOST)
+    pods = [
+        await market.lab.pod(f"https-{number}", labels={"app": "https"}, command=(*WEB, "8080"))
+        for number in (1, 2)
+    ]
+    ports = [{"name": str(port), "port": port, "targetPort": SERVED} for port in (80, 443)]
+    said = {
+        "protocol-port": "https:443,http:80",
+        "cert-id": web_client.upload(market.lab.cloud, identity),
+        "forward-port": "80:443",
+        "health-check-flag": "on",
+        "health-check-uri": "/healthz",
+        "sticky-session": "on",
+        "sticky-session-type": "insert",
+        "cookie-timeout": "60",
+        "xforwardedfor-proto": "on",
+    }
+    await market.service("https", said, ports=ports)
+    (address,) = await market.addresses("https")
+    ask = partial(
+        web_client.ask,
+        market.outside.netns_path,
+        address,
+        port=443,
+        source=FAR,
+        host=HOST,
+        tls=web_client.trusting(identity),
+    )
+
+    async def is_answered_by(count: int) -> bool:
+        try:
+            return len({(await ask()).said["pod"] for _ in range(4)}) == count
+        except (OSError, EOFError, TimeoutError, ValueError):
+            return False  # nobody is healthy yet
+
+    await eventually(partial(is_answered_by, 2))
+    first = await ask(path="/a?b=1", body=b"cart")
+    assert first.said["body"] == "cart"
+    assert first.said["told"]["x-forwarded-for"] == FAR
+    assert first.said["told"]["x-forwarded-proto"] == "https"
+    assert first.said["seen"] == str(PROBER)
+
+    cookie = first.head.get("Set-Cookie").partition(";")[0]
+    again = [await ask(fields=(f"Cookie: {cookie}",)) for _ in range(3)]
+    assert {one.said["pod"] for one in again} == {first.said["pod"]}
+
+    led_on = await ask(port=80, tls=None, path="/a?b=1")
+    assert (led_on.head.status, led_on.head.get("Location")) == (302, f"https://{HOST}/a?b=1")
+    ingress = (await market.read("https"))["status"]["loadBalancer"]["ingress"]
+    assert ingress == [{"ip": str(address), "ipMode": "Proxy"}]
+    async with await pods[0].connect(address, port=80) as inside:  # out, and in again
+        assert (await inside.line(b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 302")
+
+    # One leaves while requests go on: none is lost, whatever cookie they bring.
+    leaving = next(one for one in pods if one.name == first.said["pod"])
+    patch = {"metadata": {"labels": {"app": "gone"}}}
+    await market.lab.kube.patch(RAW_PODS, leaving.name, patch, namespace="default")
+    who = leaving.name
+    async with asyncio.timeout(30):
+        while who == leaving.name:
+            who = (await ask(fields=(f"Cookie: {cookie}",))).said["pod"]
+    assert {(await ask()).said["pod"] for _ in range(4)} == {who}
+    await market.remove("https")
 
 
 async def test_a_control_plane_that_dies_at_any_moment_leaves_one_of_each(market: Market):
