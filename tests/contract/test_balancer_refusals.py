@@ -15,6 +15,7 @@ from tests.support.balancer_shop import (
     PREFIX,
     RAW,
     RAW_PODS,
+    RAW_SLICES,
     Shop,
     name_of,
     open_shop,
@@ -103,3 +104,60 @@ async def test_a_gate_that_is_open_stays_open_when_its_service_is_refused(shop: 
     assert "'best' is none of" in await shop.tells("SyncLoadBalancerFailed")
     assert (await condition(shop, a))["status"] == "True"
     assert REFUSED not in {why for why, _ in shop.told}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"metadata": {"annotations": {f"{PREFIX}adress-type": "intranet"}}},
+        {"metadata": {"annotations": {f"{PREFIX}address-type": "intern"}}},
+        {"spec": {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}},
+    ],
+    ids=["unknown", "wrong", "impossible"],
+)
+async def test_what_is_there_sends_to_the_pods_that_there_are_and_stays_as_it_is(
+    shop: Shop, wrong: dict[str, Any]
+) -> None:
+    """A pod that goes leaves the group: connections to it would be lost."""
+    a, b, c = shop.pod_addresses(3)
+    await shop.make_pods(a, b)
+    await shop.make_service()
+    await shop.until(shop.ingress)
+    before = await shop.slb.list_instances()
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}, {"name": "more", "port": 81}]
+    spec = {"spec": {**wrong.get("spec", {}), "ports": ports}}
+    await shop.client.patch(RAW, "web", {**wrong, **spec}, namespace="default")
+    assert "until then only its backends follow" in await shop.tells("SyncLoadBalancerFailed")
+
+    await shop.set_conditions(a, ready=False, serving=True, terminating=True)
+    await shop.make_pods(c)
+
+    await until_behind(shop, {a: 0, b: 100, c: 100})
+    await shop.client.delete(RAW_SLICES, f"web-{name_of(a)}", namespace="default")
+    await until_behind(shop, {b: 100, c: 100})
+    assert await shop.slb.list_instances() == before
+    assert [one.wish.port for one in await shop.slb.list_listeners(before[0].id)] == [80]
+
+
+async def until_behind(shop: Shop, weights: dict[str, int]) -> None:
+    async def is_so() -> bool:
+        return await shop.backends() == weights
+
+    await shop.until(is_so)
+
+
+async def test_a_pod_that_comes_while_its_service_is_refused_is_ready_when_it_is_healthy(
+    shop: Shop,
+) -> None:
+    a, b = shop.pod_addresses(2)
+    await shop.make_pods(a)
+    await shop.make_service()
+    await shop.until(shop.ingress)
+    await annotate(shop, scheduler="best")
+    await shop.tells("SyncLoadBalancerFailed")
+
+    await shop.make_pods(b, gated=True)
+
+    await until_behind(shop, {a: 100, b: 100})
+    await shop.see_healthy(b)
+    await until_open(shop, b)

@@ -10,7 +10,7 @@ that was there before, what others made stays, unless the Service says otherwise
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from terway.loadbalancer import steps as to
@@ -21,6 +21,7 @@ from terway.model.address import Family
 from terway.model.balancer import (
     AccessListId,
     AccessRule,
+    Backend,
     BalancerInstance,
     BalancerProduct,
     Listener,
@@ -75,14 +76,15 @@ def plan_removal(observed: Observed, *, mark: str, is_ours: bool) -> tuple[to.St
 
 
 def _is_marked(listener: Listener, mark: str) -> bool:
-    return _has_mark(listener.wish.description, mark)
+    return has_mark(listener.wish.description, mark)
 
 
 def _is_ours(group: ServerGroup, mark: str) -> bool:
-    return _has_mark(group.name, mark)
+    return has_mark(group.name, mark)
 
 
-def _has_mark(said: str, mark: str) -> bool:
+def has_mark(said: str, mark: str) -> bool:
+    """Return whether the name of a group, or what is said of a listener, is of a Service's."""
     # With the sign before it: "web/…" is not the end of "other-web/…".
     return said.startswith("k8s/") and said.endswith(f"/{mark}")
 
@@ -170,8 +172,13 @@ def _change_group(
     is_nlb = wanted.product is BalancerProduct.NLB
     if is_nlb and group.forwarding != listener.forwarding:
         yield to.UpdateGroup(group_id=group.id, name=group.name, forwarding=listener.forwarding)
+    yield from change_backends(group, listener.backends)
+
+
+def change_backends(group: ServerGroup, backends: Iterable[Backend]) -> Iterator[to.ChangeBackends]:
+    """Yield what makes these the backends of a group; nothing where they are."""
     there = {one.identity: one for one in group.backends}
-    wished = {one.identity: one for one in listener.backends}
+    wished = {one.identity: one for one in backends}
     add = tuple(one for name, one in wished.items() if name not in there)
     remove = tuple(one for name, one in there.items() if name not in wished)
     weigh = tuple(

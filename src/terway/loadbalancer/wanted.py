@@ -10,7 +10,7 @@ those that end serve on, as kube-proxy has it: better an answer of the last than
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -257,22 +257,31 @@ def _listener(
         port=port.port,
         description=f"k8s/{label}/{mark}",
         group_name=f"k8s/{label}/{mark}",
-        backends=tuple(sorted(_backends(port, settings, endpoints), key=_order)),
+        backends=backends_of(port, endpoints, of_addresses=settings.groups_are_of_addresses),
         forwarding=fit_forwarding(settings.forwarding, protocol, settings.web, port.port),
         http=fit_http(protocol, settings.web, port.port),
     )
 
 
-def _backends(port: Port, settings: Settings, endpoints: Iterable[Endpoint]) -> Iterable[Backend]:
+def backends_of(
+    port: Port, endpoints: Iterable[Endpoint], *, of_addresses: bool
+) -> tuple[Backend, ...]:
+    """Return who is to be behind a port, by address alone or with the ENI that has it."""
+    return tuple(sorted(_backends(port, endpoints, of_addresses=of_addresses), key=_order))
+
+
+def _backends(
+    port: Port, endpoints: Iterable[Endpoint], *, of_addresses: bool
+) -> Iterator[Backend]:
     serving = [one for one in endpoints if one.serves and port.name in one.ports]
     stays = any(one.is_ready and not one.is_terminating for one in serving)
     for one in serving:
-        if one.eni_id is None and not settings.groups_are_of_addresses:
+        if one.eni_id is None and not of_addresses:
             continue  # nobody knows its ENI yet: the next look finds it
         yield Backend(
             address=one.address,
             port=one.ports[port.name],
-            eni_id=None if settings.groups_are_of_addresses else one.eni_id,
+            eni_id=None if of_addresses else one.eni_id,
             weight=0 if one.is_terminating and stays else FULL_WEIGHT,
         )
 

@@ -31,7 +31,7 @@ class Leaving:
         own = {owner_tags(one) for one in wanted if not one.balancer_id}
         done = [
             await self._rounds.take_away(one, spare=named_balancer(found))
-            for one in self._holdings(found)
+            for one in self.holdings(found)
             if not one.balancer_id and owner_tags(one) not in own
         ]
         if all(done):
@@ -39,13 +39,13 @@ class Leaving:
 
     async def take_all(self, found: BalancedService) -> bool:
         """Take away all that the Service had; return whether nothing is left."""
-        for one in self._holdings(found):
+        for one in self.holdings(found):
             if not await self._rounds.take_away(one, spare=named_balancer(found)):
                 return False
         self._cleared.pop(key_of(found), None)
         return True
 
-    def _holdings(self, found: BalancedService) -> tuple[Wanted, ...]:
+    def holdings(self, found: BalancedService) -> tuple[Wanted, ...]:
         """Return what it may have, whatever it says by now: that may be wrong.
 
         Its class is gone with its type; before, nobody else's product is asked for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 from msgspec import structs
@@ -142,6 +143,17 @@ def bare_service(found: BalancedService) -> Service:
         ports=(),
         families=(),
         load_balancer_class=found.spec.load_balancer_class or "",
+    )
+
+
+def plain_service(found: BalancedService) -> Service:
+    """Return a Service with what of it is beyond doubt, whatever else it says."""
+    known = {one.value for one in ListenerProtocol}
+    spec = found.spec
+    return replace(
+        bare_service(found),
+        ports=tuple(_port(one) for one in spec.ports or () if one.protocol in known),
+        families=tuple(_FAMILIES[one] for one in spec.ip_families or ("IPv4",)),
     )
 
 

@@ -6,7 +6,7 @@ find ─► plan ─► do ─┐   until nothing is left to do, or the cloud ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from terway.cloud.nlb import NlbClient
@@ -19,7 +19,8 @@ from terway.controlplane.balancers.source_groups import SourceGroupDoer
 from terway.controlplane.balancers.tokens import Tokens
 from terway.loadbalancer.plan import plan, plan_removal
 from terway.loadbalancer.steps import Step
-from terway.loadbalancer.values import Cluster, Observed
+from terway.loadbalancer.upkeep import as_it_is, plan_upkeep
+from terway.loadbalancer.values import Cluster, Endpoint, Observed, Service
 from terway.loadbalancer.wanted import Wanted
 from terway.model.balancer import BalancerProduct, JobId
 from terway.model.errors import BugError, TransientError, VpcError
@@ -79,6 +80,23 @@ class Rounds:
             if not done:
                 break
         return Made(wanted=wanted, observed=observed, is_settled=False, trouble=trouble)
+
+    async def keep_up(
+        self, service: Service, endpoints: Sequence[Endpoint], holding: Wanted
+    ) -> Made | None:
+        """Have what a refused Service holds send to its pods; None where it serves nobody."""
+        made: Made | None = None
+        for _ in range(_ROUNDS):
+            observed = await self._finder.find(holding, self._cluster().vpc_id)
+            wanted = as_it_is(service, endpoints, holding, observed)
+            if wanted is None:
+                return None
+            steps = plan_upkeep(wanted, observed)
+            done, trouble = await self._do(steps, wanted, observed)
+            made = Made(wanted=wanted, observed=observed, is_settled=not steps, trouble=trouble)
+            if not done:
+                break
+        return made
 
     async def take_away(self, wanted: Wanted, *, spare: str) -> bool:
         """Return whether nothing is left. The instance `spare` stays, even if we have made it."""

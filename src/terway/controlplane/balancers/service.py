@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from terway.controlplane.balancers.behind import Behind
-from terway.controlplane.balancers.endpoints import endpoints_of, pods_behind
 from terway.controlplane.balancers.explaining import explain
 from terway.controlplane.balancers.finalizer import hold, is_held, let_go
 from terway.controlplane.balancers.gates import Gates
@@ -23,11 +22,13 @@ from terway.controlplane.balancers.objects import (
     SLICES,
     BalancedService,
     is_ours,
+    plain_service,
     service_of,
 )
 from terway.controlplane.balancers.opening import Opening
 from terway.controlplane.balancers.owners import Owners
 from terway.controlplane.balancers.rounds import Made, Products, Rounds
+from terway.controlplane.balancers.served import read_served
 from terway.controlplane.balancers.status import (
     ingress_of,
     is_published,
@@ -51,6 +52,7 @@ from terway.model.errors import CapacityError, UsageError, VpcError
 
 _WATCHFUL_S = 1.0  # while a pod waits for health, or the cloud works on something
 _RESYNC_S = 300.0  # somebody may have changed the instance by hand
+_KEPT_UP = "until then only its backends follow the pods"
 
 
 class ServiceController:
@@ -109,7 +111,12 @@ class ServiceController:
     async def _look_at(self, found: BalancedService) -> Outcome:
         if found.metadata.deletion_timestamp is not None or not is_ours(found):
             return await self._leave(found)
-        return await self._keep(found)
+        try:
+            return await self._keep(found)
+        except UsageError as refusal:
+            if refusal.code:  # the cloud's, of one thing: all else was done
+                raise
+            return await self._keep_up(found, refusal)
 
     async def _let_pass(self, key: ObjectKey) -> None:
         """Open the gates of pods that wait for a load balancer which nobody wants any more."""
@@ -120,12 +127,8 @@ class ServiceController:
         service = service_of(found)
         settings = parse_annotations(service.annotations, service.product)
         await hold(self._client, found)
-        slices = self._behind.slices(key_of(found))
-        pods = self._behind.pods(slices)
-        behind = pods_behind(slices, pods)
-        enis = await self._owners.find(key_of(found), behind)
-        endpoints = endpoints_of(service.name, slices, pods, enis)
-        instances = wanted_of(service, settings, endpoints, self._cluster())
+        served = await read_served(key_of(found), self._behind, self._owners)
+        instances = wanted_of(service, settings, served.endpoints, self._cluster())
         made = [await self._rounds.make(one) for one in instances]
         await self._leaving.clear(found, instances)
         await self._write_status(found, settings, made)
@@ -135,13 +138,33 @@ class ServiceController:
             if any(one.trouble is not None and not one.observed.listeners for one in made):
                 await label(self._client, found, made)
                 raise trouble  # no health to wait for
-        waiting = await self._opening.open_gates(service.name, behind.values(), made)
+        waiting = await self._opening.open_gates(service.name, served.pods.values(), made)
         await label(self._client, found, made)  # after the pods, who are in a hurry
         if trouble is not None:
             if not waiting:
                 raise trouble
             self._tell(found, WARNING, "SyncLoadBalancerFailed", str(trouble))
-        is_settled = all(one.is_settled for one in made) and len(enis) == len(behind)
+        is_settled = all(one.is_settled for one in made) and served.is_known
+        return Outcome(again_in_s=_RESYNC_S if is_settled and not waiting else _WATCHFUL_S)
+
+    async def _keep_up(self, found: BalancedService, refusal: UsageError) -> Outcome:
+        """Have what a refused Service has send to its pods; where it has nothing, raise `refusal`.
+
+        What the pods' gates wait for is what those say who are there.
+        """
+        served = await read_served(key_of(found), self._behind, self._owners)
+        service = plain_service(found)
+        made = [
+            one
+            for holding in self._leaving.holdings(found)
+            if (one := await self._rounds.keep_up(service, served.endpoints, holding)) is not None
+        ]
+        if not made:
+            raise refusal
+        trouble = next((f"; {one.trouble}" for one in made if one.trouble is not None), "")
+        self._tell(found, WARNING, "SyncLoadBalancerFailed", f"{refusal}; {_KEPT_UP}{trouble}")
+        waiting = await self._opening.open_gates(service.name, served.pods.values(), made)
+        is_settled = all(one.is_settled for one in made) and served.is_known
         return Outcome(again_in_s=_RESYNC_S if is_settled and not waiting else _WATCHFUL_S)
 
     async def _tell_failure(self, found: BalancedService, error: VpcError) -> None:
