@@ -17,7 +17,7 @@ from terway.kube.resource import PODS
 from terway.lab.cloud.inprocess import inprocess_nlb_client, inprocess_slb_client
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.outside import Outside, outside_host
-from terway.lab.world.pods import PodHandle
+from terway.lab.world.pods import ANSWER_S, PodHandle
 from terway.lab.world.service_objects import SERVICES
 from terway.model.address import IPAddress
 from tests.support import mortal_server
@@ -117,17 +117,22 @@ class Market:
         return tuple(found)
 
     async def ask(
-        self, address: IPAddress, *, source: str = FAR, port: int = PORT
+        self,
+        address: IPAddress,
+        *,
+        source: str = FAR,
+        port: int = PORT,
+        timeout_s: float = ANSWER_S,
     ) -> tuple[str, str]:
         """Return which pod answers a new connection, and whom it sees."""
-        flow = await self.outside.connect(address, port=port, source=source, timeout_s=3.0)
+        flow = await self.outside.connect(address, port=port, source=source, timeout_s=timeout_s)
         async with flow:
-            name, _, seen = (await flow.line(b"?", timeout_s=3.0)).decode().partition(" ")
+            name, _, seen = (await flow.line(b"?", timeout_s=timeout_s)).decode().partition(" ")
         return name, seen.strip()
 
     async def is_answered(self, address: IPAddress, **more: Any) -> bool:
         try:
-            await self.ask(address, **more)
+            await self.ask(address, **more, timeout_s=3.0)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return False
         return True
