@@ -134,6 +134,10 @@ def _resources_step(cluster: ClusterWorld) -> Step:
 def _control_plane_step(cluster: ClusterWorld) -> Step:
     theirs = [one for one in cluster.workloads if one.kind == "Deployment" and not one.is_ours]
     ours = [one for one in cluster.workloads if one.kind == "Deployment" and one.is_ours]
+    risk = "new pods with a PodENI wait until ours has the lease; others notice nothing"
+    if read_agent_config_into(Report(), cluster.config).eni.is_centralized:
+        # Upstream's daemons wait for its control plane to say which pod has which address.
+        risk += f"; new pods of other kinds wait on nodes without {LABEL}=true, until they have it"
     return Step(
         title="control plane",
         state=State.DONE if ours and not theirs else State.TODO,
@@ -141,7 +145,7 @@ def _control_plane_step(cluster: ClusterWorld) -> Step:
             *(f"{_said(one)}: deleted, for ours has its name" for one in theirs),
             "PodENIs and fixed addresses: read from the custom resources, nothing is made anew",
         ),
-        risk="new pods with a PodENI wait until ours has the lease; others notice nothing",
+        risk=risk,
         command="" if ours and not theirs else " && ".join((*_deletions(theirs), _INSTALL)),
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from terway.cli.migrate_carried import Carried
 from terway.cli.migrate_plan import State, plan_migration
 from terway.cli.migrate_text import plan_lines
@@ -190,3 +192,17 @@ def test_a_plan_of_named_nodes_is_of_no_others():
     assert not two.is_blocked
     assert [one.title for one in own.steps[4:]] == ["node node-1"]
     assert own.is_blocked
+
+
+@pytest.mark.parametrize(("ipam_type", "waits"), [("default", False), ("crd", True)])
+def test_where_upstreams_control_plane_gives_addresses_new_pods_wait_for_their_node(
+    ipam_type, waits
+):
+    conf = ENI_CONF.replace("{", f'{{"ipam_type":"{ipam_type}",', 1)
+    cluster = replace(CLUSTER, config={**CONFIG, "eni_conf": conf})
+
+    (step,) = [
+        one for one in plan_migration(World(cluster=cluster)).steps if one.title == "control plane"
+    ]
+
+    assert ("new pods of other kinds wait on nodes without" in step.risk) is waits
