@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from terway.cloud.slb import SlbClient
+from terway.lab.cloud.balancer_records import HealthSeen
 from terway.lab.cloud.inprocess import inprocess_slb_client
 from terway.model.balancer import (
     CheckKind,
@@ -29,7 +31,17 @@ from terway.model.http_listener import (
     TlsTermination,
 )
 from terway.model.ids import ClientToken
-from tests.support.balancer_shop import INTRANET, PREFIX, RAW, Shop, open_shop, running
+from tests.support.balancer_shop import (
+    GATE,
+    INTRANET,
+    PREFIX,
+    RAW,
+    RAW_PODS,
+    Shop,
+    name_of,
+    open_shop,
+    running,
+)
 from tests.support.balancer_story import certificate
 from tests.support.cloud_world import CloudWorld, make_world
 
@@ -124,6 +136,36 @@ async def listeners(shop: Shop) -> dict[int, Listener]:
         for one in await shop.slb.list_listeners(made.id)
         if one.is_running
     }
+
+
+async def test_a_gate_opens_when_the_listener_of_http_sees_the_pod_healthy(shop: Shop) -> None:
+    [a] = shop.pod_addresses(1)
+    said = {
+        **INTRANET,
+        f"{PREFIX}protocol-port": "http:80",
+        f"{PREFIX}health-check-flag": "on",
+    }
+    await shop.make_service(annotations=said)
+    await shop.make_pods(a, gated=True)
+
+    async def is_open() -> bool:
+        return await gate(shop, a) == "True"
+
+    async def is_held() -> bool:
+        return await shop.backends() == {a: 100} and await gate(shop, a) == "False"
+
+    await shop.until(is_held)
+    (made,) = await shop.slb.list_instances()
+    seen = HealthSeen(healthy=frozenset({(f"{made.id}/http/80", ip_address(a), 8080)}))
+    shop.cloud.cloud.world.state.balancing.health = seen
+    await shop.until(is_open)
+
+
+async def gate(shop: Shop, address: str) -> str:
+    pod = await shop.client.get(RAW_PODS, name_of(address), namespace="default")
+    assert pod is not None
+    held: dict[str, str] = {one["type"]: one["status"] for one in pod["status"]["conditions"]}
+    return held.get(GATE, "")
 
 
 async def test_a_port_changes_its_protocol_and_what_others_made_stays(shop: Shop) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -179,21 +180,26 @@ async def test_requests_come_by_https_with_the_certificate_of_the_service(market
         "cookie-timeout": "60",
         "xforwardedfor-proto": "on",
     }
-    await market.service("https", said, ports=ports)
-    (address,) = await market.addresses("https")
+    await market.service("https", said, ports=ports, ipFamilyPolicy="RequireDualStack")
+
+    async def has_both() -> bool:
+        return len(await market.addresses("https")) == 2
+
+    await eventually(has_both)
+    address, address_v6 = await market.addresses("https")
     ask = partial(
         web_client.ask,
         market.outside.netns_path,
-        address,
+        address=address,
         port=443,
         source=FAR,
         host=HOST,
         tls=web_client.trusting(identity),
     )
 
-    async def is_answered_by(count: int) -> bool:
+    async def is_answered_by(count: int, **more: Any) -> bool:
         try:
-            return len({(await ask()).said["pod"] for _ in range(4)}) == count
+            return len({(await ask(**more)).said["pod"] for _ in range(4)}) == count
         except (OSError, EOFError, TimeoutError, ValueError):
             return False  # nobody is healthy yet
 
@@ -204,6 +210,10 @@ async def test_requests_come_by_https_with_the_certificate_of_the_service(market
     assert first.said["told"]["x-forwarded-proto"] == "https"
     assert first.said["seen"] == str(PROBER)
 
+    by_v6: dict[str, Any] = {"address": address_v6, "source": FAR_V6}
+    await eventually(partial(is_answered_by, 2, **by_v6))
+    assert (await ask(**by_v6)).said["told"]["x-forwarded-for"] == FAR_V6
+
     cookie = first.head.get("Set-Cookie").partition(";")[0]
     again = [await ask(fields=(f"Cookie: {cookie}",)) for _ in range(3)]
     assert {one.said["pod"] for one in again} == {first.said["pod"]}
@@ -211,7 +221,7 @@ async def test_requests_come_by_https_with_the_certificate_of_the_service(market
     led_on = await ask(port=80, tls=None, path="/a?b=1")
     assert (led_on.head.status, led_on.head.get("Location")) == (302, f"https://{HOST}/a?b=1")
     ingress = (await market.read("https"))["status"]["loadBalancer"]["ingress"]
-    assert ingress == [{"ip": str(address), "ipMode": "Proxy"}]
+    assert [one["ipMode"] for one in ingress] == ["Proxy", "Proxy"]
     async with await pods[0].connect(address, port=80) as inside:  # out, and in again
         assert (await inside.line(b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 302")
 
