@@ -17,16 +17,17 @@ import yaml
 
 from terway.cli.migrate_action import Do, Goal
 from terway.cli.migrate_cluster import NAMESPACE
-from terway.cli.migrate_hold import held_entries
+from terway.cli.migrate_hold import answers_webhook, held_entries
 from terway.cli.migrate_next import next_forward
 from terway.cli.migrate_return import next_back
 from terway.cli.migrate_run import Next
 from terway.cli.migrate_seen import KINDS, PODS
+from terway.cli.migrate_whole import rendered
 from terway.controlplane.install import read_definitions
 from terway.lab.kubeapi.manifests import apply_manifests
 from terway.model.errors import VpcError
 from tests.support.live_cluster import open_live_cluster
-from tests.support.migrating_cluster import FAST, Cluster, open_migration
+from tests.support.migrating_cluster import FAST, SETTINGS, Cluster, open_migration
 from tests.support.upstream_objects import CONTROL_PLANE, webhooks
 from tests.support.webhook_server import Answer, WebhookServer, allow, open_webhook_server, patch
 
@@ -150,6 +151,14 @@ async def test_who_a_network_is_for_gets_it_or_waits_at_every_step_there_and_bac
     assert not shop.has_doubts
     config = {**before["clientConfig"], "caBundle": renewed}
     assert await entry(shop) == {**before, "clientConfig": config}
+
+
+@pytest.mark.parametrize(("setting", "answers"), [("{}", True), ("{disableWebhook: true}", False)])
+def test_upstreams_webhooks_are_held_where_ours_will_answer(setting, answers):
+    manifests = rendered((), (*SETTINGS, f"controlPlane.config={setting}"))
+
+    assert answers_webhook(manifests) is answers
+    assert not answers_webhook(one for one in manifests if one["kind"] != "ConfigMap")
 
 
 def test_a_server_without_conditions_holds_those_that_labels_tell():

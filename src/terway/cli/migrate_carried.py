@@ -13,7 +13,7 @@ name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +54,11 @@ def carry(kind: str, objects: Iterable[Object], schema: Object | None) -> Carrie
     for one in held if schema is not None else ():
         unknown.update(set(_unknown(one, schema or {})))
     lost = (f"{path}, of {counted(count, 'object')}" for path, count in sorted(unknown.items()))
-    say = _SAYINGS.get(kind, _nothing)
+    say = _SAYINGS.get(kind)
     return Carried(
         kind=kind,
         count=len(held),
-        said=tuple(text for one in held for text in say(one)),
+        said=tuple(say(held)) if say is not None else (),
         lost=tuple(lost),
     )
 
@@ -88,8 +88,9 @@ def _unknown_in(value: object, schema: Object, path: str) -> Iterator[str]:
             yield from _unknown_in(held, schema.get("items") or {}, f"{path}[]")
 
 
-def _nothing(_: Object) -> Iterator[str]:
-    return iter(())
+def _of_pod_enis(objects: Iterable[Object]) -> Iterator[str]:
+    for one in objects:
+        yield from _of_pod_eni(one)
 
 
 def _of_pod_eni(one: Object) -> Iterator[str]:
@@ -106,6 +107,11 @@ def _of_pod_eni(one: Object) -> Iterator[str]:
         yield f"{name} is {phase or 'new'}: our control plane goes on with it"
 
 
+def _of_networkings(objects: Iterable[Object]) -> Iterator[str]:
+    for one in objects:
+        yield from _of_networking(one)
+
+
 def _of_networking(one: Object) -> Iterator[str]:
     name = one["metadata"]["name"]
     try:
@@ -119,15 +125,20 @@ def _of_networking(one: Object) -> Iterator[str]:
         yield f"PodNetworking {name} is not Ready, for upstream neither: {said}"
 
 
-def _of_node(one: Object) -> Iterator[str]:
-    name, enis = one["metadata"]["name"], (one.get("status") or {}).get("networkInterfaces") or {}
-    held = [each for eni in enis.values() for each in (eni.get("ipv4") or {}).values()]
-    used = sum(bool(each.get("podID")) for each in held)
-    if not enis:
-        yield f"Node {name} shows no ENI: its pool is read from the cloud"
-        return
-    what = f"{counted(len(enis), 'ENI')}, {counted(len(held), 'address', 'addresses')}"
-    yield f"Node {name} is believed: {what}, {used} with pods"
+def _of_nodes(objects: Iterable[Object]) -> Iterator[str]:
+    """Yield in one line what all pools have; a Node without ENIs has no pool by upstream."""
+    shown = [(one.get("status") or {}).get("networkInterfaces") or {} for one in objects]
+    enis = [eni for one in shown for eni in one.values()]
+    held = [each for eni in enis for each in (eni.get("ipv4") or {}).values()]
+    if enis:
+        used = sum(bool(each.get("podID")) for each in held)
+        nodes = counted(sum(bool(one) for one in shown), "Node")
+        what = f"{counted(len(enis), 'ENI')}, {counted(len(held), 'address', 'addresses')}"
+        yield f"pools are believed as they are: {nodes} with {what}, {used:,} of them pods'"
 
 
-_SAYINGS = {"PodENI": _of_pod_eni, "PodNetworking": _of_networking, "Node": _of_node}
+_SAYINGS: Mapping[str, Callable[[Iterable[Object]], Iterator[str]]] = {
+    "PodENI": _of_pod_enis,
+    "PodNetworking": _of_networkings,
+    "Node": _of_nodes,
+}

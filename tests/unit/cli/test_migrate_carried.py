@@ -51,7 +51,7 @@ NETWORKING = pod_networking("fixed", vswitch="vsw-1", group="sg-1", app="db")
     ("one", "said"),
     [
         (POD_ENI, "PodENI default/db-0 keeps 192.168.32.9, eni-1, 00:16:3e:00:00:01: 30m0s"),
-        (NODE, "Node node-1 is believed: 1 ENI, 2 addresses, 1 with pods"),
+        (NODE, "pools are believed as they are: 1 Node with 1 ENI, 2 addresses, 1 of them pods'"),
         (NETWORKING, ""),
         (network_interface(POD_ENI, ENI, vid=1), ""),
         (node_runtime("node-1", {"u-2": "default/web"}), ""),
