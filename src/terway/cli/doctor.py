@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 
 import click
@@ -44,6 +45,8 @@ _CHECKS = (
     check_trunk,
     check_host_files,
 )
+_MOMENTARY = (check_mapping, check_prefixes)  # while pods come and go all do not say the same
+_SETTLES_S = 1.0  # beside the time that each look takes
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
 
 
@@ -67,6 +70,9 @@ def command(*, fixes: bool, bundle: str, as_json: bool, **where: str) -> None:
         done = mend(examine(snapshot))
         snapshot = take_snapshot(bundle, wanted, **where)
     findings = examine(snapshot)
+    if not bundle and has_doubts(snapshot):
+        time.sleep(_SETTLES_S)
+        findings = found_twice(findings, snapshot, take_snapshot("", Wanted(), **where))
     if as_json:
         print_json({"done": done, "findings": findings})
     else:
@@ -77,8 +83,30 @@ def command(*, fixes: bool, bundle: str, as_json: bool, **where: str) -> None:
 
 def examine(snapshot: Snapshot) -> tuple[Finding, ...]:
     """Return the findings, the worst first."""
-    found = [one for check in _CHECKS for one in check(snapshot)]
-    return tuple(sorted(found, key=lambda one: _ORDER.index(one.severity)))
+    return _worst_first(one for check in _CHECKS for one in check(snapshot))
+
+
+def has_doubts(snapshot: Snapshot) -> bool:
+    """Return whether there are findings that a pod may make that just comes or goes."""
+    return any(True for check in _MOMENTARY for _ in check(snapshot))
+
+
+def found_twice(
+    findings: Iterable[Finding], first: Snapshot, again: Snapshot
+) -> tuple[Finding, ...]:
+    """Return findings, those about addresses as they are `again` and for what they were at first.
+
+    Cloud, journal, kernel and Kubernetes are not read in one moment, and learn of a pod one by one.
+    """
+    doubted = [one for check in _MOMENTARY for one in check(first)]
+    causes = {one.why for one in doubted}
+    lasting = [one for check in _MOMENTARY for one in check(again) if one.why in causes]
+    sure = [one for one in findings if one not in doubted]
+    return _worst_first([*sure, *lasting])
+
+
+def _worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda one: _ORDER.index(one.severity)))
 
 
 def mend(findings: Iterable[Finding]) -> list[str]:

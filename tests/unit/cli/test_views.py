@@ -7,7 +7,7 @@ from ipaddress import ip_interface
 
 import pytest
 
-from terway.cli.doctor import doctor_lines, examine
+from terway.cli.doctor import doctor_lines, examine, found_twice, has_doubts
 from terway.cli.finding import Severity, command_of
 from terway.cli.mapping import mapping_lines, mapping_of
 from terway.cli.show import show_lines
@@ -193,3 +193,25 @@ def test_a_command_can_be_pasted() -> None:
     words = command_of(Remove(netns=NODE, object=rule))
 
     assert words == f"ip rule delete from {A}/32 priority 2048 lookup 1003"
+
+
+def test_doctor_tells_of_addresses_only_what_it_finds_twice() -> None:
+    there = healthy()
+    assert there.cloud is not None
+    lacks = replace(
+        there, cloud=replace(there.cloud, enis=(replace(there.cloud.enis[0], ipv4=()),))
+    )
+    lacks_one = replace(
+        there, cloud=replace(there.cloud, enis=(replace(there.cloud.enis[0], ipv4=(NEAR,)),))
+    )
+    found = examine(lacks)
+    others = [one for one in found if "not the same everywhere" not in one.what]
+
+    assert has_doubts(lacks)
+    assert not has_doubts(there)
+    assert found_twice(found, lacks, there) == tuple(others)
+    assert found_twice(found, lacks, lacks) == found
+    assert [one.what for one in found_twice(found, lacks, lacks_one) if one not in others] == [
+        f"{A}: not the same everywhere"
+    ]
+    assert found_twice(examine(there), there, lacks) == examine(there)
