@@ -237,7 +237,7 @@ async def test_after_DEL_the_device_is_on_the_node_and_serves_the_next_pod(lab):
     await lab.delete_pod("short")
 
     await wait_back(node, mac)
-    assert str(pod.address(Family.V4)) not in await node.exec("ip", "route")
+    assert str(pod.address(Family.V4)) not in (await node.exec("ip", "route")).split()
     again = [await lab.pod(f"next-{number}", node="eni-2") for number in range(6)]
     assert mac in {mac_of(lab, one) for one in again}
     await asyncio.gather(*(lab.delete_pod(one.name) for one in again))
@@ -308,7 +308,7 @@ async def test_kill_after_kill_while_pods_start_leaves_no_device_and_no_pod_behi
     for mac in macs:
         await wait_back(node, mac)
     async with asyncio.timeout(PATIENCE_S):  # what a killed terwayd left, the next one sweeps away
-        while await host_links(node) != before:
+        while await host_links(node) - before:  # and what an earlier pod had may go meanwhile
             await node.exec("true")
 
 
@@ -332,7 +332,8 @@ async def test_what_others_change_in_the_pod_is_put_right(lab, pods):
     async with asyncio.timeout(PATIENCE_S):
         while not await pods["a"].can_reach(pods["far"], timeout_s=0.5):
             await lab.node("eni-1").exec("true")
-    assert "veth1" in await pods["a"].exec("ip", "route", "get", "172.21.0.10")
+        while "veth1" not in await pods["a"].exec("ip", "route", "get", "172.21.0.10"):
+            pass
 
 
 SPOOFED = {

@@ -16,6 +16,7 @@ from terway.kube.watch import EventType, WatchEvent
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import EXCLUSIVE_LABELS, NodePool
 from terway.lab.world.pods import pod_manifest
+from terway.lab.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 
@@ -99,7 +100,7 @@ async def test_an_elastic_pod_leaves_nothing(lab):
     since = (await lab.kube.list(POD_ENIS)).resource_version
 
     await lab.delete_pod("elastic")
-    async with aclosing(lab.kube.watch(POD_ENIS, since=since, timeout_s=30)) as events:
+    async with aclosing(lab.kube.watch(POD_ENIS, since=since, timeout_s=int(PATIENCE_S))) as events:
         async for event in events:
             if isinstance(event, WatchEvent) and event.type is EventType.DELETED:
                 break

@@ -14,7 +14,7 @@ from terway.kube.client import Selector
 from terway.kube.resource import CONFIG_MAPS, EVENTS, PODS, ObjectKey
 from terway.kube.types import Event
 from terway.lab.world.lab import Lab
-from terway.lab.world.waiting import wait_until
+from terway.lab.world.waiting import PATIENCE_S, wait_until
 from tests.lab.plain import CONF, conflist, open_plain_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -49,7 +49,7 @@ class Runs:
         return name
 
     async def until(
-        self, name: str, holds: Callable[[dict[str, Any]], bool], *, timeout_s: float = 15.0
+        self, name: str, holds: Callable[[dict[str, Any]], bool], *, timeout_s: float = PATIENCE_S
     ) -> dict[str, Any]:
         key = ObjectKey(namespace="default", name=name)
 
@@ -77,7 +77,7 @@ class Runs:
             self.lab.kube,
             EVENTS,
             lambda events: "" if told(events) else f"no event {reason} of {name}",
-            timeout_s=15.0,
+            timeout_s=PATIENCE_S,
             namespace="default",
         )
         return told(found)[0]
@@ -337,7 +337,7 @@ async def test_L2_nothing_of_a_deleted_pod_is_left_on_the_node(lab: Lab) -> None
     node = lab.node("node-1")
     assert pod.netns_path.rpartition("/")[2] not in await node.exec("ls", "/run/netns")
     assert not node.inside(f"/var/lib/kubelet/pods/{pod.meta.uid}").exists()
-    assert str(pod.addresses.v4) not in await node.exec("ip", "route")
+    assert str(pod.addresses.v4) not in (await node.exec("ip", "route")).split()
 
 
 async def test_a_host_network_pod_has_the_nodes_addresses(lab: Lab) -> None:

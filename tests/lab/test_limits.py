@@ -55,7 +55,7 @@ async def rate_bytes_s(flow: Flow, *, seconds: float, expected: float) -> float:
     """Send and get back what takes `seconds` at the `expected` rate; return the rate of frames."""
     size = int(seconds * expected)
     start = time.monotonic()
-    await flow.echo(bytes(size), timeout_s=10 * seconds + 10)
+    await flow.echo(bytes(size), timeout_s=10 * seconds + PATIENCE_S)
     return size * 1514 / 1448 / (time.monotonic() - start)
 
 

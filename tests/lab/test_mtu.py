@@ -38,7 +38,7 @@ async def ping(pod: PodHandle, target: PodHandle, family: Family, size: int) -> 
     """Send packets of `size` bytes that must not be split."""
     payload = str(size - HEADERS[family])
     address = str(target.address(family))
-    return await pod.exec("ping", "-c2", "-W2", "-M", "do", "-s", payload, address, check=False)
+    return await pod.exec("ping", "-c2", "-W10", "-M", "do", "-s", payload, address, check=False)
 
 
 async def mtu(pod: PodHandle) -> str:
@@ -88,7 +88,7 @@ async def test_a_changed_mtu_of_the_node_is_that_of_new_pods(
     node = lab.node("jumbo-2")
     await node.exec("ip", "link", "set", "eth0", "mtu", "4000")
     is_there = "grep -qx 4000 /sys/class/net/eth1/mtu"
-    script = f"for i in $(seq 150); do {is_there} && exit 0; sleep 0.1; done; exit 1"
+    script = f"for i in $(seq 1200); do {is_there} && exit 0; sleep 0.1; done; exit 1"
     await node.exec("sh", "-c", script)
 
     new = await lab.pod("new", node="jumbo-2")

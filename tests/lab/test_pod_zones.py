@@ -13,6 +13,7 @@ from terway.lab.cloud.inprocess import inprocess_ecs_client
 from terway.lab.cloud.provision import create_security_group
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import NodePool
+from terway.lab.world.waiting import PATIENCE_S
 from terway.lab.world.zones import VSwitchPlan, ZonePlan
 from terway.model.ids import ClientToken, VSwitchId
 
@@ -50,7 +51,7 @@ async def make_networking(lab: Lab, vswitch_ids: list[VSwitchId], group: str) ->
     body = {"metadata": {"name": "web"}, "spec": spec}
     made = await lab.kube.create(POD_NETWORKINGS.typed(dict), body)
     since = made["metadata"]["resourceVersion"]
-    async for event in lab.kube.watch(POD_NETWORKINGS, since=since, timeout_s=30):
+    async for event in lab.kube.watch(POD_NETWORKINGS, since=since, timeout_s=int(PATIENCE_S)):
         if isinstance(event, WatchEvent) and event.object.status.status == "Ready":
             return
 

@@ -15,7 +15,7 @@ from terway.kube.resource import PODS, ObjectKey
 from terway.lab.kubeapi.manifests import apply_manifests
 from terway.lab.world.cluster import wait_nodes_ready
 from terway.lab.world.lab import Lab, open_lab
-from terway.lab.world.waiting import Objects, wait_until
+from terway.lab.world.waiting import PATIENCE_S, Objects, wait_until
 from terway.model.address import Family
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -49,7 +49,7 @@ async def lab() -> AsyncIterator[Lab]:
         apply_manifests(lab.services.cluster, INSTALLATION)
         await lab.add_node(NODE)
         node = lab.node(NODE)
-        await wait_nodes_ready(lab.kube, [node], timeout_s=60, progress=print)
+        await wait_nodes_ready(lab.kube, [node], timeout_s=PATIENCE_S, progress=print)
         yield lab
 
 
@@ -79,7 +79,7 @@ async def seen(lab: Lab, name: str, **wanted: str) -> None:
         found = {one["type"]: one["status"] for one in held}
         return "" if wanted.items() <= found.items() else f"{key} has {found}"
 
-    await wait_until(lab.kube, RAW, trouble, timeout_s=30, namespace="default")
+    await wait_until(lab.kube, RAW, trouble, timeout_s=PATIENCE_S, namespace="default")
 
 
 async def say(lab: Lab, name: str, status: str) -> None:

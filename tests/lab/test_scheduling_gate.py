@@ -20,6 +20,7 @@ from terway.lab.kubeapi.resources import POD
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import NodePool
 from terway.lab.world.pods import pod_manifest
+from terway.lab.world.waiting import PATIENCE_S
 from terway.lab.world.zones import ZonePlan
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -159,7 +160,9 @@ async def test_pods_of_a_daemon_set_are_neither_gated_nor_led_elsewhere(lab):
     await lab.apply(DAEMONS)
 
     found: dict[str, dict[str, Any]] = {}
-    async for event in lab.kube.watch(RAW, since=since, namespace="default", timeout_s=20):
+    async for event in lab.kube.watch(
+        RAW, since=since, namespace="default", timeout_s=int(PATIENCE_S)
+    ):
         if isinstance(event, WatchEvent) and "daemons" in event.object["metadata"]["name"]:
             found.setdefault(event.object["metadata"]["name"], event.object)
             if len(found) == 2:

@@ -18,6 +18,7 @@ from terway.kube.resource import NAMESPACES, PODS
 from terway.kube.watch import WatchEvent
 from terway.lab.world.lab import Lab, open_lab
 from terway.lab.world.plan import CONTROL_PLANE
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.errors import VpcError
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -39,7 +40,7 @@ async def make_networking(lab: Lab, name: str, selector: dict[str, Any]) -> None
     body = {"metadata": {"name": name}, "spec": {"selector": selector}}
     made = await lab.kube.create(POD_NETWORKINGS.typed(dict), body)
     since = made["metadata"]["resourceVersion"]
-    async for event in lab.kube.watch(POD_NETWORKINGS, since=since, timeout_s=30):
+    async for event in lab.kube.watch(POD_NETWORKINGS, since=since, timeout_s=int(PATIENCE_S)):
         if isinstance(event, WatchEvent) and event.object.status.status == "Ready":
             return
 

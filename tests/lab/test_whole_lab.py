@@ -135,7 +135,7 @@ async def is_filled(lab: Lab, node: NodeHandle) -> bool:
         pool = (await read_state_of(node.inside(SOCKET)))["pool"]
     except OSError:  # terwayd is not there yet
         return False
-    return pool["coming"] == 0 and pool["free"] >= lab.plan.min_free
+    return bool(pool["coming"] == 0 and pool["free"] >= lab.plan.min_free)
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])

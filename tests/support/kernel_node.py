@@ -51,11 +51,19 @@ def sh(command: str) -> str:
     return done.stdout
 
 
+def _shown(command: str) -> str:
+    """Return what `ip` shows, asked again when it was changed in the midst of the answer."""
+    while True:
+        done = subprocess.run(command.split(), capture_output=True, text=True, check=True)
+        if "Dump was interrupted" not in done.stderr:
+            return done.stdout
+
+
 async def links_are_gone(name: str) -> None:
     """Wait for links of which a part is `name`: terwayd deletes several at once, a little later."""
     with open_monitor(Watched.LINKS) as monitor:
         events = monitor.events()
-        while name in sh("ip -o link"):
+        while name in _shown("ip -o link"):
             await anext(events)
 
 
@@ -64,7 +72,8 @@ def node_state() -> list[str]:
 
     Nor does it say which links have no carrier: the kernel finds that out a little later.
     """
-    said = [sh(f"ip {family} rule; ip {family} route show table all") for family in ("-4", "-6")]
+    shows = ("rule", "route show table all")
+    said = [_shown(f"ip {family} {one}") for family in ("-4", "-6") for one in shows]
     lines = [line.replace(" linkdown", "") for text in said for line in text.splitlines()]
     return [line for line in lines if "proto kernel" not in line and "table local" not in line]
 

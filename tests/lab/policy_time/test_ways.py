@@ -14,6 +14,7 @@ from terway.lab.policy.inforce import SOCKET
 from terway.lab.policy.prober import Attempt
 from terway.lab.policy.services_api import ServicesInApi
 from terway.lab.world.node import NodeHandle
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.address import Family
 from terway.policy.cluster import Protocol
 from tests.support.policy_lab import Crew, PolicyLab
@@ -168,7 +169,7 @@ async def test_a_pod_reaches_itself_by_its_service_whatever_its_policies(
     async with service(world, crew, crew.client) as at:
         asks.sendto(b"question", (str(at.address), SERVICE_PORT))
         data, peer = await asyncio.wait_for(
-            asyncio.get_running_loop().sock_recvfrom(own, 100), timeout=10
+            asyncio.get_running_loop().sock_recvfrom(own, 100), timeout=PATIENCE_S
         )
         own.sendto(b"answer", peer)
         await hears(asks, b"answer")
@@ -263,7 +264,7 @@ async def test_a_closed_ports_error_reaches_a_pod_that_lets_nobody_in(
     client.send(b"is anybody there?")
 
     with pytest.raises(ConnectionRefusedError):
-        await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10), timeout=10)
+        await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10), timeout=PATIENCE_S)
 
 
 async def test_neighbours_are_found_again_by_a_pod_that_may_talk_to_nobody(
