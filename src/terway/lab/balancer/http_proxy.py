@@ -42,6 +42,7 @@ from terway.lab.world.sockets import connect_in
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _CONNECT_S = 5.0
+_GOODBYE_S = 1.0  # how long a client's end of TLS is waited for
 _LOST = (OSError, asyncio.IncompleteReadError, TimeoutError, MalformedError)
 
 
@@ -62,7 +63,12 @@ class HttpProxy:
 
     async def open(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Take connections from a listening socket, which is ours from here on."""
-        self._server = await asyncio.start_server(self._serve, sock=sock, ssl=tls)
+        self._server = await asyncio.start_server(
+            self._serve,
+            sock=sock,
+            ssl=tls,
+            ssl_shutdown_timeout=None if tls is None else _GOODBYE_S,
+        )
 
     async def close(self) -> None:
         """Take no more connections, and end those that there are."""
@@ -79,6 +85,9 @@ class HttpProxy:
         try:
             with suppress(*_LOST):
                 await self._talk(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # whoever does not listen must keep nobody waiting
+            raise
         finally:
             self._handlers.discard(task)
             await _close(writer)

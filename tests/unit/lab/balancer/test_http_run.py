@@ -82,6 +82,23 @@ async def test_who_comes_next_meets_the_certificate_of_now_and_nobody_a_listener
         await proxies.close()
 
 
+async def test_who_does_not_listen_keeps_a_listener_that_goes_from_nobody():
+    """Else one client could keep all load balancers of the lab as they are."""
+    identity = identity_of(HOST)
+    proxies = HttpProxies(ASKER)
+    assert await proxies.follow([listener(identity)], HealthSeen())
+    _, writer = await asyncio.open_connection(
+        str(HERE), 443, ssl=trusting(identity), server_hostname=HOST
+    )
+    transport = writer.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+
+    async with asyncio.timeout(10):
+        await proxies.close()
+    transport.abort()
+
+
 async def test_an_address_that_is_not_there_yet_is_waited_for():
     away = replace(listener(identity_of(HOST)), address=IPv4Address("198.51.100.1"))
     proxies = HttpProxies(ASKER)
