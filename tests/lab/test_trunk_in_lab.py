@@ -139,7 +139,7 @@ async def test_members_are_let_in_by_a_rule_that_names_the_group_of_another_memb
 
         assert let_in.can_reach(server.primary_ipv4)
         assert let_in.can_reach(server.ipv6[0])
-        assert not kept_out.can_reach(server.primary_ipv4, count=1)
+        assert not kept_out.can_reach(server.primary_ipv4, within_s=1)
 
         await made.client.set_security_groups(other.id, [others, callers])
         await lab.fabric.apply(lab.cloud.vpc_state())

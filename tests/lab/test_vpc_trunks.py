@@ -128,9 +128,9 @@ async def test_each_member_has_security_groups_of_its_own(network, tmp_path):
         (await connect(other, ONE.ipv4[0], 80)).close()
 
         listener.close()
-        assert not network.instances["i-10"].can_reach(ONE.ipv4[0], count=1)
-        assert network.instances["i-10"].can_reach(TWO.ipv4[0], count=1)
-    assert await network.drops(ONE, DropReason.INGRESS) == 1
+        assert not network.instances["i-10"].can_reach(ONE.ipv4[0], within_s=1)
+        assert network.instances["i-10"].can_reach(TWO.ipv4[0])
+    assert await network.drops(ONE, DropReason.INGRESS) >= 1
     assert await network.drops(TRUNK, DropReason.INGRESS) == 0
 
 
@@ -142,7 +142,7 @@ async def test_a_large_packet_to_a_member_teaches_its_sender_the_path(network, t
         pod = opened.join(ONE)
         opened.join(small)
 
-        assert not pod.can_reach(TWO.ipv4[0], size=1472, df=True, count=1)
+        assert not pod.can_reach(TWO.ipv4[0], size=1472, df=True, within_s=1)
 
         assert "mtu 1400" in pod.ip(f"route get {TWO.ipv4[0]}")
     assert await network.drops(ONE, DropReason.TOO_BIG) == 1
@@ -204,12 +204,12 @@ async def bad(network: Network, eni):
 
 
 async def test_a_member_that_is_detached_is_silent_at_once_and_others_go_on(network, guest):
-    assert guest.pods[ONE.eni_id].can_reach(A.ipv4[0], count=1)
+    assert guest.pods[ONE.eni_id].can_reach(A.ipv4[0])
 
     await apply(network, A, TRUNK, TWO)
 
-    assert not guest.pods[ONE.eni_id].can_reach(A.ipv4[0], count=1)
-    assert guest.pods[TWO.eni_id].can_reach(A.ipv4[0], count=1)
+    assert not guest.pods[ONE.eni_id].can_reach(A.ipv4[0], within_s=1)
+    assert guest.pods[TWO.eni_id].can_reach(A.ipv4[0])
     assert await network.drops(TRUNK, DropReason.VLAN) >= 1
 
 
@@ -231,7 +231,7 @@ async def test_a_member_moves_to_another_trunk_with_mac_and_addresses(network, g
 
 async def test_a_trunk_that_is_plugged_in_anew_has_its_members_again(network, guest):
     pod = guest.pods[ONE.eni_id]
-    assert pod.can_reach(A.ipv4[0], count=1)
+    assert pod.can_reach(A.ipv4[0])
     await network.fabric.unbind(guest.node.id)
 
     await network.fabric.bind(guest.node.id, guest.node.netns)
