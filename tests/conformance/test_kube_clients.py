@@ -113,7 +113,7 @@ async def test_official_a_watch_sees_what_others_do_and_resumes(server):
         with core_client(server) as core:
             events = watch.Watch()
             for event in events.stream(
-                core.list_pod_for_all_namespaces, resource_version=version, timeout_seconds=5
+                core.list_pod_for_all_namespaces, resource_version=version, timeout_seconds=60
             ):
                 seen.append((event["type"], event["object"].metadata.name))
                 if event["type"] == "DELETED":
@@ -135,7 +135,7 @@ async def test_official_a_forgotten_revision_is_410(server):
     def work(server):
         with core_client(server) as core, pytest.raises(ApiException) as caught:
             for _ in watch.Watch().stream(
-                core.list_pod_for_all_namespaces, resource_version="1", timeout_seconds=2
+                core.list_pod_for_all_namespaces, resource_version="1", timeout_seconds=60
             ):
                 pass
         return caught.value.status
