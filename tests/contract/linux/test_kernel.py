@@ -198,7 +198,7 @@ async def test_connections_of_an_address_are_counted_and_forgotten_in_both_famil
     for address in (*mine, "10.9.0.2"):
         netns.run(f"ip address add {address} dev lo")
         # the kernel makes the address usable a little later than ip returns
-        netns.run(f"until ping -n -c 1 -W 2 {address}; do :; done")
+        netns.run(f"until ping -n -c 1 -W 20 {address}; do :; done")
     mine_parsed = [ip_address(one) for one in mine]
 
     async with open_kernel() as kernel:
