@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -107,15 +106,21 @@ class Reconciler:
 
     async def _wait(self) -> None:
         """Wait for the next time; look into the pods that are asked for meanwhile."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(self._pause_s, self._network.wait_s)):
-                await asyncio.sleep(self.rest_s)
-                while True:
-                    await self._looks.wait_asked()
-                    await asyncio.sleep(_SETTLE_S)
-                    if self._looks.is_node_asked:
-                        return
-                    await self._look_into(self._looks.take_pods())
+        time_s = asyncio.get_running_loop().time
+        until = time_s() + min(self._pause_s, self._network.wait_s)
+        await asyncio.sleep(max(0.0, min(self.rest_s, until - time_s())))
+        while await self._is_asked(until) and not self._looks.is_node_asked:
+            await self._look_into(self._looks.take_pods())
+
+    async def _is_asked(self, until: float) -> bool:
+        """Wait until somebody asks for a look, or for the end; a look itself is not cut short."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._looks.wait_asked()
+                await asyncio.sleep(_SETTLE_S)
+        except TimeoutError:
+            return False
+        return True
 
     async def run_settings(self) -> None:
         """Look at the settings of which netlink tells nothing, until cancelled."""
@@ -221,10 +226,16 @@ class Reconciler:
             _log.warning("reconcile.failed", attachment=str(owner), error=str(error))
 
     async def _look_into(self, keys: Iterable[AttachmentKey]) -> None:
-        """Mend what is wrong in the pods' own namespaces; those that are worked on are left out."""
+        """Mend what is wrong in the pods' own namespaces; those that are worked on wait.
+
+        Whoever works on one may have read what somebody has changed since.
+        """
         for key in sorted(keys):
             attachment = self._pool.attachment(key)
-            if attachment is None or attachment.owner in self._verbs.turns.busy:
+            if attachment is None:
+                continue
+            if attachment.owner in self._verbs.turns.busy:
+                self._looks.ask_pod(key)
                 continue
             try:
                 async with self._verbs.turns.turn(attachment.owner):

@@ -57,7 +57,7 @@ class Pods:
 class Scene:
     def __init__(self):
         self.pool, self.network, self.pods, self.now = Pool(), Network(), Pods(), 1000.0
-        verbs = Verbs(
+        self.verbs = Verbs(
             pool=self.pool,
             network=self.network,
             pods=None,
@@ -68,7 +68,7 @@ class Scene:
             pool=self.pool,
             network=cast("Any", self.network),
             enis=cast("Any", self),
-            verbs=verbs,
+            verbs=self.verbs,
             pods=self.pods,
             now=lambda: self.now,
         )
@@ -118,6 +118,20 @@ async def test_a_pod_of_which_netlink_tells_nothing_is_looked_into_each_time(sce
 
     seen = scene.network.seen
     assert [seen.count(one) for one in ("child", "one", "another")] == [4, 2, 2]
+
+
+async def test_a_pod_that_changes_while_it_is_read_back_is_looked_into_afterwards(scene, tmp_path):
+    """Bug class 27: who reads may have read before somebody changed it."""
+    await scene.attach(str(tmp_path))
+    attachment = scene.pool.attachment(KEY)
+
+    async with scene.verbs.turns.turn(attachment.owner, is_look=True):
+        scene.reconciler.wake_pod(KEY)
+        await scene.reconciler.reconcile(is_due=False)
+        assert scene.network.seen == []
+
+    await scene.reconciler.reconcile(is_due=False)
+    assert scene.network.seen == ["c1"]
 
 
 async def test_a_pod_that_may_be_there_keeps_it(scene):
