@@ -260,9 +260,7 @@ class Story:
     def due(self) -> dict[str, int]:
         """Return what `left` has to say, by what is wanted."""
         wishes = {one.name: one.wish for one in self.kept.values()}
-        ports = dict.fromkeys(NAMES, 0) | {
-            one.name: len(one.ports) for one in self.kept.values()
-        }
+        ports = dict.fromkeys(NAMES, 0) | {one.name: len(one.ports) for one in self.kept.values()}
         ranged = {name: int(name in wishes and bool(wishes[name].ranges)) for name in NAMES}
         return {
             "clb": int("clb" in wishes),
