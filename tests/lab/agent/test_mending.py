@@ -313,8 +313,13 @@ async def test_what_is_changed_under_a_pod_is_back_within_seconds_and_told_once(
 
 
 async def test_who_did_it_is_told_where_the_kernel_says_so(running):
+    looked, reconciler = asyncio.Event(), running.daemon.terwayd.reconciler
+    reconciler.took = lambda _: looked.set()
+    reconciler.wake()
+    await looked.wait()  # who looks already sees it before anybody says who did it
+
     with capture_logs() as logs:
-        await asyncio.to_thread(running.run, "ip rule del priority 2048")
+        running.run("ip rule del priority 2048")
         await eventually(lambda: has_mended(logs, 1))
 
     (line,) = (line for line in logs if line["event"] == "mender.mended")
