@@ -35,8 +35,8 @@ Json = Mapping[str, Any]
 NAMESPACE = "shop"
 _NAMES = ("default-deny", "web-from-client")
 _DROPPED_S = 1  # a packet that is dropped is never answered
-_ANSWERED_S = 5
-_LOG_S = 15
+_ANSWERED_S = 30
+_LOG_S = 60
 _NAME_WIDTH = 20
 _CLI = (sys.executable, "-u", "-m", "terway.cli")
 # `nsenter` passes no signals on: what it starts asks to be killed when it goes.

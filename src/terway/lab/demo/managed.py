@@ -37,8 +37,8 @@ from terway.model.errors import TransientError
 
 NAMESPACE = "shop"
 _OPEN_PORT = 8080  # what the vault's group lets in; its other ports are closed
-_PODS_S = 90.0
-_ANSWERED_S = 5.0
+_PODS_S = 180.0
+_ANSWERED_S = 30.0
 _DROPPED_S = 1.5
 _GROUP = "vault"
 _WORKLOADS = "# --- and those that they select\n"

@@ -23,7 +23,7 @@ from terway.model.errors import TransientError
 _NAME = "outside"
 _TOOL = ("python3", "-I", "-S")
 _REACH_S = 2.0  # a packet that is dropped is never answered
-_SERVE_S = 10.0
+_SERVE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

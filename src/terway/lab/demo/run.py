@@ -37,7 +37,7 @@ from terway.model.errors import TransientError, VpcError
 
 NAMESPACE = "shop"
 _PODS = 9  # of the two Deployments; the DaemonSet has one a node
-_PODS_S = 45.0
+_PODS_S = 120.0
 # A name of a lab has 32 characters at most; this leaves room for the number.
 _LONGEST_WANTED = 28
 

@@ -25,7 +25,7 @@ from collections.abc import Callable
 HTTP_PORT, ECHO_PORT, SINK_PORT = 8080, 7000, 7001
 _CHUNK = 256 * 1024
 _TIMEOUT_S = 10.0
-_LOAD_TIMEOUT_S = 3.0
+_LOAD_TIMEOUT_S = 30.0
 _LOAD_PAUSE_S = 0.002
 
 
