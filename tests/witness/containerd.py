@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +42,25 @@ class Containerd:
 
     async def run(self, name: str, *argv: str) -> str:
         """Run a container to its end and return its output."""
-        return await self.node.run(*self._run_words(name, *argv))
+        with self._kept() as (kept, output):
+            await self.node.run(*self._run_words(name, *kept, *argv))
+            return output.read_text()
 
     async def exec(self, name: str, *argv: str) -> str:
         """Run a command in a container that runs."""
-        return await self._ctr("task", "exec", "--exec-id", "witness", name, *argv)
+        with self._kept() as (kept, output):
+            await self._ctr("task", "exec", "--exec-id", "witness", name, *kept, *argv)
+            return output.read_text()
+
+    @contextmanager
+    def _kept(self) -> Iterator[tuple[tuple[str, ...], Path]]:
+        """Give the words that keep a command's output in a file, and the file.
+
+        `ctr` loses what a process said that ended before `ctr` had opened its pipe.
+        """
+        output = self.rootfs / "tmp" / uuid.uuid4().hex
+        yield ("/bin/sh", "-c", f'exec "$@" > /tmp/{output.name}', "sh"), output
+        output.unlink()
 
     def _run_words(self, name: str, *argv: str) -> tuple[str, ...]:
         run = ("ctr", "-n", self.namespace, "run", "--rm", "--cni", "--rootfs")
