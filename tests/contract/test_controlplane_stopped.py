@@ -178,4 +178,6 @@ async def test_a_leader_that_stood_still_beyond_its_lease_changes_nothing_any_mo
             assert stage.calls_of("first") == called
             assert stage.writes() == written
             second.send_signal(signal.SIGCONT)
-            await stage.bound("b1")
+            # Where the first took long to end, the second has stood still beyond its lease, too.
+            async with stage.instance("third", stage.server.kubeconfig):
+                await stage.bound("b1")
