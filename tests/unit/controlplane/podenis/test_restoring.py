@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -44,6 +45,12 @@ def strip(cluster, *kinds):
 
 
 async def kept(cluster, enis, addresses):
+    """Wait until the pod has what it had, and people know; then see that this stays so."""
+    await stays(cluster, enis, addresses)
+    assert "DeletePodENIFailed" in cluster.told.reasons("Pod")
+
+
+async def stays(cluster, enis, addresses):
     """Wait until the pod has what it had; then see that this stays so, sweeps included."""
     await eventually(lambda: cluster.is_served("db-0"))
     await asyncio.sleep(2.5 * SWEEP_S)
@@ -52,7 +59,6 @@ async def kept(cluster, enis, addresses):
     assert cluster.pod_enis() == dict.fromkeys(enis, "InUse")
     assert set(cluster.interfaces()) == set(enis)
     assert taken(cluster) == 0
-    assert "DeletePodENIFailed" in cluster.told.reasons("Pod")
 
 
 @pytest.mark.parametrize("allocation", [{}, NEVER], ids=["elastic", "fixed"])
@@ -96,6 +102,27 @@ def test_what_was_taken_while_no_control_plane_ran_is_found_again(kinds, runs, a
         async with pod_eni_control_plane(cluster):
             await kept(cluster, enis, had)
             assert dict(cluster.record("db-0") or {})["spec"] == before["spec"]
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("allocation", [{}, NEVER], ids=["elastic", "fixed"])
+@pytest.mark.parametrize("kinds", [("PodENI",), ("PodENI", "NetworkInterface")], ids="+".join)
+def test_a_pod_whose_status_was_cleared_while_no_control_plane_ran_keeps_its_eni(kinds, allocation):
+    """Before it has told an address."""
+
+    async def main():
+        async with one_shared_node() as cluster:
+            cluster.make_pod("db-0", "n1", **allocation)
+            await bound(cluster, "db-0")
+            await asyncio.sleep(1)
+        had, enis = cluster.addresses_of("db-0"), set(cluster.pod_enis())
+        cluster.edit(POD_ENIS, "db-0", lambda body: body.pop("status"))
+        for name in cluster.interfaces() if "NetworkInterface" in kinds else ():
+            cluster.edit(NETWORK_INTERFACES, name, lambda body: body.pop("status"))
+
+        async with pod_eni_control_plane(cluster):
+            await stays(cluster, enis, had)
 
     run_virtually(main())
 
@@ -155,34 +182,23 @@ def test_what_was_made_again_still_goes_with_its_pod():
     run_virtually(main())
 
 
-def test_what_is_taken_with_its_pod_is_not_given_to_the_next_one_and_does_not_leak():
+@pytest.mark.parametrize("restarts", [True, False], ids=["restarted", "seen"])
+def test_what_is_taken_with_its_pod_is_not_given_to_the_next_one_and_does_not_leak(restarts):
     async def main():
-        async with one_shared_node() as cluster:
+        async with AsyncExitStack() as running:
+            cluster = await running.enter_async_context(one_shared_node())
             cluster.make_pod("db-0", "n1")
             await bound(cluster, "db-0")
             (old,) = cluster.pod_enis()
+            if restarts:
+                await running.aclose()
 
             cluster.delete_pod("db-0")
             strip(cluster, "PodENI")
             cluster.make_pod("db-0", "n1")
 
-            await eventually(lambda: cluster.is_served("db-0") and len(cluster.pod_enis()) == 1)
-            assert old not in cluster.pod_enis()
-
-    run_virtually(main())
-
-
-def test_nor_is_what_was_taken_with_its_pod_while_no_control_plane_ran():
-    async def main():
-        async with one_shared_node() as cluster:
-            cluster.make_pod("db-0", "n1")
-            await bound(cluster, "db-0")
-            (old,) = cluster.pod_enis()
-        cluster.delete_pod("db-0")
-        strip(cluster, "PodENI")
-        cluster.make_pod("db-0", "n1")
-
-        async with pod_eni_control_plane(cluster):
+            if restarts:
+                await running.enter_async_context(pod_eni_control_plane(cluster))
             await eventually(lambda: cluster.is_served("db-0") and len(cluster.pod_enis()) == 1)
             assert old not in cluster.pod_enis()
 
