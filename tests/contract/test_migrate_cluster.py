@@ -16,7 +16,7 @@ from terway.cli.migrate_do import Performer
 from terway.cli.migrate_next import next_forward
 from terway.cli.migrate_return import next_back
 from terway.cli.migrate_run import Pace, go_through
-from terway.cli.migrate_seen import NODES, read_cluster
+from terway.cli.migrate_seen import HOOKS, NODES, read_cluster
 from terway.cli.migrate_whole import rendered
 from terway.kube.client import KubeClient
 from terway.lab.kubeapi.manifests import apply_manifests
@@ -41,9 +41,10 @@ async def test_a_cluster_changes_hands_node_by_node_and_its_configuration_stays(
     after = await cluster.objects()
     assert await cluster.labels() == {"node-1": Taken.YES, "node-2": Taken.YES}
     assert after["ConfigMap/eni-config"] == before["ConfigMap/eni-config"]
-    assert all(one.is_ours for one in (await read_cluster(cluster.client)).hooks)
-    assert [one.node for one in done if one.do is Do.LABEL] == ["node-1", "node-2"]
     seen = await read_cluster(cluster.client)
+    assert {one.kind for one in seen.hooks} == set(HOOKS)
+    assert all(one.is_ours for one in seen.hooks)
+    assert [one.node for one in done if one.do is Do.LABEL] == ["node-1", "node-2"]
     assert all(one.ours.value == "ready" and one.theirs.value == "none" for one in seen.members)
     assert await cluster.go(next_forward) == ()
 
@@ -151,11 +152,13 @@ async def test_what_does_not_come_is_told_with_what_to_look_at(cluster):
         if one["kind"] == "DaemonSet":
             one["spec"]["template"]["spec"]["containers"][0]["image"] = "broken"
     cluster.performer = Performer(client=cluster.client, manifests=tuple(manifests), applied="x")
+    while (await cluster.labels())["node-1"] is Taken.NO:  # until then all that is awaited comes
+        await cluster.step(next_forward, Goal(applied="x"))
 
     async def read() -> Any:
         return await read_cluster(cluster.client)
 
-    pace = Pace(look_every_s=0.01, patience_s=1.0)  # what does come is there by then
+    pace = Pace(look_every_s=0.01, patience_s=0.3)
     with pytest.raises(TransientError, match="migrate --back --node node-1"):
         await go_through(
             read, cluster, next_forward, Goal(applied="x"), told=lambda one: None, pace=pace

@@ -153,6 +153,20 @@ async def test_who_a_network_is_for_gets_it_or_waits_at_every_step_there_and_bac
     assert await entry(shop) == {**before, "clientConfig": config}
 
 
+async def test_a_configuration_that_asks_about_nobody_goes_and_comes_back(tmp_path: Path):
+    kind = "MutatingWebhookConfiguration"
+    async with open_live_cluster(tmp_path) as server, open_migration(server) as cluster:
+        await cluster.client.patch(KINDS[kind], CONTROL_PLANE, {"webhooks": []})
+        before = await cluster.objects()
+
+        await cluster.go(next_forward)
+        assert f"{kind}/{CONTROL_PLANE}" not in await cluster.objects()
+
+        await cluster.go(next_back, Goal())
+        after = await cluster.objects()
+        assert {name: after[name] for name in before} == before
+
+
 @pytest.mark.parametrize(("setting", "answers"), [("{}", True), ("{disableWebhook: true}", False)])
 def test_upstreams_webhooks_are_held_where_ours_will_answer(setting, answers):
     manifests = rendered((), (*SETTINGS, f"controlPlane.config={setting}"))

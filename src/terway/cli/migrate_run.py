@@ -50,8 +50,9 @@ async def go_through(
 ) -> tuple[Action, ...]:
     """Do what is left to do, and return it. `told` hears of each step once, before it is done.
 
-    Raises TransientError when something is waited for and nothing moves, UsageError when a node
-    cannot go back, each with its remedy; what was done until then stays, and is not done again.
+    Raises TransientError when something is waited for and nothing moves, or a step has no effect;
+    UsageError when a node cannot go back, each with its remedy. What was done until then stays, and
+    is not done again.
     """
     done: list[Action] = []
     told_of, seen, since = "", Cluster(), 0.0
@@ -61,10 +62,10 @@ async def go_through(
         if action.text != told_of:
             told_of, since = action.text, time.monotonic()
             told(action)
-        if action.do is Do.WAIT:
+        if action.do is Do.WAIT or action in done[-1:]:
             _check_patience(action, time.monotonic() - since, pace)
             await asyncio.sleep(pace.look_every_s)
-        else:
+        if action.do is not Do.WAIT:
             await _perform(steps, action)
             done.append(action)
     return tuple(done)

@@ -25,7 +25,10 @@ _SECRET = "terway-controlplane-webhook-cert"  # noqa: S105 - its name: upstream'
 
 
 async def hold(client: KubeClient, hook: Hook) -> None:
-    """Have a configuration of upstream's fail closed for whom a network is."""
+    """Have a configuration of upstream's fail closed for whom a network is.
+
+    One that asks about nobody then goes: that is nobody's any more.
+    """
     resource = KINDS[hook.kind]
     held = await client.get(resource, hook.name)
     if held is None:
@@ -33,12 +36,17 @@ async def hold(client: KubeClient, hook: Hook) -> None:
     names = {one["metadata"]["name"] for one in await definitions(client)}
     there = f"{_NETWORKINGS.plural}.{GROUP}" in names
     networkings = (await client.list(_NETWORKINGS)).items if there else ()
+    entries = held.get("webhooks") or ()
     wanted = [
-        {**held, "webhooks": held_entries(held["webhooks"], networkings, with_conditions=one)}
+        {**held, "webhooks": held_entries(entries, networkings, with_conditions=one)}
         for one in (True, False)
     ]
     keeps = await _keeps_conditions(client, resource, wanted[0])
-    await client.update(resource, wanted[0] if keeps else wanted[1])
+    kept = wanted[0] if keeps else wanted[1]
+    if kept["webhooks"]:
+        await client.update(resource, kept)
+    else:
+        await client.delete(resource, hook.name)
 
 
 async def release(client: KubeClient, hook: Hook, saved: Object | None) -> None:
