@@ -17,6 +17,7 @@ PREFIXES = (
     "service.beta.kubernetes.io/alicloud-loadbalancer-",
 )
 _FLAGS = {"on": True, "true": True, "off": False, "false": False}
+_DIGITS = 9
 _NEAR = 0.75  # how alike two names are, of 1, for one to be meant by the other
 
 
@@ -98,7 +99,9 @@ class Said:
         word = self.text(name)
         if not word:
             return None
-        if not word.isdecimal() or not least <= int(word) <= most:
+        # The length first: of thousands of digits Python makes no number.
+        is_number = word.isdecimal() and len(word) <= _DIGITS
+        if not is_number or not least <= int(word) <= most:
             self._refuse(name, f"is no number from {least} to {most}")
             return None
         return int(word)

@@ -44,8 +44,8 @@ OF_HTTP = (
 )
 _SCHEDULERS = ("wrr", "rr")
 _NEEDS = "has no effect: no port is of {0}; name one by protocol-port ({1}), or take it out"
-_COOKIE = re.compile(r"(?!\$)[^\s,;=]{1,200}", re.ASCII)
-_PORT = re.compile(r"\d{1,5}")
+_COOKIE = re.compile(r"(?!\$)[!-+\--:<>-~]{1,200}")
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ def _sticky(said: Said) -> StickySession | None:
     cookie = said.text("cookie")
     if cookie and not _COOKIE.fullmatch(cookie):
         said.fault(
-            ("cookie",), "is no name of a cookie: 1 to 200 signs, no blank , ; =, no $ first"
+            ("cookie",), "is no name of a cookie: 1 to 200 ASCII signs, no blank , ; =, no $ first"
         )
     if not is_on:
         return None
@@ -173,8 +173,14 @@ def _sticky(said: Said) -> StickySession | None:
 def _redirects(
     said: Said, protocols: tuple[tuple[ListenerProtocol, int], ...]
 ) -> Iterator[tuple[int, int]]:
-    """Yield ``80:443``: from a port of HTTP to one of HTTPS."""
+    """Yield ``80:443``: from a port of HTTP to one of HTTPS.
+
+    A listener that leads on is deleted and made: what the cloud would refuse is found out before.
+    At an instance that was there before, others may have the port that it leads to.
+    """
     plain = {port for protocol, port in protocols if protocol is ListenerProtocol.HTTP}
+    ended = {port for protocol, port in protocols if protocol is ListenerProtocol.HTTPS}
+    seen: set[int] = set()
     for word in said.words("forward-port"):
         left, _, right = word.partition(":")
         source, target = _port(left), _port(right)
@@ -184,5 +190,12 @@ def _redirects(
             said.fault(
                 ("forward-port",), f"leads on from {source}: add http:{source} to protocol-port"
             )
+        elif target not in ended and not said.text("id"):
+            said.fault(
+                ("forward-port",), f"leads on to {target}: add https:{target} to protocol-port"
+            )
+        elif source in seen:
+            said.fault(("forward-port",), f"leads on from {source} twice: leave one")
         else:
+            seen.add(source)
             yield source, target

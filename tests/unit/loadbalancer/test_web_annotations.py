@@ -112,6 +112,18 @@ def test_each_annotation_of_http_means_what_it_says(
     assert parsed(**BOTH, **said).web == meaning
 
 
+def test_blanks_capitals_and_a_word_said_twice_change_no_protocol() -> None:
+    odd = {**BOTH, "protocol-port": " HTTPS : 443 , http:80,, http:80"}
+
+    assert parsed(**odd).web == PLAIN
+
+
+def test_it_may_lead_on_to_a_listener_of_somebody_else_at_an_instance_that_was_there() -> None:
+    said = {"protocol-port": "http:80", "forward-port": "80:443", "id": "lb-1"}
+
+    assert parsed(**said).web.redirects == ((80, 443),)
+
+
 def test_ports_that_are_not_named_stay_what_the_service_says() -> None:
     found = listeners(parsed(**BOTH))
 
@@ -163,6 +175,7 @@ def test_nobody_is_asked_at_ports_of_http_unless_somebody_says_so() -> None:
         ({"protocol-port": "https"}, "has 'https': write tcp, udp, http or https and a port"),
         ({"protocol-port": "quic:80"}, "has 'quic:80': write tcp, udp, http or https"),
         ({"protocol-port": "http:0"}, "has 'http:0': write tcp"),
+        ({"protocol-port": "http:65536"}, "has 'http:65536': write tcp"),
         ({"protocol-port": "http:80,tcp:80"}, "names 80 twice: leave one"),
         (
             {"protocol-port": "https:443"},
@@ -171,6 +184,12 @@ def test_nobody_is_asked_at_ports_of_http_unless_somebody_says_so() -> None:
         ({"protocol-port": "http:80", "cert-id": "c"}, "no port is of HTTPS; name one by"),
         ({**BOTH, "forward-port": "80"}, "has '80': write two ports, such as 80:443"),
         ({**BOTH, "forward-port": "81:443"}, "leads on from 81: add http:81 to protocol-port"),
+        ({**BOTH, "forward-port": "80:444"}, "leads on to 444: add https:444 to protocol-port"),
+        ({**BOTH, "forward-port": "80:80"}, "has '80:80': write two ports, such as 80:443"),
+        (
+            {"protocol-port": "http:80,https:443,https:444", "forward-port": "80:443,80:444"},
+            "leads on from 80 twice: leave one",
+        ),
         ({**BOTH, "scheduler": "sch"}, "is not for HTTP"),
         ({**BOTH, "sticky-session": "on"}, "needs sticky-session-type: insert, or server"),
         (
@@ -182,7 +201,9 @@ def test_nobody_is_asked_at_ports_of_http_unless_somebody_says_so() -> None:
             "needs cookie, the name of one",
         ),
         ({**BOTH, "cookie": "$a"}, "is no name of a cookie"),
+        ({**BOTH, "cookie": "\N{GREEK SMALL LETTER ALPHA}"}, "is no name of a cookie"),
         ({**BOTH, "idle-timeout": "61"}, "is no number from 1 to 60"),
+        ({**BOTH, "idle-timeout": "9" * 5000}, "is no number from 1 to 60"),
         ({**BOTH, "tls-cipher-policy": "best"}, "is none of tls_cipher_policy_1_0"),
     ],
 )
