@@ -283,26 +283,31 @@ def node_runtime(name: str, pods: Mapping[str, str]) -> Object:
 POD_ENI_EXAMPLE = "PodENI/db-0"
 
 
-def examples(node: str = "node-1", *, is_central: bool = True) -> list[Object]:
-    """Return one resource of each kind, of a node and a pod that there need not be.
-
-    Without centralized IPAM upstream's daemons write nothing, and a Node says what it is only.
-    """
-    eni = {
-        "NetworkInterfaceId": "eni-example",
+def eni_of_cloud(eni_id: str, *numbers: int) -> Object:
+    """Return an ENI as the cloud describes it; its first address is its primary one."""
+    addresses = [f"192.168.32.{number}" for number in numbers]
+    return {
+        "NetworkInterfaceId": eni_id,
         "VpcId": "vpc-1",
         "MacAddress": "00:16:3e:00:00:01",
         "ZoneId": "cn-hangzhou-i",
         "VSwitchId": "vsw-1",
         "SecurityGroupIds": {"SecurityGroupId": ["sg-1"]},
-        "PrivateIpAddress": "192.168.32.9",
+        "PrivateIpAddress": addresses[0],
         "PrivateIpSets": {
             "PrivateIpSet": [
-                {"PrivateIpAddress": f"192.168.32.{last}", "Primary": last == 9}
-                for last in (9, 10, 11)
+                {"PrivateIpAddress": one, "Primary": one == addresses[0]} for one in addresses
             ]
         },
     }
+
+
+def examples(node: str = "node-1", *, is_central: bool = True) -> list[Object]:
+    """Return one resource of each kind, of a node and a pod that there need not be.
+
+    Without centralized IPAM upstream's daemons write nothing, and a Node says what it is only.
+    """
+    eni = eni_of_cloud("eni-example", 9, 10, 11)
     record = pod_eni("db-0", eni, uid="u-0", node=node, instance="i-1", trunk="eni-t", vid=1)
     held = {"192.168.32.10": ("default/web-0", "u-1")}
     central = pool_node(node, [eni], instance="i-1", held=held, cidr="192.168.32.0/19")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from terway.cli.migrate_carried import carry
 from terway.cli.migrate_pools import as_upstreams
 from terway.controlplane.install import read_definitions
 from tests.support.upstream_resources import (
+    eni_of_cloud,
     network_interface,
     node_runtime,
     pod_eni,
@@ -21,21 +20,7 @@ SCHEMAS = {
     one["spec"]["names"]["kind"]: one["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     for one in read_definitions()
 }
-ENI: dict[str, Any] = {
-    "NetworkInterfaceId": "eni-1",
-    "VpcId": "vpc-1",
-    "MacAddress": "00:16:3e:00:00:01",
-    "ZoneId": "cn-hangzhou-i",
-    "VSwitchId": "vsw-1",
-    "SecurityGroupIds": {"SecurityGroupId": ["sg-1"]},
-    "PrivateIpAddress": "192.168.32.9",
-    "PrivateIpSets": {
-        "PrivateIpSet": [
-            {"PrivateIpAddress": "192.168.32.9", "Primary": True},
-            {"PrivateIpAddress": "192.168.32.10", "Primary": False},
-        ]
-    },
-}
+ENI = eni_of_cloud("eni-1", 9, 10)
 POD_ENI = pod_eni("db-0", ENI, uid="u", node="node-1", instance="i-1", trunk="eni-t", vid=1)
 NODE = pool_node(
     "node-1",
