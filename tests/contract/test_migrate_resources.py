@@ -17,16 +17,16 @@ from terway.controlplane.install import install_definitions, read_definitions
 from terway.kube.client import KubeClient
 from terway.kube.crds import NODE_RUNTIMES, POOL_NODES
 from terway.lab.kubeapi.manifests import apply_manifests
-from tests.support import upstream_resources as upstream
 from tests.support.live_cluster import open_live_cluster
 from tests.support.migrating_cluster import Cluster, open_migration
+from tests.support.upstream_definitions import definitions as upstreams_definitions
 from tests.support.upstream_resources import POD_ENI_EXAMPLE, examples, put, read_all
 
 
 @pytest.fixture
 async def cluster(tmp_path) -> AsyncIterator[Cluster]:
     async with open_live_cluster(tmp_path) as server:
-        kinds = upstream.definitions(read_definitions())
+        kinds = upstreams_definitions(read_definitions())
         apply_manifests(server.state, yaml.safe_dump_all(kinds))
         async with KubeClient(server.unix) as client:
             for one in examples():  # before the webhook, which nobody answers here

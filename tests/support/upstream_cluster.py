@@ -20,8 +20,9 @@ from terway.lab.world.lab import Lab
 from terway.lab.world.plan import OPENAPI
 from terway.model.ids import ClientToken
 from tests.support.upstream_agent import MOUNTS
+from tests.support.upstream_definitions import definitions
 from tests.support.upstream_objects import control_plane, daemon_set
-from tests.support.upstream_resources import definitions, examples, put
+from tests.support.upstream_resources import examples, put
 
 _REPOSITORY = Path(__file__).parents[2]
 _PROGRAMS = Path(sys.executable).parent
