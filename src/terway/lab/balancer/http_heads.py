@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
 _HOP = ("connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade")
 _EMPTY_STATUSES = (204, 304)
+_REQUEST = re.compile(r"[^ ]+ [^ ]+ HTTP/1\.[0-9]")
+_ANSWER = re.compile(r"HTTP/1\.[0-9] [0-9]{3}( .*)?")
+_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+# Where some backends see the end of a line, and others do not.
+_BARE = re.compile(r"[\r\n\0]")
 
 
 class MalformedError(ValueError):
@@ -85,18 +92,15 @@ class Head:
 
 def parse_head(data: bytes) -> Head:
     """Return the head that `data` is, with its empty line. Raises MalformedError."""
-    line, *rest = data.decode("latin-1").rstrip("\r\n").split("\r\n")
-    words = line.split(" ")
-    if len(words) < 2 or not (words[0].startswith("HTTP/1.") or words[-1].startswith("HTTP/1.")):
+    line, *rest = data.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    if _BARE.search(line) or not (_REQUEST.fullmatch(line) or _ANSWER.fullmatch(line)):
         raise MalformedError(f"no first line of HTTP/1: {line!r}")
-    if words[0].startswith("HTTP/") and not words[1].isdecimal():
-        raise MalformedError(f"no status: {line!r}")
     fields = []
     for one in rest:
-        name, colon, value = one.partition(":")
-        if not colon or not name or name != name.strip():
+        found = _FIELD.fullmatch(one)
+        if found is None or _BARE.search(one):
             raise MalformedError(f"no field: {one!r}")
-        fields.append((name, value.strip()))
+        fields.append((found[1], found[2].strip()))
     return Head(line=line, fields=tuple(fields))
 
 
@@ -122,6 +126,6 @@ def _framing(head: Head, *, otherwise: Framing) -> Framing:
     if not lengths:
         return otherwise
     (length, *others) = lengths
-    if others or not length.isdecimal():
+    if others or not _LENGTH.fullmatch(length):
         raise MalformedError(f"no length: {head.get('Content-Length')}")
     return int(length)

@@ -56,6 +56,7 @@ class HttpProxy:
         self._turns = Turns()
         self._handlers: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._is_closed = False
 
     def become(self, listener: ForwardingListener, healthy: Iterable[ForwardedServer]) -> None:
         """Have the next requests meet these settings and backends."""
@@ -68,10 +69,13 @@ class HttpProxy:
             sock=sock,
             ssl=tls,
             ssl_shutdown_timeout=None if tls is None else _GOODBYE_S,
+            start_serving=False,  # no wait before it is ours to close
         )
+        await self._server.start_serving()
 
     async def close(self) -> None:
         """Take no more connections, and end those that there are."""
+        self._is_closed = True
         if self._server is not None:
             self._server.close()
         for task in self._handlers:
@@ -83,14 +87,16 @@ class HttpProxy:
         assert task is not None
         self._handlers.add(task)
         try:
+            if self._is_closed:  # it was accepted just before, or has spoken TLS until now
+                raise asyncio.CancelledError
             with suppress(*_LOST):
                 await self._talk(reader, writer)
-        except asyncio.CancelledError:
+            await _close(writer)
+        except BaseException:
             writer.transport.abort()  # whoever does not listen must keep nobody waiting
             raise
         finally:
             self._handlers.discard(task)
-            await _close(writer)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request after the other, for as long as the client goes on."""
@@ -154,6 +160,7 @@ async def _carry(
             to_backend.write(for_backend(request, about).encode())
             await relay_body(from_client, to_backend, request_framing(request))
             answer = await _read_answer(from_backend)
+        framing = response_framing(answer, request.method)
     except TimeoutError:
         await _send(to_client, own_answer(HTTPStatus.GATEWAY_TIMEOUT))
         return False
@@ -163,7 +170,6 @@ async def _carry(
     if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
         await _tunnel(answer, client, backend)
         return False
-    framing = response_framing(answer, request.method)
     stays_open = request.stays_open and framing is not End.CLOSE
     mark = mark_of(server.address, server.port)
     to_client.write(for_client(answer, http, mark, stays_open=stays_open).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from terway.lab.balancer.carrying import is_healthy
@@ -60,13 +61,13 @@ class HttpProxies:
     async def _begin(self, place: Place, listener: ForwardingListener) -> bool:
         handling = listener.requests
         assert handling is not None
-        try:
-            sock = await listen_in(self._asker.netns_path, listener.address, listener.port)
-        except OSError:  # the fabric may not have given the address yet
-            return False
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if place[2] else None
-        if tls is not None:
-            _give(tls, handling)
+        try:
+            if tls is not None:
+                _give(tls, handling)
+            sock = await listen_in(self._asker.netns_path, listener.address, listener.port)
+        except OSError:  # the fabric may not have given the address yet, or OpenSSL takes no pair
+            return False
         proxy = HttpProxy(self._asker, listener)
         self._open[place] = _Open(proxy=proxy, handling=handling, tls=tls)
         await proxy.open(sock, tls)
@@ -76,7 +77,8 @@ class HttpProxies:
         handling = listener.requests
         assert handling is not None
         if held.tls is not None and handling != held.handling:
-            _give(held.tls, handling)  # whoever begins from now on meets it
+            with suppress(ssl.SSLError):  # of a pair that OpenSSL finds too weak the old one stays
+                _give(held.tls, handling)  # whoever begins from now on meets it
         held.handling = handling
         healthy = (
             one for one in listener.servers if is_healthy(listener, (one.address, one.port), health)

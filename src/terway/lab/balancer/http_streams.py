@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from terway.lab.balancer.http_heads import End, Framing, Head, MalformedError, parse_head
 
 _PIECE_BYTES = 65536
-_END_OF_HEAD = b"\r\n\r\n"
+_END_OF_LINE = b"\r\n"
+_END_OF_HEAD = _END_OF_LINE * 2
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*[;\r]")
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head:
     """Return the next head. Raises MalformedError, IncompleteReadError at the end, and OSError."""
-    try:
-        return parse_head(await reader.readuntil(_END_OF_HEAD))
-    except asyncio.LimitOverrunError as error:
-        raise MalformedError(str(error)) from error
+    return parse_head(await _read_until(reader, _END_OF_HEAD))
 
 
 async def relay_body(
@@ -53,14 +53,21 @@ async def _relay_bytes(
 async def _relay_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     size = 1
     while size:
-        line = await reader.readuntil(b"\r\n")
+        line = await _read_until(reader, _END_OF_LINE)
+        found = _CHUNK.match(line)
+        if found is None:
+            raise MalformedError(f"no size of a chunk: {line!r}")
         writer.write(line)
-        try:
-            size = int(line.split(b";")[0], 16)
-        except ValueError as error:
-            raise MalformedError(f"no size of a chunk: {line!r}") from error
+        size = int(found[1], 16)
         await _relay_bytes(reader, writer, size + 2 if size else 0)
-    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":  # trailers
+    while (line := await _read_until(reader, _END_OF_LINE)) != _END_OF_LINE:  # trailers
         writer.write(line)
     writer.write(line)
     await writer.drain()
+
+
+async def _read_until(reader: asyncio.StreamReader, end: bytes) -> bytes:
+    try:
+        return await reader.readuntil(end)
+    except asyncio.LimitOverrunError as error:
+        raise MalformedError(str(error)) from error

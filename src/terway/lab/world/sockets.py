@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from ipaddress import ip_address
 
 from terway.linux.netns import entered, open_netns
@@ -16,19 +17,14 @@ from terway.model.address import IPAddress
 async def listen_in(netns_path: str, address: IPAddress, port: int) -> socket.socket:
     """Return a listening TCP socket of another network namespace."""
     # In a thread: the event loop's own must never be found in a foreign namespace.
-    return await asyncio.to_thread(_listen, netns_path, str(address), port)
+    return await _made(asyncio.to_thread(_listen, netns_path, str(address), port))
 
 
 async def socket_in(
     netns_path: str, host: str, kind: socket.SocketKind = socket.SOCK_STREAM
 ) -> socket.socket:
     """Return a socket of another network namespace, to connect it to the address `host`."""
-    making = asyncio.ensure_future(asyncio.to_thread(_make, netns_path, host, kind))
-    try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:  # the thread goes on, and nobody would close what it made
-        making.add_done_callback(_close_made)
-        raise
+    return await _made(asyncio.to_thread(_make, netns_path, host, kind))
 
 
 async def connect_in(
@@ -44,6 +40,15 @@ async def connect_in(
         sock.close()
         raise
     return await asyncio.open_connection(sock=sock)
+
+
+async def _made(work: Coroutine[None, None, socket.socket]) -> socket.socket:
+    making = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:  # the thread goes on, and nobody would close what it made
+        making.add_done_callback(_close_made)
+        raise
 
 
 def _close_made(making: asyncio.Future[socket.socket]) -> None:

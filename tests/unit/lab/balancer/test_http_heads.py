@@ -67,7 +67,19 @@ def test_a_head_is_read_and_written_as_it_came() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"?\r\n\r\n", b"GET / HTTP/1.1\r\nno field\r\n\r\n", b"HTTP/1.1 fine\r\n\r\n"]
+    "data",
+    [
+        b"?\r\n\r\n",
+        b"\r\n\r\n",
+        b"GET HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno field\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length : 4\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: 1\r\n folded: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: 1\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\nX: 1\r\n\r\n",
+        b"HTTP/1.1 fine\r\n\r\n",
+        b"HTTP/1.1 2000 Fine\r\n\r\n",
+    ],
 )
 def test_what_is_no_head_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):
@@ -99,6 +111,7 @@ def test_a_body_ends_where_its_head_says(head: Head, asked: str | None, framing:
         ("Content-Length: 4", "Transfer-Encoding: chunked"),
         ("Content-Length: 4", "Content-Length: 5"),
         ("Content-Length: -1",),
+        ("Content-Length: " + "9" * 5000,),
         ("Transfer-Encoding: gzip",),
     ],
 )
@@ -143,13 +156,18 @@ def test_a_cookie_has_the_mark_of_the_backend() -> None:
     assert marked.get("Set-Cookie") == f"session={mark}; Path=/, a=b"
     assert marked.get("Connection") == "close"
     assert asked_mark(request(f"Cookie: x=1; SERVERID={mark}"), INSERT) == mark
+    assert asked_mark(request(f'Cookie: x={{"odd": 1}}; SERVERID="{mark}"'), INSERT) == mark
     assert asked_mark(request(f"Cookie: session={mark}"), SERVER) == mark
     assert asked_mark(request(f"Cookie: session={mark}"), HttpListenerRecord()) == ""
 
 
 @pytest.mark.parametrize(
     ("host", "port", "place"),
-    [("shop:80", 443, "https://shop/a"), ("[2001:db8::1]", 8443, "https://[2001:db8::1]:8443/a")],
+    [
+        ("shop:80", 443, "https://shop/a"),
+        ("[2001:db8::1]", 8443, "https://[2001:db8::1]:8443/a"),
+        ("", 443, f"https://{VIP}/a"),
+    ],
 )
 def test_a_client_is_led_on_to_the_same_place(host: str, port: int, place: str) -> None:
     found = led_on(request(f"Host: {host}"), about(HttpListenerRecord(redirect_port=port)))

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 from terway.lab.balancer.checking import Asker
+from terway.lab.balancer.http_heads import MalformedError
 from terway.lab.balancer.http_proxy import HttpProxy
+from terway.lab.balancer.http_streams import read_head
 from terway.lab.cloud.balancer_records import HealthCheckRecord
 from terway.lab.cloud.balancer_view import ForwardedServer, ForwardingListener
 from terway.lab.cloud.http_records import HttpListenerRecord
 from terway.lab.cloud.http_view import RequestHandling
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.ids import VpcId
 
 pytestmark = pytest.mark.root  # it enters its own namespace by name
@@ -67,7 +70,7 @@ async def proxy(*healthy: ForwardedServer, **http: Any) -> AsyncIterator[int]:
 
 async def said(port: int, *asked: bytes) -> bytes:
     """Send all that is asked on one connection, and return all that comes until its end."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         reader, writer = await asyncio.open_connection(str(HERE), port)
         try:
             writer.write(b"".join(asked))
@@ -133,6 +136,40 @@ async def test_without_a_backend_that_answers_the_load_balancer_does(serves_wron
         found = await said(port, CLOSING)
 
     assert found.startswith(b"HTTP/1.1 502 " if serves_wrongly else b"HTTP/1.1 503 ")
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("line", [b"-1\r\n", b"0x4\r\n", b"\r\n"])
+async def test_a_body_in_chunks_of_no_size_comes_to_no_backend(line: bytes) -> None:
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        heard.set_result(await reader.read())
+
+    async with backend(listen) as one, proxy(one) as port:
+        assert (await said(port, CHUNKED + line)).startswith(b"HTTP/1.1 502 ")
+        async with asyncio.timeout(PATIENCE_S):
+            assert await heard == b""
+
+
+async def test_a_line_that_does_not_end_is_no_head() -> None:
+    reader = asyncio.StreamReader(limit=16)
+    reader.feed_data(b"GET / HTTP/1.1\r\nX: aaaaaaaa")
+
+    with pytest.raises(MalformedError):
+        await read_head(reader)
+
+
+async def test_an_answer_whose_body_ends_nowhere_is_none() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
+
+    async with backend(endless) as one, proxy(one) as port:
+        assert (await said(port, CLOSING)).startswith(b"HTTP/1.1 502 ")
 
 
 async def test_what_is_no_request_is_told_so() -> None:

@@ -17,6 +17,7 @@ from terway.lab.cloud.balancer_view import ForwardingListener
 from terway.lab.cloud.http_records import CertificateRecord, HttpListenerRecord
 from terway.lab.cloud.http_view import RequestHandling
 from terway.lab.kubeapi.tls import ServerIdentity
+from terway.lab.world.waiting import PATIENCE_S
 from terway.model.ids import VpcId
 from tests.support.balancer_story import certificate
 from tests.support.web_client import identity_of, trusting
@@ -94,9 +95,23 @@ async def test_who_does_not_listen_keeps_a_listener_that_goes_from_nobody():
     assert isinstance(transport, asyncio.Transport)
     transport.pause_reading()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await proxies.close()
     transport.abort()
+
+
+async def test_a_pair_that_openssl_does_not_take_keeps_the_one_before():
+    """Else one certificate could end the lab."""
+    good = identity_of(HOST)
+    bad = replace(good, key_pem=identity_of(HOST).key_pem)
+    proxies = HttpProxies(ASKER)
+    try:
+        assert not await proxies.follow([listener(bad)], HealthSeen())
+        assert await proxies.follow([listener(good)], HealthSeen())
+        assert await proxies.follow([listener(bad)], HealthSeen())
+        assert await version(good) == "TLSv1.2"
+    finally:
+        await proxies.close()
 
 
 async def test_an_address_that_is_not_there_yet_is_waited_for():
