@@ -11,11 +11,9 @@ import pytest
 from terway.controlplane.balancers.objects import FINALIZER
 from terway.loadbalancer.values import NLB_CLASS
 from tests.support.balancer_shop import (
-    GATE,
     INTRANET,
     PREFIX,
     RAW,
-    RAW_PODS,
     RAW_SLICES,
     Shop,
     name_of,
@@ -114,22 +112,15 @@ async def test_a_gate_opens_when_the_load_balancer_sees_the_pod_healthy(shop: Sh
     await shop.until(is_behind)
 
     async def is_shut() -> bool:  # it was open while there was no Service
-        return await gate(shop, a) == "False"
+        return await shop.gate(a) == "False"
 
     await shop.until(is_shut)
     await shop.see_healthy(a)
 
     async def is_open() -> bool:
-        return await gate(shop, a) == "True"
+        return await shop.gate(a) == "True"
 
     await shop.until(is_open)
-
-
-async def gate(shop: Shop, address: str) -> str:
-    pod = await shop.client.get(RAW_PODS, name_of(address), namespace="default")
-    assert pod is not None
-    held: dict[str, str] = {one["type"]: one["status"] for one in pod["status"]["conditions"]}
-    return held.get(GATE, "")
 
 
 async def test_an_nlb_has_both_families_and_both_protocols(shop: Shop) -> None:
@@ -335,7 +326,7 @@ async def test_a_gate_of_no_load_balancer_holds_nobody_up(shop: Shop) -> None:
     await shop.make_pods(a, gated=True)
 
     async def is_open() -> bool:
-        return await gate(shop, a) == "True"
+        return await shop.gate(a) == "True"
 
     await shop.until(is_open)
 

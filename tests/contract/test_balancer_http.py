@@ -32,13 +32,10 @@ from terway.model.http_listener import (
 )
 from terway.model.ids import ClientToken
 from tests.support.balancer_shop import (
-    GATE,
     INTRANET,
     PREFIX,
     RAW,
-    RAW_PODS,
     Shop,
-    name_of,
     open_shop,
     running,
 )
@@ -149,23 +146,16 @@ async def test_a_gate_opens_when_the_listener_of_http_sees_the_pod_healthy(shop:
     await shop.make_pods(a, gated=True)
 
     async def is_open() -> bool:
-        return await gate(shop, a) == "True"
+        return await shop.gate(a) == "True"
 
     async def is_held() -> bool:
-        return await shop.backends() == {a: 100} and await gate(shop, a) == "False"
+        return await shop.backends() == {a: 100} and await shop.gate(a) == "False"
 
     await shop.until(is_held)
     (made,) = await shop.slb.list_instances()
     seen = HealthSeen(healthy=frozenset({(f"{made.id}/http/80", ip_address(a), 8080)}))
     shop.cloud.cloud.world.state.balancing.health = seen
     await shop.until(is_open)
-
-
-async def gate(shop: Shop, address: str) -> str:
-    pod = await shop.client.get(RAW_PODS, name_of(address), namespace="default")
-    assert pod is not None
-    held: dict[str, str] = {one["type"]: one["status"] for one in pod["status"]["conditions"]}
-    return held.get(GATE, "")
 
 
 async def test_a_port_changes_its_protocol_and_what_others_made_stays(shop: Shop) -> None:

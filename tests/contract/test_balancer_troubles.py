@@ -11,13 +11,10 @@ import pytest
 from terway.lab.cloud.faults import Fault
 from terway.model.errors import ConflictError
 from tests.support.balancer_shop import (
-    GATE,
     INTRANET,
     PREFIX,
     RAW,
-    RAW_PODS,
     Shop,
-    name_of,
     open_shop,
     running,
 )
@@ -30,13 +27,6 @@ CODE = "OperationFailed.NotNow"  # of no class that we know
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     async with open_shop(tmp_path) as shop, running(shop):
         yield shop
-
-
-async def gate_of(shop: Shop, address: str) -> str:
-    found = await shop.client.get(RAW_PODS, name_of(address), namespace="default")
-    assert found is not None
-    held = {one["type"]: one["status"] for one in found["status"]["conditions"]}
-    return str(held.get(GATE, ""))
 
 
 async def test_a_name_that_the_cloud_refuses_holds_up_no_backend_and_no_gate(shop: Shop) -> None:
@@ -61,7 +51,7 @@ async def test_a_name_that_the_cloud_refuses_holds_up_no_backend_and_no_gate(sho
     await shop.see_healthy(b)
 
     async def is_open() -> bool:
-        return await gate_of(shop, b) == "True"
+        return await shop.gate(b) == "True"
 
     await shop.until(is_open)
     await shop.set_conditions(b, ready=True)

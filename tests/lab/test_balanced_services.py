@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from terway.lab.world.plan import PROBER
 from terway.lab.world.service_objects import SERVICES
+from terway.lab.world.waiting import PATIENCE_S
 from tests.support import web_client, web_server
 from tests.support.balanced_services import (
     FAR,
@@ -175,6 +176,7 @@ async def test_requests_come_by_https_with_the_certificate_of_the_service(market
         "forward-port": "80:443",
         "health-check-flag": "on",
         "health-check-uri": "/healthz",
+        "health-check-timeout": "30",  # a busy machine makes nobody ill
         "sticky-session": "on",
         "sticky-session-type": "insert",
         "cookie-timeout": "60",
@@ -199,7 +201,8 @@ async def test_requests_come_by_https_with_the_certificate_of_the_service(market
 
     async def is_answered_by(count: int, **more: Any) -> bool:
         try:
-            return len({(await ask(**more)).said["pod"] for _ in range(4)}) == count
+            said = [(await ask(**more, timeout_s=5.0)).said for _ in range(4)]
+            return len({one["pod"] for one in said}) == count
         except (OSError, EOFError, TimeoutError, ValueError):
             return False  # nobody is healthy yet
 
@@ -230,7 +233,7 @@ async def test_requests_come_by_https_with_the_certificate_of_the_service(market
     patch = {"metadata": {"labels": {"app": "gone"}}}
     await market.lab.kube.patch(RAW_PODS, leaving.name, patch, namespace="default")
     who = leaving.name
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while who == leaving.name:
             who = (await ask(fields=(f"Cookie: {cookie}",))).said["pod"]
     assert {(await ask()).said["pod"] for _ in range(4)} == {who}

@@ -25,6 +25,7 @@ from terway.kube.client import KubeClient
 from terway.kube.resource import PODS
 from terway.lab.cloud.balancer_records import HealthSeen
 from terway.lab.cloud.inprocess import InProcessCaller, inprocess_source_groups
+from terway.lab.world.waiting import PATIENCE_S
 from terway.loadbalancer.values import Cluster
 from terway.model.ids import RegionId
 from tests.support.cloud_world import REGION, ZONE, CloudWorld, make_world
@@ -131,7 +132,7 @@ class Shop:
     async def until(self, holds: Callable[[], Any]) -> Any:
         """Return what `holds` gives once it is true; the controller works meanwhile."""
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (found := await holds()):  # noqa: ASYNC110 - the cloud tells nobody
                     await asyncio.sleep(0.02)
         except TimeoutError:
@@ -143,6 +144,13 @@ class Shop:
         instances = await self.slb.list_instances()
         keys = frozenset((f"{one.id}/tcp/80", ip_address(address), 8080) for one in instances)
         self.cloud.cloud.world.state.balancing.health = HealthSeen(healthy=keys)
+
+    async def gate(self, address: str) -> str:
+        """Return the status of a pod's gate; nothing while nobody has said one."""
+        pod = await self.client.get(RAW_PODS, name_of(address), namespace="default")
+        assert pod is not None
+        held: dict[str, str] = {one["type"]: one["status"] for one in pod["status"]["conditions"]}
+        return held.get(GATE, "")
 
     async def tells(self, reason: str) -> str:
         """Return the message of the event with `reason`, once there is one."""

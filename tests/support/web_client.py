@@ -13,6 +13,7 @@ from typing import Any
 from terway.lab.balancer.http_heads import Head, parse_head
 from terway.lab.cloud.cloud import Call, Cloud
 from terway.lab.kubeapi.tls import ServerIdentity, make_identity
+from terway.lab.world.pods import ANSWER_S
 from terway.model.address import IPAddress
 from tests.support.instances import socket_in
 
@@ -67,9 +68,10 @@ async def ask(
     path: str = "/",
     body: bytes = b"",
     fields: tuple[str, ...] = (),
+    timeout_s: float = ANSWER_S,
 ) -> Answered:
-    """Make one request on a connection of its own. Raises OSError, and TimeoutError after 5 s."""
-    async with asyncio.timeout(5.0):
+    """Make one request on a connection of its own. Raises OSError, and TimeoutError."""
+    async with asyncio.timeout(timeout_s):
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         sock = socket_in(netns_path, family, socket.SOCK_STREAM)
         try:
