@@ -152,8 +152,9 @@ async def test_what_does_not_come_is_told_with_what_to_look_at(cluster):
         if one["kind"] == "DaemonSet":
             one["spec"]["template"]["spec"]["containers"][0]["image"] = "broken"
     cluster.performer = Performer(client=cluster.client, manifests=tuple(manifests), applied="x")
-    while (await cluster.labels())["node-1"] is Taken.NO:  # until then all that is awaited comes
-        await cluster.step(next_forward, Goal(applied="x"))
+    async with asyncio.timeout(60):
+        while (await cluster.labels())["node-1"] is Taken.NO:  # so far all that is awaited comes
+            await cluster.step(next_forward, Goal(applied="x"))
 
     async def read() -> Any:
         return await read_cluster(cluster.client)

@@ -88,6 +88,10 @@ class Shop:
 
     async def go(self, next_of: Next, goal: Goal | None = None) -> None:
         """Do all steps; look after each of them who gets in."""
+        async with asyncio.timeout(60):
+            await self._go(next_of, goal)
+
+    async def _go(self, next_of: Next, goal: Goal | None) -> None:
         seen = ""
         while (action := await self.cluster.step(next_of, goal)) is not None:
             if action.text == seen:

@@ -126,8 +126,9 @@ async def test_bad_wires_of_pods_are_bad_for_a_while_and_a_delay_is_left_out(
     late = Impair(at=0.0, delay_ms=20.0)
 
     async with injected(lab, Impair(at=0.0, loss_percent=100.0, for_s=_LONG_S)):
-        while await far.can_reach(near, timeout_s=2.0):
-            await lab.node(NODE).exec("true")
+        async with asyncio.timeout(PATIENCE_S):
+            while await far.can_reach(near, timeout_s=2.0):
+                await lab.node(NODE).exec("true")
 
     assert await lost_packets(lab) > 0
     short = Impair(at=0.0, loss_percent=100.0, for_s=0.1)

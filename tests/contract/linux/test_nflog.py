@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import ip_address
 
 import pytest
@@ -147,11 +147,13 @@ async def test_packets_beyond_the_buffer_are_counted_as_lost_to_the_last(ends):
             assert first.lost >= 1
             seen, lost = 1 + len(first.packets), first.lost
             # One more after the storm: its number tells how many there were in between.
-            while (reached := _logged(node)) > seen + lost:
-                opened.send(b"hello")
-                await _readable(log)
-                more = log.take()
-                seen, lost = seen + len(more.packets), lost + more.lost
+            async with asyncio.timeout(60):
+                while (reached := _logged(node)) > seen + lost:
+                    opened.send(b"hello")
+                    with suppress(TimeoutError):  # it was lost on its way to the rule
+                        await _readable(log, within_s=1.0)
+                    more = log.take()
+                    seen, lost = seen + len(more.packets), lost + more.lost
         assert seen + lost == reached
         assert lost > 0
 
@@ -163,12 +165,12 @@ def _logged(node: ScratchNetns) -> int:
     return int(counted[1])
 
 
-async def _readable(log: PacketLog) -> None:
+async def _readable(log: PacketLog, *, within_s: float = 10.0) -> None:
     ready = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(log.fileno(), ready.set)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(within_s):
             await ready.wait()
     finally:
         loop.remove_reader(log.fileno())

@@ -35,6 +35,7 @@ HOOKS = {POD: "eth0"}
 CHANGES = 60
 LAST = b"last"
 ASKED_AGAIN_S = 1.0  # the last one may be dropped, too
+TRIES = 30
 _SO_RCVBUFFORCE = 33
 
 
@@ -132,12 +133,13 @@ def settle(client: ScratchNetns, receiver: socket.socket) -> int:
     """Return how much more arrives: a core takes in in order, and perhaps after all was sent."""
     count = 0
     with on_one_core(), udp(client, CLIENT) as sender:
-        while True:
+        for _ in range(TRIES):
             sender.sendto(LAST, (SERVER, ALLOWED))
             while select.select([receiver], [], [], ASKED_AGAIN_S)[0]:
                 if receiver.recv(16) == LAST:
                     return count
                 count += 1
+    raise AssertionError("nothing arrives any more")
 
 
 def not_taken_in(netns: ScratchNetns) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from ipaddress import ip_address
 
@@ -10,6 +11,7 @@ import pytest
 from terway.kube.resource import PODS
 from terway.lab.policy.inforce import SOCKET
 from terway.lab.world.pods import PodHandle, pair_of, pod_manifest
+from terway.lab.world.waiting import PATIENCE_S
 from tests.support.kill_walk import read_state_of
 from tests.support.policy_lab import Crew, PolicyLab, end_of, unique
 from tests.support.policy_objects import NOBODY, network_policy, peers
@@ -135,8 +137,9 @@ async def test_a_pod_made_again_under_its_name_is_held_to_its_own_policy(
     again = end_of(await world.lab.wait_pod(name), crew.family)
     assert again.address != first.address
     socket = world.lab.node(f"{crew.pool}-1").inside(SOCKET)
-    while f'"{first.address}"' in json.dumps((await read_state_of(socket))["attachments"]):
-        await world.in_force()
+    async with asyncio.timeout(PATIENCE_S):
+        while f'"{first.address}"' in json.dumps((await read_state_of(socket))["attachments"]):
+            await world.in_force()
 
     await world.in_force()
     assert not await wires.passes(crew.server, again, PORT)
