@@ -65,29 +65,29 @@ static __always_inline bool is_let_in(const struct packet *p, const struct liste
 	return is_listed == !!(listener->flags & LISTENER_ALLOWS);
 }
 
+static __always_inline const struct listener *find_listener(const struct packet *p, __u32 vpc)
+{
+	struct listener_key at = {};
+
+	if (!p)
+		return 0;
+	make_listener_key(&at, p, vpc);
+	return bpf_map_lookup_elem(&listeners, &at);
+}
+
 /* Whether the port that a packet is for is proxied. A function: the key is too much for a stack. */
 bool is_proxied(const struct packet *p, __u32 vpc)
 {
-	struct listener_key at = {};
-	const struct listener *listener;
+	const struct listener *listener = find_listener(p, vpc);
 
-	if (!p)
-		return false;
-	make_listener_key(&at, p, vpc);
-	listener = bpf_map_lookup_elem(&listeners, &at);
 	return listener && listener->flags & LISTENER_PROXIED;
 }
 
 /* Whether the listener's access list lets in who sends a packet to a port that is proxied. */
 bool is_welcome(const struct packet *p, __u32 vpc)
 {
-	struct listener_key at = {};
-	const struct listener *listener;
+	const struct listener *listener = find_listener(p, vpc);
 
-	if (!p)
-		return false;
-	make_listener_key(&at, p, vpc);
-	listener = bpf_map_lookup_elem(&listeners, &at);
 	return listener && is_let_in(p, listener);
 }
 
