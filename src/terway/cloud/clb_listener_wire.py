@@ -6,6 +6,8 @@ Source: OpenAPI SLB 2014-05-15, DescribeLoadBalancerListeners.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from terway.model.balancer import (
@@ -32,13 +34,10 @@ _ON = "on"
 _OWN_ADDRESS = "$_ip"  # as the domain of a health check: the backend's
 
 
-class ClbListenerConfig(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
-    """What is a TCP or UDP listener's own."""
+class _CheckConfig(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+    """What is said of health checks at every protocol."""
 
-    health_check: str = _ON
-    health_check_type: str = "tcp"
     health_check_connect_port: int = 0
-    health_check_connect_timeout: int = 5
     health_check_interval: int = 2
     healthy_threshold: int = 3
     unhealthy_threshold: int = 3
@@ -46,24 +45,24 @@ class ClbListenerConfig(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
     health_check_uri: str = msgspec.field(default="/", name="HealthCheckURI")
     health_check_method: str = "head"
     health_check_http_code: str = "http_2xx"
+
+
+class ClbListenerConfig(_CheckConfig, frozen=True, gc=False, rename="pascal"):
+    """What is a TCP or UDP listener's own."""
+
+    health_check: str = _ON
+    health_check_type: str = "tcp"
+    health_check_connect_timeout: int = 5
     persistence_timeout: int = 0
     connection_drain: str = "off"
     connection_drain_timeout: int = 0
 
 
-class ClbHttpConfig(msgspec.Struct, frozen=True, gc=False, rename="pascal"):
+class ClbHttpConfig(_CheckConfig, frozen=True, gc=False, rename="pascal"):
     """What is an HTTP or HTTPS listener's own."""
 
     health_check: str = "off"
-    health_check_connect_port: int = 0
     health_check_timeout: int = 5
-    health_check_interval: int = 2
-    healthy_threshold: int = 3
-    unhealthy_threshold: int = 3
-    health_check_domain: str = ""
-    health_check_uri: str = msgspec.field(default="/", name="HealthCheckURI")
-    health_check_method: str = "head"
-    health_check_http_code: str = "http_2xx"
     sticky_session: str = "off"
     sticky_session_type: str = ""
     cookie: str = ""
@@ -135,39 +134,28 @@ def _forwarding(said: ClbListener, protocol: ListenerProtocol) -> Forwarding:
         )
     config = said.tcp or said.udp or ClbListenerConfig()
     kind = CheckKind.UDP if said.udp is not None else CheckKind(config.health_check_type)
+    check = _check(config, kind, timeout_s=config.health_check_connect_timeout)
     return Forwarding(
         scheduler=said.scheduler,
         drain_s=config.connection_drain_timeout if config.connection_drain == _ON else None,
         persistence_s=config.persistence_timeout,
-        check=HealthCheck(
-            is_on=config.health_check == _ON,
-            kind=kind,
-            port=_port(config.health_check_connect_port),
-            timeout_s=config.health_check_connect_timeout,
-            interval_s=config.health_check_interval,
-            healthy_after=config.healthy_threshold,
-            unhealthy_after=config.unhealthy_threshold,
-            domain=config.health_check_domain,
-            uri=config.health_check_uri,
-            method=config.health_check_method,
-            http_codes=tuple(config.health_check_http_code.split(",")),
-        ),
+        check=replace(check, is_on=config.health_check == _ON),
     )
-
-
-def _port(said: int) -> int:
-    """Return the port of health checks: for the backend's own, CLB says a negative number."""
-    return max(said, 0)
 
 
 def _http_check(config: ClbHttpConfig) -> HealthCheck:
     if config.health_check != _ON:
         return HealthCheck(is_on=False, kind=CheckKind.HTTP)
+    return _check(config, CheckKind.HTTP, timeout_s=config.health_check_timeout)
+
+
+def _check(config: _CheckConfig, kind: CheckKind, *, timeout_s: int) -> HealthCheck:
     domain = config.health_check_domain
     return HealthCheck(
-        kind=CheckKind.HTTP,
-        port=_port(config.health_check_connect_port),
-        timeout_s=config.health_check_timeout,
+        kind=kind,
+        # For the backend's own port CLB says a negative number.
+        port=max(config.health_check_connect_port, 0),
+        timeout_s=timeout_s,
         interval_s=config.health_check_interval,
         healthy_after=config.healthy_threshold,
         unhealthy_after=config.unhealthy_threshold,
