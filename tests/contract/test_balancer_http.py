@@ -203,3 +203,20 @@ async def test_a_port_changes_its_protocol_and_what_others_made_stays(shop: Shop
     await shop.until(is_gone)
     (left,) = await shop.slb.list_listeners(made)
     assert left.wish == theirs
+
+
+async def test_a_port_that_leads_on_waits_for_the_one_that_it_leads_to(shop: Shop) -> None:
+    """Else a certificate that nobody knows would take both ports from their clients."""
+    ports = [{"name": str(one), "port": one, "targetPort": 8080} for one in (80, 443)]
+    await shop.make_service(ports=ports)
+    await shop.until(shop.ingress)
+    web = {
+        f"{PREFIX}protocol-port": "https:443,http:80",
+        f"{PREFIX}cert-id": "cert-none",
+        f"{PREFIX}forward-port": "80:443",
+    }
+    body = {"metadata": {"annotations": web}}
+    await shop.client.patch(RAW, "web", body, namespace="default")
+
+    assert "cert-none" in await shop.tells("SyncLoadBalancerFailed")
+    assert (await listeners(shop))[80].wish.protocol is ListenerProtocol.TCP

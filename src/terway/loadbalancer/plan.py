@@ -10,7 +10,7 @@ that was there before, what others made stays, unless the Service says otherwise
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from terway.loadbalancer import steps as to
@@ -25,7 +25,9 @@ from terway.model.balancer import (
     BalancerInstance,
     BalancerProduct,
     Listener,
+    ListenerProtocol,
     ListenerWish,
+    Place,
     ServerGroup,
 )
 from terway.model.errors import UsageError
@@ -194,23 +196,33 @@ def _listeners(wanted: Wanted, observed: Observed, instance: BalancerInstance) -
     there = {one.wish.place: one for one in observed.listeners}
     groups = {one.name: one for one in observed.groups}
     acl_id = _acl_id(wanted, observed)
-    # Where a listener leads on to has to be there first.
-    for listener in sorted(wanted.listeners, key=lambda one: bool(_redirect_of(one))):
+    for listener in wanted.listeners:
         group = groups.get(listener.group_name)
-        if group is not None:
-            wish = _listener_wish(wanted, listener, group, acl_id)
-            yield from _listener(instance, wish, there.get(listener.place))
+        if group is None:
+            continue
+        wish = _listener_wish(wanted, listener, group, acl_id)
+        found = there.get(listener.place)
+        if found is not None and _can_become(found.wish, wish):
+            yield from _change_listener(found, wish)
+        elif _has_target(wish, wanted, there):
+            yield from () if found is None else (to.DeleteListener(listener=found),)
+            yield to.CreateListener(balancer_id=instance.id, wish=wish)
 
 
-def _listener(
-    instance: BalancerInstance, wish: ListenerWish, found: Listener | None
-) -> Iterator[to.Step]:
-    if found is not None and not _can_become(found.wish, wish):
-        yield to.DeleteListener(listener=found)
-        found = None
-    if found is None:
-        yield to.CreateListener(balancer_id=instance.id, wish=wish)
-    elif not _is_as_wished(found.wish, wish):
+def _has_target(wish: ListenerWish, wanted: Wanted, there: Mapping[Place, Listener]) -> bool:
+    """Return whether one of HTTPS is where it leads on to, as the cloud wants; else it waits.
+
+    What is at its port until then goes on, should the cloud refuse the other. Of a port that the
+    Service has not, at an instance of others, only the cloud knows.
+    """
+    target = (ListenerProtocol.TCP, _redirect_of(wish))
+    if all(one.place != target for one in wanted.listeners):
+        return True
+    return target in there and there[target].wish.protocol is ListenerProtocol.HTTPS
+
+
+def _change_listener(found: Listener, wish: ListenerWish) -> Iterator[to.Step]:
+    if not _is_as_wished(found.wish, wish):
         yield to.UpdateListener(listener=found, wish=wish)
     elif not found.is_running:
         yield to.StartListener(listener=found)

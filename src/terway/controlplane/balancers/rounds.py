@@ -25,7 +25,7 @@ from terway.loadbalancer.wanted import Wanted
 from terway.model.balancer import BalancerProduct, JobId
 from terway.model.errors import BugError, TransientError, VpcError
 
-_ROUNDS = 8  # from nothing to all there are five; a job of NLB's takes another look
+_ROUNDS = 8  # from nothing to all there are six; a job of NLB's takes another look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
