@@ -190,3 +190,11 @@ def test_a_server_without_conditions_holds_those_that_labels_tell():
     assert not any("matchConditions" in one for one in held)
     (kept,) = held_entries(validating["webhooks"], [NETWORKING], with_conditions=False)
     assert kept["rules"] == validating["webhooks"][0]["rules"]
+
+
+@pytest.mark.parametrize("with_conditions", [True, False])
+def test_an_entry_without_rules_asks_about_nobody(with_conditions):
+    (entry,) = webhooks()[0]["webhooks"]
+    without = {name: held for name, held in entry.items() if name != "rules"}
+
+    assert held_entries([without], [NETWORKING], with_conditions=with_conditions) == []

@@ -76,7 +76,7 @@ def _resources(entry: Mapping[str, Any]) -> set[str]:
 
 def _of_networkings(upstreams: Iterable[Mapping[str, Any]]) -> Iterator[Hook]:
     for number, one in enumerate(upstreams):
-        rules = [rule for rule in one["rules"] if "pods" not in rule["resources"]]
+        rules = [rule for rule in one.get("rules") or () if "pods" not in rule["resources"]]
         if rules:
             yield {**one, "name": f"podnetworkings-{number}.{_AWAY}", "rules": rules}
 
