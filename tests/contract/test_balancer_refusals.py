@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from terway.lab.cloud.faults import Fault
 from terway.loadbalancer.readiness import REFUSED
 from tests.support.balancer_shop import (
     GATE,
@@ -21,6 +22,8 @@ from tests.support.balancer_shop import (
     open_shop,
     running,
 )
+
+CODE = "OperationFailed.NotNow"  # of no class that we know
 
 
 @pytest.fixture
@@ -137,6 +140,26 @@ async def test_what_is_there_sends_to_the_pods_that_there_are_and_stays_as_it_is
     await until_behind(shop, {b: 100, c: 100})
     assert await shop.slb.list_instances() == before
     assert [one.wish.port for one in await shop.slb.list_listeners(before[0].id)] == [80]
+
+
+async def test_what_the_cloud_takes_late_of_a_refused_service_is_tried_until_it_does(
+    shop: Shop,
+) -> None:
+    a, b = shop.pod_addresses(2)
+    await shop.make_pods(a)
+    await shop.make_service()
+    await until_behind(shop, {a: 100})
+    fault = Fault(action="AddVServerGroupBackendServers", count=10_000, code=CODE, status=400)
+    shop.cloud.cloud.faults.add(fault)
+    await annotate(shop, scheduler="best")
+    await shop.make_pods(b)
+
+    async def is_told() -> bool:
+        return any(CODE in text for _, text in shop.told)
+
+    await shop.until(is_told)
+    shop.cloud.cloud.faults.clear()
+    await until_behind(shop, {a: 100, b: 100})
 
 
 async def until_behind(shop: Shop, weights: dict[str, int]) -> None:

@@ -161,9 +161,13 @@ class ServiceController:
         ]
         if not made:
             raise refusal
-        trouble = next((f"; {one.trouble}" for one in made if one.trouble is not None), "")
-        self._tell(found, WARNING, "SyncLoadBalancerFailed", f"{refusal}; {_KEPT_UP}{trouble}")
+        self._tell(found, WARNING, "SyncLoadBalancerFailed", f"{refusal}; {_KEPT_UP}")
         waiting = await self._opening.open_gates(service.name, served.pods.values(), made)
+        trouble = next((one.trouble for one in made if one.trouble is not None), None)
+        if trouble is not None:
+            if not waiting:
+                raise trouble  # then the next try is later and later
+            self._tell(found, WARNING, "SyncLoadBalancerFailed", str(trouble))
         is_settled = all(one.is_settled for one in made) and served.is_known
         return Outcome(again_in_s=_RESYNC_S if is_settled and not waiting else _WATCHFUL_S)
 
