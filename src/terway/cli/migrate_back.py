@@ -95,7 +95,7 @@ async def go_back(paths: Folders) -> tuple[str, ...]:
         with open_route_socket() as sock:
             done += hand_back(sock, Pins(paths.pins), members_of_journal(sock, journal))
         done += await _remove_rules()
-        done += _set_aside(paths)
+        done += set_aside(paths)
     return tuple(done)
 
 
@@ -168,9 +168,10 @@ async def _remove_rules() -> tuple[str, ...]:
     return (f"{len(ours)} rules removed, {kept} of pods kept",)
 
 
-def _set_aside(paths: Folders) -> Iterator[str]:
+def set_aside(paths: Folders) -> Iterator[str]:
+    """Set our files aside, the journal after the rounds: without it the node is given back."""
     journal = paths.journal.name
-    for name in (journal, f"{journal}-wal", f"{journal}-shm", _ROUNDS):
+    for name in (_ROUNDS, journal, f"{journal}-wal", f"{journal}-shm"):
         path = paths.state_dir / name
         if path.exists():
             path.replace(Path(f"{path}{GIVEN_BACK}"))
