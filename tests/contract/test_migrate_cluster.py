@@ -22,7 +22,7 @@ from terway.kube.client import KubeClient
 from terway.lab.kubeapi.manifests import apply_manifests
 from terway.model.errors import TransientError, UsageError
 from tests.support.live_cluster import open_live_cluster
-from tests.support.migrating_cluster import SETTINGS, KilledError, open_migration
+from tests.support.migrating_cluster import SETTINGS, Cluster, KilledError, open_migration
 from tests.support.paper_kubelet import add_node
 from tests.support.upstream_objects import daemon_set, eni_config
 
@@ -146,6 +146,12 @@ async def test_a_node_whose_pods_cannot_go_back_is_refused_before_anything_is_ch
     assert set((await cluster.labels()).values()) == {Taken.NO}
 
 
+async def next_text(cluster: Cluster) -> str:
+    """Do the next step, and say which."""
+    action = await cluster.step(next_forward, Goal(applied="x"))
+    return "" if action is None else action.text
+
+
 async def test_what_does_not_come_is_told_with_what_to_look_at(cluster):
     manifests = json.loads(json.dumps(list(cluster.performer.manifests)))
     for one in manifests:
@@ -153,8 +159,8 @@ async def test_what_does_not_come_is_told_with_what_to_look_at(cluster):
             one["spec"]["template"]["spec"]["containers"][0]["image"] = "broken"
     cluster.performer = Performer(client=cluster.client, manifests=tuple(manifests), applied="x")
     async with asyncio.timeout(60):
-        while (await cluster.labels())["node-1"] is Taken.NO:  # so far all that is awaited comes
-            await cluster.step(next_forward, Goal(applied="x"))
+        while "ours is not ready" not in await next_text(cluster):  # what is awaited before comes
+            pass
 
     async def read() -> Any:
         return await read_cluster(cluster.client)
