@@ -6,6 +6,8 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from tests.support.netns import ScratchNetns
 
@@ -49,43 +51,68 @@ async def held_bytes_s(
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """A rate in bytes per second that is not exactly known: looking at counters takes time."""
+
+    least: float
+    most: float
+
+    def is_held_to(self, limit: float) -> bool:
+        """Tell whether it may be a limit that is kept and used, on a machine with other work."""
+        return self.least <= 1.1 * limit and self.most >= 0.75 * limit
+
+
 async def both_bytes_s(
     pod: ScratchNetns,
     flows: Callable[[], Sequence[Coroutine[None, None, float]]],
     *,
     links: Sequence[str],
     enough: float,
-) -> float:
+) -> Between:
     """Return what all `links` of a pod sent, while all `flows` were under way.
 
     Not the sum of what the flows say: each measures its own time, and part of it alone. A flow is
     two connections. As `held_bytes_s`, it looks again while it finds less than `enough`.
     """
-    found = 0.0
+    found = Between(least=0.0, most=0.0)
     for _ in range(_TRIES):
         found = await _sent_during(pod, flows(), links)
-        if found >= enough:
+        if found.most >= enough:
             break
     return found
 
 
 async def _sent_during(
     pod: ScratchNetns, flows: Sequence[Coroutine[None, None, float]], links: Sequence[str]
-) -> float:
+) -> Between:
     running = [asyncio.create_task(one) for one in flows]
     wanted = 2 * len(running)
     wait = f'until [ "$(ss -Htn state established | wc -l)" -ge {wanted} ]; do sleep 0.02; done'
     await asyncio.to_thread(pod.run, wait)
-    read = "; ".join(f"ip -s -j link show dev {one}" for one in links)
-    # The clock before the first look and after the second: where looking takes long, what was
-    # sent meanwhile makes the rate smaller, and never larger.
-    start = time.monotonic()
-    before = _sent(await asyncio.to_thread(pod.run, read))
+    first = await _look(pod, links)
     await asyncio.sleep(1.5)
-    after = _sent(await asyncio.to_thread(pod.run, read))
-    took_s = time.monotonic() - start
+    second = await _look(pod, links)
     await asyncio.gather(*running)
-    return (after - before) / took_s
+    sent = second.sent - first.sent
+    return Between(
+        least=sent / (second.ended - first.began), most=sent / (second.began - first.ended)
+    )
+
+
+class _Look(NamedTuple):
+    began: float
+    sent: int
+    ended: float
+
+
+async def _look(pod: ScratchNetns, links: Sequence[str]) -> _Look:
+    """Read what the links sent, in bytes, between two readings of the clock."""
+    began = time.monotonic()
+    said = await asyncio.to_thread(
+        pod.run, "; ".join(f"ip -s -j link show dev {one}" for one in links)
+    )
+    return _Look(began, _sent(said), time.monotonic())
 
 
 def _sent(text: str) -> int:

@@ -96,7 +96,7 @@ async def test_all_links_of_a_pod_are_held_to_one_limit(pod):
         enough=0.9 * 20 * _MBIT,
     )
 
-    assert both == pytest.approx(20 * _MBIT, rel=0.1)
+    assert both.is_held_to(20 * _MBIT), both
 
 
 async def test_a_limit_that_changes_or_goes_cuts_no_connection(pod):

@@ -102,7 +102,7 @@ async def test_both_legs_together_are_held_to_one_limit(world, pod, exclusive, d
         enough=0.9 * 20 * _MBIT,
     )
 
-    assert both == pytest.approx(20 * _MBIT, rel=0.1)
+    assert both.is_held_to(20 * _MBIT), both
 
 
 async def test_a_limit_that_changes_or_goes_cuts_no_connection(world, pod, exclusive):
