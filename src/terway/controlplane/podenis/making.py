@@ -36,11 +36,10 @@ _NO_PLACE_S = 30.0  # before vSwitches that were full are worth another look
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Making:
-    """How ENIs are made in this cluster. `tags` are added to ours."""
+    """How ENIs are made in this cluster."""
 
     cluster_id: str
     ip_stack: IPStack
-    tags: tuple[tuple[str, str], ...] = ()
 
     @property
     def has_ipv6(self) -> bool:
@@ -113,13 +112,12 @@ class Maker:
         return made
 
     def _tags_of(self, found: PodENI, one: Allocation) -> tuple[tuple[str, str], ...]:
-        ours = tags_of(
+        return tags_of(
             self._making.cluster_id,
             found.metadata.uid,
             pod_uid=found.metadata.annotations.get(POD_UID, ""),
             interface=name_of(one),
         )
-        return (*ours, *self._making.tags)
 
     async def with_eni(self, one: Allocation, eni: ENI) -> Allocation:
         """Return an interface that has this ENI."""
